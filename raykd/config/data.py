@@ -1,0 +1,52 @@
+"""Where the rows come from and how a line becomes a labelled example."""
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from raykd.config.base import Section
+
+
+class DataConfig(Section):
+    """TSV files and the meaning of their columns."""
+
+    input_schema: str
+    """Columns in file order, `name:type:length` joined by commas; type is str, int or float (`sent:str:1,label:str:1`)."""
+    first_sequence: str
+    """Column that holds the text."""
+    second_sequence: str | None = None
+    """Column that holds the second text of a pair; none for single text."""
+    label: str | None = None
+    """Column that holds the label; none for unlabelled rows, which only alpha = 1 can train on."""
+    labels: tuple[str, ...] | str = ("0", "1")
+    """The label values in the order of their ids, or the path of a file with one value a line."""
+    train: tuple[str, ...]
+    """Training files: paths or globs, plain or .gz, local or s3://, gs://, hdfs://."""
+    selection: tuple[str, ...] | float = 0.05
+    """Rows that choose the best model: files of their own, or the fraction of `train` held out by a hash of the row's text."""
+    test: tuple[str, ...] = ()
+    """Rows that are read once, for the report; nothing is selected on them."""
+    skip_header: bool = False
+    """Whether the first line of every file is a header."""
+    sequence_length: int = Field(128, ge=4)
+    """Longest row in tokens, special tokens included; longer text is cut, shorter is not padded to it."""
+    max_rejected_rows: int = Field(0, ge=0)
+    """Rows that may fail to parse before the run stops; they go to a side file with the reason. 0 stops at the first."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.train:
+            raise ValueError("data.train names no files; give at least one path or glob")
+        if isinstance(self.selection, float) and not 0 < self.selection < 1:
+            raise ValueError(f"data.selection = {self.selection}: a fraction lies between 0 and 1; or list files instead")
+        if not isinstance(self.labels, str):
+            if len(self.labels) < 2:
+                raise ValueError(f"data.labels = {list(self.labels)}: a classifier needs at least two labels")
+            if len(set(self.labels)) != len(self.labels):
+                raise ValueError(f"data.labels = {list(self.labels)}: a label stands there twice")
+        columns = [item.split(":")[0] for item in self.input_schema.split(",")]
+        for field in ("first_sequence", "second_sequence", "label"):
+            name = getattr(self, field)
+            if name is not None and name not in columns:
+                raise ValueError(f"data.{field} = {name!r} is not a column of data.input_schema ({', '.join(columns)})")
+        return self

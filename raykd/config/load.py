@@ -1,0 +1,149 @@
+"""From a YAML file and `a.b=c` overrides to an :class:`ExperimentConfig`, with errors that name the nearest key."""
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from raykd.config.experiment import ExperimentConfig
+from raykd.config.metakd import MetaKDConfig
+from raykd.errors import ConfigError
+
+_Root = TypeVar("_Root", bound=BaseModel)
+
+
+def load(path: str | Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
+    """Read a job file, apply overrides such as ``student.objective.temperature=4``, and validate.
+
+    Raises ConfigError: no such file, not YAML, an unknown key (with the nearest known one), a value out of bounds.
+    """
+    return build(merge(read_yaml(path), (parse_override(text) for text in overrides)), source=str(path))
+
+
+def load_job(path: str | Path, overrides: Sequence[str] = ()) -> ExperimentConfig | MetaKDConfig:
+    """The same for a job of any kind: ``kind: meta_kd`` names its own, a file without ``kind`` is a distillation."""
+    content = merge(read_yaml(path), (parse_override(text) for text in overrides))
+    if "kind" not in content:
+        return build(content, source=str(path))
+    if content["kind"] != "meta_kd":
+        raise ConfigError(f"{path}: kind = {content['kind']!r}; it is meta_kd, or left out for a distillation")
+    return _validate(MetaKDConfig, content, source=str(path))
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """The mapping a YAML file holds. Raises ConfigError when there is none."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"cannot read the job file {path}: {error.strerror}; give the path of a YAML file") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start})") from None
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} holds {type(content).__name__}, not a mapping of sections; see docs/configuration.md")
+    return content
+
+
+def parse_override(text: str) -> tuple[tuple[str, ...], Any]:
+    """``a.b=c`` as a path and a value, the value read as YAML. Raises ConfigError without ``=`` or with an empty part."""
+    path, separator, value = text.partition("=")
+    parts = tuple(path.strip().split("."))
+    if not separator or not all(parts):
+        raise ConfigError(f"override {text!r} is not of the form a.b=c (for example student.objective.temperature=4)")
+    try:
+        return parts, _number(yaml.safe_load(value))
+    except yaml.YAMLError:
+        raise ConfigError(f"the value of override {text!r} is not YAML; quote it") from None
+
+
+def _number(value: Any) -> Any:
+    """YAML 1.1 reads 5e-4 as text; so does nobody else."""
+    if isinstance(value, str):
+        try:
+            return float(value) if "e" in value.lower() else value
+        except ValueError:
+            return value
+    return value
+
+
+def merge(base: Mapping[str, Any], overrides: Iterable[tuple[Sequence[str], Any]]) -> dict[str, Any]:
+    """A copy of nested mappings with the values at the given paths replaced; sections on the way are made."""
+    merged = json.loads(json.dumps(base, default=str))
+    for path, value in overrides:
+        section = merged
+        for depth, part in enumerate(path[:-1]):
+            section = section.setdefault(part, {})
+            if not isinstance(section, dict):
+                raise ConfigError(f"{'.'.join(path[: depth + 1])} is a value, not a section; {'.'.join(path)} cannot be set")
+        section[path[-1]] = value
+    return dict(merged)
+
+
+def build(content: Mapping[str, Any], *, source: str = "the configuration") -> ExperimentConfig:
+    """Validate nested mappings. Raises ConfigError with one line for each thing that is wrong."""
+    return _validate(ExperimentConfig, content, source=source)
+
+
+def _validate(root: type[_Root], content: Mapping[str, Any], *, source: str) -> _Root:
+    try:
+        return root.model_validate(_floats(content))
+    except ValidationError as error:
+        lines = [_describe(item, root) for item in error.errors(include_url=False)]
+        raise ConfigError(f"{source}: " + "\n  ".join(dict.fromkeys(lines))) from None
+
+
+def _floats(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _floats(item) for key, item in value.items()}
+    return [_floats(item) for item in value] if isinstance(value, list) else _number(value)
+
+
+def _describe(item: Any, root: type[BaseModel]) -> str:
+    path = _path(item["loc"], root)
+    if item["type"] == "extra_forbidden":
+        return f"unknown key {path}{_nearest(item['loc'], root)}"
+    if item["type"] == "missing":
+        return f"{path} is missing"
+    message: str = item["msg"].removeprefix("Value error, ")
+    if item["type"] == "value_error":
+        return message
+    return f"{path} = {item['input']!r}: {message[0].lower()}{message[1:]}"
+
+
+def _path(location: Sequence[str | int], root: type[BaseModel]) -> str:
+    """The key as it stands in the file: a union's tag, which pydantic puts into the location, is left out."""
+    last = len(location) - 1
+    kept = [
+        str(part)
+        for depth, part in enumerate(location)
+        if depth == last or isinstance(part, int) or str(part) in _keys_at(location[:depth], root)
+    ]
+    return ".".join(kept)
+
+
+def _nearest(location: Sequence[str | int], root: type[BaseModel]) -> str:
+    known = sorted(_keys_at(location[:-1], root))
+    near = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
+    return f"; did you mean {near[0]}?" if near else f"; known keys there: {', '.join(known)}"
+
+
+def _keys_at(location: Sequence[str | int], root: type[BaseModel]) -> set[str]:
+    models: list[type[BaseModel]] = [root]
+    for part in location:
+        fields = [model.model_fields[str(part)].annotation for model in models if str(part) in model.model_fields]
+        # a union's tag stands in the location too, where the model does not change
+        models = [inner for annotation in fields for inner in _models_in(annotation)] or models
+    return {key for model in models for key in model.model_fields}
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for inner in get_args(annotation) for model in _models_in(inner)]

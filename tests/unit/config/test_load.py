@@ -1,0 +1,101 @@
+"""The configuration: what is refused, and in what words."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from raykd.config import ExperimentConfig, build, load, load_job, merge, parse_override
+from raykd.errors import ConfigError
+
+JOBS = sorted((Path(__file__).parents[3] / "jobs").glob("*.yaml"))
+
+
+def minimal(**changes: Any) -> dict[str, Any]:
+    data = {"input_schema": "text:str:1,label:str:1", "first_sequence": "text", "label": "label", "train": ["train.tsv"]}
+    content = {"name": "run", "data": data, "teacher": {"model": "large"}, "student": {"model": "small"}}
+    return merge(content, [(path.split("__"), value) for path, value in changes.items()])
+
+
+@pytest.mark.parametrize("path", JOBS, ids=lambda path: path.name)
+def test_every_job_file_is_valid(path: Path) -> None:
+    assert load_job(path).name
+
+
+def test_resolved_json_reads_back_as_the_same_object() -> None:
+    config = build(minimal(student__objective={"kind": "vanilla_kd", "temperature": 3}))
+    assert ExperimentConfig.model_validate_json(config.model_dump_json()) == config
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"studnt": {}}, "unknown key studnt; did you mean student?"),
+        ({"student__objective": {"kind": "vanilla_kd", "temprature": 2}}, "did you mean temperature?"),
+        ({"compute__engine": {"kind": "deepspeed", "zero": 1}}, "did you mean zero_stage?"),
+        ({"teacher__training__lr": 1}, "unknown key teacher.training.lr"),
+        ({"student__objective": {"kind": "vanilla_kd", "alpha": 1.5}}, "student.objective.alpha = 1.5: input should be less"),
+        ({"student__objective": {"kind": "vanilla_kd", "temperature": 0}}, "temperature = 0"),
+        ({"student__objective": {"kind": "vanila"}}, "vanilla_kd"),
+        ({"data__label": "lable"}, "data.label = 'lable' is not a column of data.input_schema (text, label)"),
+        ({"data__labels": ["1", "1"]}, "a label stands there twice"),
+        ({"data__labels": ["1"]}, "at least two labels"),
+        ({"data__train": []}, "data.train names no files"),
+        ({"data__selection": 1.5}, "a fraction lies between 0 and 1"),
+        ({"student__seeds": []}, "give at least one seed"),
+        ({"teacher": None}, "there is neither a teacher nor logits.file"),
+        ({"name": "../x"}, "use letters, digits"),
+        ({"teacher__model": " "}, "model is empty"),
+        ({"data__label": None}, "data.label is not set, but teacher.fine_tune = true needs labels"),
+    ],
+)
+def test_wrong_values_are_named_with_what_is_allowed(changes: dict[str, Any], expected: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        build(minimal(**changes))
+    assert expected in str(caught.value)
+
+
+def test_unlabelled_rows_are_fine_with_alpha_one() -> None:
+    objective = {"kind": "vanilla_kd", "alpha": 1.0}
+    changes = {"data__label": None, "teacher__fine_tune": False, "student__baseline": False, "student__objective": objective}
+    assert build(minimal(**changes)).data.label is None
+
+
+def test_overrides_replace_values_and_make_sections() -> None:
+    overrides = ["student.objective.temperature=4", "student.training.learning_rate=5e-4", "data.train=[a.tsv, b.tsv]"]
+    base = minimal(student__objective={"kind": "vanilla_kd"})
+    config = build(merge(base, map(parse_override, overrides)))
+    assert (config.student.objective.temperature, config.student.training.learning_rate) == (4.0, 5e-4)  # type: ignore[union-attr]
+    assert config.data.train == ("a.tsv", "b.tsv")
+
+
+@pytest.mark.parametrize("text", ["a.b", "=3", "a..b=3", "a.b=[1"])
+def test_malformed_overrides_are_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="override"):
+        parse_override(text)
+
+
+def test_an_override_below_a_value_is_refused() -> None:
+    with pytest.raises(ConfigError, match="name is a value, not a section"):
+        merge(minimal(), [(("name", "x"), 1)])
+
+
+@pytest.mark.parametrize("content", ["", "- a\n- b\n", "a: [", "\xff"])
+def test_files_that_are_no_mapping_are_refused(content: str, tmp_path: Path) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_bytes(content.encode("latin-1"))
+    with pytest.raises(ConfigError, match=r"job\.yaml"):
+        load(path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot read the job file"):
+        load(tmp_path / "absent.yaml")
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.dictionaries(st.text(), inner)))
+def test_nothing_but_a_config_error_comes_out_of_arbitrary_content(content: Any) -> None:
+    with pytest.raises(ConfigError):
+        build({"data": content} if not isinstance(content, dict) else content)

@@ -1,0 +1,166 @@
+"""From one rank's planned rows to the tensors of a forward pass."""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from raykd.data.feed import StepRows
+from raykd.data.plan import slice_bounds
+from raykd.errors import DataError
+
+_OWN_COLUMNS = {"shard", "row", "length", "input_ids", "token_type_ids", "label", "logits"}
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Rows of one forward pass: B rows, all padded to L tokens, the planned length of their global batch."""
+
+    input_ids: Tensor
+    """``[B, L]`` int64."""
+    attention_mask: Tensor
+    """``[B, L]`` int64, 1 on tokens; at least one position of every row is on, so that no softmax is over nothing."""
+    token_type_ids: Tensor | None
+    """``[B, L]`` int64; none for models or tokenizers without them."""
+    labels: Tensor | None
+    """``[B]`` int64 label ids; none for unlabelled rows."""
+    teacher_logits: Tensor | None
+    """``[B, C]`` float32; none without the side column `logits`."""
+    extras: dict[str, Tensor]
+    """Every other numeric column, ``[B]`` or ``[B, K]``; floats as float32, integers as int64."""
+    valid: Tensor
+    """``[B]`` bool; false only for the row that stands in for an empty slice."""
+    row_ids: Tensor
+    """``[B, 2]`` int64: shard and row; -1 where not valid."""
+
+    def model_inputs(self) -> dict[str, Tensor]:
+        """Keyword arguments of a Hugging Face forward pass."""
+        inputs = {"input_ids": self.input_ids, "attention_mask": self.attention_mask}
+        return inputs if self.token_type_ids is None else inputs | {"token_type_ids": self.token_type_ids}
+
+    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Self:
+        """A copy on a device; the batch itself where it already lies there."""
+        if self.input_ids.device == torch.device(device):
+            return self
+        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> Self:
+        """A copy in page-locked memory, from which a non-blocking copy to a GPU overlaps with computing."""
+        return self._map(lambda tensor: tensor.pin_memory())
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> Self:
+        changed: dict[str, Any] = {"extras": {name: change(tensor) for name, tensor in self.extras.items()}}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, Tensor):
+                changed[field.name] = change(value)
+        return dataclasses.replace(self, **changed)
+
+
+def collate(table: pa.Table, *, padded_length: int, pad_token_id: int, with_token_types: bool) -> Batch:
+    """Pad the rows of a joined table to `padded_length` tokens; no rows give one row that is not valid.
+
+    `table` has shard, row, input_ids and, where there are any, token_type_ids, label, logits and other columns; it may be
+    sliced and chunked. Text columns are left out. Raises DataError when a row is longer than `padded_length`, or a column
+    misses values or holds lists of varying length.
+    """
+    rows, columns = table.num_rows, set(table.column_names)
+    values, lengths = _ragged(table.column("input_ids"))
+    if rows and lengths.max() > padded_length:
+        raise DataError(
+            f"a row has {lengths.max()} tokens, but its batch was planned for {padded_length}; prepare the data again"
+        )
+    mask = np.arange(padded_length) < (lengths if rows else np.zeros(1, dtype=np.int32))[:, None]  # [B, L]
+    token_types = None
+    if with_token_types and "token_type_ids" in columns:
+        token_types = _scatter(_ragged(table.column("token_type_ids"))[0], mask, fill=0)
+    attention_mask = mask.astype(np.int64)
+    attention_mask[:, 0] = 1
+    return Batch(
+        input_ids=_scatter(values, mask, fill=pad_token_id),
+        attention_mask=torch.from_numpy(attention_mask),
+        token_type_ids=token_types,
+        labels=_tensor(table, "label", np.int64) if "label" in columns else None,
+        teacher_logits=_tensor(table, "logits", np.float32) if "logits" in columns else None,
+        extras={
+            field.name: _tensor(table, field.name, _number_type(field))
+            for field in table.schema
+            if field.name not in _OWN_COLUMNS and not _is_text(field.type)
+        },
+        valid=torch.full((max(rows, 1),), rows > 0),
+        row_ids=torch.stack([_tensor(table, name, np.int64, stand_in=-1) for name in ("shard", "row")], dim=1),
+    )
+
+
+def micro_batches(
+    rows: StepRows, *, world: int, micro_size: int | None, pad_token_id: int, with_token_types: bool
+) -> list[Batch]:
+    """One rank's rows of a step as batches of at most `micro_size` rows (none: a single one); never an empty list.
+
+    Their number follows from the global batch and the world size alone, so every rank makes the same number of passes,
+    with a row that is not valid where it has none. Raises ValueError when `micro_size` is below 1.
+    """
+    if micro_size is not None and micro_size < 1:
+        raise ValueError(f"micro_size = {micro_size} must be 1 or more")
+    largest = -(-rows.num_rows // world)
+    count = 1 if micro_size is None else -(-largest // micro_size)
+    batches = []
+    for i in range(count):
+        start, stop = slice_bounds(rows.table.num_rows, i, count)
+        table = rows.table if count == 1 else rows.table.slice(start, stop - start)
+        batches.append(
+            collate(table, padded_length=rows.padded_length, pad_token_id=pad_token_id, with_token_types=with_token_types)
+        )
+    return batches
+
+
+def _scatter(values: NDArray[Any], mask: NDArray[np.bool_], *, fill: int) -> Tensor:
+    """Values of all rows, end to end, to the places that `mask` ``[B, L]`` has on; `fill` elsewhere."""
+    padded = np.full(mask.shape, fill, dtype=np.int64)
+    padded[mask] = values
+    return torch.from_numpy(padded)
+
+
+def _ragged(column: pa.ChunkedArray) -> tuple[NDArray[Any], NDArray[np.int32]]:
+    """Values of a list column end to end, and each row's length ``[rows]``."""
+    array = _whole(column)
+    offsets = array.offsets.to_numpy()
+    # a sliced list array keeps all its values: its offsets say which are meant
+    return array.values.to_numpy(zero_copy_only=False)[offsets[0] : offsets[-1]], np.diff(offsets)
+
+
+def _tensor(table: pa.Table, name: str, dtype: Any, *, stand_in: int = 0) -> Tensor:
+    """A column of numbers or of lists of one length as ``[B]`` or ``[B, K]``; without rows one row of `stand_in`."""
+    array = _whole(table.column(name))
+    if array.null_count:
+        raise DataError(f"column {name} has {array.null_count} missing values; every row needs one")
+    if pa.types.is_fixed_size_list(array.type):
+        values = array.flatten().to_numpy(zero_copy_only=False).reshape(len(array), array.type.list_size)
+    else:
+        values = array.to_numpy(zero_copy_only=False)
+    if not len(values):
+        values = np.full((1, *values.shape[1:]), stand_in)
+    return torch.from_numpy(values.astype(dtype))  # always a copy: Arrow's memory is read-only
+
+
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def _number_type(field: pa.Field) -> Any:
+    inner = field.type.value_type if pa.types.is_fixed_size_list(field.type) else field.type
+    if pa.types.is_floating(inner):
+        return np.float32
+    if pa.types.is_integer(inner) or pa.types.is_boolean(inner):
+        return np.int64
+    raise DataError(f"column {field.name} of type {field.type} is no tensor; use numbers or lists of one fixed length")
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))

@@ -1,0 +1,125 @@
+"""One chunk of a source file to one Parquet part of a prepared set: parse, split off, tokenise, write."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from raykd.data.examples import Example, Keep, RowParser
+from raykd.data.parts import GROUP_ROWS, PartInfo, write_part
+from raykd.data.reader import Chunk, RawRow, read_chunk
+from raykd.data.schema import Column
+from raykd.data.tokenizer import RowTokenizer
+from raykd.errors import DataError
+
+_SHOWN_BYTES = 64 << 10
+_ARROW_TYPES = {"str": pa.string(), "int": pa.int64(), "float": pa.float64()}
+
+
+@dataclass(frozen=True)
+class RejectedRow:
+    """A row that did not parse."""
+
+    file: str
+    line: int
+    """From 1."""
+    reason: str
+    data: bytes
+    """The row, or its first 64 KiB."""
+
+
+@dataclass(frozen=True)
+class ChunkResult:
+    """What became of a chunk's rows: ``read == part.rows + len(rejected) + filtered``."""
+
+    part: PartInfo
+    read: int
+    rejected: tuple[RejectedRow, ...]
+    filtered: int
+    max_length: int
+    """Longest row in tokens."""
+
+
+@dataclass(frozen=True)
+class ChunkJob:
+    """What all chunks of a set have in common."""
+
+    folder: str
+    owner: str
+    """Beginning of the names of the files this run writes."""
+    parser: RowParser
+    keep: Keep | None
+    labelled: bool
+    extra_columns: tuple[Column, ...]
+    tokenizer: RowTokenizer
+    sequence_length: int
+    max_rejected_rows: int
+
+    def __call__(self, item: tuple[int, Chunk]) -> ChunkResult:
+        """Write the part of the chunk with this number. Stops early once more rows are rejected than may be."""
+        position, chunk = item
+        work = _ChunkPass(self, chunk)
+        part = write_part(self.folder, position, work.tables(), owner=self.owner)
+        return ChunkResult(part, work.read, tuple(work.rejected), work.filtered, work.max_length)
+
+
+class _ChunkPass:
+    """One pass over a chunk, with its counts."""
+
+    def __init__(self, job: ChunkJob, chunk: Chunk) -> None:
+        self._job, self._chunk = job, chunk
+        self.read = self.filtered = self.max_length = 0
+        self.rejected: list[RejectedRow] = []
+
+    def tables(self) -> Iterator[pa.Table]:
+        """The kept rows, ``GROUP_ROWS`` at a time."""
+        rows: list[int] = []
+        examples: list[Example] = []
+        for raw in read_chunk(self._chunk):
+            self.read += 1
+            example = self._parse(raw)
+            if len(self.rejected) > self._job.max_rejected_rows:
+                return
+            if example is not None:
+                rows.append(raw.row)
+                examples.append(example)
+            if len(rows) == GROUP_ROWS:
+                yield self._table(rows, examples)
+                rows, examples = [], []
+        if rows:
+            yield self._table(rows, examples)
+
+    def _parse(self, raw: RawRow) -> Example | None:
+        try:
+            example = self._job.parser.parse(raw.data)
+        except DataError as error:
+            self.rejected.append(RejectedRow(self._chunk.path, raw.line, str(error), raw.data[:_SHOWN_BYTES]))
+            return None
+        if self._job.keep is not None and not self._job.keep(example.text):
+            self.filtered += 1
+            return None
+        return example
+
+    def _table(self, rows: list[int], examples: list[Example]) -> pa.Table:
+        encoded = self._job.tokenizer.encode([example.text for example in examples], sequence_length=self._job.sequence_length)
+        self.max_length = max(self.max_length, int(encoded.lengths.max()))
+        columns: dict[str, pa.Array] = {
+            "shard": pa.array(np.full(len(rows), self._chunk.shard, np.int32)),
+            "row": pa.array(rows, pa.int64()),
+            "length": pa.array(encoded.lengths),
+            "input_ids": encoded.input_ids,
+        }
+        if encoded.token_type_ids is not None:
+            columns["token_type_ids"] = encoded.token_type_ids
+        if self._job.labelled:
+            columns["label"] = pa.array([example.label for example in examples], pa.int32())
+        for index, column in enumerate(self._job.extra_columns):
+            columns[column.name] = pa.array([example.extras[index] for example in examples], _arrow_type(column))
+        fields = [pa.field(name, column.type, nullable=False) for name, column in columns.items()]
+        return pa.Table.from_arrays(list(columns.values()), schema=pa.schema(fields))
+
+
+def _arrow_type(column: Column) -> pa.DataType:
+    value = _ARROW_TYPES[column.type]
+    return pa.list_(pa.field("element", value, nullable=False)) if column.is_list else value

@@ -1,0 +1,83 @@
+"""From a line's bytes to an example: text, label id, extra values; and which part of a split it belongs to."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from raykd.data.schema import InputSchema, Value, shorten
+from raykd.data.tokenizer import Text
+from raykd.errors import ConfigError, DataError
+
+_SHOWN_LABELS = 10
+
+
+@dataclass(frozen=True)
+class Keep:
+    """A part of a split by the hash of a row's text: equal texts always fall into the same part."""
+
+    fraction: float
+    """Part of the hash's range, 0 to 1."""
+    complement: bool
+    """Whether the rows outside ``fraction`` are kept (training) or those inside (selection)."""
+
+    def __call__(self, text: Text) -> bool:
+        """Whether a row of this text is kept."""
+        content = text if isinstance(text, str) else "\t".join(text)
+        position = int.from_bytes(hashlib.blake2b(content.encode(), digest_size=8).digest(), "big")
+        return (position < self.fraction * 2**64) is not self.complement
+
+
+class Example(NamedTuple):
+    """A row that parsed."""
+
+    text: Text
+    label: int | None
+    extras: tuple[Value, ...]
+
+
+class RowParser:
+    """Parses lines of one schema. Raises ConfigError at once when a column it needs is not there or not of a fitting type."""
+
+    def __init__(
+        self,
+        schema: InputSchema,
+        *,
+        first_sequence: str,
+        second_sequence: str | None,
+        label: str | None,
+        labels: Sequence[str] | None,
+        extra_columns: Sequence[str] = (),
+    ) -> None:
+        for name in filter(None, (first_sequence, second_sequence)):
+            if schema.column(name).type != "str":
+                raise ConfigError(f"column {name!r} is text, but its type is {schema.column(name).type}; make it {name}:str:1")
+        if label is not None and schema.column(label).is_list:
+            raise ConfigError(f"column {label!r} holds the label, but is a list of numbers; make it {label}:str:1")
+        for name in extra_columns:
+            schema.column(name)
+        self._schema = schema
+        self._first, self._second, self._label = first_sequence, second_sequence, label
+        self._ids = {text: index for index, text in enumerate(labels or ())}
+        self._extra_columns = tuple(extra_columns)
+
+    def parse(self, data: bytes) -> Example:
+        """The example of a line without its end. Raises DataError with what was found and what is allowed."""
+        try:
+            line = data.decode()
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"not UTF-8 text: {error.reason} (byte {data[error.start]:#04x} at position {error.start})"
+            ) from None
+        values = self._schema.parse_row(line)
+        text = str(values[self._first])
+        extras = tuple(values[name] for name in self._extra_columns)
+        label = None if self._label is None else self._label_id(str(values[self._label]))
+        return Example(text if self._second is None else (text, str(values[self._second])), label, extras)
+
+    def _label_id(self, text: str) -> int:
+        try:
+            return self._ids[text]
+        except KeyError:
+            known = ", ".join(map(repr, list(self._ids)[:_SHOWN_LABELS])) + (", ..." if len(self._ids) > _SHOWN_LABELS else "")
+            raise DataError(f"label {shorten(text)} is not one of {known}") from None

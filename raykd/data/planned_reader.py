@@ -1,0 +1,139 @@
+"""Reads planned rows from Parquet and joins them with their side tables.
+
+This is what a reading task of Ray Data runs, in a fresh process whose imports delay the first batch: neither torch nor Ray
+is imported here.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from raykd.data.plan import Plan, PlannedBatch, slice_bounds
+from raykd.data.prepared import PreparedSet
+from raykd.data.tables import SideTable, join
+
+CARRIED = ("step", "padded_length", "slice_rows")
+"""Columns that a reader adds: the row's step, the length its batch is padded to, and how many rows of it are the rank's."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """Which rows to read: everything a reading task has to know."""
+
+    prepared: str
+    side_tables: tuple[str, ...]
+    seed: int
+    batch_size: int
+    window: int
+    rank: int
+    world: int
+    start_step: int
+    stop_step: int
+
+    def open(self) -> tuple[PreparedSet, list[SideTable]]:
+        """The tables. Raises DataError when one is absent or a side table was made for other rows."""
+        prepared = PreparedSet.open(self.prepared)
+        sides = [SideTable.open(path) for path in self.side_tables]
+        for side in sides:
+            side.check_fits(prepared)
+        return prepared, sides
+
+    def plan(self, prepared: PreparedSet, lengths: Callable[[int], NDArray[Any]]) -> Plan:
+        """The order of the rows of a prepared set."""
+        return Plan(
+            prepared.group_rows,
+            lengths,
+            seed=self.seed,
+            batch_size=self.batch_size,
+            window=self.window,
+            fingerprint=prepared.fingerprint,
+        )
+
+    def slice_of(self, num_rows: int) -> tuple[int, int]:
+        """Start and stop of this rank's rows in a global batch."""
+        return slice_bounds(num_rows, self.rank, self.world)
+
+
+class PlannedReader:
+    """Reads one pool of row groups at a time, each group once; memory holds one pool."""
+
+    def __init__(self, order: Order) -> None:
+        """Raises DataError when a table is absent or a side table was made for other rows."""
+        self._order = order
+        self._prepared, self._sides = order.open()
+        self._pool = -1
+        self._groups: dict[int, pa.Table] = {}
+        self.plan = order.plan(self._prepared, self._lengths)
+
+    def pools(self) -> range:
+        """Pools, numbered over all epochs, that the steps of the order lie in."""
+        order = self._order
+        if order.start_step >= order.stop_step:
+            return range(0)
+        return range(self._pool_of(order.start_step), self._pool_of(order.stop_step - 1) + 1)
+
+    def read(self, pool: int) -> Iterator[pa.Table]:
+        """The rank's rows of each window of a pool, in planned order, with the columns of :data:`CARRIED`.
+
+        Where the rank has no rows of a batch, a row of another rank stands in, with ``slice_rows`` 0: it carries the step
+        and its length. Raises DataError when a part is damaged or a side table's rows are others.
+        """
+        if pool != self._pool:
+            self._pool = pool
+            self._groups.clear()
+        steps = range(self._order.start_step, self._order.stop_step)
+        epoch, number = divmod(pool, self.plan.pools_per_epoch)
+        first = number * self.plan.windows_per_pool
+        merged = None
+        for w in range(first, min(first + self.plan.windows_per_pool, self.plan.windows_per_epoch)):
+            if batches := [batch for batch in self.plan.window(epoch, w) if batch.step in steps]:
+                merged = pa.concat_tables(self._groups.values()).combine_chunks() if merged is None else merged
+                yield self._take(merged, batches)
+
+    def _take(self, merged: pa.Table, batches: Sequence[PlannedBatch]) -> pa.Table:
+        slices = [self._order.slice_of(batch.num_rows) for batch in batches]
+        bounds = [(start, stop) if stop > start else (0, 1) for start, stop in slices]
+        groups = np.concatenate([batch.groups[start:stop] for batch, (start, stop) in zip(batches, bounds, strict=True)])
+        offsets = np.concatenate([batch.offsets[start:stop] for batch, (start, stop) in zip(batches, bounds, strict=True)])
+        table = merged.take(pa.array(self._starts()[groups] + offsets))
+        carried = (
+            [batch.step for batch in batches],
+            [batch.padded_length for batch in batches],
+            [stop - start for start, stop in slices],
+        )
+        counts = [stop - start for start, stop in bounds]
+        for name, values in zip(CARRIED, carried, strict=True):
+            table = table.append_column(name, pa.array(np.repeat(np.array(values, dtype=np.int64), counts)))
+        return table
+
+    def _starts(self) -> NDArray[np.int64]:
+        """Row of the merged table at which each row group starts, by group number."""
+        starts = np.full(len(self._prepared.group_rows), -1, dtype=np.int64)
+        numbers = list(self._groups)
+        starts[numbers] = np.cumsum([0] + [self._groups[number].num_rows for number in numbers[:-1]])
+        return starts
+
+    def _lengths(self, group: int) -> NDArray[np.int32]:
+        # the plan asks for the lengths of just the groups whose rows are taken next
+        if group not in self._groups:
+            table = self._prepared.read_group(group)
+            for side in self._sides:
+                table = join(table, side.read_group(group))
+            self._groups[group] = table
+        lengths: NDArray[np.int32] = self._groups[group]["length"].to_numpy()
+        return lengths
+
+    def _pool_of(self, step: int) -> int:
+        return self.plan.epoch_of(step) * self.plan.pools_per_epoch + self.plan.window_of(step) // self.plan.windows_per_pool
+
+
+def read_pools(block: pa.Table, *, order: Order) -> Iterator[pa.Table]:
+    """The rows of the pools from each ``start`` to ``stop`` of a block: one task of Ray Data."""
+    reader = PlannedReader(order)
+    for start, stop in zip(block["start"].to_pylist(), block["stop"].to_pylist(), strict=True):
+        for pool in range(start, stop):
+            yield from reader.read(pool)

@@ -1,0 +1,259 @@
+"""From TSV files to a prepared set: once for each (content, schema, split, tokenizer, length), kept in a cache.
+
+Each chunk of a source file becomes one Parquet part, in a task of a Ray Data job where Ray runs. The manifest is written last;
+files of tasks that ran twice, or of a run that failed, never count.
+"""
+
+import hashlib
+import json
+import logging
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+from raykd.config import DataConfig
+from raykd.data import storage
+from raykd.data.chunks import ChunkJob, ChunkResult, RejectedRow
+from raykd.data.examples import Keep, RowParser
+from raykd.data.jobs import run_job
+from raykd.data.parts import GROUP_ROWS, MANIFEST
+from raykd.data.prepared import PreparedSet
+from raykd.data.reader import CHUNK_BYTES, Chunk
+from raykd.data.schema import InputSchema
+from raykd.data.sources import Sources, find_sources
+from raykd.data.tokenizer import RowTokenizer, load_row_tokenizer
+from raykd.errors import ConfigError, DataError
+
+__all__ = ["Keep", "PrepareSpec", "prepare", "read_labels", "spec_from_config"]
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[int, int], None]
+"""Is told chunks done and chunks in all."""
+REJECTED = "rejected.tsv"
+RESERVED = ("shard", "row", "length", "input_ids", "token_type_ids", "label")
+"""Columns of a prepared set; an input column beside them needs another name."""
+_FORMAT = 1
+"""Part of every key: raise it when the columns of a prepared set or the meaning of a row change."""
+_IN_PROCESS_BYTES = 2 * CHUNK_BYTES
+"""Preparing this much takes less time than starting a Ray Data job."""
+
+
+@dataclass(frozen=True)
+class PrepareSpec:
+    """Which rows, and what becomes of them; the fields are those of :class:`raykd.config.DataConfig`."""
+
+    files: tuple[str, ...]
+    """Paths or globs."""
+    input_schema: str
+    first_sequence: str
+    second_sequence: str | None
+    label: str | None
+    labels: tuple[str, ...] | None
+    """Label texts in the order of their ids; none without a label column."""
+    skip_header: bool
+    sequence_length: int
+    max_rejected_rows: int
+    tokenizer: str
+    """Model folder, or the name of a model on the hub."""
+    keep: Keep | None
+    """The part of a split to keep; none keeps every row."""
+    extra_columns: tuple[str, ...] = ()
+    """Input columns to keep beside the tokens."""
+
+
+def spec_from_config(data: DataConfig, part: Literal["train", "selection", "test"], tokenizer: str) -> PrepareSpec:
+    """The rows of one part of the data. With a fraction for ``selection``, train and selection split the training files."""
+    files, keep = {"train": data.train, "test": data.test}.get(part, data.selection), None
+    if isinstance(data.selection, float) and part != "test":
+        files, keep = data.train, Keep(data.selection, complement=part == "train")
+    assert not isinstance(files, float)
+    return PrepareSpec(
+        files=files,
+        input_schema=data.input_schema,
+        first_sequence=data.first_sequence,
+        second_sequence=data.second_sequence,
+        label=data.label,
+        labels=None if data.label is None else read_labels(data.labels),
+        skip_header=data.skip_header,
+        sequence_length=data.sequence_length,
+        max_rejected_rows=data.max_rejected_rows,
+        tokenizer=tokenizer,
+        keep=keep,
+    )
+
+
+def read_labels(labels: tuple[str, ...] | str) -> tuple[str, ...]:
+    """Label texts in the order of their ids; from a file, one value a line, spaces around it removed.
+
+    Raises ConfigError when the file has fewer than two labels, one of them twice, or is not text.
+    """
+    if not isinstance(labels, str):
+        return labels
+    try:
+        lines = storage.read_bytes(labels).decode("utf-8-sig").removesuffix("\n").split("\n")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"data.labels: {labels} is not UTF-8 text ({error.reason} at byte {error.start})") from None
+    values = tuple(line.strip() for line in lines)
+    if len(values) < 2 or len(set(values)) != len(values):
+        raise ConfigError(f"data.labels: {labels} holds {list(values)}; it needs at least two labels, each once, one a line")
+    return values
+
+
+def prepare(spec: PrepareSpec, cache: str, *, progress: Progress | None = None) -> PreparedSet:
+    """The prepared set of ``spec``, from ``cache`` or made now.
+
+    Raises DataError naming file and line when more than ``max_rejected_rows`` rows do not parse, and when no row is left;
+    ConfigError when columns and schema do not fit; ModelError without a usable tokenizer.
+    """
+    cache = storage.absolute(cache)
+    schema, parser = _schema_and_parser(spec)
+    sources = find_sources(spec.files, spec.skip_header, cache)
+    tokenizer = load_row_tokenizer(spec.tokenizer, cache)
+    empty = _empty_set(spec, cache, sources, tokenizer)
+    made = _already_made(empty.path, spec)
+    if made is not None:
+        return made
+    job = ChunkJob(
+        folder=empty.path,
+        owner=f"{uuid.uuid4().hex[:8]}-",
+        parser=parser,
+        keep=spec.keep,
+        labelled=spec.label is not None,
+        extra_columns=tuple(schema.column(name) for name in spec.extra_columns),
+        tokenizer=tokenizer,
+        sequence_length=spec.sequence_length,
+        max_rejected_rows=spec.max_rejected_rows,
+    )
+    return _make(spec, job, empty, sources.chunks, progress)
+
+
+def _schema_and_parser(spec: PrepareSpec) -> tuple[InputSchema, RowParser]:
+    schema = InputSchema.parse(spec.input_schema)
+    if (spec.label is None) != (spec.labels is None):
+        raise ConfigError(f"label column {spec.label!r} with labels {spec.labels!r}: give both, or neither for unlabelled rows")
+    for name in spec.extra_columns:
+        if name in RESERVED:
+            raise ConfigError(f"input column {name!r} cannot be kept beside {', '.join(RESERVED)}; rename it in input_schema")
+    parser = RowParser(
+        schema,
+        first_sequence=spec.first_sequence,
+        second_sequence=spec.second_sequence,
+        label=spec.label,
+        labels=spec.labels,
+        extra_columns=spec.extra_columns,
+    )
+    return schema, parser
+
+
+def _empty_set(spec: PrepareSpec, cache: str, sources: Sources, tokenizer: RowTokenizer) -> PreparedSet:
+    """The set before its first row: where it lies and what decides its content."""
+    rows_fingerprint = _hash(
+        {
+            "format": _FORMAT,
+            "group_rows": GROUP_ROWS,
+            "chunks": [(chunk.shard, chunk.rows, chunk.digest) for chunk in sources.chunks],
+            "columns": (spec.input_schema, spec.first_sequence, spec.second_sequence, spec.label, spec.labels),
+            "keep": None if spec.keep is None else asdict(spec.keep),
+        }
+    )
+    fingerprint = _hash((rows_fingerprint, spec.extra_columns, spec.sequence_length, tokenizer.fingerprint))
+    return PreparedSet(
+        path=storage.join(cache, "prepared", fingerprint),
+        fingerprint=fingerprint,
+        rows_fingerprint=rows_fingerprint,
+        labels=spec.labels,
+        pad_token_id=tokenizer.pad_token_id,
+        has_token_types=tokenizer.has_token_types,
+        max_length=0,
+        sources=sources.files,
+        read=0,
+        rejected=0,
+        filtered=0,
+        parts=(),
+    )
+
+
+def _hash(value: Any) -> str:
+    return hashlib.blake2b(json.dumps(value, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def _already_made(folder: str, spec: PrepareSpec) -> PreparedSet | None:
+    """The set in the cache, unless a file of it was lost or it has more rejected rows than may be."""
+    if not storage.exists(storage.join(folder, MANIFEST)):
+        return None
+    prepared, sizes = PreparedSet.open(folder), storage.file_sizes(folder)
+    whole = all(sizes.get(part.file) == part.size for part in prepared.parts)
+    return prepared if whole and prepared.rejected <= spec.max_rejected_rows else None
+
+
+def _make(
+    spec: PrepareSpec, job: ChunkJob, empty: PreparedSet, chunks: Sequence[Chunk], progress: Progress | None
+) -> PreparedSet:
+    """Run the job, write the manifest, and delete the files of this run that it does not name."""
+    counted: set[str] = set()
+    try:
+        prepared = _fill(empty, _run(job, chunks, progress), spec)
+        made = _already_made(empty.path, spec)
+        if made is not None:  # another run was faster, and its parts may be in use
+            return made
+        prepared.save()
+        counted = {part.file for part in prepared.parts}
+    finally:
+        for name in storage.file_sizes(empty.path):
+            if job.owner in name and name not in counted:
+                storage.remove(storage.join(empty.path, name))
+    return prepared
+
+
+def _run(job: ChunkJob, chunks: Sequence[Chunk], progress: Progress | None) -> list[ChunkResult]:
+    """The results of all chunks in their order; stops when one row more is rejected than may be."""
+    in_process = sum(chunk.stop - chunk.start for chunk in chunks) <= _IN_PROCESS_BYTES
+    results: dict[int, ChunkResult] = {}
+    rejected = 0
+    for position, result in run_job(job, list(enumerate(chunks)), in_process=in_process):
+        results[position] = result
+        rejected += len(result.rejected)
+        if rejected > job.max_rejected_rows:
+            raise _too_many(_rejected(results[done] for done in sorted(results)), job.max_rejected_rows)
+        if progress is not None:
+            progress(len(results), len(chunks))
+    return [results[position] for position in range(len(chunks))]
+
+
+def _rejected(results: Iterable[ChunkResult]) -> list[RejectedRow]:
+    return [row for result in results for row in result.rejected]
+
+
+def _too_many(rejected: Sequence[RejectedRow], allowed: int) -> DataError:
+    first = f"{rejected[0].file}:{rejected[0].line}: {rejected[0].reason}"
+    if not allowed:
+        return DataError(f"{first}; mend the line, or set data.max_rejected_rows to go on without such rows")
+    return DataError(f"more than data.max_rejected_rows = {allowed} rows do not parse; the first of them: {first}")
+
+
+def _fill(empty: PreparedSet, results: Sequence[ChunkResult], spec: PrepareSpec) -> PreparedSet:
+    """The set that the results make, its manifest not yet written; the side file of rejected rows is."""
+    rejected = _rejected(results)
+    prepared = replace(
+        empty,
+        max_length=max((result.max_length for result in results), default=0),
+        read=sum(result.read for result in results),
+        rejected=len(rejected),
+        filtered=sum(result.filtered for result in results),
+        parts=tuple(result.part for result in results if result.part.rows),
+    )
+    counts = f"{prepared.read} rows read, {prepared.rejected} rejected, {prepared.filtered} in the other part of the split"
+    if not prepared.num_rows:
+        raise DataError(f"{', '.join(spec.files)}: no row is left ({counts}); give files with rows, or another fraction")
+    if rejected:
+        storage.write_bytes(storage.join(prepared.path, REJECTED), "".join(map(_rejected_line, rejected)).encode())
+    log.info("%s: %d rows prepared (%s)", prepared.path, prepared.num_rows, counts)
+    return prepared
+
+
+def _rejected_line(row: RejectedRow) -> str:
+    """File, line, reason, and the row with every byte that is not printable ASCII as in a Python string; tabs between them."""
+    data = row.data.decode("latin-1").encode("unicode_escape").decode()
+    return "\t".join((row.file, str(row.line), row.reason, data)) + "\n"

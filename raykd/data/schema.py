@@ -1,0 +1,116 @@
+"""What the columns of a TSV line mean: ``name:type:length`` joined by commas, the notation of EasyNLP's ``input_schema``."""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, cast
+
+from raykd.errors import ConfigError, DataError
+
+Scalar = str | int | float
+Value = Scalar | list[int] | list[float]
+ColumnType = Literal["str", "int", "float"]
+_INT64 = range(-(2**63), 2**63)
+
+
+@dataclass(frozen=True)
+class Column:
+    """One tab-separated column."""
+
+    name: str
+    type: ColumnType
+    length: int
+    """Numbers in the cell, joined by commas; 0 takes any number of them. A ``str`` has none to count."""
+
+    @property
+    def is_list(self) -> bool:
+        """Whether a cell holds a list of numbers."""
+        return self.type != "str" and self.length != 1
+
+    def parse(self, cell: str) -> Value:
+        """The cell's value. Raises DataError when it is not of the column's type, finite, and of its length."""
+        if self.type == "str":
+            return cell
+        if not self.is_list:
+            return self._number(cell)
+        numbers = [self._number(item) for item in cell.split(",")]
+        if self.length and len(numbers) != self.length:
+            raise DataError(f"column {self.name!r} has {len(numbers)} numbers, not {self.length}: {shorten(cell)}")
+        return cast(list[int] | list[float], numbers)
+
+    def _number(self, text: str) -> int | float:
+        try:
+            number = int(text) if self.type == "int" else float(text)
+        except ValueError:
+            raise DataError(f"column {self.name!r} is {shorten(text)}, not a number of type {self.type}") from None
+        if isinstance(number, int) and number not in _INT64:
+            raise DataError(f"column {self.name!r} is {shorten(text)}, more than 64 bits hold")
+        if not math.isfinite(number):
+            raise DataError(f"column {self.name!r} is {shorten(text)}, not a finite number")
+        return number
+
+
+@dataclass(frozen=True)
+class InputSchema:
+    """The columns of a line, in file order."""
+
+    columns: tuple[Column, ...]
+
+    @staticmethod
+    def parse(text: str) -> "InputSchema":
+        """Read ``sent:str:1,label:str:1``. Raises ConfigError naming an item of another form, or a name given twice."""
+        columns = tuple(_column(item, text) for item in text.split(","))
+        names = [column.name for column in columns]
+        for name in names:
+            if names.count(name) > 1:
+                raise ConfigError(f"input_schema {text!r} names column {name!r} twice; give each column its own name")
+        return InputSchema(columns)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Column names in file order."""
+        return tuple(column.name for column in self.columns)
+
+    @cached_property
+    def _numeric(self) -> tuple[Column, ...]:
+        return tuple(column for column in self.columns if column.type != "str")
+
+    def column(self, name: str) -> Column:
+        """The column of that name. Raises ConfigError when there is none."""
+        if name not in self.names:
+            raise ConfigError(f"{name!r} is not a column of the input schema; its columns are {', '.join(self.names)}")
+        return self.columns[self.names.index(name)]
+
+    def parse_row(self, line: str) -> dict[str, Value]:
+        """The values of a line without its end. Quotes are plain characters; columns beyond the schema's are ignored.
+
+        Raises DataError (without file and line, which the caller knows) for a blank line, missing columns, or a cell that is
+        not of its column's type.
+        """
+        if not line:
+            raise DataError("the line is blank")
+        cells = line.split("\t")
+        if len(cells) < len(self.names):
+            raise DataError(f"{_count(len(cells))} where {len(self.names)} are needed ({', '.join(self.names)}), split at tabs")
+        values: dict[str, Value] = dict(zip(self.names, cells, strict=False))
+        for column in self._numeric:
+            values[column.name] = column.parse(cast(str, values[column.name]))
+        return values
+
+
+def _column(item: str, text: str) -> Column:
+    name, *rest = item.strip().split(":")
+    if len(rest) != 2 or not name or rest[0] not in ("str", "int", "float") or not rest[1].isdecimal():
+        raise ConfigError(
+            f"input_schema {text!r}: {item!r} is not of the form name:type:length with type str, int or float (sent:str:1)"
+        )
+    return Column(name, cast(ColumnType, rest[0]), int(rest[1]))
+
+
+def _count(cells: int) -> str:
+    return "1 column" if cells == 1 else f"{cells} columns"
+
+
+def shorten(text: str) -> str:
+    """The text in quotes, cut for a message."""
+    return repr(text if len(text) <= 40 else text[:37] + "...")

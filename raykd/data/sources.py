@@ -1,0 +1,68 @@
+"""The files of a data set and their chunks, counted once: the count is kept until a file's size or time changes."""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from raykd.data import storage
+from raykd.data.jobs import run_job
+from raykd.data.prepared import SourceFile
+from raykd.data.reader import CHUNK_BYTES, Chunk, scan
+
+_IN_PROCESS_BYTES = 256 << 20
+"""Counting newlines in this much takes less time than starting a Ray Data job."""
+_SETTLED_NS = 2 * 10**9
+"""A file younger than this may change again without a change of its time stamp, so its count is not kept."""
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Files in sorted order, and the chunks of all of them in that order."""
+
+    files: tuple[SourceFile, ...]
+    chunks: tuple[Chunk, ...]
+
+
+def find_sources(patterns: Sequence[str], skip_header: bool, cache: str) -> Sources:
+    """Expand paths and globs and count their rows, as a Ray Data job when there is much to count.
+
+    Raises DataError for a pattern without a file, a missing file, a broken .gz.
+    """
+    paths = sorted(storage.absolute(path) for path in storage.expand(patterns))
+    infos = [storage.info(path) for path in paths]
+    state = [(path, info.size, info.mtime_ns) for path, info in zip(paths, infos, strict=True)]
+    kept = storage.join(cache, "scans", f"{_hash(json.dumps([state, skip_header, CHUNK_BYTES]))}.json")
+    if storage.exists(kept):
+        return _sources(paths, [Chunk(**chunk) for chunk in storage.read_json(kept)])
+    started_ns = time.time_ns()
+    in_process = sum(info.size for info in infos) <= _IN_PROCESS_BYTES
+    chunks = scan(paths, skip_header, map_fn=_ordered_map(in_process), chunk_bytes=CHUNK_BYTES)
+    if all(started_ns - info.mtime_ns > _SETTLED_NS for info in infos):
+        storage.write_json(kept, [asdict(chunk) for chunk in chunks])
+    return _sources(paths, chunks)
+
+
+def _ordered_map(in_process: bool) -> Callable[[Callable[[Any], Any], Sequence[Any]], list[Any]]:
+    def ordered_map(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+        results = dict(run_job(function, items, in_process=in_process))
+        return [results[position] for position in range(len(items))]
+
+    return ordered_map
+
+
+def _sources(paths: Sequence[str], chunks: Sequence[Chunk]) -> Sources:
+    of_file: list[list[Chunk]] = [[] for _ in paths]
+    for chunk in chunks:
+        of_file[chunk.shard].append(chunk)
+    files = [
+        SourceFile(path, sum(chunk.rows for chunk in own), _hash("".join(chunk.digest for chunk in own)))
+        for path, own in zip(paths, of_file, strict=True)
+    ]
+    return Sources(tuple(files), tuple(chunks))
+
+
+def _hash(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

@@ -1,0 +1,170 @@
+"""Rows through Ray Data: the rows of the local feed, from one execution that leaves the training process alone."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from planned_set import write_set, write_side
+
+from raykd.data import ray_stream
+from raykd.data.feed import Feed, StepRows, local_feed, ray_feed
+from raykd.errors import DataError
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
+
+GROUPS = (2048,) * 18
+BATCH = 64
+STEPS = sum(GROUPS) // BATCH
+"""Steps of an epoch, which has two pools: three reading tasks for an epoch and a half."""
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, str]]:
+    folder = tmp_path_factory.mktemp("feed")
+    prepared = write_set(folder / "set", GROUPS)
+    write_side(folder / "side", prepared)
+    return str(folder / "set"), {"logits": str(folder / "side")}
+
+
+def arguments(**changes: Any) -> dict[str, Any]:
+    return {"seed": 3, "batch_size": BATCH, "rank": 0, "world": 1, "start_step": 0, "stop_step": STEPS} | changes
+
+
+def assert_same(steps: Iterator[StepRows], expected: Iterator[StepRows]) -> None:
+    for rows, other in zip(steps, expected, strict=True):
+        assert (rows.step, rows.epoch, rows.num_rows) == (other.step, other.epoch, other.num_rows)
+        assert rows.padded_length == other.padded_length
+        assert rows.table.schema == other.table.schema
+        assert rows.table.equals(other.table)
+
+
+@pytest.fixture
+def executions(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Grows by one with each iterator of Ray Data."""
+    from ray.data import Dataset
+
+    started: list[int] = []
+    iter_batches = Dataset.iter_batches
+
+    def counted(self: Dataset, **options: Any) -> Any:
+        started.append(1)
+        return iter_batches(self, **options)
+
+    monkeypatch.setattr(Dataset, "iter_batches", counted)
+    return started
+
+
+@pytest.mark.parametrize(("rank", "world"), [(0, 1), (2, 3), (90, 100)])
+def test_one_execution_gives_the_rows_of_the_local_feed_over_epochs(
+    folders: tuple[str, dict[str, str]], rank: int, world: int, executions: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_stream, "BLOCK_BYTES", 100_000)  # blocks end in the middle of windows and steps
+    span = arguments(rank=rank, world=world, start_step=37, stop_step=37 + STEPS + STEPS // 2)
+    with ray_feed(*folders, **span) as feed:
+        assert_same(feed, local_feed(*folders, **span))
+    assert len(executions) == 1
+
+
+def test_two_feeds_run_beside_each_other(folders: tuple[str, dict[str, str]]) -> None:
+    with ray_feed(*folders, **arguments()) as first, ray_feed(*folders, **arguments(seed=4)) as second:
+        expected = local_feed(*folders, **arguments())
+        assert next(first).table.equals(next(expected).table)
+        assert_same(second, local_feed(*folders, **arguments(seed=4)))
+        assert_same(first, expected)
+
+
+def test_rows_come_where_every_cpu_is_taken(folders: tuple[str, dict[str, str]]) -> None:
+    import ray
+
+    holder = ray.remote(num_cpus=ray.available_resources().get("CPU", 0))(Holder).remote()
+    try:
+        assert ray.get(holder.ready.remote())
+        assert ray.available_resources().get("CPU", 0) < 1
+        with ray_feed(*folders, **arguments()) as feed:
+            assert_same(feed, local_feed(*folders, **arguments()))
+    finally:
+        ray.kill(holder)
+
+
+class Holder:
+    """Keeps CPUs."""
+
+    def ready(self) -> bool:
+        return True
+
+
+def test_a_damaged_part_is_an_error_of_raykd_at_the_step_that_needs_it(tmp_path: Path) -> None:
+    prepared = write_set(tmp_path / "set")
+    write_side(tmp_path / "side", prepared)
+    for part in (tmp_path / "side").glob("*.parquet"):
+        part.write_bytes(b"not Parquet" * 100)
+    feed = ray_feed(prepared.path, {"logits": str(tmp_path / "side")}, **arguments(stop_step=3))
+    with feed, pytest.raises(DataError, match="damaged") as caught:
+        next(feed)
+    assert type(caught.value) is DataError
+    assert "Traceback" not in str(caught.value)
+
+
+def reading_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "raykd-feed"]
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return condition()
+
+
+def test_a_feed_closed_before_its_first_row_stops_reading(folders: tuple[str, dict[str, str]]) -> None:
+    feed = ray_feed(*folders, **arguments(stop_step=10**7))
+    feed.close()
+    assert list(feed) == []
+    assert wait_for(lambda: not reading_threads())
+
+
+def test_rows_are_read_ahead_before_the_first_is_asked_for(
+    folders: tuple[str, dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = threading.Event()
+    inner = ray_stream.Background._put
+
+    def told(self: ray_stream.Background, item: Any) -> bool:
+        if isinstance(item, pa.Table):
+            put.set()
+        return inner(self, item)
+
+    monkeypatch.setattr(ray_stream.Background, "_put", told)
+    with ray_feed(*folders, **arguments()):
+        assert put.wait(60)
+
+
+def test_a_consumer_that_waits_neither_fills_memory_nor_spins_the_control_loop(
+    folders: tuple[str, dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loop turns about 1,800 times a second when it is not held back, and five times when it is."""
+    monkeypatch.setattr(ray_stream, "BLOCK_BYTES", 200_000)
+    monkeypatch.setattr(ray_stream, "READ_AHEAD_BYTES", 2_000_000)
+    turns: list[int] = []
+    inner = ray_stream.Pace.on_execution_step
+
+    def counted(self: ray_stream.Pace, executor: Any) -> None:
+        turns.append(1)
+        inner(self, executor)
+
+    monkeypatch.setattr(ray_stream.Pace, "on_execution_step", counted)
+    span = arguments(stop_step=20 * STEPS)
+    feed: Feed
+    with ray_feed(*folders, **span) as feed:
+        expected = local_feed(*folders, **span)
+        assert next(feed).table.equals(next(expected).table)
+        assert wait_for(lambda: len(turns) > 100)
+        before = len(turns)
+        time.sleep(3)
+        assert 1 <= len(turns) - before < 60
+        for _ in range(2 * STEPS):
+            assert next(feed).table.equals(next(expected).table)

@@ -1,0 +1,360 @@
+"""Preparing without Ray: tokens, labels, rejected rows, the cache."""
+
+import gzip
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from raykd.config import DataConfig
+from raykd.data import sources, storage
+from raykd.data.prepare import Keep, PrepareSpec, prepare, read_labels, spec_from_config
+from raykd.data.prepared import PreparedSet
+from raykd.errors import ConfigError, DataError, ModelError, RaykdError
+
+PrepareRows = Callable[..., PreparedSet]
+MakeTokenizer = Callable[..., str]
+PAD, UNK, CLS, SEP, GOOD, BAD, FILM, BOOK = range(8)
+
+
+def table(prepared: PreparedSet) -> pa.Table:
+    return pa.concat_tables(prepared.read_group(group) for group in range(len(prepared.group_rows)))
+
+
+def test_rows_labels_and_tokens(prepare_rows: PrepareRows) -> None:
+    prepared = prepare_rows("good film\tpos\nbad\tneg\n\tneg\nfilm film film film film film film film\tpos\n")
+    rows = table(prepared).to_pydict()
+    assert rows["shard"] == [0, 0, 0, 0]
+    assert rows["row"] == [0, 1, 2, 3]
+    assert rows["label"] == [1, 0, 0, 1]
+    assert rows["input_ids"] == [[CLS, GOOD, FILM, SEP], [CLS, BAD, SEP], [CLS, SEP], [CLS, *[FILM] * 6, SEP]]
+    assert rows["token_type_ids"] == [[0] * 4, [0] * 3, [0] * 2, [0] * 8]
+    assert rows["length"] == [4, 3, 2, 8]
+    assert prepared.lengths(0).tolist() == [4, 3, 2, 8]
+    assert prepared.lengths(0).dtype == np.int32
+    assert (prepared.num_rows, prepared.max_length, prepared.pad_token_id, prepared.labels) == (4, 8, PAD, ("neg", "pos"))
+    assert table(prepared).schema.field("input_ids").type.value_type == pa.int32()
+    assert prepared == PreparedSet.open(prepared.path)
+
+
+def test_tokens_are_those_of_transformers(prepare_rows: PrepareRows, spec: PrepareSpec) -> None:
+    from transformers import AutoTokenizer
+
+    texts = [("good films", "bad book a b c"), ("a b c a b c", "film"), ("", ""), ("[SEP] é", "x")]
+    lines = "".join(f"{first}\t{second}\n" for first, second in texts)
+    columns = {"input_schema": "a:str:1,b:str:1", "first_sequence": "a", "second_sequence": "b", "label": None, "labels": None}
+    tokenizer = AutoTokenizer.from_pretrained(spec.tokenizer)
+    for length in (4, 7, 30):
+        rows = table(prepare_rows(lines, **columns, sequence_length=length)).to_pydict()
+        expected = tokenizer(*map(list, zip(*texts, strict=True)), truncation="longest_first", max_length=length)
+        assert rows["input_ids"] == expected["input_ids"]
+        assert rows["token_type_ids"] == expected["token_type_ids"]
+        assert "label" not in rows
+
+
+def test_extra_columns(prepare_rows: PrepareRows) -> None:
+    schema = "text:str:1,label:str:1,domain:str:1,count:int:1,weight:float:1,logits:float:2"
+    rows = table(
+        prepare_rows("a\tpos\tdvd\t3\t0.5\t1,2.5\n", input_schema=schema, extra_columns=("domain", "count", "weight", "logits"))
+    )
+    assert rows.select(["domain", "count", "weight", "logits"]).to_pylist() == [
+        {"domain": "dvd", "count": 3, "weight": 0.5, "logits": [1.0, 2.5]}
+    ]
+
+
+def test_row_groups_and_files(prepare_rows: PrepareRows, tmp_path: Path) -> None:
+    (tmp_path / "z.tsv.gz").write_bytes(gzip.compress(b"good\tpos\n" * 5000))
+    prepared = prepare_rows("bad\tneg\n" * 2049, files=(str(tmp_path / "*.tsv*"),))
+    assert prepared.group_rows.tolist() == [2048, 1, 2048, 2048, 904]
+    assert [source.rows for source in prepared.sources] == [2049, 5000]
+    rows = table(prepared).to_pydict()
+    assert rows["shard"] == [0] * 2049 + [1] * 5000
+    assert rows["row"] == [*range(2049), *range(5000)]
+    with pytest.raises(DataError, match="row groups 0 to 4; group 5"):
+        prepared.read_group(5)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b"", "the line is blank"),
+        (b"no label", "1 column where 2 are needed"),
+        (b"a\tPos", "label 'Pos' is not one of 'neg', 'pos'"),
+        (b"a\xff\tpos", "not UTF-8 text: invalid start byte .byte 0xff at position 1."),
+    ],
+)
+def test_a_bad_row_stops_the_run(prepare_rows: PrepareRows, tmp_path: Path, line: bytes, reason: str) -> None:
+    content = b"good\tpos\r\n" + line + b"\nbad\tneg\n"
+    with pytest.raises(DataError, match=rf"rows\.tsv:2: .*{reason}.*max_rejected_rows"):
+        prepare_rows(content)
+    assert not list((tmp_path / "cache" / "prepared").glob("*/*"))
+    prepared = prepare_rows(content, max_rejected_rows=1)
+    assert (prepared.read, prepared.num_rows, prepared.rejected) == (3, 2, 1)
+    assert table(prepared)["row"].to_pylist() == [0, 2]
+    with pytest.raises(DataError, match=r"rows\.tsv:2"):
+        prepare_rows(content)
+
+
+def test_rejected_rows_have_a_side_file(prepare_rows: PrepareRows, tmp_path: Path) -> None:
+    prepared = prepare_rows(
+        b"head\tline\r\ngood\tpos\n\n\\x\xff\xc3\xa9\r\tpos\nbad\tneg\n", skip_header=True, max_rejected_rows=2
+    )
+    lines = [line.split("\t") for line in storage.read_bytes(f"{prepared.path}/rejected.tsv").decode().splitlines()]
+    path = str(tmp_path / "rows.tsv")
+    assert [line[:2] for line in lines] == [[path, "3"], [path, "4"]]
+    assert lines[0][2:] == ["the line is blank", ""]
+    assert lines[1][3].encode().decode("unicode_escape").encode("latin-1") == b"\\x\xff\xc3\xa9\r\tpos"
+    with pytest.raises(DataError, match=r"more than data\.max_rejected_rows = 1 .* the first of them: .*rows\.tsv:3"):
+        prepare_rows(b"x\ngood\tpos\n\n\n\n", skip_header=True, max_rejected_rows=1)
+
+
+@pytest.mark.parametrize(
+    ("content", "changes"), [("", {}), ("head\n", {"skip_header": True}), ("\n\n", {"max_rejected_rows": 5})]
+)
+def test_no_rows_is_an_error(prepare_rows: PrepareRows, content: str, changes: dict[str, Any]) -> None:
+    with pytest.raises(DataError, match=r"rows\.tsv: no row is left"):
+        prepare_rows(content, **changes)
+
+
+def test_a_split_is_by_text(prepare_rows: PrepareRows, tmp_path: Path) -> None:
+    content = "".join(f"text {number % 500}\tpos\n" for number in range(1000)) + "broken\n"
+    parts = [prepare_rows(content, keep=Keep(0.3, complement=complement), max_rejected_rows=1) for complement in (False, True)]
+    kept = [set(table(part)["row"].to_pylist()) for part in parts]
+    assert kept[0] | kept[1] == set(range(1000))
+    assert not kept[0] & kept[1]
+    assert {row % 500 for row in kept[0]} & {row % 500 for row in kept[1]} == set()
+    assert 200 < len(kept[0]) < 400
+    for part in parts:
+        assert part.read == 1001 == part.num_rows + part.rejected + part.filtered
+    assert parts[0].rows_fingerprint != parts[1].rows_fingerprint
+
+
+LINE_PIECES = [b"good", b"\t", b"\tpos", b"\tneg\r", b"bad\tneg", b"\xff", "é\u2028".encode(), b'"', b"\r", b"\xef\xbb\xbf"]
+LINES = st.lists(st.sampled_from(LINE_PIECES) | st.binary(max_size=4), max_size=4).map(b"".join)
+ROWS = st.tuples(st.lists(LINES, max_size=25).map(b"\n".join), st.sampled_from([b"", b"\n"])).map(b"".join)
+
+
+@given(content=ROWS, skip_header=st.booleans(), compress=st.booleans(), fraction=st.none() | st.sampled_from([0.2, 0.9]))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_any_bytes_are_accounted_for(
+    *, spec: PrepareSpec, tmp_path: Path, content: bytes, skip_header: bool, compress: bool, fraction: float | None
+) -> None:
+    path = tmp_path / ("any.tsv.gz" if compress else "any.tsv")
+    path.write_bytes(gzip.compress(content) if compress else content)
+    keep = None if fraction is None else Keep(fraction, complement=False)
+    wanted = replace(spec, files=(str(path),), skip_header=skip_header, max_rejected_rows=1000, keep=keep)
+    found: dict[int, list[tuple[Any, ...]]] = {}
+    with pytest.MonkeyPatch.context() as patch:
+        for chunk_bytes in (4, 16, 4096):
+            patch.setattr(sources, "CHUNK_BYTES", chunk_bytes)
+            try:
+                prepared = prepare(wanted, str(tmp_path / "cache"))
+            except RaykdError as error:
+                assert "no row is left" in str(error)  # noqa: PT017
+                continue
+            rows = table(prepared)
+            assert prepared.read == prepared.num_rows + prepared.rejected + prepared.filtered
+            found[chunk_bytes] = list(zip(*rows.drop(["token_type_ids"]).to_pydict().values(), strict=True))
+            assert len(found[chunk_bytes]) == prepared.num_rows
+    assert len(found) in (0, 3)
+    assert all(rows == found[4096] for rows in found.values())
+
+
+def test_a_set_is_made_once(
+    prepare_rows: PrepareRows, spec: PrepareSpec, tmp_path: Path, make_tokenizer: MakeTokenizer
+) -> None:
+    told: list[tuple[int, int]] = []
+    content = "good\tpos\nbad\tneg\n"
+    made = prepare_rows(content)
+    cache = str(tmp_path / "cache")
+    assert prepare(spec, cache, progress=lambda *done: told.append(done)) == made
+    assert told == []
+    (tmp_path / "copy.tsv").write_text(content)
+    assert prepare(replace(spec, files=(str(tmp_path / "copy.tsv"),)), cache).path == made.path
+    changes: list[dict[str, Any]] = [
+        {"sequence_length": 7},
+        {"labels": ("pos", "neg")},
+        {"label": None, "labels": None},
+        {"keep": Keep(0.999, complement=False)},
+        {"extra_columns": ("text",)},
+        {"tokenizer": make_tokenizer("other", words=("[PAD]", "[UNK]", "[CLS]", "[SEP]", "x"))},
+    ]
+    sets = [prepare(replace(spec, **change), cache, progress=lambda *done: told.append(done)) for change in changes]
+    assert len({made.path, *(other.path for other in sets)}) == 7
+    assert told == [(1, 1)] * 6
+    same_rows = [other.rows_fingerprint == made.rows_fingerprint for other in sets]
+    assert same_rows == [True, False, False, False, True, True]
+    assert prepare_rows("good\tpos\nbad\tpos\n").rows_fingerprint != made.rows_fingerprint
+
+
+def test_chunks_become_parts_of_the_same_rows(prepare_rows: PrepareRows, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = "".join(f"{'a b c ' * (number % 7)}\t{('neg', 'pos')[number % 2]}\n" for number in range(500))
+    whole = table(prepare_rows(content))
+    monkeypatch.setattr(sources, "CHUNK_BYTES", 1000)
+    prepared = prepare_rows(content)
+    assert len(prepared.parts) > 5
+    assert table(prepared).equals(whole)
+
+
+def test_a_run_that_was_overtaken_takes_the_other_set(prepare_rows: PrepareRows, spec: PrepareSpec, tmp_path: Path) -> None:
+    (tmp_path / "rows.tsv").write_text("good\tpos\n")
+    cache = str(tmp_path / "cache")
+    others: list[PreparedSet] = []
+    mine = prepare(spec, cache, progress=lambda done, total: others.append(prepare(spec, cache)))
+    assert [mine] == others
+    assert len(list(Path(mine.path).glob("*.parquet"))) == 1
+
+
+def test_files_are_counted_once(spec: PrepareSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, cache = tmp_path / "rows.tsv", str(tmp_path / "cache")
+    path.write_text("good\tpos\n")
+    first = sources.find_sources(spec.files, False, cache)
+    assert not (tmp_path / "cache").exists()
+    os.utime(path, (1, 1))
+    assert sources.find_sources(spec.files, False, cache) == first
+    monkeypatch.setattr(sources, "scan", None)
+    assert sources.find_sources(spec.files, False, cache) == first
+    os.utime(path, (2, 2))
+    with pytest.raises(TypeError):
+        sources.find_sources(spec.files, False, cache)
+
+
+def test_the_tokenizer_counts_and_not_its_folder(spec: PrepareSpec, prepare_rows: PrepareRows, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    made = prepare_rows("good\tpos\n")
+    tokenizer = AutoTokenizer.from_pretrained(spec.tokenizer)
+    tokenizer(["good film"], truncation=True, max_length=3, padding=True)  # leaves settings in the saved file
+    tokenizer.save_pretrained(tmp_path / "saved")
+    assert prepare_rows("good\tpos\n", tokenizer=str(tmp_path / "saved")).path == made.path
+
+
+def test_damage_is_repaired(prepare_rows: PrepareRows) -> None:
+    made = prepare_rows("good\tpos\n")
+    part = Path(made.path) / made.parts[0].file
+    part.write_bytes(part.read_bytes()[:-5])
+    again = prepare_rows("good\tpos\n")
+    assert again.read_group(0)["label"].to_pylist() == [1]
+    assert again.parts[0].digest == made.parts[0].digest
+
+
+def test_files_that_no_manifest_names_do_not_count(prepare_rows: PrepareRows) -> None:
+    made = prepare_rows("good\tpos\n")
+    (Path(made.path) / "part-000001-left-behind.parquet").write_bytes(b"PAR1")
+    assert PreparedSet.open(made.path).num_rows == 1
+    (Path(made.path) / "manifest.json").unlink()
+    with pytest.raises(DataError, match="no prepared set"):
+        PreparedSet.open(made.path)
+
+
+def test_columns_and_schema_must_fit(prepare_rows: PrepareRows) -> None:
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"first_sequence": "body"}, "'body' is not a column"),
+        ({"second_sequence": "body"}, "'body' is not a column"),
+        ({"extra_columns": ("domain",)}, "'domain' is not a column"),
+        ({"extra_columns": ("label",)}, "'label' cannot be kept"),
+        ({"input_schema": "text:int:1,label:str:1"}, "make it text:str:1"),
+        ({"input_schema": "text:str:1,label:int:2"}, "make it label:str:1"),
+        ({"labels": None}, "both, or neither"),
+    ]
+    for changes, complaint in cases:
+        with pytest.raises(ConfigError, match=complaint):
+            prepare_rows("good\tpos\n", **changes)
+
+
+def test_integer_labels(prepare_rows: PrepareRows) -> None:
+    prepared = prepare_rows("good\t1\nbad\t0\n", input_schema="text:str:1,label:int:1", labels=("0", "1"))
+    assert table(prepared)["label"].to_pylist() == [1, 0]
+
+
+def test_tokenizers_that_cannot_be_used(prepare_rows: PrepareRows, tmp_path: Path, make_tokenizer: MakeTokenizer) -> None:
+    (tmp_path / "empty").mkdir()
+    no_pad = make_tokenizer("no_pad", pad_token=None)
+    broken = make_tokenizer("broken")
+    (tmp_path / "broken" / "tokenizer.json").write_text("{}")
+    for folder, complaint in (
+        (str(tmp_path / "absent"), "does not exist"),
+        (str(tmp_path / "empty"), "holds no tokenizer"),
+        (no_pad, "no padding token"),
+        (broken, "no tokenizer can be loaded"),
+    ):
+        with pytest.raises(ModelError, match=complaint):
+            prepare_rows("good\tpos\n", tokenizer=folder)
+
+
+def test_no_token_types_where_the_model_takes_none(prepare_rows: PrepareRows, make_tokenizer: MakeTokenizer) -> None:
+    prepared = prepare_rows("good\tpos\n", tokenizer=make_tokenizer("plain", token_types=False))
+    assert not prepared.has_token_types
+    assert "token_type_ids" not in prepared.read_group(0).column_names
+
+
+def test_everything_on_another_file_system(spec: PrepareSpec) -> None:
+    base = "mock://prepare"
+    storage.write_bytes(f"{base}/in/a.tsv", b"good\tpos\n")
+    storage.write_bytes(f"{base}/in/b.tsv.gz", gzip.compress(b"bad\tneg\n\n"))
+    storage.upload_dir(spec.tokenizer, f"{base}/model")
+    wanted = replace(spec, files=(f"{base}/in/*",), tokenizer=f"{base}/model", max_rejected_rows=1)
+    prepared = prepare(wanted, f"{base}/cache")
+    assert prepared.path.startswith(base)
+    assert table(prepared)["input_ids"].to_pylist() == [[CLS, GOOD, SEP], [CLS, BAD, SEP]]
+    assert storage.exists(f"{prepared.path}/rejected.tsv")
+    assert prepare(wanted, f"{base}/cache") == prepared
+
+
+def test_specs_from_the_configuration(tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_bytes(b"neg\r\n pos \n")
+    values: dict[str, Any] = {
+        "input_schema": "text:str:1,label:str:1",
+        "first_sequence": "text",
+        "label": "label",
+        "labels": str(tmp_path / "labels.txt"),
+        "train": ("a.tsv",),
+        "test": ("t.tsv",),
+        "selection": 0.1,
+    }
+    config = DataConfig(**values)
+    train, selection, test = (spec_from_config(config, part, "model") for part in ("train", "selection", "test"))  # type: ignore[arg-type]
+    assert (train.files, train.keep) == (("a.tsv",), Keep(0.1, complement=True))
+    assert (selection.files, selection.keep) == (("a.tsv",), Keep(0.1, complement=False))
+    assert (test.files, test.keep) == (("t.tsv",), None)
+    assert train.labels == ("neg", "pos")
+    files = DataConfig(**{**values, "selection": ("s.tsv",), "label": None})
+    assert [spec_from_config(files, part, "m").keep for part in ("train", "selection")] == [None, None]  # type: ignore[arg-type]
+    assert spec_from_config(files, "selection", "m").files == ("s.tsv",)
+    assert spec_from_config(files, "train", "m").labels is None
+    json.dumps(asdict(train))
+
+
+def test_label_files(tmp_path: Path) -> None:
+    path = tmp_path / "labels"
+    path.write_text("a\n\nb\n")
+    assert read_labels(str(path)) == ("a", "", "b")
+    for content, complaint in ((b"a\na\n", "each once"), (b"a\n", "at least two"), (b"\xff", "not UTF-8")):
+        path.write_bytes(content)
+        with pytest.raises(ConfigError, match=complaint):
+            read_labels(str(path))
+
+
+def test_real_rows(shared_data: Path, shared_models: Path, tmp_path: Path, spec: PrepareSpec) -> None:
+    """MRPC holds quotes, which are plain characters, and text that is not ASCII."""
+    mrpc = replace(
+        spec,
+        files=(str(shared_data / "mrpc" / "train.tsv"),),
+        input_schema="label:str:1,sid1:str:1,sid2:str:1,sent1:str:1,sent2:str:1",
+        first_sequence="sent1",
+        second_sequence="sent2",
+        labels=("0", "1"),
+        sequence_length=128,
+        tokenizer=str(shared_models / "review-tiny"),
+    )
+    prepared = prepare(mrpc, str(tmp_path / "cache"))
+    assert prepared.num_rows == 3668
+    assert sum(table(prepared)["label"].to_pylist()) == 2474

@@ -1,0 +1,173 @@
+"""The one training loop: teacher, meta-teacher and student differ only in their objective."""
+
+import hashlib
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from raykd.data.batch import Batch
+from raykd.data.feed import StepRows
+from raykd.errors import TrainingError
+from raykd.losses.reduce import weighted_sum
+from raykd.trainers.context import WorkerContext
+from raykd.trainers.engine import Engine
+from raykd.trainers.monitor import Monitor
+from raykd.trainers.objective import Objective
+from raykd.trainers.selection import Selection
+
+
+@dataclass
+class Loop:
+    """Owns the schedule, the non-finite check, evaluation and checkpoints; the engine owns backward, step and state.
+
+    A step reads the device once: the sums of the loss terms, the gradient norm and the wish for a checkpoint travel together.
+    """
+
+    engine: Engine
+    objective: Objective
+    context: WorkerContext
+    split: Callable[[StepRows], list[Batch]]
+    """This worker's micro-batches of a step, the same number on every worker."""
+    learning_rate: Callable[[int], float]
+    """Learning rate of the update that follows after ``step`` updates."""
+    total_steps: int
+    seed: int
+    """With step and rank the key of dropout's randomness, so that a resumed run draws what it would have drawn."""
+    max_grad_norm: float
+    evaluate: Callable[[Engine], dict[str, float]] | None
+    """Metrics on the selection rows; none keeps the last weights."""
+    evaluate_at: Callable[[int], bool]
+    """Whether an evaluation is due after ``step`` updates."""
+    selection: Selection
+    keep_best: Callable[[Engine], None]
+    """Save the current weights as the task's model. Collective."""
+    save_checkpoint: Callable[[int], None]
+    """Write a checkpoint after ``step`` updates. Collective."""
+    checkpoint_due: Callable[[int], bool]
+    """Whether this worker wants one; if any does, all write it."""
+    monitor: Monitor
+    log_every: int = 10
+    """Steps between records of the loss; the first step of a run has one too."""
+    _seconds: dict[str, float] = field(default_factory=lambda: {"wait": 0.0, "work": 0.0})
+    _rows: int = 0
+
+    def run(self, feed: Iterator[StepRows]) -> int:
+        """Train on all steps of ``feed``; returns the step it stopped after. Raises TrainingError at a non-finite figure."""
+        self.engine.module.train()
+        step, before = 0, time.perf_counter()
+        for rows in feed:
+            fetched = time.perf_counter()
+            wanted = self._step(rows)
+            step = rows.step + 1
+            after = time.perf_counter()
+            self._seconds["wait"] += fetched - before
+            self._seconds["work"] += after - fetched
+            self._rows += rows.num_rows
+            if self._evaluation_ends(step):
+                break
+            if wanted and step < self.total_steps:
+                self.save_checkpoint(step)
+                self.monitor.record("checkpoint", step)
+                self.monitor.flush()
+            before = time.perf_counter()
+        return step
+
+    def _step(self, rows: StepRows) -> bool:
+        """One optimiser step; returns whether a checkpoint is wanted after it."""
+        torch.manual_seed(step_seed(self.seed, rows.step, self.context.rank))
+        terms = self._accumulate(rows, self.objective.at(rows.step / max(self.total_steps - 1, 1)))
+        norm = self.engine.reduce_gradients()
+        figures = self._read(rows, terms, norm)
+        rate = self.learning_rate(rows.step)
+        self.engine.step(rate, max_grad_norm=self.max_grad_norm)
+        self._log(rows, figures, rate)
+        return figures["checkpoint_wanted"] > 0
+
+    def _accumulate(self, rows: StepRows, objective: Objective) -> dict[str, Tensor]:
+        """Forward and backward of every micro-batch; the sum of each loss term over this worker's rows, on the device."""
+        batches = self.split(rows)
+        scale = self.context.world_size / max(rows.num_rows, 1)  # the engine averages over the workers
+        sums: dict[str, Tensor] = {}
+        for number, waiting in enumerate(batches, start=1):
+            batch = waiting.to(self.engine.device, non_blocking=True)
+            with self.engine.autocast():
+                output = objective(self.engine.model, batch)
+            loss = weighted_sum(output.per_row, batch.valid)
+            self.engine.accumulate(loss * scale, boundary=number == len(batches))
+            for name, term in output.terms.items():
+                total = weighted_sum(term.detach(), batch.valid)
+                sums[name] = sums[name] + total if name in sums else total
+        return sums
+
+    def _read(self, rows: StepRows, terms: dict[str, Tensor], norm: Tensor) -> dict[str, float]:
+        """The step's one device-to-host read: term means over the global batch, gradient norm, wish for a checkpoint."""
+        wish = torch.tensor(float(self.checkpoint_due(rows.step + 1)), device=self.engine.device)
+        mine = torch.stack([*terms.values(), wish])
+        local = mine.clone() if self.context.world_size > 1 else mine
+        values = torch.cat([self.context.sum(mine), norm.reshape(1)]).tolist()
+        names = [*terms, "checkpoint_wanted", "grad_norm"]
+        figures = dict(zip(names, values, strict=True))
+        if not all(math.isfinite(value) for value in values):
+            self._stop(rows.step, list(terms), local, figures)
+        for name in terms:
+            figures[name] /= max(rows.num_rows, 1)
+        return figures
+
+    def _stop(self, step: int, terms: list[str], local: Tensor, figures: dict[str, float]) -> None:
+        """Name step, rank and term of what is not finite. Reads the devices of all workers, which only happens once."""
+        bad = [
+            f"{term} = {value} on rank {rank}"
+            for rank, values in enumerate(self.context.gather(local.tolist()))
+            for term, value in zip(terms, values, strict=False)
+            if not math.isfinite(value)
+        ] or [f"gradient norm = {figures['grad_norm']} under a finite loss"]
+        raise TrainingError(
+            f"step {step + 1}: {'; '.join(bad)}. Training stopped before the update; lower training.learning_rate, "
+            "raise training.warmup, or look for broken logits or weights in the input"
+        )
+
+    def _log(self, rows: StepRows, figures: dict[str, float], rate: float) -> None:
+        step = rows.step + 1
+        if self._rows and step % self.log_every and step != self.total_steps:
+            return
+        seconds = sum(self._seconds.values())
+        terms = {name: value for name, value in figures.items() if name not in ("checkpoint_wanted", "grad_norm")}
+        self.monitor.record(
+            "train",
+            step,
+            epoch=rows.epoch,
+            total_steps=self.total_steps,
+            terms=terms,
+            loss=sum(terms.values()),
+            learning_rate=rate,
+            grad_norm=figures["grad_norm"],
+            rows_per_second=self._rows / seconds if seconds else 0.0,
+            data_wait_s=self._seconds["wait"],
+        )
+
+    def _evaluation_ends(self, step: int) -> bool:
+        """Evaluate if it is due; true when patience has run out."""
+        last = step == self.total_steps
+        if self.evaluate is None:
+            if last:
+                self.keep_best(self.engine)
+            return False
+        if not (last or self.evaluate_at(step)):
+            return False
+        metrics = self.evaluate(self.engine)
+        better = self.selection.update(step, metrics)
+        if better:
+            self.keep_best(self.engine)
+        self.monitor.record("eval", step, metrics=metrics, best=better)
+        self.monitor.flush()
+        return self.selection.exhausted
+
+
+def step_seed(seed: int, step: int, rank: int) -> int:
+    """A 63-bit key for one worker's randomness in one step."""
+    digest = hashlib.blake2b(f"{seed}/{step}/{rank}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1

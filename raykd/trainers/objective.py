@@ -1,0 +1,89 @@
+"""What a training task minimises: the one part in which teacher, meta-teacher and student training differ."""
+
+import functools
+import operator
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol, Self
+
+from torch import Tensor, nn
+
+from raykd.data.batch import Batch
+from raykd.errors import DataError
+from raykd.losses import keep
+
+
+@dataclass(frozen=True)
+class ObjectiveOutput:
+    """What one forward pass costs, row by row."""
+
+    terms: dict[str, Tensor]
+    """Fp32 ``[B]`` by the term's name in logs, weights included; 0, with the graph, where a row is not valid."""
+
+    @property
+    def per_row(self) -> Tensor:
+        """Sum of the terms, ``[B]``: what the loop adds up over rows and divides, once, by the global number of rows."""
+        return functools.reduce(operator.add, self.terms.values())
+
+
+class Objective(Protocol):
+    """A model and a batch to one number per row and term. Inherit from it to get what is said to be the default.
+
+    An objective is a value: a call changes nothing in it, and what changes over training is a function of the progress. A row's
+    terms depend on that row alone, padding and neighbours left out; one that cannot promise this refuses in `check`.
+    """
+
+    @property
+    def side_columns(self) -> tuple[str, ...]:
+        """Columns that side tables must bring to the batch; none by default."""
+        return ()
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether a batch without labels is an error; yes by default."""
+        return True
+
+    @property
+    def trainable(self) -> Mapping[str, nn.Module]:
+        """Modules trained beside the model, by the name their weights are stored under; none by default."""
+        return {}
+
+    def check(self, *, num_labels: int, whole_batch: bool) -> None:
+        """Raise ConfigError when the task cannot be trained this way; called once, before the first step.
+
+        `whole_batch`: every global batch goes through a single forward pass (one worker, no accumulation).
+        """
+        del num_labels, whole_batch  # by default every task can
+
+    def at(self, progress: float) -> Self:  # noqa: ARG002
+        """The objective after a fraction of the steps, 0 at the first and 1 after the last; itself by default."""
+        return self
+
+    def __call__(self, model: nn.Module, batch: Batch) -> ObjectiveOutput:
+        """Run the model on the batch. Raises DataError when the batch lacks what the objective reads."""
+        ...
+
+
+def valid_logits(model: nn.Module, batch: Batch) -> Tensor:
+    """The model's logits, ``[B, C]``; 0 and without gradient where a row is not valid."""
+    logits: Tensor = model(**batch.model_inputs()).logits
+    return keep(logits, batch.valid)
+
+
+def valid_labels(batch: Batch) -> Tensor:
+    """The batch's labels, ``[B]`` ids or ``[B, C]`` of 0 and 1; 0 where a row is not valid. Raises DataError without any."""
+    if batch.labels is None:
+        raise DataError("the objective needs labels, but the rows have none; name the label column, or use alpha = 1")
+    return keep(batch.labels, batch.valid)
+
+
+def valid_teacher_logits(batch: Batch) -> Tensor:
+    """The teacher's logits, ``[B, C]``; 0 where a row is not valid. Raises DataError without the side column."""
+    if batch.teacher_logits is None:
+        raise DataError("the objective distils, but the rows come without teacher logits; join the side table `logits`")
+    return keep(batch.teacher_logits, batch.valid)
+
+
+def valid_output(terms: Mapping[str, Tensor], valid: Tensor) -> ObjectiveOutput:
+    """Terms ``[B]`` as an output, 0 where a row is not valid."""
+    return ObjectiveOutput({name: keep(term, valid) for name, term in terms.items()})

@@ -1,0 +1,117 @@
+"""The training loop stops before the update, under every engine, and says where the number came from."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+import torch.distributed as dist
+from helpers import run_distributed
+from tiny_training import BATCH_ROWS, KINDS, NanGradient, full_state, make_engine, micro_batches
+from torch import Tensor, nn
+
+from raykd.data.batch import Batch
+from raykd.data.feed import StepRows
+from raykd.errors import TrainingError
+from raykd.trainers.context import WorkerContext
+from raykd.trainers.loop import Loop
+from raykd.trainers.monitor import Monitor
+from raykd.trainers.objective import Objective, ObjectiveOutput
+from raykd.trainers.selection import Selection
+
+TOTAL_STEPS, BROKEN_STEP = 4, 2
+CASES = ("loss of rank 1", "loss of all", "gradient of rank 1")
+
+
+class Breaking(Objective):
+    """Cross entropy, until one step."""
+
+    def __init__(self, case: str) -> None:
+        self.case = case
+        self.step = -1
+
+    def __call__(self, model: nn.Module, batch: Batch) -> ObjectiveOutput:
+        assert batch.labels is not None
+        logits = model(batch.input_ids, extra=self.step % 2 == 0)
+        here = self.step == BROKEN_STEP and (self.case == "loss of all" or dist.get_rank() == 1)
+        if here and self.case == "gradient of rank 1":
+            logits = NanGradient.apply(logits)
+        loss = nn.functional.cross_entropy(logits, batch.labels, reduction="none")
+        other = loss * math.nan if here and self.case.startswith("loss") else loss
+        return ObjectiveOutput({"ce": loss * batch.valid, "other": torch.where(batch.valid, other, 0.0)})
+
+
+def body() -> dict[str, dict[str, Any]]:
+    return {kind: {case: stopped(kind, case) for case in CASES} for kind in KINDS}
+
+
+def stopped(kind: str, case: str) -> dict[str, Any]:
+    """Run into the nan; the state of a run that was never to reach it, beside the state after the error."""
+    engine = make_engine(kind)
+    objective = Breaking(case)
+
+    def split(rows: StepRows) -> list[Batch]:
+        objective.step = rows.step
+        batches = micro_batches(rows.step, dist.get_rank(), dist.get_world_size())
+        return [make_batch(ids, labels, weights > 0) for ids, labels, weights in batches]
+
+    loop = Loop(
+        engine=engine,
+        objective=objective,
+        context=WorkerContext(dist.get_rank(), dist.get_world_size(), torch.device("cpu")),
+        split=split,
+        learning_rate=lambda step: 0.01,
+        total_steps=TOTAL_STEPS,
+        seed=1,
+        max_grad_norm=1.0,
+        evaluate=None,
+        evaluate_at=lambda step: False,
+        selection=Selection("accuracy"),
+        keep_best=lambda engine: None,
+        save_checkpoint=lambda step: None,
+        checkpoint_due=lambda step: False,
+        monitor=Monitor(),
+    )
+    rows = [StepRows(step, 0, BATCH_ROWS[step], 8, pa.table({})) for step in range(TOTAL_STEPS)]
+    loop.run(iter(rows[:BROKEN_STEP]))
+    before, message = full_state(engine), "no error"
+    try:
+        loop.run(iter(rows[BROKEN_STEP:]))
+    except TrainingError as error:
+        message = str(error)
+    seen = {"before": before, "after": full_state(engine), "message": message}
+    engine.close()
+    return seen
+
+
+def make_batch(ids: Tensor, labels: Tensor, valid: Tensor) -> Batch:
+    row_ids = torch.zeros(len(ids), 2, dtype=torch.long)
+    return Batch(ids, torch.ones_like(ids), None, labels, None, {}, valid, row_ids)
+
+
+@pytest.fixture(scope="module")
+def results() -> list[dict[str, dict[str, Any]]]:
+    return run_distributed(body, 2)
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_rank_stops_with_the_weights_of_the_step_before(
+    kind: str, case: str, results: list[dict[str, dict[str, Any]]]
+) -> None:
+    expected = {
+        "loss of rank 1": ["other = nan on rank 1"],
+        "loss of all": ["other = nan on rank 0", "other = nan on rank 1"],
+        "gradient of rank 1": ["gradient"],
+    }[case]
+    for rank in results:
+        seen = rank[kind][case]
+        for part in [f"step {BROKEN_STEP + 1}", "before the update", *expected]:
+            assert part in seen["message"]
+        assert "ce = " not in seen["message"]
+        assert sorted(seen["after"]) == sorted(seen["before"])
+        for name, value in seen["before"].items():
+            np.testing.assert_array_equal(seen["after"][name], value, err_msg=name)
+    assert all(np.isfinite(value).all() for value in results[0][kind][case]["after"].values())

@@ -1,0 +1,30 @@
+"""Classifiers and tokenizers: stock Hugging Face models in and out, checked on the way."""
+
+from raykd.models.classifiers import (
+    check_sequence_length,
+    count_parameters,
+    label_names,
+    load_classifier,
+    load_config,
+    max_sequence_length,
+    takes_token_types,
+)
+from raykd.models.folders import folder_bytes, local_folder, model_digest
+from raykd.models.saving import build_classifier, save_classifier
+from raykd.models.tokenizers import load_tokenizer
+
+__all__ = [
+    "build_classifier",
+    "check_sequence_length",
+    "count_parameters",
+    "folder_bytes",
+    "label_names",
+    "load_classifier",
+    "load_config",
+    "load_tokenizer",
+    "local_folder",
+    "max_sequence_length",
+    "model_digest",
+    "save_classifier",
+    "takes_token_types",
+]

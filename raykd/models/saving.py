@@ -1,0 +1,113 @@
+"""Model folders that raykd writes: trained classifiers, and small new ones built from a configuration."""
+
+import tempfile
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from raykd.data import storage
+from raykd.errors import ResourceError
+from raykd.models.classifiers import max_sequence_length
+from raykd.models.folders import first_line, quiet_transformers
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+Architecture = Literal["bert", "distilbert", "roberta"]
+
+
+def save_classifier(
+    model: "PreTrainedModel", tokenizer: Any, folder: str, *, state: "Mapping[str, Tensor] | None" = None
+) -> None:
+    """Write a Hugging Face folder (config.json, model.safetensors, tokenizer files), complete or not at all.
+
+    ``state`` replaces the model's own weights (name -> full tensor), for models whose weights are split over workers or
+    whose best weights are not the current ones. ``folder`` is local or remote; what is there is replaced.
+    Raises ResourceError when it cannot be written.
+    """
+    if "://" in folder:
+        with tempfile.TemporaryDirectory(prefix="raykd-model-") as local:
+            _write(model, tokenizer, local, state)
+            storage.upload_dir(local, folder)
+        return
+    target = Path(folder)
+    aside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        _write(model, tokenizer, str(aside), state)
+        storage.remove(folder)
+        storage.rename_dir(str(aside), folder)
+    finally:
+        storage.remove(str(aside))
+
+
+def _write(model: "PreTrainedModel", tokenizer: Any, folder: str, state: "Mapping[str, Tensor] | None") -> None:
+    from safetensors import SafetensorError
+
+    weights = None
+    if state is not None:
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    limit = max_sequence_length(model.config)
+    if limit is not None and tokenizer.model_max_length > limit:
+        tokenizer.model_max_length = limit  # otherwise a pipeline feeds the model more positions than it has
+    try:
+        with quiet_transformers():
+            model.save_pretrained(folder, state_dict=weights)
+        tokenizer.save_pretrained(folder)
+    except (OSError, SafetensorError) as error:
+        raise ResourceError(
+            f"cannot write the model folder {folder}: {first_line(error)}; free space there or choose another storage"
+        ) from error
+
+
+def build_classifier(
+    architecture: Architecture,
+    *,
+    vocab_size: int,
+    hidden: int,
+    layers: int,
+    heads: int,
+    labels: Sequence[str],
+    seed: int,
+    positions: int = 128,
+    dropout: float = 0.1,
+    pad_token_id: int = 0,
+) -> "PreTrainedModel":
+    """A new classifier with random weights that depend on ``seed`` alone; the feed-forward layers are four times as wide.
+
+    ``positions`` counts tokens a row may have (RoBERTa's two extra rows are added). torch's global generator is left as it was.
+    """
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    config = _new_config(
+        architecture, vocab_size=vocab_size, hidden=hidden, layers=layers, heads=heads, positions=positions,
+        dropout=dropout, pad_token_id=pad_token_id,
+    )  # fmt: skip
+    config.id2label = dict(enumerate(labels))
+    config.label2id = {name: index for index, name in enumerate(labels)}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
+
+
+def _new_config(
+    architecture: Architecture, *, vocab_size: int, hidden: int, layers: int, heads: int, positions: int, dropout: float,
+    pad_token_id: int,
+) -> Any:  # fmt: skip
+    from transformers import BertConfig, DistilBertConfig, RobertaConfig
+
+    if architecture == "distilbert":
+        return DistilBertConfig(
+            vocab_size=vocab_size, dim=hidden, hidden_dim=4 * hidden, n_layers=layers, n_heads=heads,
+            max_position_embeddings=positions, dropout=dropout, attention_dropout=dropout, seq_classif_dropout=dropout,
+            pad_token_id=pad_token_id,
+        )  # fmt: skip
+    roberta = architecture == "roberta"
+    kind, extra = (RobertaConfig, pad_token_id + 1) if roberta else (BertConfig, 0)
+    return kind(
+        vocab_size=vocab_size, hidden_size=hidden, intermediate_size=4 * hidden, num_hidden_layers=layers,
+        num_attention_heads=heads, max_position_embeddings=positions + extra, hidden_dropout_prob=dropout,
+        attention_probs_dropout_prob=dropout, pad_token_id=pad_token_id, type_vocab_size=1 if roberta else 2,
+    )  # fmt: skip

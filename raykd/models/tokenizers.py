@@ -1,0 +1,78 @@
+"""Tokenizers, checked against the model they come with: a wrong one loads without complaint and trains at chance."""
+
+import json
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from raykd.errors import ModelError
+from raykd.models.folders import TOKENIZER_FILES, first_line, has_tokenizer, local_folder
+
+MIN_TABLE_USE = 0.8
+"""Smallest share of the embedding table that the vocabulary may fill; tables are padded by a few per cent at most."""
+PROBES = 200
+
+
+def load_tokenizer(path: str) -> Any:
+    """The tokenizer of a model folder (local, remote or a hub name) through ``AutoTokenizer``.
+
+    Raises ModelError: no such folder, no vocabulary in it, a vocabulary that does not fit the model's embedding table,
+    one that turns every word into the unknown token, or no padding token.
+    """
+    with local_folder(path) as folder:
+        if not has_tokenizer(folder):
+            raise ModelError(
+                f"{path} has no tokenizer: none of {', '.join(TOKENIZER_FILES)} is there; "
+                "copy the model's tokenizer files into the folder"
+            )
+        tokenizer = _open(folder, name=path)
+        check_tokenizer(tokenizer, table=_embedding_rows(folder), name=path)
+    return tokenizer
+
+
+def _open(folder: Path, *, name: str) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise ModelError(f"the tokenizer in {name} cannot be opened ({first_line(error)}); copy its files again") from error
+
+
+def check_tokenizer(tokenizer: Any, *, table: int | None, name: str) -> None:
+    """Refuse a vocabulary that does not belong to an embedding table of ``table`` rows (none: not known).
+
+    Raises ModelError with both sizes.
+    """
+    size = len(tokenizer)
+    if table is not None and size > table:
+        raise ModelError(
+            f"the tokenizer of {name} has {size} tokens, but the model's embedding table only {table} rows; "
+            "use the tokenizer that the model was trained with"
+        )
+    if table is not None and size < MIN_TABLE_USE * table:
+        raise ModelError(
+            f"the tokenizer of {name} has {size} tokens for an embedding table of {table} rows: the vocabulary was not found "
+            "or belongs to another model; use the tokenizer files that the model was trained with"
+        )
+    if not _knows_words(tokenizer):
+        raise ModelError(f"the tokenizer of {name} turns every word into {tokenizer.unk_token}; its vocabulary is missing")
+    if tokenizer.pad_token_id is None:
+        raise ModelError(f"the tokenizer of {name} has no padding token; set pad_token in its tokenizer_config.json")
+
+
+def _knows_words(tokenizer: Any) -> bool:
+    special = set(tokenizer.all_special_ids)
+    words = list(islice((token for token, index in tokenizer.get_vocab().items() if index not in special), PROBES))
+    if not words:
+        return False
+    text = tokenizer.convert_tokens_to_string(words)
+    return any(index != tokenizer.unk_token_id for index in tokenizer.encode(text, add_special_tokens=False))
+
+
+def _embedding_rows(folder: Path) -> int | None:
+    file = folder / "config.json"
+    if not file.is_file():
+        return None
+    size = json.loads(file.read_text(encoding="utf-8")).get("vocab_size")
+    return int(size) if size is not None else None

@@ -1,0 +1,139 @@
+"""Scores row groups with one model at a time; the same code in a Ray actor and without Ray."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from raykd import models
+from raykd.data.batch import Batch, collate
+from raykd.data.parts import PartInfo
+from raykd.data.plan import PADDING_MULTIPLE
+from raykd.data.prepared import PreparedSet
+from raykd.data.tables import logits_array, write_part
+from raykd.errors import ModelError
+
+Precision = Literal["auto", "fp32", "bf16"]
+
+
+@dataclass(frozen=True)
+class ScoreJob:
+    """A trained classifier, the rows it is to score, and the folder of the side table that comes out."""
+
+    model: str
+    """Model folder or hub name."""
+    prepared: str
+    """Prepared set, made with this model's tokenizer."""
+    output: str
+    """Folder of the side table; what is there is replaced."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """What an actor does at a time: consecutive row groups of one job, one part of its table."""
+
+    job: int
+    first_group: int
+    groups: int
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A finished item: the part that was written, and the arithmetic it was computed in."""
+
+    item: Item
+    part: PartInfo
+    precision: str
+
+
+class Scorer:
+    """Holds one model at a time and scores row groups with it. A child says what else than logits a model gives a row."""
+
+    column = "logits"
+    """Name of what a row gets."""
+
+    def __init__(self, jobs: Sequence[ScoreJob], *, threads: int, batch_rows: int, precision: Precision, use_gpu: bool) -> None:
+        self._jobs = jobs
+        self._batch_rows = batch_rows
+        self._device = torch.device("cuda" if use_gpu else "cpu")
+        has_bf16 = use_gpu and torch.cuda.is_bf16_supported()
+        self.precision = precision if precision != "auto" else "bf16" if has_bf16 else "fp32"
+        self._loaded: tuple[tuple[str, Any], torch.nn.Module] | None = None
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
+
+    def __call__(self, item: Item) -> Scored:
+        """Score the item's row groups and write them as one part. Raises ModelError, DataError, ResourceError."""
+        job = self._jobs[item.job]
+        prepared = PreparedSet.open(job.prepared)
+        model = self._model(job, prepared)
+        groups = range(item.first_group, item.first_group + item.groups)
+        part = write_part(job.output, item.first_group, (self._score_group(model, job, prepared, group) for group in groups))
+        return Scored(item, part, self.precision)
+
+    def _model(self, job: ScoreJob, prepared: PreparedSet) -> torch.nn.Module:
+        key = (job.model, prepared.labels)
+        if self._loaded is None or self._loaded[0] != key:
+            self._loaded = None  # the old model goes before the new one comes: memory holds one
+            labels = prepared.labels or models.label_names(models.load_config(job.model))
+            self._loaded = (key, self.load(job.model, labels).to(self._device).eval())
+        return self._loaded[1]
+
+    def load(self, model: str, labels: Sequence[str]) -> torch.nn.Module:
+        """The model of a folder."""
+        loaded: torch.nn.Module = models.load_classifier(model, labels=labels, new_head=False)
+        return loaded
+
+    def forward(self, model: torch.nn.Module, batch: Batch) -> Tensor:
+        """What each row of a batch gets, ``[B, width]`` float32."""
+        return forward(model, batch)
+
+    def _score_group(self, model: torch.nn.Module, job: ScoreJob, prepared: PreparedSet, group: int) -> pa.Table:
+        order, batches = group_batches(prepared, group, model=model, batch_rows=self._batch_rows)
+        with torch.inference_mode(), torch.autocast(self._device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            outputs = [self.forward(model, batch.to(self._device)) for batch in batches]
+        sorted_logits = torch.cat(outputs).cpu().numpy()
+        if not np.isfinite(sorted_logits).all():
+            raise ModelError(
+                f"{job.model} gives {self.column} that are not finite on row group {group} of {job.prepared}; train it again"
+            )
+        logits = np.empty_like(sorted_logits)
+        logits[order] = sorted_logits
+        return prepared.read_group(group, ["shard", "row"]).append_column(self.column, logits_array(logits))
+
+
+def forward(model: torch.nn.Module, batch: Batch) -> Tensor:
+    """Logits ``[B, C]`` float32 of one batch."""
+    logits: Tensor = model(**batch.model_inputs()).logits.float()
+    return logits
+
+
+def group_batches(
+    prepared: PreparedSet, group: int, *, model: torch.nn.Module, batch_rows: int
+) -> tuple[NDArray[np.int64], Iterator[Batch]]:
+    """A row group's batches, shortest rows first, and where in the group the rows of that order stand, ``[n]``."""
+    with_types = prepared.has_token_types and models.takes_token_types(model)
+    columns = ["shard", "row", "length", "input_ids", *(["token_type_ids"] if with_types else [])]
+    table = prepared.read_group(group, columns)
+    lengths = table["length"].to_numpy()
+    order = np.argsort(lengths, kind="stable")
+    table, lengths = table.take(pa.array(order)), lengths[order]
+    limit = models.max_sequence_length(model.config)
+
+    def batches() -> Iterator[Batch]:
+        for start in range(0, len(order), batch_rows):
+            rows = table.slice(start, batch_rows)
+            padded = -(-int(lengths[start + len(rows) - 1]) // PADDING_MULTIPLE) * PADDING_MULTIPLE
+            yield collate(
+                rows,
+                padded_length=padded if limit is None else min(padded, limit),
+                pad_token_id=prepared.pad_token_id,
+                with_token_types=with_types,
+            )
+
+    return order, batches()

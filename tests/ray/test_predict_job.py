@@ -1,0 +1,62 @@
+"""Scoring with a pool of model actors: the same bytes for any number of them, and errors as people can read them."""
+
+import hashlib
+import os
+
+import numpy as np
+import pytest
+
+from raykd.data.tables import SideTable
+from raykd.errors import ModelError, ResourceError
+from raykd.models import load_classifier
+from raykd.predict import ScoreJob, score, score_locally
+from tests.unit.test_predict import LABELS, all_logits, make_model, make_prepared
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
+
+
+def _digest(table: SideTable) -> str:
+    return hashlib.sha256(all_logits(table).tobytes()).hexdigest()
+
+
+def test_the_number_of_actors_does_not_matter(tmp_path):
+    prepared = [make_prepared(tmp_path / f"set{i}", seed=i) for i in range(2)]
+    models = [make_model(tmp_path / f"model{i}", seed=i) for i in range(2)]
+    pairs = [(model, rows.path) for rows in prepared for model in models]
+
+    def digests(run, name, **arguments):
+        return [
+            _digest(table)
+            for table in run([ScoreJob(*pair, str(tmp_path / f"{name}-{i}")) for i, pair in enumerate(pairs)], **arguments)
+        ]
+
+    expected = digests(score_locally, "local", batch_rows=16)
+    assert len(set(expected)) == len(pairs)
+    for actors in (2, 4):
+        assert digests(score, f"pool{actors}", actors=actors, batch_rows=16) == expected
+
+
+def test_relative_paths_mean_the_same_in_actors(tmp_path, monkeypatch):
+    make_prepared(tmp_path / "set")
+    make_model(tmp_path / "model")
+    monkeypatch.chdir(tmp_path)
+    seen = []
+    score([ScoreJob("model", "set", "out/logits")], progress=lambda done, total: seen.append((done, total)))
+    assert SideTable.open(str(tmp_path / "out" / "logits")).group_rows.sum() == seen[-1][0] == seen[-1][1]
+
+
+def test_errors_of_actors_arrive_as_they_are(tmp_path):
+    prepared, model = make_prepared(tmp_path / "set"), load_classifier(make_model(tmp_path / "model"), labels=LABELS)
+    model.classifier.bias.data[:] = np.nan
+    model.save_pretrained(tmp_path / "model")
+    with pytest.raises(ModelError, match="not finite") as error:
+        score([ScoreJob(str(tmp_path / "model"), prepared.path, str(tmp_path / "logits"))])
+    assert type(error.value) is ModelError
+    assert "UDF" not in str(error.value)
+    assert not os.path.exists(tmp_path / "logits" / "manifest.json")
+
+
+def test_an_actor_that_fits_nowhere_is_refused(tmp_path):
+    prepared, model = make_prepared(tmp_path / "set"), make_model(tmp_path / "model")
+    with pytest.raises(ResourceError, match="needs 64 CPUs"):
+        score([ScoreJob(model, prepared.path, str(tmp_path / "logits"))], cpus_per_actor=64)

@@ -1,0 +1,20 @@
+"""What a run showed: metrics, verdicts, and the report as terminal table, Markdown, HTML and JSON."""
+
+from raykd.report.comparison import Comparison, Entry, compare
+from raykd.report.files import compare_runs, read_report, write_report
+from raykd.report.metrics import classification_metrics
+from raykd.report.teacher import TeacherQuality, teacher_quality
+from raykd.report.terminal import print_comparison
+
+__all__ = [
+    "Comparison",
+    "Entry",
+    "TeacherQuality",
+    "classification_metrics",
+    "compare",
+    "compare_runs",
+    "print_comparison",
+    "read_report",
+    "teacher_quality",
+    "write_report",
+]

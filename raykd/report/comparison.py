@@ -1,0 +1,180 @@
+"""Teacher, students without KD and students with KD on the same labelled rows: figures, verdicts, conclusion."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, ValidationError
+
+from raykd.data import storage
+from raykd.errors import DataError
+from raykd.report.bootstrap import REPLICATES
+from raykd.report.footprint import footprint
+from raykd.report.history import read_curves
+from raykd.report.latency import Latency
+from raykd.report.record import Record
+from raykd.report.system import ROLES, Role, System, Task, beside_teacher, measure
+from raykd.report.tables import load_logits
+from raykd.report.teacher import TeacherQuality
+from raykd.report.verdicts import Contrast, answers, conclusion, contrasts
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One model of a comparison."""
+
+    role: Role
+    name: str
+    """The system it belongs to: entries with the same role and name are the same training with other seeds."""
+    seed: int | None
+    """Seed of its training; none where it was not trained here."""
+    logits: NDArray[Any] | str
+    """Logits ``[N, C]`` on the rows of the report, or the side table that holds them."""
+    model: str | None = None
+    """Its folder; none leaves its size out."""
+    history: str | None = None
+    """Its history file; none, or one that is not there, leaves its training curves out."""
+
+
+class Comparison(Record):
+    """All that a report says; ``report.json`` is this."""
+
+    format: int = FORMAT
+    """Version of this layout."""
+    name: str
+    """The run."""
+    rows: int
+    """Rows that everything was measured on."""
+    rows_fingerprint: str | None = None
+    """Names the rows; runs with equal ones were measured on the same."""
+    labels: tuple[str, ...]
+    positive_label: str | None
+    """Whose F1 `f1` is; none unless there are two classes."""
+    headline: str
+    """The metric that verdicts and retention are about: accuracy, or exact_match for many labels a row."""
+    f1: str
+    """The F1 in the table: f1 for two classes, else macro_f1."""
+    majority: float
+    """The headline metric of a model that gives every row the commonest answer."""
+    systems: tuple[System, ...]
+    contrasts: tuple[Contrast, ...]
+    conclusion: tuple[str, ...]
+    """What came out, in sentences; the verdict on KD first."""
+    warnings: tuple[str, ...] = ()
+    """What a reader should know before believing the figures."""
+    teacher_quality: TeacherQuality | None = None
+    """The teacher on its training rows."""
+    environment: dict[str, str] = Field(default_factory=dict)
+    """Date, command, machine, versions."""
+
+    @classmethod
+    def load(cls, path: str) -> Self:
+        """Read a ``report.json``. Raises DataError when it is not one that this version understands."""
+        content = storage.read_json(path)
+        given = content.get("format") if isinstance(content, dict) else None
+        if given != FORMAT:
+            raise DataError(
+                f"{path} is a report of format {given}, this raykd reads format {FORMAT}; run the report stage again"
+            )
+        try:
+            return cls.model_validate(content)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise DataError(f"{path} is not a whole report ({where}: {first['msg']}); run the report stage again") from None
+
+    def verdict(self) -> str:
+        """The sentence that matters most."""
+        return self.conclusion[0]
+
+    @property
+    def judged(self) -> bool:
+        """Whether a student with KD was compared with one without; that contrast is then the first."""
+        return bool(self.contrasts) and self.systems[self.contrasts[0].reference].role == "student_no_kd"
+
+
+def compare(
+    entries: Sequence[Entry],
+    labels: NDArray[np.integer[Any]],
+    label_names: Sequence[str],
+    *,
+    name: str,
+    positive_label: str | None = None,
+    latencies: Mapping[str, Latency] | None = None,
+    teacher_quality: TeacherQuality | None = None,
+    warnings: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+    rows_fingerprint: str | None = None,
+    seed: int = 0,
+    replicates: int = REPLICATES,
+) -> Comparison:
+    """Measure every entry on ``labels`` (``[N]`` ids, or 0 and 1 ``[N, C]`` for many labels a row) and judge KD.
+
+    ``latencies`` by model folder; a system takes that of the first of its models that has one. ``seed`` is the bootstrap's.
+    Raises DataError when logits do not fit the labels or there is no entry; ConfigError for an unknown positive label.
+    """
+    if not entries:
+        raise DataError("a comparison needs the logits of one model at least")
+    task = Task(labels, tuple(label_names), positive_label)
+    groups = _group(entries)
+    logits = [[_logits(entry) for entry in group] for group in groups]
+    teacher = logits[0][0] if groups[0][0].role == "teacher" else None
+    systems = [_system(task, group, given, teacher, latencies or {}) for group, given in zip(groups, logits, strict=True)]
+    if teacher is not None:
+        systems = [one if one.role == "teacher" else beside_teacher(one, systems[0], task.headline) for one in systems]
+    predictions = [np.stack([answers(task, one) for one in given]) for given in logits]
+    found = contrasts(task, systems, predictions, seed=seed, replicates=replicates)
+    return Comparison(
+        name=name,
+        rows=len(labels),
+        rows_fingerprint=rows_fingerprint,
+        labels=task.label_names,
+        positive_label=(positive_label or task.label_names[1]) if task.f1 == "f1" else None,
+        headline=task.headline,
+        f1=task.f1,
+        majority=task.majority(),
+        systems=tuple(systems),
+        contrasts=found,
+        conclusion=conclusion(task, systems, found),
+        warnings=(*warnings, *(teacher_quality.warnings if teacher_quality else ())),
+        teacher_quality=teacher_quality,
+        environment=dict(environment or {}),
+    )
+
+
+def _group(entries: Sequence[Entry]) -> list[list[Entry]]:
+    """Entries of one role and name together, teachers first, students with KD last."""
+    groups: dict[tuple[int, str], list[Entry]] = {}
+    for entry in entries:
+        groups.setdefault((ROLES.index(entry.role), entry.name), []).append(entry)
+    return [groups[key] for key in sorted(groups, key=lambda key: key[0])]
+
+
+def _logits(entry: Entry) -> NDArray[Any]:
+    return load_logits(entry.logits) if isinstance(entry.logits, str) else entry.logits
+
+
+def _system(
+    task: Task,
+    group: Sequence[Entry],
+    logits: Sequence[NDArray[Any]],
+    teacher: NDArray[Any] | None,
+    latencies: Mapping[str, Latency],
+) -> System:
+    models = [entry.model for entry in group if entry.model is not None]
+    histories = [(entry.history, entry.seed) for entry in group if entry.history is not None and storage.exists(entry.history)]
+    return measure(
+        task,
+        role=group[0].role,
+        name=group[0].name,
+        seeds=[entry.seed for entry in group],
+        logits=logits,
+        teacher=teacher,
+        curves=[read_curves(path, seed=seed) for path, seed in histories],
+        footprint=footprint(models[0]) if models else None,
+        latency=next((latencies[model] for model in models if model in latencies), None),
+    )

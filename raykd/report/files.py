@@ -1,0 +1,66 @@
+"""A comparison as files: ``report.json`` that everything can be made from again, ``report.md``, ``report.html``."""
+
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.text import Text
+
+from raykd.data import storage
+from raykd.errors import ConfigError
+from raykd.report.cells import table
+from raykd.report.comparison import Comparison
+from raykd.report.html import html
+from raykd.report.markdown import markdown
+from raykd.report.terminal import grid_of_runs
+
+REPORT = "report.json"
+
+
+def write_report(comparison: Comparison, folder: str) -> None:
+    """Write the three files; ``report.json`` last, so that it is there only when all are."""
+    storage.write_bytes(storage.join(folder, "report.md"), markdown(comparison).encode())
+    storage.write_bytes(storage.join(folder, "report.html"), html(comparison).encode())
+    storage.write_bytes(storage.join(folder, REPORT), comparison.model_dump_json(indent=1).encode())
+
+
+def read_report(folder: str) -> Comparison:
+    """The comparison of a finished run. Raises ConfigError when the folder has none, DataError for an unknown format."""
+    path = storage.join(folder, REPORT)
+    if not storage.exists(path):
+        raise ConfigError(f"{folder} has no {REPORT}; give the folder of a finished run, or run its report stage")
+    return Comparison.load(path)
+
+
+def compare_runs(folders: Sequence[str]) -> RenderableType:
+    """One table of several finished runs, their verdicts below, and a warning when they were not measured on the same rows.
+
+    Raises ConfigError when a folder has no report or none is given.
+    """
+    if not folders:
+        raise ConfigError("no run to report on; give the folders of finished runs")
+    runs = [read_report(folder) for folder in folders]
+    header = list(dict.fromkeys(name for run in runs for name in table(run)[0]))
+    sections = [(run.name, _body(run, header)) for run in runs]
+    notes = [Text(f"warning: {warning}", style="yellow") for warning in _differences(runs)]
+    notes += [Text.assemble((f"{run.name}: ", "bold"), run.verdict()) for run in runs]
+    return Group(grid_of_runs(sections, header), *(Padding(note, (0, 1)) for note in notes))
+
+
+def _body(run: Comparison, header: Sequence[str]) -> list[list[str]]:
+    """The run's rows under the header of all runs."""
+    own, body = table(run)
+    return [[dict(zip(own, cells, strict=True)).get(name, "") for name in header] for cells in body]
+
+
+def _differences(runs: Sequence[Comparison]) -> list[str]:
+    first = runs[0]
+    found = []
+    for other in runs[1:]:
+        same = first.rows_fingerprint == other.rows_fingerprint if first.rows_fingerprint else first.rows == other.rows
+        if not same or first.labels != other.labels:
+            found.append(
+                f"{first.name} ({first.rows:,} rows) and {other.name} ({other.rows:,} rows) were not measured on the same "
+                "rows; their figures do not compare"
+            )
+    return found

@@ -1,0 +1,28 @@
+"""How large a model is."""
+
+import math
+
+from raykd.models.folders import check_weights, folder_bytes, local_folder
+from raykd.report.record import Record
+
+
+class Footprint(Record):
+    """Size of one model."""
+
+    parameters: int
+    """Numbers in its weights, from the files' headers."""
+    bytes_on_disk: int
+    """Bytes of its folder: weights, configuration and tokenizer."""
+
+
+def footprint(model: str) -> Footprint:
+    """Size of a model folder, without loading it. Raises ModelError when it holds no safetensors weights."""
+    from safetensors import safe_open
+
+    parameters = 0
+    with local_folder(model) as folder:
+        for file in check_weights(folder):
+            with safe_open(str(file), framework="numpy") as weights:
+                for name in weights.keys():  # noqa: SIM118 - not a mapping
+                    parameters += math.prod(weights.get_slice(name).get_shape())
+    return Footprint(parameters=parameters, bytes_on_disk=folder_bytes(model))

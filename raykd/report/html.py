@@ -1,0 +1,135 @@
+"""The comparison as one HTML file that needs nothing else: its style and its plots are in it."""
+
+import base64
+from collections.abc import Sequence
+from html import escape
+
+from raykd.report import plots
+from raykd.report.cells import LONG_ROLES, caption, legend, table
+from raykd.report.comparison import Comparison
+from raykd.report.markdown import class_table, metric_table, speed_table, verdict_table
+from raykd.report.teacher import TeacherQuality
+
+STYLE = """
+:root { color-scheme: light; }
+body { font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; color: #1d232a;
+  background: #fff; max-width: 66rem; margin: 2rem auto 4rem; padding: 0 1.25rem; }
+h1 { font-size: 1.5rem; margin: 0 0 .25rem; } h2 { font-size: 1.15rem; margin: 2.25rem 0 .5rem; }
+p { margin: .4rem 0; } .quiet { color: #59636e; font-size: .9rem; }
+.verdict { border-left: 5px solid #7a838c; background: #f4f6f8; padding: .8rem 1rem; margin: 1rem 0; }
+.verdict p:first-child { font-weight: 600; font-size: 1.08rem; }
+.better { border-color: #2a9d5c; } .worse { border-color: #c8372d; } .not-separable { border-color: #d9a42b; }
+.warning { border-left: 5px solid #d9a42b; background: #fdf8ea; padding: .5rem 1rem; margin: .5rem 0; }
+.scroll { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .93rem; }
+th, td { padding: .35rem .7rem; text-align: right; border-bottom: 1px solid #e4e8ec; white-space: nowrap; }
+th { border-bottom: 2px solid #9aa3ad; font-weight: 600; } th:first-child, td:first-child { text-align: left; padding-left: 0; }
+img { max-width: 100%; height: auto; display: block; margin: .5rem 0; }
+"""
+
+
+def html(comparison: Comparison) -> str:
+    """The whole report as one HTML page."""
+    body = [
+        f"<h1>{escape(comparison.name)}</h1>",
+        f'<p class="quiet">{escape(caption(comparison))}.</p>',
+        _verdict(comparison),
+        *(f'<div class="warning">{escape(_sentence(warning))}</div>' for warning in comparison.warnings),
+        _html_table(*table(comparison, titles=LONG_ROLES)),
+        f'<p class="quiet">{escape(legend(comparison))}</p>',
+        "<h2>Metrics over seeds</h2>",
+        _image(plots.metric_plot(comparison), "Metrics of each system with their spread over seeds"),
+        '<p class="quiet">A dot is one seed, the tick their mean, the bar one standard deviation to both sides. Axes do not '
+        "start at zero.</p>",
+        *_differences(comparison),
+        *_training(comparison),
+        "<h2>Calibration</h2>",
+        _image(plots.reliability_plot(comparison), "Reliability diagram of each system"),
+        '<p class="quiet">How often a model is right when it is so sure, over all its seeds; pale bars hold few rows. Below '
+        "the dashed line it is surer than it should be.</p>",
+        "<h2>All metrics</h2>",
+        _html_table(*metric_table(comparison)),
+        "<h2>Per class</h2>",
+        _html_table(*class_table(comparison)),
+        *_speed(comparison),
+        *_teacher(comparison.teacher_quality),
+        *_environment(comparison.environment),
+    ]
+    return _page(comparison.name, body)
+
+
+def _page(title: str, body: Sequence[str]) -> str:
+    lines = [
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>",
+        *body,
+        "</body>\n</html>\n",
+    ]
+    return "\n".join(lines)
+
+
+def _verdict(comparison: Comparison) -> str:
+    kind = comparison.contrasts[0].result.verdict.replace(" ", "-") if comparison.judged else ""
+    lines = "".join(f"<p>{escape(line)}</p>" for line in comparison.conclusion)
+    return f'<div class="verdict {kind}">{lines}</div>'
+
+
+def _differences(comparison: Comparison) -> list[str]:
+    if not comparison.contrasts:
+        return []
+    note = (
+        "Paired bootstrap over rows and seeds. An interval that holds zero is not separable: these rows and seeds cannot tell "
+        "the two apart."
+    )
+    return ["<h2>Differences</h2>", _html_table(*verdict_table(comparison)), f'<p class="quiet">{note}</p>']
+
+
+def _training(comparison: Comparison) -> list[str]:
+    plot = plots.curve_plot(comparison)
+    if plot is None:
+        return []
+    return [
+        "<h2>Training</h2>",
+        _image(plot, "Training curves of each system"),
+        '<p class="quiet">Thin lines are single seeds, the thick one their mean. Terms have their weights in them.</p>',
+    ]
+
+
+def _speed(comparison: Comparison) -> list[str]:
+    if all(one.latency is None for one in comparison.systems):
+        return []
+    return ["<h2>Speed</h2>", _html_table(*speed_table(comparison)), '<p class="quiet">On CPU, tokenisation included.</p>']
+
+
+def _teacher(quality: TeacherQuality | None) -> list[str]:
+    if quality is None:
+        return []
+    body = [
+        [name, f"{side.rows:,}", f"{100 * side.accuracy:.1f}", f"{side.loss:.3f}", f"{100 * side.entropy:.1f}"]
+        for name, side in (("training rows", quality.train), ("selection rows", quality.selection))
+    ]
+    header = ["teacher on", "rows", "accuracy %", "NLL", "entropy, % of the possible"]
+    return ["<h2>The teacher's certainty</h2>", _html_table(header, body)]
+
+
+def _environment(environment: dict[str, str]) -> list[str]:
+    if not environment:
+        return []
+    lines = "<br>".join(f"{escape(key)}: {escape(value)}" for key, value in environment.items())
+    return ["<h2>Made with</h2>", f'<p class="quiet">{lines}</p>']
+
+
+def _html_table(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
+    rows = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in line) + "</tr>" for line in body)
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+
+
+def _image(svg: str, description: str) -> str:
+    """An image of its own inside the page, so that names inside several SVGs cannot meet."""
+    encoded = base64.b64encode(svg.encode()).decode()
+    return f'<img alt="{escape(description)}" src="data:image/svg+xml;base64,{encoded}">'
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."

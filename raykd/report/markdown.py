@@ -1,0 +1,111 @@
+"""The comparison as Markdown: ``report.md``, and the table for a model card."""
+
+from collections.abc import Iterable, Sequence
+
+from raykd.report.cells import LONG_ROLES, NONE, caption, legend, percent_spread, system_names, table
+from raykd.report.comparison import Comparison
+from raykd.report.system import Spread
+from raykd.report.verdicts import METRIC_NAMES, points
+
+FRACTIONS = {
+    "accuracy": "accuracy",
+    "exact_match": "exact match",
+    "f1": "F1",
+    "macro_f1": "macro F1",
+    "micro_f1": "micro F1",
+    "macro_precision": "macro precision",
+    "macro_recall": "macro recall",
+    "auc": "AUC",
+    "agreement": "agreement with the teacher",
+}
+"""Metrics shown in percent; the others are shown as they are."""
+NUMBERS = {"mcc": "MCC", "loss": "negative log likelihood", "ece": "expected calibration error"}
+
+
+def markdown(comparison: Comparison) -> str:
+    """The whole report as Markdown."""
+    sections = [
+        f"# {comparison.name}",
+        "\n".join([f"**{comparison.verdict()}**", *(f"\n{line}" for line in comparison.conclusion[1:])]),
+        "\n>\n".join(f"> Warning: {warning}" for warning in comparison.warnings),
+        f"{caption(comparison)}.",
+        markdown_table(comparison),
+        legend(comparison),
+        "## Differences\n\n" + pipe_table(*verdict_table(comparison)) if comparison.contrasts else "",
+        "## All metrics\n\nMean ± standard deviation over seeds.\n\n" + pipe_table(*metric_table(comparison)),
+        "## Per class\n\n" + pipe_table(*class_table(comparison)),
+        "## Speed\n\n" + pipe_table(*speed_table(comparison)) if any(one.latency for one in comparison.systems) else "",
+        "\n".join(f"- {key}: {value}" for key, value in comparison.environment.items()),
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def markdown_table(comparison: Comparison) -> str:
+    """The main table alone, as a model card shows it."""
+    return pipe_table(*table(comparison, titles=LONG_ROLES))
+
+
+def verdict_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
+    """Every verdict with its interval, in points."""
+    names = system_names(comparison.systems, LONG_ROLES)
+    body = [
+        [
+            f"{names[one.candidate]} − {names[one.reference]}",
+            METRIC_NAMES[one.metric],
+            points(one.result.difference),
+            f"{points(one.result.low)} to {points(one.result.high)}",
+            one.result.verdict,
+        ]
+        for one in comparison.contrasts
+    ]
+    return ["difference", "metric", "points", "95% interval", "verdict"], body
+
+
+def metric_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
+    """Every metric of every system, with spread."""
+    known = list(dict.fromkeys(name for system in comparison.systems for name in system.metrics))
+    body = [
+        [
+            f"{FRACTIONS[name]} %" if name in FRACTIONS else NUMBERS[name],
+            *(_cell(name, system.metrics.get(name)) for system in comparison.systems),
+        ]
+        for name in known
+    ]
+    return ["", *system_names(comparison.systems, LONG_ROLES)], body
+
+
+def class_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
+    """Precision, recall and F1 of each class by system, in percent."""
+    names = system_names(comparison.systems, LONG_ROLES)
+    body = [
+        [label, f"{system.classes[label]['rows']:,.0f}", name]
+        + [f"{100 * system.classes[label][key]:.1f}" for key in ("precision", "recall", "f1")]
+        for label in comparison.labels
+        for name, system in zip(names, comparison.systems, strict=True)
+    ]
+    return ["class", "rows", "model", "precision %", "recall %", "F1 %"], body
+
+
+def speed_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
+    """Latency and throughput on CPU, tokenisation included."""
+    body = []
+    for name, system in zip(system_names(comparison.systems, LONG_ROLES), comparison.systems, strict=True):
+        if system.latency is not None:
+            times = [f"{system.latency.p50_ms:.2f}", f"{system.latency.p99_ms:.2f}", f"{system.latency.rows_per_second:,.0f}"]
+            gains = [NONE if gain is None else f"×{gain:.1f}" for gain in (system.latency_speed_up, system.speed_up)]
+            body.append([name, str(system.latency.threads), *times, *gains])
+    return ["", "threads", "one row p50 ms", "p99 ms", "batches, rows/s", "faster, one row", "faster, batches"], body
+
+
+def pipe_table(header: Sequence[str], body: Iterable[Sequence[str]]) -> str:
+    """A Markdown table: first column left, others right."""
+    lines = [header, ["---", *(["---:"] * (len(header) - 1))], *body]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def _cell(name: str, spread: Spread | None) -> str:
+    if spread is None:
+        return NONE
+    if name in FRACTIONS:
+        return percent_spread(spread)
+    return f"{spread.mean:.3f}" if spread.sd is None else f"{spread.mean:.3f} ± {spread.sd:.3f}"

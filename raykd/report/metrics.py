@@ -1,0 +1,161 @@
+"""Classification metrics of one model on rows with one label each; scikit-learn does what it has, the rest is a few lines."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raykd.errors import ConfigError, DataError
+
+Labels = NDArray[np.integer[Any]]
+Logits = NDArray[np.floating[Any]]
+
+CALIBRATION_BINS = 15
+SMALLER_IS_BETTER = frozenset({"loss", "ece"})
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Equal-width confidence bins: mean confidence, accuracy (both 0 where a bin is empty) and rows of each; all ``[bins]``."""
+
+    confidence: NDArray[np.float64]
+    accuracy: NDArray[np.float64]
+    rows: NDArray[np.int64]
+
+    @property
+    def error(self) -> float:
+        """``Σ_b (n_b / n) · |accuracy_b - confidence_b|``."""
+        return float(np.abs(self.accuracy - self.confidence) @ self.rows / max(self.rows.sum(), 1))
+
+
+def classification_metrics(
+    labels: Labels, logits: Logits, label_names: Sequence[str], *, positive_label: str | None = None
+) -> dict[str, float]:
+    """Accuracy, F1, MCC, AUC, loss and calibration of ``logits`` ``[N, C]`` on ``labels`` ``[N]``; all but mcc, loss in 0..1.
+
+    ``f1`` is that of ``positive_label`` (none: the second name) and is there for two classes only. With one class in
+    ``labels``, ``auc`` is 0.5 and ``mcc`` 0: no ranking and no correlation can be seen. ``loss`` is the mean negative log
+    likelihood in nats. Raises DataError when shapes, label ids or values do not fit; ConfigError for an unknown positive label.
+    """
+    from sklearn.metrics import f1_score
+
+    positive = positive_index(label_names, positive_label)
+    check_rows(labels, logits, label_names)
+    predictions, every = logits.argmax(axis=1), np.arange(len(label_names))
+    metrics = {"accuracy": float(np.mean(predictions == labels))}
+    if len(label_names) == 2:
+        metrics["f1"] = float(f1_score(labels, predictions, pos_label=positive, zero_division=0.0))
+    metrics["macro_f1"] = float(f1_score(labels, predictions, labels=every, average="macro", zero_division=0.0))
+    metrics["micro_f1"] = float(f1_score(labels, predictions, labels=every, average="micro", zero_division=0.0))
+    metrics["mcc"] = _correlation(labels, predictions)
+    metrics["auc"] = _area(labels, logits)
+    metrics["loss"] = float(row_losses(labels, logits).mean())
+    metrics["ece"] = expected_calibration_error(labels, logits)
+    return metrics
+
+
+def class_metrics(labels: Labels, logits: Logits, label_names: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Precision, recall, f1 and rows (how many have that label) of each class, by its name. Raises DataError as above."""
+    from sklearn.metrics import precision_recall_fscore_support
+
+    check_rows(labels, logits, label_names)
+    every = np.arange(len(label_names))
+    columns = precision_recall_fscore_support(labels, logits.argmax(axis=1), labels=every, zero_division=0.0)
+    return {
+        name: dict(zip(("precision", "recall", "f1", "rows"), (float(column[index]) for column in columns), strict=True))
+        for index, name in enumerate(label_names)
+    }
+
+
+def agreement(student_logits: Logits, teacher_logits: Logits) -> float:
+    """Fraction of rows on which two models ``[N, C]`` predict the same class. Raises DataError when the shapes differ."""
+    if student_logits.shape != teacher_logits.shape:
+        raise DataError(
+            f"logits of shape {student_logits.shape} and {teacher_logits.shape} are not of the same rows and classes"
+        )
+    return float(np.mean(student_logits.argmax(axis=1) == teacher_logits.argmax(axis=1)))
+
+
+def expected_calibration_error(labels: Labels, logits: Logits, *, bins: int = CALIBRATION_BINS) -> float:
+    """Mean gap between confidence and accuracy, weighted by rows; Guo et al. 2017, arXiv:1706.04599 eq. 3."""
+    return reliability(labels, logits, bins=bins).error
+
+
+def reliability(labels: Labels, logits: Logits, *, bins: int = CALIBRATION_BINS) -> Reliability:
+    """Confidence (largest probability) against accuracy in ``bins`` equal bins ``((b-1)/bins, b/bins]``; Guo et al. 2017 §2."""
+    return bin_confidence(softmax(logits).max(axis=1), logits.argmax(axis=1) == labels, bins=bins)
+
+
+def bin_confidence(confidence: NDArray[np.float64], correct: NDArray[np.bool_], *, bins: int) -> Reliability:
+    """The bins of ``confidence`` ``[N]`` in 0..1 and of how often each was ``correct`` ``[N]``."""
+    index = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+    rows = np.bincount(index, minlength=bins)
+    divisor = np.maximum(rows, 1)
+    mean_confidence = np.bincount(index, weights=confidence, minlength=bins) / divisor
+    return Reliability(mean_confidence, np.bincount(index, weights=correct, minlength=bins) / divisor, rows)
+
+
+def row_losses(labels: Labels, logits: Logits) -> NDArray[np.float64]:
+    """Negative log likelihood of the label, nats, ``[N]``; finite for any finite logits."""
+    shifted = _shifted(logits)
+    return np.asarray(np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(labels)), labels])
+
+
+def softmax(logits: Logits) -> NDArray[np.float64]:
+    """Probabilities ``[N, C]`` in float64."""
+    odds = np.exp(_shifted(logits))
+    return np.asarray(odds / odds.sum(axis=1, keepdims=True))
+
+
+def positive_index(label_names: Sequence[str], positive_label: str | None) -> int:
+    """Id of the positive label; none is the second enumerated value, as in EasyNLP. Raises ConfigError when unknown."""
+    if positive_label is None:
+        return 1
+    if positive_label not in label_names:
+        raise ConfigError(
+            f"positive label {positive_label!r} is not one of the labels ({', '.join(label_names)}); name one of them"
+        )
+    return list(label_names).index(positive_label)
+
+
+def check_rows(labels: Labels, logits: Logits, label_names: Sequence[str]) -> None:
+    """Raise DataError unless ``labels`` ``[N]`` are ids of ``label_names`` and ``logits`` ``[N, C]`` are finite, with N > 0."""
+    rows, classes = len(labels), len(label_names)
+    if rows == 0:
+        raise DataError("there are no rows to measure on; give at least one labelled row")
+    if logits.shape != (rows, classes):
+        raise DataError(f"logits have shape {logits.shape}; {rows} rows with {classes} labels need {(rows, classes)}")
+    if labels.ndim != 1 or labels.min() < 0 or labels.max() >= classes:
+        raise DataError(f"label ids reach from {labels.min()} to {labels.max()}; {classes} labels have ids 0 to {classes - 1}")
+    if not np.isfinite(logits).all():
+        row = int(np.flatnonzero(~np.isfinite(logits).all(axis=1))[0])
+        raise DataError(f"logits of row {row} are {logits[row].tolist()}; metrics need finite numbers")
+
+
+def _correlation(labels: Labels, predictions: Labels) -> float:
+    from sklearn.metrics import matthews_corrcoef
+
+    if labels.min() == labels.max() or predictions.min() == predictions.max():
+        return 0.0  # scikit-learn says the same, with a warning when both are the one class
+    return float(matthews_corrcoef(labels, predictions))
+
+
+def _area(labels: Labels, logits: Logits) -> float:
+    """Area under the ROC curve: of the second class for two, else the mean of one against the rest over classes seen."""
+    from sklearn.metrics import roc_auc_score
+
+    probabilities = softmax(logits)
+    classes = [1] if logits.shape[1] == 2 else list(range(logits.shape[1]))
+    areas = [
+        roc_auc_score(labels == index, probabilities[:, index])
+        for index in classes
+        if 0 < np.sum(labels == index) < len(labels)
+    ]
+    return float(np.mean(areas)) if areas else 0.5
+
+
+def _shifted(logits: Logits) -> NDArray[np.float64]:
+    wide = logits.astype(np.float64)
+    return np.asarray(wide - wide.max(axis=1, keepdims=True))

@@ -1,0 +1,221 @@
+"""Plots of a report as SVG text: metrics with spread, training curves, reliability diagrams."""
+
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from raykd.report.cells import LONG_ROLES, system_names
+from raykd.report.comparison import Comparison
+from raykd.report.history import Curves, Series
+from raykd.report.markdown import FRACTIONS
+from raykd.report.metrics import SMALLER_IS_BETTER
+from raykd.report.system import Role, System
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+ROLE_COLORS: dict[Role, str] = {"teacher": "#5b6470", "student_no_kd": "#d9822b", "student_kd": "#1f77b4"}
+LINE_COLORS = ("#1f77b4", "#d9822b", "#2a9d5c", "#9c4dcc", "#c8372d", "#6b7a8f")
+SHOWN_METRICS = ("accuracy", "exact_match", "f1", "macro_f1", "mcc", "auc", "agreement", "loss", "ece")
+SHORT = {"mcc": "MCC", "loss": "NLL", "ece": "Calibration error"}
+STYLE: dict[str, Any] = {
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#9aa3ad",
+    "axes.titlesize": 10.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e4e8ec",
+    "xtick.color": "#4a525b",
+    "ytick.color": "#4a525b",
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "svg.hashsalt": "raykd",
+}
+
+
+def metric_plot(comparison: Comparison) -> str:
+    """A panel a metric: one dot a seed, the mean as a tick, one standard deviation to both sides as a bar."""
+    shown = [name for name in SHOWN_METRICS if any(name in system.metrics for system in comparison.systems)]
+    columns = 3
+    lines = -(-len(shown) // columns)
+    height = 0.45 + 0.36 * len(comparison.systems)
+    figure = _figure(10.5, lines * (height + 0.75))
+    with _style():
+        panels = figure.subplots(lines, columns, squeeze=False)
+        for axes, name in zip(panels.flat, shown, strict=False):
+            _metric_panel(axes, comparison, name, named=axes in panels[:, 0])
+        for axes in panels.flat[len(shown) :]:
+            axes.set_axis_off()
+        return _svg(figure)
+
+
+def curve_plot(comparison: Comparison) -> str | None:
+    """A line of panels a system: terms of the loss, metric on the selection rows, shares of the gradient where logged."""
+    systems = [(name, one) for name, one in _named(comparison) if any(curves.terms.steps for curves in one.curves)]
+    if not systems:
+        return None
+    with_shares = any(curves.shares.steps for _, one in systems for curves in one.curves)
+    figure = _figure(10.5, 2.5 * len(systems))
+    with _style():
+        panels = figure.subplots(len(systems), 2 + with_shares, squeeze=False)
+        colors = _colors(curves.terms for _, one in systems for curves in one.curves)
+        for line, (name, system) in zip(panels, systems, strict=True):
+            line[1].sharey(panels[0][1])
+            _term_panel(line[0], name, system, colors)
+            _selection_panel(line[1], comparison.headline, system)
+            if with_shares:
+                _share_panel(line[2], system.curves, colors)
+        for axes in panels[-1]:
+            axes.set_xlabel("optimiser step")
+        return _svg(figure)
+
+
+def reliability_plot(comparison: Comparison) -> str:
+    """A panel a system: how often it is right (bars) when it is so sure; on the diagonal it knows how sure to be."""
+    lowest = 0.5 if comparison.headline == "exact_match" else 1 / len(comparison.labels)
+    figure = _figure(min(10.5, 3.4 * len(comparison.systems)), 3.2)
+    with _style():
+        panels = figure.subplots(1, len(comparison.systems), squeeze=False, sharey=True)
+        for axes, (name, system) in zip(panels[0], _named(comparison), strict=True):
+            _reliability_panel(axes, name, system, lowest=lowest)
+        panels[0][0].set_ylabel("right")
+        return _svg(figure)
+
+
+def _metric_panel(axes: "Axes", comparison: Comparison, name: str, *, named: bool) -> None:
+    places = range(len(comparison.systems), 0, -1)
+    factor = 100 if name in FRACTIONS else 1
+    for place, system in zip(places, comparison.systems, strict=True):
+        if name not in system.metrics:
+            continue
+        color, given = ROLE_COLORS[system.role], system.metrics[name]
+        mean, values = factor * given.mean, factor * np.array(given.values)
+        if given.sd is not None:
+            axes.barh(place, 2 * factor * given.sd, left=mean - factor * given.sd, height=0.5, color=color, alpha=0.25)
+        axes.plot(values, np.full(len(values), place), "o", color=color, markersize=4, alpha=0.75, markeredgewidth=0)
+        axes.plot([mean, mean], [place - 0.32, place + 0.32], color=color, linewidth=2)
+        text = f"{mean:.1f}" if factor == 100 else f"{mean:.3f}"
+        axes.annotate(text, (1.0, place), xycoords=("axes fraction", "data"), ha="left", va="center", fontsize=9, color=color)
+    axes.set_title(_metric_title(name))
+    axes.set_ylim(0.4, len(comparison.systems) + 0.6)
+    axes.set_yticks(list(places), system_names(comparison.systems, LONG_ROLES) if named else [""] * len(places))
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="y", visible=False)
+    axes.use_sticky_edges = False  # a bar's end is no edge of the panel
+    axes.margins(x=0.12)
+    axes.locator_params(axis="x", nbins=5)
+
+
+def _metric_title(name: str) -> str:
+    title = f"{FRACTIONS[name]} %" if name in FRACTIONS else SHORT[name]
+    better = " (less is better)" if name in SMALLER_IS_BETTER else ""
+    return f"{title[0].upper()}{title[1:]}{better}"
+
+
+def _term_panel(axes: "Axes", name: str, system: System, colors: Mapping[str, str]) -> None:
+    _lines(axes, [one.terms for one in system.curves], colors)
+    axes.set_title(f"{name}: loss terms")
+    if axes.dataLim.ymin >= 0:
+        axes.set_ylim(bottom=0)
+
+
+def _selection_panel(axes: "Axes", headline: str, system: System) -> None:
+    """The headline metric; every metric there is where that is not among them."""
+    series = [one.metrics for one in system.curves]
+    if any(headline in one.values for one in series):
+        series = [_only(one, headline) for one in series]
+        _lines(axes, series, {headline: ROLE_COLORS[system.role]}, marker="o")
+    else:
+        _lines(axes, series, _colors(series), marker="o")
+    axes.set_title("on the selection rows")
+
+
+def _share_panel(axes: "Axes", curves: Sequence[Curves], colors: Mapping[str, str]) -> None:
+    axes.set_title("share of the gradient")
+    if not any(one.shares.steps for one in curves):
+        axes.text(0.5, 0.5, "one term" if len(_colors(one.terms for one in curves)) == 1 else "not logged",
+                  ha="center", va="center", color="#7a838c")  # fmt: skip
+        axes.set_xticks([])
+        axes.set_yticks([])
+        return
+    _lines(axes, [one.shares for one in curves], {**_colors(one.shares for one in curves), **colors})
+    axes.set_ylim(0, 1)
+
+
+def _colors(series: Iterable[Series]) -> dict[str, str]:
+    """A colour for every figure, the same in all panels."""
+    names = list(dict.fromkeys(name for one in series for name in one.values))
+    return {name: LINE_COLORS[index % len(LINE_COLORS)] for index, name in enumerate(names)}
+
+
+def _lines(axes: "Axes", series: Sequence[Series], colors: Mapping[str, str], *, marker: str = "") -> None:
+    """Every series thin, and their mean thick where they share their steps."""
+    names = list(dict.fromkeys(name for one in series for name in one.values))
+    for name in names:
+        drawn = [(one.steps, _gaps(one.values[name])) for one in series if name in one.values]
+        alone = len(drawn) == 1
+        for steps, values in drawn:
+            style: dict[str, Any] = {"marker": marker, "linewidth": 1.8} if alone else {"linewidth": 0.8, "alpha": 0.3}
+            axes.plot(steps, values, color=colors[name], markersize=3, **style)
+        if not alone and len({steps for steps, _ in drawn}) == 1:
+            mean = np.mean([values for _, values in drawn], axis=0)
+            axes.plot(drawn[0][0], mean, color=colors[name], linewidth=1.8, marker=marker, markersize=3)
+        axes.plot([], [], color=colors[name], linewidth=1.8, label=name)
+    if names:
+        axes.legend(loc="best")
+
+
+def _reliability_panel(axes: "Axes", name: str, system: System, *, lowest: float) -> None:
+    """``lowest`` is the least confidence that there can be."""
+    bins, color = system.calibration, ROLE_COLORS[system.role]
+    width = 1 / len(bins.rows)
+    total = max(sum(bins.rows), 1)
+    for index, (confidence, right, rows) in enumerate(zip(bins.confidence, bins.accuracy, bins.rows, strict=True)):
+        if rows:
+            share = 0.25 + 0.75 * min(1.0, rows / total * 4)  # few rows: pale
+            axes.bar((index + 0.5) * width, right, width * 0.92, color=color, alpha=share)
+            axes.plot([confidence], [right], "o", color="black", markersize=2.5)
+    axes.plot([0, 1], [0, 1], color="#7a838c", linestyle="--", linewidth=1)
+    axes.set_xlim(max(0.0, lowest - 0.05), 1)
+    axes.set_ylim(0, 1.02)
+    axes.set_title(f"{name}\nECE {system.metrics['ece'].mean:.3f}")
+    axes.set_xlabel("confidence")
+
+
+def _only(series: Series, name: str) -> Series:
+    return series.model_copy(update={"values": {name: series.values[name]} if name in series.values else {}})
+
+
+def _gaps(values: Iterable[float | None]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    return np.array([np.nan if value is None else value for value in values])
+
+
+def _named(comparison: Comparison) -> list[tuple[str, System]]:
+    return list(zip(system_names(comparison.systems, LONG_ROLES), comparison.systems, strict=True))
+
+
+def _figure(width: float, height: float) -> "Figure":
+    from matplotlib.figure import Figure  # no pyplot: no global state, no display
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    return Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(h_pad=0.1))
+
+
+def _style() -> Any:
+    import matplotlib as mpl
+
+    return mpl.rc_context(cast(Any, STYLE))
+
+
+def _svg(figure: "Figure") -> str:
+    buffer = io.StringIO()
+    metadata: Mapping[str, Any] = {"Date": None, "Creator": None}
+    figure.savefig(buffer, format="svg", metadata=dict(metadata))
+    return buffer.getvalue()

@@ -1,0 +1,16 @@
+"""Where figures go while a model trains: nowhere, Weights & Biases, or TensorBoard, behind one small interface."""
+
+from raykd.tracking.offline import OfflineRun, read_offline_run
+from raykd.tracking.trackers import NullTracker, TensorBoardTracker, Tracker, WandbTracker, listener, metrics_of, open_tracker
+
+__all__ = [
+    "NullTracker",
+    "OfflineRun",
+    "TensorBoardTracker",
+    "Tracker",
+    "WandbTracker",
+    "listener",
+    "metrics_of",
+    "open_tracker",
+    "read_offline_run",
+]

@@ -1,0 +1,127 @@
+"""Reads a run that Weights & Biases kept offline.
+
+A ``.wandb`` file is a LevelDB log (github.com/google/leveldb, doc/log_format.md) of protobuf records, behind 7 bytes that name
+the format: blocks of 32 KiB, in them records of checksum, length, type and data; a record that crosses blocks comes in pieces.
+"""
+
+import json
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from raykd.errors import DataError
+
+IDENT = struct.pack("<4sHB", b":W&B", 0xBEE1, 0)
+BLOCK = 32 * 1024
+HEADER = struct.Struct("<IHB")  # CRC-32 of type and data, length, type
+FULL, FIRST, MIDDLE, LAST = 1, 2, 3, 4
+
+
+@dataclass(frozen=True)
+class OfflineRun:
+    """What was tracked of one run."""
+
+    run_id: str
+    project: str
+    name: str
+    group: str
+    config: dict[str, Any]
+    history: tuple[dict[str, Any], ...]
+    """One row a step, in order of ``_step``."""
+    summary: dict[str, Any]
+
+
+def read_offline_run(path: str | Path) -> OfflineRun:
+    """A run from its ``.wandb`` file, or from a folder that holds all files of one run, a restart having made another.
+
+    What was logged for a step twice counts as in the later file. Raises DataError: no file, several runs, a broken record.
+    """
+    files = [Path(path)] if Path(path).is_file() else list(Path(path).rglob("*.wandb"))
+    if not files:
+        raise DataError(f"{path} holds no .wandb file; give the folder that a run was tracked in")
+    runs = sorted((run for run in map(_read, files) if run is not None), key=lambda run: run[0])
+    if not runs:
+        raise DataError(f"{path} holds no run: it ended before anything was written")
+    identities = {run.run_id for _, run in runs}
+    if len(identities) > 1:
+        raise DataError(f"{path} holds the runs {', '.join(sorted(identities))}; give the folder of one of them")
+    last = runs[-1][1]
+    rows: dict[int, dict[str, Any]] = {}
+    for _, run in runs:
+        for row in run.history:
+            rows.setdefault(row["_step"], {}).update(row)
+    summary = {name: value for _, run in runs for name, value in run.summary.items()}
+    return OfflineRun(
+        run_id=last.run_id,
+        project=last.project,
+        name=last.name,
+        group=last.group,
+        config=last.config,
+        history=tuple(rows[step] for step in sorted(rows)),
+        summary=summary,
+    )
+
+
+def is_finished(folder: str | Path) -> bool:
+    """Whether the files of a run in ``folder`` end with the record that says so."""
+    return any(record.WhichOneof("record_type") == "exit" for file in Path(folder).glob("*.wandb") for record in _records(file))
+
+
+def _read(path: Path) -> tuple[float, OfflineRun] | None:
+    """One file: when it was begun, and what is in it; none when it ended before its first record."""
+    start, about, config, history, summary = 0.0, None, {}, [], {}
+    for record in _records(path):
+        kind = record.WhichOneof("record_type")
+        if kind == "run":
+            about = record.run
+            start = about.start_time.ToNanoseconds() / 1e9
+            config.update(_items(about.config.update))
+        elif kind == "config":
+            config.update(_items(record.config.update))
+        elif kind == "history":
+            history.append(_items(record.history.item))
+        elif kind == "summary":
+            summary.update(_items(record.summary.update))
+    if about is None:
+        return None
+    config.pop("_wandb", None)
+    return start, OfflineRun(about.run_id, about.project, about.display_name, about.run_group, config, tuple(history), summary)
+
+
+def _items(items: Sequence[Any]) -> dict[str, Any]:
+    return {".".join(item.nested_key) or item.key: json.loads(item.value_json) for item in items}
+
+
+def _records(path: Path) -> Iterator[Any]:
+    from wandb.proto import wandb_internal_pb2
+
+    for data in _pieces(path):
+        record = wandb_internal_pb2.Record()
+        record.ParseFromString(data)
+        yield record
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    """The data of every whole record; a record cut off at the end of the file, as a killed process leaves it, ends it."""
+    content = path.read_bytes()
+    if content[: len(IDENT)] != IDENT[: len(content)]:
+        raise DataError(f"{path} is not a .wandb file")
+    position, pieces = len(IDENT), b""
+    while position + HEADER.size <= len(content):
+        left = BLOCK - position % BLOCK
+        if left < HEADER.size:
+            position += left  # the rest of a block that has no room for a header is filled with zeros
+            continue
+        checksum, length, kind = HEADER.unpack_from(content, position)
+        data = content[position + HEADER.size : position + HEADER.size + length]
+        if len(data) < length:
+            return
+        if zlib.crc32(data, zlib.crc32(bytes([kind]))) != checksum or kind not in (FULL, FIRST, MIDDLE, LAST):
+            raise DataError(f"{path} is broken at byte {position}: a record does not have its checksum")
+        position += HEADER.size + length
+        pieces = data if kind in (FULL, FIRST) else pieces + data
+        if kind in (FULL, LAST):
+            yield pieces

@@ -1,0 +1,223 @@
+"""Trackers: one writer a run. Nothing here asks a question, and nothing here stops a training."""
+
+import json
+import logging
+import os
+import re
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from raykd.data import storage
+from raykd.errors import ConfigError, ResourceError
+from raykd.tracking.credentials import server_answers, wandb_mode, without_secrets
+from raykd.tracking.offline import is_finished
+
+log = logging.getLogger(__name__)
+
+FIGURES = ("loss", "learning_rate", "grad_norm", "rows_per_second", "data_wait_s", "epoch")
+"""What a training record has besides the terms of the loss."""
+INIT_TIMEOUT_S = 30.0
+SERVER_TIMEOUT_S = 5.0
+WRITE_TIMEOUT_S = 10.0
+RUN_ID_LENGTH = 128
+
+
+class Tracker(Protocol):
+    """Takes the figures of one run."""
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Note figures after ``step`` optimiser steps; steps never go back."""
+
+    def finish(self, summary: Mapping[str, float] | None = None) -> None:
+        """Note the final figures and write everything out; nothing may be logged after it."""
+
+
+class NullTracker:
+    """Keeps nothing."""
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Nothing."""
+
+    def finish(self, summary: Mapping[str, float] | None = None) -> None:
+        """Nothing."""
+
+
+class WandbTracker:
+    """A run of Weights & Biases: online with a key, else kept offline in ``folder`` for ``wandb sync``.
+
+    The same ``run_id`` continues the same run, after a restart too. A server that cannot be reached, or a key that it does
+    not take, turns the run offline with a warning. Command line, machine, code and output are not sent: keys might be in them.
+    """
+
+    def __init__(
+        self, *, project: str, run_name: str, group: str | None, run_id: str, config: Mapping[str, Any], folder: str
+    ) -> None:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        self._run = _start_run(
+            project=project,
+            name=run_name,
+            group=group,
+            id=re.sub(r"[^\w.-]", "-", run_id)[-RUN_ID_LENGTH:],
+            config=without_secrets(config),
+            dir=folder,
+        )
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Note figures; those of the same step are one row."""
+        self._run.log(dict(metrics), step=step)
+
+    def finish(self, summary: Mapping[str, float] | None = None) -> None:
+        """Note the final figures and close the run; the file of an offline run is whole then."""
+        self._run.summary.update(dict(summary or {}))
+        self._run.finish()
+        deadline = time.monotonic() + WRITE_TIMEOUT_S
+        # the library comes back before its writing process is done
+        while self._run.offline and not is_finished(Path(self._run.dir).parent) and time.monotonic() < deadline:
+            time.sleep(0.02)
+
+
+def _start_run(**given: Any) -> Any:
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # else the library reports its own errors, offline too
+    import wandb
+
+    wandb.setup(wandb.Settings(silent=True))
+    mode = wandb_mode()
+    kept = f"{given['name']} is kept in {given['dir']}; `wandb sync` sends it"
+    if mode == "offline":
+        log.info("Weights & Biases is offline here: %s", kept)
+    if mode == "online" and not server_answers(SERVER_TIMEOUT_S):
+        log.warning("the server of Weights & Biases does not answer: %s", kept)
+        mode = "offline"
+    try:
+        return wandb.init(mode=mode, resume="allow", reinit="create_new", settings=_settings(), **given)
+    except wandb.errors.Error as error:
+        if mode != "online":
+            raise ResourceError(f"Weights & Biases cannot begin a run ({error}); set tracking.kind to none") from error
+        log.warning("Weights & Biases did not take the run (%s): %s", " ".join(str(error).split()), kept)
+        # this process holds the refused id until it ends
+        given["id"] += "-offline"
+        return wandb.init(mode="offline", reinit="create_new", settings=_settings(), **given)
+
+
+def _settings() -> Any:
+    import wandb
+
+    return wandb.Settings(
+        silent=True,
+        console="off",
+        init_timeout=INIT_TIMEOUT_S,
+        disable_code=True,
+        disable_git=True,
+        x_disable_meta=True,
+        x_disable_stats=True,
+        x_save_requirements=False,
+    )
+
+
+class TensorBoardTracker:
+    """Event files in ``folder``. Continuing in the same folder hides what an earlier attempt wrote from that step on."""
+
+    def __init__(self, *, config: Mapping[str, Any], folder: str) -> None:
+        self._folder = folder
+        self._config = json.dumps(without_secrets(config), indent=1, sort_keys=True, default=str)
+        self._writer: Any = None
+        self._step = 0
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Note figures as scalars."""
+        self._step = step
+        writer = self._open(step)
+        for name, value in metrics.items():
+            writer.add_scalar(name, value, global_step=step)
+
+    def finish(self, summary: Mapping[str, float] | None = None) -> None:
+        """Note the final figures under ``summary/`` and close the file."""
+        writer = self._open(self._step)
+        for name, value in (summary or {}).items():
+            writer.add_scalar(f"summary/{name}", value, global_step=self._step)
+        writer.close()
+
+    def _open(self, step: int) -> Any:
+        if self._writer is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._writer = SummaryWriter(self._folder, purge_step=step)
+            self._writer.add_text("config", f"```\n{self._config}\n```", global_step=step)
+        return self._writer
+
+
+class _Uploading:
+    """A tracker that can write locally only, for a run that is kept in an object store: copied there when it is finished."""
+
+    def __init__(self, build: Callable[[str], Tracker], folder: str) -> None:
+        self._local = tempfile.TemporaryDirectory(prefix="raykd-tracking-")
+        self._tracker = build(self._local.name)
+        self._folder = folder
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Note figures."""
+        self._tracker.log(step, metrics)
+
+    def finish(self, summary: Mapping[str, float] | None = None) -> None:
+        """Close the tracker and copy what it wrote."""
+        self._tracker.finish(summary)
+        storage.upload_dir(self._local.name, self._folder)
+        self._local.cleanup()
+
+
+def open_tracker(
+    kind: str,
+    *,
+    project: str,
+    run_name: str,
+    group: str | None,
+    run_id: str,
+    config: Mapping[str, Any],
+    folder: str,
+) -> Tracker:
+    """The tracker of one run; call it in one process only. ``folder`` may be remote: it is filled at the end then.
+
+    ``config`` is JSON-like; secrets in it are left out. Raises ConfigError for a kind other than none, wandb, tensorboard.
+    """
+
+    def build(local: str) -> Tracker:
+        if kind == "wandb":
+            return WandbTracker(project=project, run_name=run_name, group=group, run_id=run_id, config=config, folder=local)
+        return TensorBoardTracker(config=config, folder=local)
+
+    if kind == "none":
+        return NullTracker()
+    if kind not in ("wandb", "tensorboard"):
+        raise ConfigError(f"tracking.kind = {kind!r} is not one of none, wandb, tensorboard; choose one of them")
+    return _Uploading(build, folder) if "://" in folder else build(folder)
+
+
+def metrics_of(record: Mapping[str, Any]) -> dict[str, float]:
+    """The figures of a record of the training history by their tracked names; empty for events that have none.
+
+    ``train/<term>``, ``train/loss``, ``train/learning_rate``, ``train/grad_norm``, ``train/rows_per_second``,
+    ``train/data_wait_s``; ``eval/<metric>``; ``gradient_share/<term>``.
+    """
+    event = record.get("event")
+    if event == "train":
+        figures = {**record.get("terms", {}), **{name: record[name] for name in FIGURES if name in record}}
+        return {f"train/{name}": value for name, value in figures.items() if value is not None}
+    if event == "eval":
+        return {f"eval/{name}": value for name, value in record["metrics"].items()}
+    if event == "gradient_share":
+        return {f"gradient_share/{name}": value for name, value in record["shares"].items()}
+    return {}
+
+
+def listener(tracker: Tracker) -> Callable[[Mapping[str, Any]], None]:
+    """What hears the records of a training and tells them to ``tracker``."""
+
+    def hear(record: Mapping[str, Any]) -> None:
+        metrics = metrics_of(record)
+        if metrics:
+            tracker.log(record["step"], metrics)
+
+    return hear

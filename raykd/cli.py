@@ -1,0 +1,162 @@
+"""The command line. Nothing heavy is imported before a command has checked what it was given."""
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from raykd.config.stages import STAGES, StageName
+from raykd.errors import ConfigError, RaykdError
+
+if TYPE_CHECKING:
+    from raykd.config import MetaKDConfig
+
+app = typer.Typer(
+    name="raykd",
+    help="Knowledge distillation for text classifiers, from a laptop to a Ray cluster.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+JobFile = Annotated[str, typer.Argument(metavar="FILE", help="Job file (YAML); see docs/configuration.md.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="a.b=c", help="Override a value of the job file, for example student.objective.temperature=4."
+    ),
+]
+
+
+@app.command()
+def run(
+    file: JobFile,
+    set_: Overrides = None,
+    stage: Annotated[
+        list[str] | None, typer.Option(help="Only this stage: teacher, logits, students, evaluation or report.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option(help="Say what would run, start nothing.")] = False,
+) -> None:
+    """Run a distillation: teacher, logits, students, evaluation, comparison. Finished stages are skipped."""
+    from raykd.config import MetaKDConfig, load_job
+
+    config = load_job(file, set_ or ())
+    stages = _stages(stage or ())
+    if isinstance(config, MetaKDConfig):
+        _run_meta_kd(config, stages, dry_run)
+        return
+    if dry_run:
+        from raykd.run.outline import outline
+
+        typer.echo(outline(config, stages))
+        return
+    from raykd.run.pipeline import run_experiment
+
+    run_experiment(config, only=stages)
+
+
+@app.command()
+def validate(file: JobFile, set_: Overrides = None) -> None:
+    """Check a job file and print the resolved configuration as JSON. Starts nothing."""
+    from raykd.config import load_job
+
+    typer.echo(load_job(file, set_ or ()).model_dump_json(indent=2))
+
+
+@app.command()
+def report(
+    runs: Annotated[list[str], typer.Argument(metavar="DIR...", help="Folders of finished runs, or their report folders.")],
+) -> None:
+    """Compare finished runs in one table."""
+    from rich.console import Console
+
+    from raykd.data import storage
+    from raykd.report.files import REPORT, compare_runs
+
+    folders = [run if storage.exists(storage.join(run, REPORT)) else storage.join(run, "report") for run in runs]
+    Console().print(compare_runs(folders))
+
+
+@app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True}, add_help_option=False)
+def easynlp(context: typer.Context) -> None:
+    """Take EasyNLP's own command line: replace `easynlp` by `raykd easynlp`, or `python X.py` by `raykd easynlp X`."""
+    from raykd.easynlp import main as run_easynlp
+
+    raise typer.Exit(run_easynlp(context.args))
+
+
+Address = Annotated[
+    str, typer.Option(envvar="RAY_API_SERVER_ADDRESS", help="Address of the cluster's dashboard, for example http://head:8265.")
+]
+
+
+@app.command()
+def submit(
+    file: JobFile,
+    address: Address,
+    set_: Overrides = None,
+    wait: Annotated[bool, typer.Option(help="Follow the job's output and return its exit code.")] = True,
+    working_dir: Annotated[str, typer.Option(help="Folder that is uploaded; the job file lies in it.")] = ".",
+) -> None:
+    """Run a job file on a cluster through Ray's job server."""
+    from raykd.submit import submit as submit_job
+
+    raise typer.Exit(submit_job(file, address=address, overrides=set_ or (), wait=wait, working_dir=working_dir))
+
+
+@app.command()
+def status(job_id: str, address: Address) -> None:
+    """Say how a submitted job stands."""
+    from raykd.submit import status as job_status
+
+    typer.echo(job_status(job_id, address=address))
+
+
+@app.command()
+def stop(job_id: str, address: Address) -> None:
+    """Ask a submitted job to stop, and wait until it has."""
+    from raykd.submit import stop as stop_job
+
+    typer.echo(stop_job(job_id, address=address))
+
+
+def _run_meta_kd(config: "MetaKDConfig", stages: Sequence[StageName], dry_run: bool) -> None:
+    if stages:
+        raise ConfigError("--stage is for distillations; a meta_kd job skips what is finished, run it whole")
+    if dry_run:
+        from raykd.run.metakd_tasks import outline
+
+        typer.echo(outline(config))
+        return
+    from raykd.run.metakd import run_meta_kd
+
+    run_meta_kd(config)
+
+
+def _stages(names: Sequence[str]) -> list[StageName]:
+    for name in names:
+        if name not in STAGES:
+            raise ConfigError(f"--stage {name}: there is no such stage; stages are {', '.join(STAGES)}")
+    return [name for name in STAGES if name in names]
+
+
+def main() -> None:
+    """Entry point: exit code 2 and one message for anything a user can cause."""
+    for name, value in {"TOKENIZERS_PARALLELISM": "false", "TRANSFORMERS_VERBOSITY": "error"}.items():
+        os.environ.setdefault(name, value)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        app(standalone_mode=True)
+    except RaykdError as error:
+        typer.echo(f"raykd: {error}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("raykd: interrupted; the same command continues", err=True)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

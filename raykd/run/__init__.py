@@ -1,0 +1,1 @@
+"""The composition root: what a configuration becomes on the driver and on the workers."""

@@ -1,0 +1,109 @@
+"""The last stage: from logits of every model to ``report.json``, ``report.md`` and ``report.html``."""
+
+import platform
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from itertools import islice
+from typing import Any
+
+from raykd.config import DataConfig
+from raykd.data import storage
+from raykd.data.prepared import PreparedSet
+from raykd.data.reader import read_chunk, scan
+from raykd.data.schema import InputSchema
+from raykd.data.tables import SideTable
+from raykd.errors import DataError
+from raykd.report.comparison import Comparison, Entry, compare
+from raykd.report.latency import Latency, Row, load_predictor, measure_latency
+from raykd.report.system import Role
+from raykd.report.tables import load_labels, load_logits
+from raykd.report.teacher import TeacherQuality, teacher_quality
+
+SAMPLE_ROWS = 256
+"""Rows that latency is measured on."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A trained model that the report compares."""
+
+    role: Role
+    name: str
+    """What its training is called; without the seed, that is the system it belongs to."""
+    seed: int | None
+    model: str
+    """Its folder."""
+    tokenizer: str
+    """Model whose tokens it reads."""
+    history: str | None
+
+    def entry(self, logits: str) -> Entry:
+        """The candidate with its logits on the report's rows."""
+        name = self.name.partition(" seed ")[0]
+        return Entry(self.role, name, self.seed, logits, self.model, self.history)
+
+
+def build_comparison(
+    scored: Sequence[tuple[Candidate, SideTable]],
+    *,
+    name: str,
+    rows: PreparedSet,
+    data: DataConfig,
+    quality: Mapping[str, Any] | None,
+) -> Comparison:
+    """Measure every candidate on ``rows``, the latency of one model of each role included. Raises DataError without labels."""
+    first = {candidate.role: candidate.model for candidate, _ in reversed(scored)}
+    return compare(
+        [candidate.entry(side.path) for candidate, side in scored],
+        load_labels(rows.path),
+        rows.labels or (),
+        name=name,
+        latencies=_latencies(sorted(set(first.values())), data),
+        teacher_quality=TeacherQuality.model_validate(quality) if quality else None,
+        environment=environment(),
+        rows_fingerprint=rows.rows_fingerprint,
+    )
+
+
+def judge_teacher(train: tuple[PreparedSet, SideTable], selection: tuple[PreparedSet, SideTable]) -> TeacherQuality:
+    """How sure the teacher is of its training rows against rows it never saw."""
+    (train_rows, train_logits), (selection_rows, selection_logits) = train, selection
+    return teacher_quality(
+        load_logits(train_logits.path),
+        load_labels(train_rows.path),
+        load_logits(selection_logits.path),
+        load_labels(selection_rows.path),
+    )
+
+
+def environment() -> dict[str, str]:
+    """What a reader needs to repeat the figures."""
+    libraries = ("raykd", "torch", "transformers", "deepspeed", "ray")
+    return {
+        "command": shlex.join(["raykd", *sys.argv[1:]]),
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "machine": f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}",
+        "versions": ", ".join(f"{name} {version(name)}" for name in libraries),
+    }
+
+
+def _latencies(models: Sequence[str], data: DataConfig) -> dict[str, Latency]:
+    predictors = {model: load_predictor(model, sequence_length=data.sequence_length) for model in models}
+    return measure_latency(predictors, sample_rows(data, SAMPLE_ROWS), rounds=3, seconds=0.3)
+
+
+def sample_rows(data: DataConfig, count: int) -> list[Row]:
+    """Texts of the first rows of the first test file, or training file; rows that do not parse are passed over."""
+    schema = InputSchema.parse(data.input_schema)
+    rows: list[Row] = []
+    for raw in islice(read_chunk(scan(storage.expand(data.test or data.train)[:1], data.skip_header)[0]), 2 * count):
+        try:
+            cells = schema.parse_row(raw.data.decode())
+        except (DataError, UnicodeDecodeError):
+            continue
+        rows.append(tuple(str(cells[column]) for column in (data.first_sequence, data.second_sequence) if column is not None))
+    return rows[:count]

@@ -1,0 +1,286 @@
+"""A distillation from TSV files to the comparison table, stage by stage, on the driver."""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any, Literal
+
+from raykd.config import ExperimentConfig
+from raykd.config.stages import STAGES, StageName
+from raykd.data import storage
+from raykd.data.logits_tsv import import_tsv
+from raykd.data.prepare import prepare, spec_from_config
+from raykd.data.prepared import PreparedSet
+from raykd.data.reader import scan
+from raykd.data.tables import SideTable
+from raykd.errors import ConfigError
+from raykd.models import check_sequence_length, load_config, model_digest
+from raykd.predict import ScoreJob, score
+from raykd.report.comparison import Comparison
+from raykd.report.files import read_report, write_report
+from raykd.report.system import Role
+from raykd.report.terminal import print_comparison
+from raykd.run.comparison import Candidate, build_comparison, judge_teacher
+from raykd.run.group import TrainingGroup
+from raykd.run.progress import Terminal, stdout_console
+from raykd.run.task import TrainTask
+from raykd.run.tasks import cache_folder, key_of, run_folder, side_digest, student_tasks, task_folders, teacher_task
+from raykd.session import DATA_CPUS, start_ray, stop_ray
+from raykd.stages import Stage
+
+
+def run_experiment(config: ExperimentConfig, *, only: Sequence[StageName] = (), terminal: Terminal | None = None) -> None:
+    """Run all stages, or some: finished ones are skipped, an interrupted one continues.
+
+    Raises RaykdError for anything a user can cause; ConfigError when a stage in ``only`` needs one that is not finished.
+    """
+    pipeline = Pipeline(config, only=only, terminal=terminal or Terminal())
+    pipeline.check()
+    try:
+        with pipeline.terminal.bars():
+            if pipeline.will_train():
+                pipeline.start_ray()
+                pipeline.group.start()  # workers import while the data is prepared
+            comparison = pipeline.run()
+    finally:
+        pipeline.close()
+    if comparison is not None:
+        pipeline.terminal.say(f"report: {storage.join(pipeline.folder, 'report', 'report.html')}")
+        print_comparison(comparison, stdout_console())
+
+
+Part = Literal["train", "selection", "test"]
+_JUDGED: tuple[Part, Part] = ("train", "selection")
+"""What the teacher scores: rows to distil from, and rows it never saw, which show how far its certainty can be trusted."""
+
+
+class Pipeline:
+    """The stages of one experiment; each method returns its stage's result, making it if it is not there."""
+
+    def __init__(self, config: ExperimentConfig, *, only: Sequence[StageName], terminal: Terminal) -> None:
+        self.config = config
+        self.only = tuple(only) or STAGES
+        self.terminal = terminal
+        self.folder = run_folder(config)
+        self.group = TrainingGroup(config.compute, storage=storage.join(self.folder, "ray"), name=config.name)
+        self._prepared: dict[tuple[Part, str], PreparedSet] = {}
+        self._started = False
+        self._asked: set[str] = set()
+
+    def start_ray(self) -> None:
+        """Bring Ray up, if it is not: a run whose stages are all finished does without."""
+        compute = self.config.compute
+        self._started |= start_ray(
+            num_cpus=(compute.num_workers + compute.prediction_actors) * compute.cpus_per_worker + DATA_CPUS,
+            start_timeout_s=compute.start_timeout_s,
+            collective_timeout_s=compute.collective_timeout_s,
+        )
+
+    def close(self) -> None:
+        """Let workers go, and Ray, if it was started here."""
+        self.group.close()
+        if self._started:
+            stop_ray()
+
+    def check(self) -> None:
+        """Find what is wrong with models and files before anything starts. Raises RaykdError."""
+        data = self.config.data
+        storage.expand(data.train)
+        storage.expand(data.test)
+        for model in filter(None, (self.config.teacher, self.config.student)):
+            check_sequence_length(load_config(model.model), data.sequence_length)
+        storage.write_json(storage.join(self.folder, "experiment.json"), self.config.model_dump(mode="json"))
+
+    def will_train(self) -> bool:
+        """Whether some task's folder is not finished; one finished by another configuration is found out later."""
+        trained = [folder for stage, folder in task_folders(self.config) if stage in self.only]
+        return any(not storage.exists(storage.join(folder, "task.json")) for folder in trained)
+
+    def run(self) -> Comparison | None:
+        """All stages asked for: the last one asks for those before it. The comparison, if that is among them."""
+        last = [stage for stage in STAGES if stage in self.only][-1]
+        result = {
+            "teacher": self.teacher,
+            "logits": self.logits,
+            "students": self.students,
+            "evaluation": self.evaluation,
+            "report": self.report,
+        }[last]()
+        return result if isinstance(result, Comparison) else None
+
+    def prepared(self, part: Part, model: str) -> PreparedSet:
+        """The rows of a part as a model's tokens."""
+        if (part, model) not in self._prepared:
+            spec = spec_from_config(self.config.data, part, model)
+            name = f"preparing {part} rows"
+            made = prepare(
+                spec, cache_folder(self.config), progress=lambda done, total: self.terminal.advance(name, done, total)
+            )
+            if made.path not in {other.path for other in self._prepared.values()}:  # one tokenizer may serve both models
+                rejected = f", {made.rejected} rejected" if made.rejected else ""
+                self.terminal.say(f"{part}: {made.num_rows} rows, at most {made.max_length} tokens{rejected}")
+            self._prepared[part, model] = made
+        return self._prepared[part, model]
+
+    @cached_property
+    def teacher_task(self) -> TrainTask | None:
+        """The teacher's fine-tuning, if there is any."""
+        teacher = self.config.teacher
+        if teacher is None or not teacher.fine_tune:
+            return None
+        train, selection = self.prepared("train", teacher.model), self.prepared("selection", teacher.model)
+        return teacher_task(self.config, train=train, selection=selection, digest=model_digest(teacher.model))
+
+    def teacher(self) -> str:
+        """Folder of the teacher that scores."""
+        if self.teacher_task is None:
+            if self.config.teacher is None:
+                raise ConfigError("stage teacher: the configuration has no teacher, only logits.file")
+            return self.config.teacher.model
+        self._train("teacher", [self.teacher_task])
+        return self.teacher_task.model_folder
+
+    def logits(self) -> SideTable | None:
+        """The teacher's logits on the training rows; none when nothing distils."""
+        if self.config.student.objective.kind == "fine_tune":
+            return None
+        if self.config.logits.file is not None:
+            return self._imported_logits(self.config.logits.file)
+        teacher = self.teacher()
+        rows = {part: self.prepared(part, self._tokenizer_of_teacher) for part in _JUDGED}
+        stage = self._stage("logits", [one.fingerprint for one in rows.values()], model_digest(teacher))
+        folders = {part: storage.join(stage.folder, part) for part in _JUDGED}
+        if not self._skips(stage):
+            jobs = [ScoreJob(teacher, rows[part].path, folders[part]) for part in _JUDGED]
+            self._score(jobs, "teacher logits")
+            stage.finish(quality=self._judge(rows, folders))
+        return SideTable.open(folders["train"])
+
+    def _judge(self, rows: Mapping[Part, PreparedSet], folders: Mapping[Part, str]) -> dict[str, Any] | None:
+        """What the report will say of the teacher, said before KD starts; nothing where there are no labels."""
+        if rows["train"].labels is None:
+            return None
+        quality = judge_teacher(*((rows[part], SideTable.open(folders[part])) for part in _JUDGED))
+        accuracies = [
+            f"{side.accuracy:.4f} on {part} rows"
+            for part, side in (("training", quality.train), ("selection", quality.selection))
+        ]
+        self.terminal.say(f"teacher: accuracy {', '.join(accuracies)}")
+        for warning in quality.warnings:
+            self.terminal.say(f"warning: {warning}")
+        return quality.model_dump(mode="json")
+
+    def students(self) -> list[TrainTask]:
+        """All students, trained."""
+        logits = self.logits()
+        model = self.config.student.model
+        tasks = student_tasks(
+            self.config,
+            train=self.prepared("train", model),
+            selection=self.prepared("selection", model),
+            logits=logits,
+            digest=model_digest(model),
+        )
+        self._train("students", tasks)
+        return tasks
+
+    def candidates(self) -> list[Candidate]:
+        """What the report compares."""
+        students = self.students()
+        found = []
+        if self.config.teacher is not None:
+            history = self.teacher_task.history if self.teacher_task else None
+            found.append(Candidate("teacher", "teacher", None, self.teacher(), self._tokenizer_of_teacher, history))
+        for task in students:
+            role: Role = "student_no_kd" if task.objective.kind == "fine_tune" else "student_kd"
+            found.append(Candidate(role, task.name, task.seed, task.model_folder, self.config.student.model, task.history))
+        return found
+
+    def evaluation(self) -> list[tuple[Candidate, SideTable]]:
+        """Logits of every model on the rows of the report."""
+        found = []
+        for candidate in self.candidates():
+            rows = self.prepared(self._reported, candidate.tokenizer)
+            name = candidate.name.replace(" ", "-")
+            found.append((candidate, rows, self._stage(f"evaluation/{name}", rows.fingerprint, model_digest(candidate.model))))
+        todo = [(candidate, rows, stage) for candidate, rows, stage in found if not stage.is_done()]
+        if todo:
+            self._need("evaluation")
+            for _, _, stage in todo:
+                stage.begin()
+            jobs = [ScoreJob(candidate.model, rows.path, stage.folder) for candidate, rows, stage in todo]
+            self._score(jobs, f"{self._reported} rows")
+            for _, _, stage in todo:
+                stage.finish()
+        return [(candidate, SideTable.open(stage.folder)) for candidate, _, stage in found]
+
+    def report(self) -> Comparison:
+        """The comparison; report.json, report.md and report.html."""
+        scored = self.evaluation()
+        folder = storage.join(self.folder, "report")
+        stage = self._stage("report", [(candidate.name, side_digest(side)) for candidate, side in scored])
+        if self._skips(stage):
+            return read_report(folder)
+        self.group.close()  # latency is measured on idle processors
+        rows = self.prepared(self._reported, self.config.student.model)
+        quality = storage.read_json(storage.join(self.folder, "logits", "stage.json")).get("quality")
+        comparison = build_comparison(scored, name=self.config.name, rows=rows, data=self.config.data, quality=quality)
+        write_report(comparison, folder)
+        stage.finish()
+        return comparison
+
+    @property
+    def _reported(self) -> Literal["test", "selection"]:
+        """Rows of the report: the test rows, where there are any."""
+        return "test" if self.config.data.test else "selection"
+
+    @property
+    def _tokenizer_of_teacher(self) -> str:
+        if self.config.teacher is None:
+            raise ConfigError("there is no teacher in the configuration")
+        return self.config.teacher.model
+
+    def _imported_logits(self, file: str) -> SideTable:
+        prepared = self.prepared("train", self.config.student.model)
+        content = [chunk.digest for chunk in scan([file], skip_header=False)]
+        stage = self._stage("logits", prepared.fingerprint, content, self.config.logits.column)
+        if not self._skips(stage):
+            import_tsv(file, prepared, column=self.config.logits.column, out=stage.folder)
+            stage.finish(rows=prepared.num_rows)
+        return SideTable.open(stage.folder)
+
+    def _stage(self, name: str, *inputs: object) -> Stage:
+        return Stage(name, storage.join(self.folder, name), key_of(name, *inputs))
+
+    def _skips(self, stage: Stage) -> bool:
+        if stage.is_done():
+            self.terminal.say(f"{stage.name}: finished before, skipped")
+            return True
+        self._need(stage.name)
+        stage.begin()
+        return False
+
+    def _need(self, name: str) -> None:
+        if name not in self.only:
+            raise ConfigError(f"stage {' '.join(self.only)} needs the stage {name}, which is not finished; run that first")
+
+    def _train(self, stage: StageName, tasks: Sequence[TrainTask]) -> None:
+        new = [task for task in tasks if task.name not in self._asked]
+        self._asked.update(task.name for task in new)
+        todo = [task for task in new if not task.is_done()]
+        for task in new:
+            if task not in todo:
+                self.terminal.say(f"{task.name}: finished before, skipped")
+        if todo:
+            self._need(stage)
+            self.start_ray()
+            self.group.run(todo, self.terminal.record)
+
+    def _score(self, jobs: Sequence[ScoreJob], what: str) -> list[SideTable]:
+        compute = self.config.compute
+        self.start_ray()
+        return score(
+            jobs,
+            actors=compute.prediction_actors,
+            cpus_per_actor=compute.cpus_per_worker,
+            progress=lambda done, total: self.terminal.advance(what, done, total),
+        )

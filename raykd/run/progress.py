@@ -1,0 +1,67 @@
+"""What a person sees on the driver: a bar for the work at hand, one line for each event they care about."""
+
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import psutil
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+
+class Terminal:
+    """Prints lines and bars to stderr, so that stdout holds results alone; bars only where a person watches."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True, highlight=False, soft_wrap=True)
+        self._progress: Progress | None = None
+        self._bars: dict[str, TaskID] = {}
+        self._trained = False
+
+    def say(self, text: str) -> None:
+        """One line."""
+        self.console.print(text, markup=False)
+
+    @contextmanager
+    def bars(self) -> Iterator[None]:
+        """Show bars while the block runs; they vanish after it, the lines stay."""
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeRemainingColumn())
+        with Progress(*columns, console=self.console, transient=True) as self._progress:
+            yield
+        self._progress, self._bars = None, {}
+
+    def advance(self, name: str, done: int, total: int, note: str = "") -> None:
+        """Move a bar; the first call makes it."""
+        if self._progress is None:
+            return
+        if name not in self._bars:
+            self._bars[name] = self._progress.add_task(name, total=total, note=note)
+        self._progress.update(self._bars[name], completed=done, note=note)
+        if done >= total:
+            self._progress.remove_task(self._bars.pop(name))
+
+    def record(self, name: str, entry: Mapping[str, Any]) -> None:
+        """A training record: moves the bar, and says what a user cares about."""
+        step, event = entry["step"], entry["event"]
+        if event == "train":
+            self._first_step()
+            self.advance(name, step, entry["total_steps"], f"loss {entry['loss']:.4f}  {entry['rows_per_second']:.0f} rows/s")
+        elif event == "eval":
+            metrics = entry["metrics"]
+            shown = ("accuracy", "f1" if "f1" in metrics else "macro_f1", "loss")  # the history has them all
+            figures = "  ".join(f"{key} {metrics[key]:.4f}" for key in shown if key in metrics)
+            self.say(f"{name}: step {step}  {figures}{'  best so far' if entry['best'] else ''}")
+        elif event == "resumed":
+            self.say(f"{name}: continues from the checkpoint at step {step}")
+
+    def _first_step(self) -> None:
+        if not self._trained:
+            self._trained = True
+            self.say(f"first training step {time.time() - psutil.Process().create_time():.1f} s after the command")
+
+
+def stdout_console() -> Console:
+    """Where results are printed; wide enough for the table where nobody's window sets the width."""
+    return Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=120)

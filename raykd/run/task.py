@@ -1,0 +1,64 @@
+"""A training task: everything a worker needs to know to train one model, as a value that travels as JSON."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from raykd.config import EngineConfig, ObjectiveConfig, TrainingConfig
+from raykd.config.base import Section
+from raykd.config.metakd import MetaObjective
+from raykd.data import storage
+
+TaskObjective = Annotated[ObjectiveConfig | MetaObjective, Field(discriminator="kind")]
+
+
+class TrainTask(Section):
+    """One model to train; its folder holds the model, checkpoints and history, and ``task.json`` once it is done."""
+
+    name: str
+    """What people call it: `teacher`, `student kd seed 1`."""
+    folder: str
+    """Where everything it makes goes."""
+    model: str
+    """Initial weights: a model folder or hub name."""
+    labels: tuple[str, ...]
+    """Label names in the order of their ids."""
+    train: str
+    """Prepared set of the training rows."""
+    selection: str | None
+    """Prepared set that chooses the best weights; none keeps the last."""
+    logits: str | None = None
+    """Side table of teacher logits for objectives that distil."""
+    sides: tuple[str, ...] = ()
+    """Other side tables of the training rows that the objective reads."""
+    objective: TaskObjective
+    training: TrainingConfig
+    seed: int
+    engine: EngineConfig
+    precision: str
+    key: str
+    """Hash of all the above, of the input's content and of library versions: what a finished folder is recognised by."""
+
+    @property
+    def model_folder(self) -> str:
+        """Where the trained model is."""
+        return storage.join(self.folder, "model")
+
+    @property
+    def checkpoints(self) -> str:
+        """Where its checkpoints are."""
+        return storage.join(self.folder, "checkpoints")
+
+    @property
+    def history(self) -> str:
+        """Where its figures are."""
+        return storage.join(self.folder, "history.jsonl")
+
+    def is_done(self) -> bool:
+        """Whether the folder holds the finished result of this very task."""
+        path = storage.join(self.folder, "task.json")
+        return storage.exists(path) and bool(storage.read_json(path)["key"] == self.key)
+
+    def mark_done(self) -> None:
+        """Say so; written last."""
+        storage.write_json(storage.join(self.folder, "task.json"), self.model_dump(mode="json"))

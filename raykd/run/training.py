@@ -1,0 +1,221 @@
+"""One training task on a worker: its parts built from the configuration and put together around the loop."""
+
+import functools
+import math
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from raykd.config import TrainingConfig
+from raykd.data.batch import Batch, micro_batches
+from raykd.data.feed import Feed, StepRows
+from raykd.data.prepared import PreparedSet
+from raykd.models import load_classifier, load_tokenizer, save_classifier
+from raykd.report.metrics import classification_metrics
+from raykd.run.metakd_objectives import build_task_objective
+from raykd.run.task import TrainTask
+from raykd.trainers.checkpoint import Checkpoints
+from raykd.trainers.composite import save_modules, split_state, with_modules
+from raykd.trainers.context import WorkerContext
+from raykd.trainers.engine import Engine, Precision, build_engine
+from raykd.trainers.evaluation import Evaluator
+from raykd.trainers.loop import Loop
+from raykd.trainers.monitor import Listener, Monitor
+from raykd.trainers.schedule import learning_rate
+from raykd.trainers.selection import Selection
+
+BuildFeed = Callable[..., Feed]
+
+LEAD_STEPS = 200
+"""Steps before a task's end at which the next task's rows are sent for: about what Ray Data takes to deliver the first."""
+
+
+@dataclass(frozen=True)
+class OpenTask:
+    """A task whose rows are on their way."""
+
+    task: TrainTask
+    prepared: PreparedSet
+    checkpoints: Checkpoints
+    start: int
+    """Step of the checkpoint it continues from; 0 begins."""
+    steps_per_epoch: int
+    total: int
+    feed: Feed
+
+
+def open_task(task: TrainTask, context: WorkerContext, build_feed: BuildFeed) -> OpenTask:
+    """Find the last checkpoint and start the feed there. *Collective.* Raises DataError, CheckpointError."""
+    prepared = PreparedSet.open(task.train)
+    steps_per_epoch = math.ceil(prepared.num_rows / task.training.batch_size)
+    total = total_steps(task.training, steps_per_epoch)
+    checkpoints = Checkpoints(task.checkpoints, identity=task.key)
+    start = checkpoints.latest_step() or 0
+    feed = build_feed(
+        prepared.path,
+        ({"logits": task.logits} if task.logits else {}) | {path: path for path in task.sides},
+        seed=task.seed,
+        batch_size=task.training.batch_size,
+        window=task.training.window,
+        rank=context.rank,
+        world=context.world_size,
+        start_step=start,
+        stop_step=total,
+    )
+    return OpenTask(task, prepared, checkpoints, start, steps_per_epoch, total, feed)
+
+
+def run_task(task: TrainTask, context: WorkerContext, *, build_feed: BuildFeed, listeners: Sequence[Listener] = ()) -> None:
+    """Train one model, from its last checkpoint if there is one; does nothing when it is done. *Collective.*
+
+    Raises TrainingError at a non-finite figure, DataError, ModelError and CheckpointError for what it is given.
+    """
+    if not task.is_done():
+        run_open_task(open_task(task, context, build_feed), context, listeners=listeners)
+
+
+def run_open_task(
+    opened: OpenTask,
+    context: WorkerContext,
+    *,
+    listeners: Sequence[Listener] = (),
+    near_end: Callable[[], None] = lambda: None,
+) -> None:
+    """The same for a task that is open; ``near_end`` is called once, on every worker at the same step. *Collective.*"""
+    with opened.feed as feed:
+        rows = _calling(feed, near_end, at=max(opened.start, opened.total - LEAD_STEPS))
+        training = Training(opened, context, listeners)
+        training.run(rows, total=opened.total, steps_per_epoch=opened.steps_per_epoch, start=opened.start)
+    context.barrier()
+    if context.is_first:
+        opened.task.mark_done()
+        opened.checkpoints.clear()
+
+
+def _calling(rows: Iterator[StepRows], call: Callable[[], None], *, at: int) -> Iterator[StepRows]:
+    for item in rows:
+        if item.step == at:
+            call()
+        yield item
+
+
+class Training:
+    """One task's parts, put together around the loop."""
+
+    def __init__(self, opened: OpenTask, context: WorkerContext, listeners: Sequence[Listener]) -> None:
+        task = opened.task
+        self.task, self.context, self.prepared, self.checkpoints = task, context, opened.prepared, opened.checkpoints
+        self.tokenizer = load_tokenizer(task.model)
+        torch.manual_seed(task.seed)  # a new classifier head is drawn from the task's seed
+        self.model = load_classifier(task.model, labels=task.labels, dropout=task.training.dropout)
+        self.objective = build_task_objective(task.objective, model=self.model, labels=task.labels, device=context.device)
+        self.precision = resolve_precision(task.precision, context.device)
+        self.engine = build_engine(
+            task.engine,
+            with_modules(self.model, self.objective.trainable),
+            weight_decay=task.training.weight_decay,
+            precision=self.precision,
+            device=context.device,
+        )
+        self.monitor = Monitor(task.history, tuple(listeners)) if context.is_first else Monitor()
+        self.selection = Selection(task.training.metric, task.training.patience)
+        self.saved_at = time.monotonic()
+
+    def run(self, rows: Iterator[StepRows], *, total: int, steps_per_epoch: int, start: int) -> None:
+        """Resume, train, keep the best weights."""
+        self.monitor.record(
+            "start",
+            start,
+            pid=os.getpid(),
+            host=socket.gethostname(),
+            engine=self.engine.kind,
+            model=type(self.engine.model).__name__,
+            precision=self.precision,
+            world_size=self.context.world_size,
+        )
+        if start:
+            self.selection.load(self.checkpoints.load(self.engine, start)["selection"])
+            self.monitor.resume(start)
+            self.monitor.record("resumed", start)
+        training = self.task.training
+        every = training.evaluate_every or steps_per_epoch
+        whole = training.micro_size is None and self.context.world_size == 1
+        self.objective.check(num_labels=len(self.task.labels), whole_batch=whole)
+        loop = Loop(
+            engine=self.engine,
+            objective=self.objective,
+            context=self.context,
+            split=self.split,
+            learning_rate=lambda step: learning_rate(
+                step, total_steps=total, warmup=training.warmup, peak=training.learning_rate, shape=training.schedule
+            ),
+            total_steps=total,
+            seed=self.task.seed,
+            max_grad_norm=training.max_grad_norm,
+            evaluate=self.evaluator(),
+            evaluate_at=lambda step: step % every == 0,
+            selection=self.selection,
+            keep_best=self.keep_best,
+            save_checkpoint=self.save_checkpoint,
+            checkpoint_due=self.checkpoint_due,
+            monitor=self.monitor,
+            log_every=training.log_every,
+        )
+        step = loop.run(rows)
+        self.monitor.record("end", step, best=self.selection.best, best_step=self.selection.best_step)
+        self.monitor.flush()
+        self.engine.close()
+
+    def split(self, rows: StepRows) -> list[Batch]:
+        """Micro-batches of one step on the worker."""
+        return micro_batches(
+            rows,
+            world=self.context.world_size,
+            micro_size=self.task.training.micro_size,
+            pad_token_id=self.prepared.pad_token_id,
+            with_token_types=self.prepared.has_token_types,
+        )
+
+    def evaluator(self) -> Evaluator | None:
+        """Scores the selection rows, if there are any."""
+        if self.task.selection is None:
+            return None
+        metrics = functools.partial(classification_metrics, label_names=self.task.labels)
+        return Evaluator(PreparedSet.open(self.task.selection), self.context, metrics)
+
+    def keep_best(self, engine: Engine) -> None:
+        """Save the current weights as the task's model. *Collective.*"""
+        named = ((name, state.weight) for name, state in engine.state(moments=False) if state is not None)
+        weights, beside = split_state(named, self.objective.trainable)
+        if self.context.is_first:
+            save_modules(self.task.folder, beside)
+            save_classifier(self.model, self.tokenizer, self.task.model_folder, state=weights)
+
+    def checkpoint_due(self, step: int) -> bool:
+        """Whether steps or seconds ask for a checkpoint; only the first worker's clock counts."""
+        training = self.task.training
+        by_step = training.checkpoint_steps is not None and step % training.checkpoint_steps == 0
+        by_time = self.context.is_first and time.monotonic() - self.saved_at >= training.checkpoint_seconds
+        return by_step or by_time
+
+    def save_checkpoint(self, step: int) -> None:
+        """Write everything a later attempt needs. *Collective.*"""
+        self.checkpoints.save(self.engine, step, {"selection": self.selection.state()})
+        self.saved_at = time.monotonic()
+
+
+def total_steps(training: TrainingConfig, steps_per_epoch: int) -> int:
+    """Optimiser steps of a task."""
+    steps = training.epochs * steps_per_epoch
+    return steps if training.max_steps is None else min(steps, training.max_steps)
+
+
+def resolve_precision(precision: str, device: torch.device) -> Precision:
+    """What ``auto`` means on a device: bf16 where a GPU has it, else fp32 (CPUs are slower in bf16)."""
+    if precision == "auto":
+        return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+    return "bf16" if precision == "bf16" else "fp32"

@@ -1,0 +1,72 @@
+"""What runs on a training worker: tasks from the board, one after the other, each from its last checkpoint."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import ray
+import torch
+
+from raykd.data.feed import ray_feed
+from raykd.errors import RaykdError
+from raykd.run.task import TrainTask
+from raykd.run.training import OpenTask, open_task, run_open_task
+from raykd.trainers.context import WorkerContext, ray_context
+from raykd.trainers.monitor import Listener
+
+
+def train_worker(config: dict[str, Any]) -> None:
+    """The train function of every Ray Train worker: works through the board of ``config`` until it is closed.
+
+    A RaykdError is told to the board and not raised: trying again would end the same way.
+    """
+    torch.set_num_threads(config["threads"])
+    board = config["board"]
+    worker = _Worker(board, ray_context())
+    try:
+        worker.run(ray.get(board.first_open.remote()))
+    except RaykdError as error:
+        ray.get(board.fail.remote(type(error), str(error)))
+
+
+class _Worker:
+    """Walks the board from an index on; all workers see the same tasks in the same order."""
+
+    def __init__(self, board: Any, context: WorkerContext) -> None:
+        self._board = board
+        self._context = context
+        self._ahead: OpenTask | None = None
+
+    def run(self, index: int) -> None:
+        """Train every task that is not done, until the board says that no more will come."""
+        while (given := ray.get(self._board.task.remote(index))) is not False:
+            if given is True:
+                continue
+            task = TrainTask.model_validate(given)
+            if not task.is_done():
+                self._train(task, index)
+            if self._context.is_first:
+                ray.get(self._board.finish.remote(index))
+            index += 1
+
+    def _train(self, task: TrainTask, index: int) -> None:
+        opened, self._ahead = self._ahead, None
+        if opened is None or opened.task != task:
+            opened = open_task(task, self._context, ray_feed)
+        tell = _to_board(self._board, task.name)
+        run_open_task(opened, self._context, listeners=(tell,), near_end=lambda: self._open_next(index + 1))
+
+    def _open_next(self, index: int) -> None:
+        """Send for the next task's rows, if the board has one by now. The first worker looks for all. *Collective.*"""
+        given = ray.get(self._board.task.remote(index, patience_s=0.0)) if self._context.is_first else None
+        given = self._context.broadcast(given)
+        if isinstance(given, dict):
+            task = TrainTask.model_validate(given)
+            if not self._context.broadcast(task.is_done()):
+                self._ahead = open_task(task, self._context, ray_feed)
+
+
+def _to_board(board: Any, name: str) -> Listener:
+    def tell(entry: Mapping[str, Any]) -> None:
+        board.record.remote(name, dict(entry))
+
+    return tell

@@ -1,0 +1,96 @@
+"""Starting and stopping Ray: local, or the cluster this command runs on."""
+
+import contextlib
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+
+from raykd.errors import ResourceError
+
+log = logging.getLogger(__name__)
+
+DATA_CPUS = 1
+"""CPUs kept free of training workers, for Ray Data's tasks; with none a training would wait for its rows for ever."""
+
+
+def start_ray(
+    *,
+    num_cpus: int | None = None,
+    start_timeout_s: float = 600,
+    collective_timeout_s: float = 600,
+    runtime_env: dict[str, object] | None = None,
+) -> bool:
+    """Connect to the cluster in ``RAY_ADDRESS`` (set under ``ray job submit``), else start a local Ray.
+
+    Its ``num_cpus`` logical CPUs only count what runs at once: a laptop of two cores may run one worker, one data task and one
+    actor. Worker logs stay in files under Ray's session folder. True when this call connected, false when Ray was up.
+    Raises ResourceError when the cluster cannot be reached.
+    """
+    os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(start_timeout_s)
+    os.environ["RAY_TRAIN_COLLECTIVE_TIMEOUT_S"] = str(collective_timeout_s)
+    os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"  # relative paths of a job file mean the same on the driver and on workers
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # or Ray's C++ side writes its errors into a user's terminal
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # the behaviour to come; silences its announcement
+    import ray
+
+    if ray.is_initialized():
+        return False
+    address = os.environ.get("RAY_ADDRESS") or "local"
+    local = {"num_cpus": num_cpus} if address == "local" else {}
+    with warnings.catch_warnings(), _silent_stderr():
+        warnings.simplefilter("ignore")  # about versions and address files; nothing a user can act on
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, runtime_env=runtime_env, **local)
+        except (ConnectionError, ValueError) as error:
+            raise ResourceError(f"cannot connect to Ray at {address}: {error}; check RAY_ADDRESS, or unset it") from None
+    _quiet_ray_data()
+    log.info("Ray is up: %s", "local" if address == "local" else address)
+    return True
+
+
+@contextlib.contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Send file descriptor 2 nowhere: Ray's C++ side announces there that it was told to be quiet. Errors are exceptions."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _quiet_ray_data() -> None:
+    from ray.data import DataContext
+
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    for name in ("ray.data", "ray.train", "ray.tune"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def stop_ray() -> None:
+    """Disconnect; a local Ray ends with it."""
+    import ray
+
+    with contextlib.suppress(ConnectionError):
+        ray.shutdown()
+
+
+def require_cpus(workers: int, cpus_per_worker: int) -> None:
+    """Raise ResourceError unless the workers and Ray Data's tasks fit the cluster: short of CPUs a run would hang, not fail."""
+    import ray
+
+    total = ray.cluster_resources().get("CPU", 0.0)
+    needed = workers * cpus_per_worker + DATA_CPUS
+    if total < needed:
+        raise ResourceError(
+            f"{workers} workers of {cpus_per_worker} CPUs and {DATA_CPUS} CPU for Ray Data need {needed} CPUs, the cluster has "
+            f"{total:g}; lower compute.num_workers or compute.cpus_per_worker, or add nodes"
+        )

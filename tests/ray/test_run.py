@@ -1,0 +1,125 @@
+"""The walking ground on real Ray: TSV to comparison table, kills included."""
+
+import json
+import os
+import signal
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+
+from raykd.config import ExperimentConfig
+from raykd.data.prepare import prepare, spec_from_config
+from raykd.errors import ConfigError, TrainingError
+from raykd.models import model_digest
+from raykd.run.group import TrainingGroup
+from raykd.run.pipeline import run_experiment
+from raykd.run.task import TrainTask
+from raykd.run.tasks import cache_folder, run_folder, teacher_task
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
+Make = Callable[..., ExperimentConfig]
+
+
+def records(folder: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in Path(folder, "history.jsonl").read_text().splitlines()]
+
+
+def weights(task: TrainTask) -> dict[str, Any]:
+    return dict(load_file(Path(task.model_folder, "model.safetensors")))
+
+
+def the_teacher(config: ExperimentConfig) -> TrainTask:
+    sets = {
+        part: prepare(spec_from_config(config.data, part, config.teacher.model), cache_folder(config))  # type: ignore[union-attr]
+        for part in ("train", "selection")
+    }
+    return teacher_task(config, **sets, digest=model_digest(config.teacher.model))  # type: ignore[union-attr]
+
+
+def train(config: ExperimentConfig, on_record: Callable[[str, Mapping[str, Any]], None] = lambda *_: None) -> TrainTask:
+    task = the_teacher(config)
+    group = TrainingGroup(config.compute, storage=run_folder(config), name="test")
+    try:
+        group.run([task], on_record)
+    finally:
+        group.close()
+    return task
+
+
+def test_a_run_goes_through_torch_trainer_deepspeed_and_ray_data_and_is_skipped_the_second_time(
+    experiment: Make, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import ray
+    from ray.train.torch import TorchTrainer
+    from ray.util.state import list_tasks
+
+    fits = []
+    fit = TorchTrainer.fit
+    monkeypatch.setattr(TorchTrainer, "fit", lambda trainer: (fits.append(trainer), fit(trainer))[1])
+    config = experiment()
+    run_experiment(config)
+
+    assert len(fits) == 1, "one fit serves the teacher and all students"
+    folder = Path(run_folder(config))
+    trained = [folder / "teacher", *sorted((folder / "students").iterdir())]
+    assert [path.name for path in trained] == ["teacher", "kd-seed1", "kd-seed2", "no_kd-seed1", "no_kd-seed2"]
+    for path in trained:
+        start = records(str(path))[0]
+        assert (start["event"], start["engine"], start["model"]) == ("start", "deepspeed-zero0", "DeepSpeedEngine")
+    reads = [task for task in list_tasks(ray.get_runtime_context().gcs_address, limit=1000) if "read_pools" in task.name]
+    assert len(reads) >= len(trained), "every task's rows came through a ray.data execution"
+    report = json.loads((folder / "report" / "report.json").read_text())
+    assert report
+    shown = capsys.readouterr().out
+    assert "teacher" in shown
+
+    run_experiment(config)
+    assert len(fits) == 1, "nothing is trained twice"
+    assert (folder / "experiment.json").exists()
+
+
+def test_a_stage_alone_says_which_one_it_needs(experiment: Make) -> None:
+    with pytest.raises(ConfigError, match="needs the stage teacher"):
+        run_experiment(experiment(), only=["logits"])
+
+
+def test_killed_worker_continues_bit_for_bit(experiment: Make) -> None:
+    """Many small checkpoints, one SIGKILL somewhere between them: the weights are those of a run that was left alone."""
+    changes = {"teacher__training__epochs": 6, "teacher__training__checkpoint_steps": 2}
+    undisturbed = train(experiment(name="calm", **changes))
+    state: dict[str, Any] = {}
+
+    def kill_after_a_checkpoint(_: str, record: Mapping[str, Any]) -> None:
+        if record["event"] == "start":
+            state.setdefault("pids", []).append(record["pid"])
+        if record["event"] == "checkpoint" and len(state["pids"]) == 1 and "killed" not in state:
+            state["killed"] = record["step"]
+            os.kill(state["pids"][0], signal.SIGKILL)
+
+    disturbed = train(experiment(name="killed", **changes), kill_after_a_checkpoint)
+    assert len(state["pids"]) == 2, "the worker was killed while it trained, and another took over"
+    resumed = [record["step"] for record in records(disturbed.folder) if record["event"] == "resumed"]
+    assert [step >= state["killed"] for step in resumed] == [True]
+    steps = [record["step"] for record in records(disturbed.folder) if record["event"] == "train"]
+    assert steps == sorted(set(steps)), "the history tells each step once"
+    expected, actual = weights(undisturbed), weights(disturbed)
+    assert all(bool((actual[name] == value).all()) for name, value in expected.items())
+
+
+@pytest.mark.parametrize("engine", [{"kind": "deepspeed", "zero_stage": 2}, {"kind": "torch"}], ids=["zero2", "torch"])
+def test_two_workers_give_the_weights_of_one(experiment: Make, engine: dict[str, Any]) -> None:
+    changes = {"teacher__training__dropout": 0.0, "teacher__training__batch_size": 15, "compute__engine": engine}
+    one = weights(train(experiment(name="one", **changes)))
+    two = weights(train(experiment(name="two", compute__num_workers=2, **changes)))
+    worst = max(float((one[name] - two[name]).abs().max()) for name in one)
+    assert worst < 1e-5
+
+
+def test_a_non_finite_loss_stops_the_run_and_names_the_step(experiment: Make) -> None:
+    with pytest.raises(TrainingError, match=r"step \d+: .*(ce|gradient norm)"):
+        train(
+            experiment(teacher__training__learning_rate=1e30, teacher__training__max_grad_norm=0, teacher__training__warmup=0)
+        )

@@ -1,0 +1,56 @@
+"""The command line as a process: exit codes, messages, and what is not imported."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+JOBS = Path(__file__).parents[2] / "jobs"
+
+
+def raykd(*arguments: str, code: str = "from raykd.cli import main; main()") -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False, timeout=120)
+
+
+def test_help_imports_neither_torch_nor_ray() -> None:
+    code = (
+        "import sys\nfrom raykd.cli import main\ntry:\n    main()\nexcept SystemExit as stop:\n    assert not stop.code\n"
+        "heavy = {'torch', 'ray', 'transformers', 'deepspeed', 'pyarrow'} & set(sys.modules)\nassert not heavy, heavy"
+    )
+    result = raykd("--help", code=code)
+    assert result.returncode == 0, result.stderr
+    assert "distillation" in result.stdout
+
+
+@pytest.mark.parametrize("job", sorted(JOBS.glob("*.yaml")), ids=lambda path: path.name)
+def test_a_dry_run_starts_nothing(job: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom raykd.cli import main\ntry:\n    main()\nfinally:\n    assert not {'torch', 'ray'} & set(sys.modules)"
+    )
+    result = raykd("run", str(job), "--dry-run", "--set", f"storage={tmp_path}", code=code)
+    assert result.returncode == 0, result.stderr
+    assert "students" in result.stdout
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["validate", "absent.yaml"], "cannot read the job file absent.yaml"),
+        (["validate", str(JOBS / "sst2-kd.yaml"), "--set", "student.objctive.alpha=1"], "did you mean objective?"),
+        (["run", str(JOBS / "sst2-kd.yaml"), "--stage", "teachr"], "stages are teacher, logits"),
+        (["run", str(JOBS / "sst2-kd.yaml"), "--set", "data.train=[absent.tsv]"], "absent.tsv"),
+    ],
+)
+def test_what_a_user_can_cause_ends_with_code_2_and_no_traceback(arguments: list[str], expected: str, tmp_path: Path) -> None:
+    result = raykd(*arguments, *(["--set", f"storage={tmp_path}"] if arguments[0] == "run" else []))
+    assert result.returncode == 2
+    assert expected in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_validate_prints_the_resolved_configuration() -> None:
+    result = raykd("validate", str(JOBS / "mrpc-kd.yaml"), "--set", "student.objective.temperature=4")
+    assert result.returncode == 0, result.stderr
+    assert '"temperature": 4.0' in result.stdout

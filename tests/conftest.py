@@ -1,10 +1,14 @@
-"""Fixtures every test may use: one local Ray, and the real data and models where they are."""
+"""Fixtures every test may use: one local Ray, a small experiment, and the real data and models where they are."""
 
 import os
-from collections.abc import Iterator
+import random
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from raykd.config import ExperimentConfig, build, merge
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -40,3 +44,72 @@ def ray_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     start_ray(num_cpus=4)
     yield
     stop_ray()
+
+
+WORDS = {"1": ("good", "great", "fine", "lovely"), "0": ("bad", "awful", "poor", "sad")}
+FILLERS = ["the", "a", "plot", "film", "end", "was", "is", "very", "it", "and", "one", "scene", "with", "of"]
+
+
+def write_rows(path: Path, count: int, seed: int) -> None:
+    draw = random.Random(seed)
+    rows = []
+    for _ in range(count):
+        label = draw.choice("01")
+        words = [draw.choice(FILLERS) for _ in range(draw.randint(2, 14))] + draw.sample(WORDS[label], k=2)
+        draw.shuffle(words)
+        rows.append(f"{' '.join(words)}\t{label}\n")
+    path.write_text("".join(rows))
+
+
+def save_model(folder: Path, *, hidden: int, seed: int) -> str:
+    from transformers import BertTokenizerFast
+
+    from raykd.models import build_classifier, save_classifier
+
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *FILLERS, *WORDS["0"], *WORDS["1"]]
+    tokenizer = BertTokenizerFast(vocab={word: index for index, word in enumerate(words)}, model_max_length=32)
+    model = build_classifier(
+        "bert", vocab_size=len(words), hidden=hidden, layers=1, heads=2, labels=("0", "1"), seed=seed, positions=32
+    )
+    save_classifier(model, tokenizer, str(folder))
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def small_world(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Training and test rows, a teacher's and a student's initial model."""
+    folder = tmp_path_factory.mktemp("world")
+    write_rows(folder / "train.tsv", 400, seed=1)
+    write_rows(folder / "test.tsv", 101, seed=2)
+    return {
+        "train": str(folder / "train.tsv"),
+        "test": str(folder / "test.tsv"),
+        "teacher": save_model(folder / "teacher", hidden=32, seed=1),
+        "student": save_model(folder / "student", hidden=16, seed=2),
+    }
+
+
+@pytest.fixture
+def experiment(small_world: dict[str, str], tmp_path: Path) -> Callable[..., ExperimentConfig]:
+    """Builds the small experiment's configuration, changed by ``section__key=value``."""
+
+    def make(**changes: Any) -> ExperimentConfig:
+        training = {"epochs": 2, "batch_size": 16, "learning_rate": 5e-3, "log_every": 1}
+        content = {
+            "name": "small",
+            "storage": str(tmp_path / "runs"),
+            "data": {
+                "input_schema": "text:str:1,label:str:1",
+                "first_sequence": "text",
+                "label": "label",
+                "train": [small_world["train"]],
+                "test": [small_world["test"]],
+                "selection": 0.2,
+                "sequence_length": 32,
+            },
+            "teacher": {"model": small_world["teacher"], "training": training},
+            "student": {"model": small_world["student"], "training": training, "seeds": [1, 2]},
+        }
+        return build(merge(content, [(path.split("__"), value) for path, value in changes.items()]))
+
+    return make

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from raykd.config import ComputeConfig
+from raykd.data.storage import absolute
 from raykd.errors import RaykdError, TrainingError
 from raykd.run.task import TrainTask
 from raykd.session import require_cpus
@@ -152,14 +153,17 @@ class TrainingGroup:
             torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo", timeout_s=int(self._compute.collective_timeout_s)),
             run_config=RunConfig(
                 name=f"{self._name}-{time.time_ns()}",  # the state of a run lies in raykd's own checkpoints, never in Ray's
-                storage_path=self._storage,
+                storage_path=absolute(self._storage),  # Ray takes a relative path for a URI without a scheme
                 failure_config=FailureConfig(max_failures=self._compute.max_failures),
             ),
         )
 
     def _lost(self) -> TrainingError:
         error = self._fit.error if self._fit is not None else None
-        causes = getattr(error, "worker_failures", None) or {0: error}
+        causes = getattr(error, "worker_failures", None)
+        if not causes:
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            return TrainingError(f"Ray Train could not run the workers: {lines[-1]}. Logs are in Ray's session folder")
         rank, cause = next(iter(causes.items()))
         text = " ".join(str(cause).strip().splitlines()[-1:])
         return TrainingError(
@@ -177,12 +181,10 @@ class _FitThread(threading.Thread):
         self.error: BaseException | None = None
 
     def run(self) -> None:
-        """Fit; an error is kept for the driver, which decides what it means."""
-        from ray.train import TrainingFailedError
-
+        """Fit; an error of any kind is carried over to the driver's thread, which says what it means."""
         try:
             self._fit()
-        except TrainingFailedError as error:
+        except Exception as error:
             self.error = error
 
 

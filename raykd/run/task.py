@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from raykd.config import EngineConfig, ObjectiveConfig, TrainingConfig
+from raykd.config import EngineConfig, ObjectiveConfig, TrackingConfig, TrainingConfig
 from raykd.config.base import Section
 from raykd.config.metakd import MetaObjective
 from raykd.data import storage
@@ -36,6 +36,9 @@ class TrainTask(Section):
     seed: int
     engine: EngineConfig
     precision: str
+    tracking: TrackingConfig = TrackingConfig()
+    group: str = ""
+    """What the runs of one experiment have in common in the tracker."""
     key: str
     """Hash of all the above, of the input's content and of library versions: what a finished folder is recognised by."""
 

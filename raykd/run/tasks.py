@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from importlib.metadata import version
 from typing import Any
 
@@ -24,13 +25,13 @@ def key_of(*parts: Any) -> str:
 
 
 def run_folder(config: ExperimentConfig) -> str:
-    """The folder of everything the experiment makes."""
-    return storage.join(config.storage, config.name)
+    """The folder of everything the experiment makes; absolute, since workers may run elsewhere."""
+    return storage.join(storage.absolute(config.storage), config.name)
 
 
 def cache_folder(config: ExperimentConfig) -> str:
     """The folder of prepared data, shared by all experiments of one storage."""
-    return storage.join(config.storage, "cache")
+    return storage.join(storage.absolute(config.storage), "cache")
 
 
 def teacher_task(config: ExperimentConfig, *, train: PreparedSet, selection: PreparedSet, digest: str) -> TrainTask:
@@ -123,15 +124,17 @@ def _task(
     return TrainTask(
         name=name,
         folder=storage.join(run_folder(config), folder),
-        model=model,
+        model=storage.absolute(model) if os.path.isdir(model) else model,
         labels=train.labels or (),
         train=train.path,
         selection=selection.path,
-        logits=storage.absolute(logits.path) if logits else None,
+        logits=logits.path if logits else None,
         objective=objective,
         training=training,
         seed=seed,
         engine=config.compute.engine,
         precision=config.compute.precision,
+        tracking=config.tracking,
+        group=config.name,
         key=key_of(numbers, inputs),
     )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from raykd.config import TrainingConfig
+from raykd.data import storage
 from raykd.data.batch import Batch, micro_batches
 from raykd.data.feed import Feed, StepRows
 from raykd.data.prepared import PreparedSet
@@ -18,6 +19,7 @@ from raykd.models import load_classifier, load_tokenizer, save_classifier
 from raykd.report.metrics import classification_metrics
 from raykd.run.metakd_objectives import build_task_objective
 from raykd.run.task import TrainTask
+from raykd.tracking import NullTracker, Tracker, listener, open_tracker
 from raykd.trainers.checkpoint import Checkpoints
 from raykd.trainers.composite import save_modules, split_state, with_modules
 from raykd.trainers.context import WorkerContext
@@ -121,12 +123,17 @@ class Training:
             precision=self.precision,
             device=context.device,
         )
-        self.monitor = Monitor(task.history, tuple(listeners)) if context.is_first else Monitor()
+        self.tracker = _tracker(task) if context.is_first else NullTracker()
+        self.monitor = Monitor(task.history, (*listeners, listener(self.tracker))) if context.is_first else Monitor()
         self.selection = Selection(task.training.metric, task.training.patience)
         self.saved_at = time.monotonic()
 
     def run(self, rows: Iterator[StepRows], *, total: int, steps_per_epoch: int, start: int) -> None:
         """Resume, train, keep the best weights."""
+        if start:
+            self.selection.load(self.checkpoints.load(self.engine, start)["selection"])
+            self.monitor.resume(start)
+            self.monitor.record("resumed", start)
         self.monitor.record(
             "start",
             start,
@@ -137,10 +144,6 @@ class Training:
             precision=self.precision,
             world_size=self.context.world_size,
         )
-        if start:
-            self.selection.load(self.checkpoints.load(self.engine, start)["selection"])
-            self.monitor.resume(start)
-            self.monitor.record("resumed", start)
         training = self.task.training
         every = training.evaluate_every or steps_per_epoch
         whole = training.micro_size is None and self.context.world_size == 1
@@ -168,6 +171,8 @@ class Training:
         step = loop.run(rows)
         self.monitor.record("end", step, best=self.selection.best, best_step=self.selection.best_step)
         self.monitor.flush()
+        best = {} if self.selection.best is None else {f"best/{self.selection.metric}": self.selection.best}
+        self.tracker.finish({**best, "best/step": float(self.selection.best_step)})
         self.engine.close()
 
     def split(self, rows: StepRows) -> list[Batch]:
@@ -206,6 +211,19 @@ class Training:
         """Write everything a later attempt needs. *Collective.*"""
         self.checkpoints.save(self.engine, step, {"selection": self.selection.state()})
         self.saved_at = time.monotonic()
+
+
+def _tracker(task: TrainTask) -> Tracker:
+    """The task's one writer of figures; a restarted task goes on in the same run."""
+    return open_tracker(
+        task.tracking.kind,
+        project=task.tracking.project,
+        run_name=task.name,
+        group=task.group or None,
+        run_id=task.key,
+        config=task.model_dump(mode="json"),
+        folder=storage.join(task.folder, "tracking"),
+    )
 
 
 def total_steps(training: TrainingConfig, steps_per_epoch: int) -> int:

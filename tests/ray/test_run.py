@@ -50,7 +50,7 @@ def train(config: ExperimentConfig, on_record: Callable[[str, Mapping[str, Any]]
 
 
 def test_a_run_goes_through_torch_trainer_deepspeed_and_ray_data_and_is_skipped_the_second_time(
-    experiment: Make, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    experiment: Make, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     import ray
     from ray.train.torch import TorchTrainer
@@ -59,7 +59,8 @@ def test_a_run_goes_through_torch_trainer_deepspeed_and_ray_data_and_is_skipped_
     fits = []
     fit = TorchTrainer.fit
     monkeypatch.setattr(TorchTrainer, "fit", lambda trainer: (fits.append(trainer), fit(trainer))[1])
-    config = experiment()
+    monkeypatch.chdir(tmp_path)
+    config = experiment(storage="runs")  # relative, as people write it: Ray would take it for a URI
     run_experiment(config)
 
     assert len(fits) == 1, "one fit serves the teacher and all students"

@@ -1,0 +1,271 @@
+"""Meta-KD from rows of several domains to the table: split, weights, teachers, both stages for each domain, evaluation."""
+
+from collections.abc import Mapping, Sequence
+
+from raykd.config import MetaKDConfig
+from raykd.data import storage
+from raykd.data.tables import SideTable
+from raykd.data.tokenizer import load_row_tokenizer
+from raykd.errors import ConfigError
+from raykd.metakd.layers import layer_map
+from raykd.models import check_sequence_length, load_config, model_digest
+from raykd.predict import ScoreJob, score
+from raykd.predict.scorer import Scorer
+from raykd.report.tables import load_labels, load_logits
+from raykd.run.comparison import environment
+from raykd.run.group import TrainingGroup
+from raykd.run.metakd_report import Line, MetaReport, Right, contrast, line, read, render, right_of, write
+from raykd.run.metakd_rows import DomainRows
+from raykd.run.metakd_tables import SideTables
+from raykd.run.metakd_tasks import (
+    TEACHER_OF,
+    Method,
+    Rows,
+    Student,
+    TeacherKind,
+    first_task,
+    label_task,
+    methods,
+    second_task,
+    students,
+    teacher_folder,
+    teacher_task,
+    teachers,
+)
+from raykd.run.progress import Terminal, stdout_console
+from raykd.run.task import TrainTask
+from raykd.run.tasks import key_of, side_digest
+from raykd.session import DATA_CPUS, start_ray, stop_ray
+from raykd.stages import Stage
+
+TITLES: dict[str, str] = {
+    "single": "one domain's teacher",
+    "mixed": "mixed-domain teacher",
+    "meta": "meta-teacher",
+    "hard_labels": "hard labels",
+    "single_teacher": "TinyBERT-KD",
+    "mixed_teacher": "TinyBERT-KD",
+    "meta_teacher": "TinyBERT-KD",
+    "meta_kd": "meta-distillation",
+}
+
+
+def run_meta_kd(config: MetaKDConfig, *, terminal: Terminal | None = None) -> MetaReport:
+    """Run all stages: finished ones are skipped, an interrupted one continues. Raises RaykdError for what a user can cause."""
+    pipeline = MetaKDPipeline(config, terminal or Terminal())
+    pipeline.check()
+    try:
+        with pipeline.terminal.bars():
+            report = pipeline.report()
+    finally:
+        pipeline.close()
+    pipeline.terminal.say(f"report: {storage.join(pipeline.folder, 'report', 'report.md')}")
+    stdout_console().print(render(report))
+    return report
+
+
+class MetaKDPipeline:
+    """The stages of one run; each method returns its stage's result, making it if it is not there."""
+
+    def __init__(self, config: MetaKDConfig, terminal: Terminal) -> None:
+        self.config = config
+        self.terminal = terminal
+        self.folder = storage.join(config.storage, config.name)
+        self.rows = DomainRows(config, terminal.say)
+        self.group = TrainingGroup(config.compute, storage=storage.join(self.folder, "ray"), name=config.name)
+        self._started = False
+        self.tables = SideTables(config, self.rows, self._score)
+
+    def check(self) -> None:
+        """Find what is wrong with the models before anything starts. Raises ModelError, ConfigError."""
+        teacher, student = self.config.teacher.model, self.config.student.model
+        configs = [load_config(model) for model in (teacher, student)]
+        for one in configs:
+            check_sequence_length(one, self.config.sequence_length)
+        depths = [int(one.num_hidden_layers) for one in configs]
+        layer_map(self.config.student.first.layers, teacher=depths[0], student=depths[1])
+        tokenizers = [load_row_tokenizer(model, self.rows.cache).fingerprint for model in (teacher, student)]
+        if tokenizers[0] != tokenizers[1]:
+            raise ConfigError(
+                f"teacher.model = {teacher} and student.model = {student} have different tokenizers: hidden states and "
+                "attention of one token cannot be compared; take models with one vocabulary"
+            )
+        storage.write_json(storage.join(self.folder, "experiment.json"), self.config.model_dump(mode="json"))
+
+    def close(self) -> None:
+        """Let workers go, and Ray, if it was started here."""
+        self.group.close()
+        if self._started:
+            stop_ray()
+
+    def teachers(self) -> dict[tuple[TeacherKind, tuple[str, ...]], TrainTask]:
+        """All teachers; students on labels alone are trained in the same queue, as they wait for nobody."""
+        digest = model_digest(self.config.teacher.model)
+        tasks = {
+            (kind, domains): teacher_task(self.config, kind, domains, self._teacher_rows(kind, domains), digest)
+            for kind, domains in teachers(self.config)
+        }
+        self._train([*tasks.values(), *self._label_tasks().values()])
+        return tasks
+
+    def _label_tasks(self) -> dict[Student, TrainTask]:
+        """The students on labels alone."""
+        digest = model_digest(self.config.student.model)
+        alone = students(self.config, distilled=False)
+        return {one: label_task(self.config, one, self._student_rows(one), digest) for one in alone}
+
+    def students(self) -> dict[Student, TrainTask]:
+        """All students, trained: stage first of all of them, then stage second of all of them."""
+        wanted = students(self.config, distilled=True)
+        logits = self.tables.logits(self.teachers())
+        first = self._first(wanted)
+        if self.config.student.mode == "single":
+            return first
+        second = {}
+        for student, task in first.items():
+            rows = self._student_rows(student, logits[TEACHER_OF[student.method], student.domain])
+            digest = model_digest(task.model_folder)
+            second[student] = second_task(self.config, student, rows, first=task, digest=digest)
+        self._train(list(second.values()))
+        return second
+
+    def evaluation(self) -> dict[tuple[str, str], list[SideTable]]:
+        """Logits on each domain's test rows, by system and domain, one table a seed."""
+        jobs: list[ScoreJob] = []
+        tables: list[tuple[str, str, str]] = []
+        for system, domain, model, tokenizer in self._systems(self.students()):
+            output = storage.join(self.folder, "evaluation", str(len(jobs)))
+            jobs.append(ScoreJob(model, self.rows.prepared("test", (domain,), tokenizer).path, output))
+            tables.append((system, domain, output))
+        stage = self._stage("evaluation", tables, [(job.prepared, model_digest(job.model)) for job in jobs])
+        if not stage.is_done():
+            stage.begin()
+            self._score(jobs, "test rows")
+            stage.finish()
+        found: dict[tuple[str, str], list[SideTable]] = {}
+        for system, domain, output in tables:
+            found.setdefault((system, domain), []).append(SideTable.open(output))
+        return found
+
+    def _systems(self, distilled: Mapping[Student, TrainTask]) -> list[tuple[str, str, str, str]]:
+        """System, domain, model folder and tokenizer of every model of the table."""
+        trained = self._label_tasks() | dict(distilled)
+        found: list[tuple[str, str, str, str]] = [
+            (one.method, one.domain, task.model_folder, self.config.student.model) for one, task in trained.items()
+        ]
+        for kind, domains in teachers(self.config):
+            folder = storage.join(teacher_folder(self.config, kind, domains), "model")
+            chosen = [domain for domain in domains if domain in self.config.chosen_domains]
+            found += [(f"{kind} teacher", domain, folder, self.config.teacher.model) for domain in chosen]
+        return found
+
+    def report(self) -> MetaReport:
+        """The table and its verdicts; report.json and report.md."""
+        tables = self.evaluation()
+        folder = storage.join(self.folder, "report")
+        stage = self._stage("report", [(key, [side_digest(one) for one in sides]) for key, sides in tables.items()])
+        if stage.is_done():
+            self.terminal.say("report: finished before, skipped")
+            return read(folder)
+        stage.begin()
+        report = self._measure(tables)
+        write(report, folder)
+        stage.finish()
+        return report
+
+    def _measure(self, tables: Mapping[tuple[str, str], Sequence[SideTable]]) -> MetaReport:
+        domains = self.config.chosen_domains
+        sets = {domain: self.rows.prepared("test", (domain,), self.config.student.model) for domain in domains}
+        labels = {domain: load_labels(rows.path) for domain, rows in sets.items()}
+        systems: dict[str, Right] = {
+            system: {
+                domain: right_of([load_logits(one.path) for one in tables[system, domain]], labels[domain])
+                for domain in domains
+            }
+            for system in dict.fromkeys(name for name, _ in tables)
+            if all((system, domain) in tables for domain in domains)
+        }
+        ours = (_name("meta_kd"), systems["meta_kd"])
+        others = [method for method in methods(self.config) if method != "meta_kd"]
+        return MetaReport(
+            name=self.config.name,
+            rows={domain: len(one) for domain, one in labels.items()},
+            seeds=self.config.student.seeds,
+            lines=tuple(self._lines(systems)),
+            contrasts=tuple(contrast(ours, (_name(method), systems[method])) for method in others),
+            environment=environment(),
+        )
+
+    def _lines(self, systems: dict[str, Right]) -> list[Line]:
+        kinds: tuple[TeacherKind, ...] = ("single", "mixed", "meta")
+        lines = [
+            line("teacher", TITLES[kind], "–", systems[f"{kind} teacher"]) for kind in kinds if f"{kind} teacher" in systems
+        ]
+        for method in methods(self.config):
+            teacher = TITLES[TEACHER_OF[method]] if method in TEACHER_OF else "–"
+            lines.append(line("student", teacher, TITLES[method], systems[method]))
+        return lines
+
+    def _first(self, wanted: Sequence[Student]) -> dict[Student, TrainTask]:
+        """Stage first, or the single objective, of all students."""
+        own = model_digest(self.config.student.model)
+        single = self.config.student.mode == "single"
+        tasks = {}
+        for student in wanted:
+            kind = TEACHER_OF[student.method]
+            folder = teacher_folder(self.config, kind, (student.domain,))
+            rows = self._student_rows(student, select=single)
+            digest = model_digest(storage.join(folder, "model"))
+            tasks[student] = first_task(self.config, student, rows, own, teacher=folder, teacher_digest=digest)
+        self._train(list(tasks.values()))
+        return tasks
+
+    def _teacher_rows(self, kind: TeacherKind, domains: tuple[str, ...]) -> Rows:
+        model = self.config.teacher.model
+        sides = (self.tables.weights(domains),) if kind == "meta" else ()
+        return Rows(self.rows.prepared("train", domains, model), self.rows.prepared("dev", domains, model), None, sides)
+
+    def _student_rows(self, student: Student, logits: SideTable | None = None, *, select: bool | None = None) -> Rows:
+        """``select`` says whether dev rows choose the weights; stage first has no logits to choose by."""
+        domains = (student.domain,)
+        train = self.tables.train_rows(domains)
+        chooses = (logits is not None or student.method == "hard_labels") if select is None else select
+        dev = self.rows.prepared("dev", domains, self.config.student.model) if chooses else None
+        sides = (self.tables.weights(domains),) if student.method == "meta_kd" else ()
+        return Rows(train, dev, logits, sides)
+
+    def _stage(self, name: str, *inputs: object) -> Stage:
+        return Stage(name, storage.join(self.folder, name), key_of(name, *inputs))
+
+    def _train(self, tasks: Sequence[TrainTask]) -> None:
+        todo = [task for task in tasks if not task.is_done()]
+        if len(todo) < len(tasks):
+            self.terminal.say(f"{len(tasks) - len(todo)} of {len(tasks)} trainings finished before, skipped")
+        if todo:
+            self._start_ray()
+            self.group.run(todo, self.terminal.record)
+
+    def _score(self, jobs: Sequence[ScoreJob], what: str, scorer: type[Scorer] = Scorer) -> list[SideTable]:
+        self._start_ray()
+        compute = self.config.compute
+        return score(
+            jobs,
+            actors=compute.prediction_actors,
+            cpus_per_actor=compute.cpus_per_worker,
+            progress=lambda done, total: self.terminal.advance(what, done, total),
+            scorer=scorer,
+        )
+
+    def _start_ray(self) -> None:
+        compute = self.config.compute
+        self._started |= start_ray(
+            num_cpus=(compute.num_workers + compute.prediction_actors) * compute.cpus_per_worker + DATA_CPUS,
+            start_timeout_s=compute.start_timeout_s,
+            collective_timeout_s=compute.collective_timeout_s,
+        )
+
+
+def _name(method: Method) -> str:
+    """What a verdict calls a student."""
+    teacher = f" from the {TITLES[TEACHER_OF[method]]}" if method in TEACHER_OF else ""
+    return f"{TITLES[method]}{teacher}"

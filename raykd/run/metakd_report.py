@@ -1,0 +1,128 @@
+"""The table of a Meta-KD run: accuracy per domain on the test rows, and verdicts over rows and seeds."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.box import SIMPLE_HEAD
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from raykd.data import storage
+from raykd.report.bootstrap import Verdict, paired_bootstrap
+from raykd.report.record import Record
+from raykd.report.system import Spread, spread
+
+FORMAT = 1
+Right = Mapping[str, NDArray[np.bool_]]
+"""Domain to which test rows each seed has right, ``[S, N]``."""
+
+
+class Line(Record):
+    """A system of the table."""
+
+    role: Literal["teacher", "student"]
+    teacher: str
+    """Whose student it is; a dash for none."""
+    method: str
+    """How it was trained; a dash for teachers."""
+    domains: dict[str, Spread]
+    """Accuracy on each domain's test rows, over seeds."""
+    average: Spread
+    """Mean over domains, one value a seed: the paper's last column."""
+
+
+class Contrast(Record):
+    """One system against another, over the rows of all domains."""
+
+    candidate: str
+    reference: str
+    result: Verdict
+
+
+class MetaReport(Record):
+    """All that is said; ``report.json`` is this."""
+
+    format: int = FORMAT
+    name: str
+    rows: dict[str, int]
+    """Test rows of each domain."""
+    seeds: tuple[int, ...]
+    lines: tuple[Line, ...]
+    contrasts: tuple[Contrast, ...]
+    environment: dict[str, str]
+
+
+def line(role: Literal["teacher", "student"], teacher: str, method: str, right: Right) -> Line:
+    """Accuracies of one system."""
+    by_domain = {domain: spread([float(one.mean()) for one in rows]) for domain, rows in right.items()}
+    averages = np.mean([one.values for one in by_domain.values()], axis=0)
+    return Line(role=role, teacher=teacher, method=method, domains=by_domain, average=spread(averages.tolist()))
+
+
+def contrast(candidate: tuple[str, Right], reference: tuple[str, Right]) -> Contrast:
+    """Paired bootstrap over the rows of all domains and the seeds."""
+    pooled = [np.concatenate([right[domain] for domain in candidate[1]], axis=1) for _, right in (candidate, reference)]
+    return Contrast(candidate=candidate[0], reference=reference[0], result=paired_bootstrap(pooled[0], pooled[1]))
+
+
+def render(report: MetaReport) -> RenderableType:
+    """The table and the verdicts, for a terminal."""
+    header, body = _cells(report)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for index, name in enumerate(header):
+        table.add_column(Text(name), justify="left" if index < 2 else "right")
+    for cells in body:
+        table.add_row(*map(Text, cells))
+    return Group(Text(_caption(report), style="bold"), table, *(Text(sentence(one)) for one in report.contrasts))
+
+
+def write(report: MetaReport, folder: str) -> None:
+    """Write ``report.json`` and ``report.md``."""
+    header, body = _cells(report)
+    rows = [header, ["---"] * len(header), *body]
+    lines = [f"# {_caption(report)}", "", *("| " + " | ".join(cells) + " |" for cells in rows), ""]
+    lines += [f"- {sentence(one)}" for one in report.contrasts]
+    lines += ["", *(f"- {name}: {value}" for name, value in report.environment.items())]
+    storage.write_bytes(storage.join(folder, "report.md"), ("\n".join(lines) + "\n").encode())
+    storage.write_json(storage.join(folder, "report.json"), report.model_dump(mode="json"))
+
+
+def read(folder: str) -> MetaReport:
+    """The report of a folder."""
+    content: Any = storage.read_json(storage.join(folder, "report.json"))
+    return MetaReport.model_validate(content)
+
+
+def sentence(one: Contrast) -> str:
+    """A verdict in words."""
+    result = one.result
+    points = f"{100 * result.difference:+.1f} points, 95% interval {100 * result.low:+.1f} to {100 * result.high:+.1f}"
+    return f"{one.candidate} against {one.reference}: {result.verdict} ({points})"
+
+
+def _caption(report: MetaReport) -> str:
+    rows = ", ".join(f"{domain} {count}" for domain, count in report.rows.items())
+    return f"{report.name}: accuracy % on test rows ({rows}), {len(report.seeds)} student seeds"
+
+
+def _cells(report: MetaReport) -> tuple[list[str], list[list[str]]]:
+    domains = list(report.rows)
+    body = [
+        [one.teacher, one.method, *(_percent(one.domains.get(domain)) for domain in domains), _percent(one.average)]
+        for one in report.lines
+    ]
+    return ["teacher", "student", *domains, "average"], body
+
+
+def _percent(one: Spread | None) -> str:
+    if one is None:
+        return "–"
+    return f"{100 * one.mean:.1f}" + (f" ± {100 * one.sd:.1f}" if one.sd is not None else "")
+
+
+def right_of(logits: Sequence[NDArray[np.float32]], labels: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which rows each seed has right: logits ``[N, C]`` each to ``[S, N]``."""
+    return np.stack([one.argmax(axis=1) == labels for one in logits])

@@ -1,0 +1,139 @@
+"""Whole training tasks in this process, without Ray: selection, early stopping, resuming, tracking."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from raykd.config import ExperimentConfig
+from raykd.data.feed import local_feed
+from raykd.data.prepare import prepare, spec_from_config
+from raykd.errors import CheckpointError, ConfigError
+from raykd.models import model_digest
+from raykd.run.task import TrainTask
+from raykd.run.tasks import cache_folder, key_of, teacher_task
+from raykd.run.training import run_task
+from raykd.tracking import read_offline_run
+from raykd.trainers.context import local_context
+from raykd.trainers.selection import Selection
+
+Make = Callable[..., ExperimentConfig]
+TORCH = {"compute__engine": {"kind": "torch"}}
+
+
+class InterruptedRunError(Exception):
+    """What a killed process leaves behind, without killing the tests."""
+
+
+def task_of(config: ExperimentConfig, **changes: Any) -> TrainTask:
+    assert config.teacher is not None
+    sets = {
+        part: prepare(spec_from_config(config.data, part, config.teacher.model), cache_folder(config))  # type: ignore[arg-type]
+        for part in ("train", "selection")
+    }
+    task = teacher_task(config, **sets, digest=model_digest(config.teacher.model))
+    return task.model_copy(update=changes | ({"key": key_of(str(changes))} if changes else {}))
+
+
+def train(task: TrainTask, listen: Callable[[Mapping[str, Any]], None] = lambda _: None) -> list[dict[str, Any]]:
+    with local_context() as context:
+        run_task(task, context, build_feed=local_feed, listeners=(listen,))
+    return [json.loads(line) for line in Path(task.history).read_text().splitlines()]
+
+
+def weights(task: TrainTask) -> dict[str, torch.Tensor]:
+    return load_file(Path(task.model_folder, "model.safetensors"))
+
+
+@pytest.mark.parametrize("engine", [{"kind": "torch"}, {"kind": "deepspeed", "zero_stage": 1}], ids=["torch", "zero1"])
+def test_four_steps_equal_two_steps_a_restart_and_two_more(experiment: Make, engine: dict[str, Any]) -> None:
+    changes = {"teacher__training__max_steps": 4, "teacher__training__checkpoint_steps": 1, "compute__engine": engine}
+
+    def stop_after_two(record: Mapping[str, Any]) -> None:
+        if record["event"] == "checkpoint" and record["step"] == 2:
+            raise InterruptedRunError
+
+    whole, halves = (task_of(experiment(name=name, **changes)) for name in ("whole", "halves"))
+    train(whole)
+    with pytest.raises(InterruptedRunError):
+        train(halves, stop_after_two)
+    history = train(halves)
+    assert [record["step"] for record in history if record["event"] == "resumed"] == [2]
+    assert all(torch.equal(value, weights(halves)[name]) for name, value in weights(whole).items())
+    assert not Path(halves.checkpoints).exists(), "a finished task needs no checkpoints"
+
+
+def test_a_finished_task_is_not_trained_again(experiment: Make) -> None:
+    task = task_of(experiment(**TORCH))
+    train(task)
+    heard: list[Any] = []
+    train(task, heard.append)
+    assert not heard
+
+
+def test_a_checkpoint_of_other_settings_is_refused(experiment: Make) -> None:
+    changes = TORCH | {"teacher__training__checkpoint_steps": 1}
+
+    def stop(record: Mapping[str, Any]) -> None:
+        if record["event"] == "checkpoint":
+            raise InterruptedRunError
+
+    with pytest.raises(InterruptedRunError):
+        train(task_of(experiment(**changes)), stop)
+    with pytest.raises(CheckpointError, match="belongs to another task"):
+        train(task_of(experiment(teacher__training__learning_rate=1e-4, **changes)))
+
+
+def test_the_model_is_the_best_one_and_training_stops_when_patience_ends(experiment: Make) -> None:
+    changes = {"teacher__training__evaluate_every": 5, "teacher__training__patience": 2, "teacher__training__epochs": 50}
+    history = train(task_of(experiment(**TORCH, **changes, teacher__training__metric="accuracy")))
+    evaluations = [record for record in history if record["event"] == "eval"]
+    assert len(evaluations) < 200, "50 epochs would have had 200"
+    assert [record["best"] for record in evaluations[-2:]] == [False, False]
+    best = max(evaluations, key=lambda record: (record["metrics"]["accuracy"], -record["metrics"]["loss"]))
+    assert history[-1]["best_step"] == best["step"]
+
+
+def test_equal_accuracy_is_decided_by_the_loss() -> None:
+    selection = Selection("accuracy")
+    offered = [(0.9, 0.5), (0.9, 0.3), (0.9, 0.4), (0.8, 0.1)]
+    kept = [selection.update(step, {"accuracy": value, "loss": loss}) for step, (value, loss) in enumerate(offered)]
+    assert kept == [True, True, False, False]
+    by_loss = Selection("loss")
+    assert [by_loss.update(0, {"loss": 2.0}), by_loss.update(1, {"loss": 1.0}), by_loss.update(2, {"loss": 1.5})] == [
+        True,
+        True,
+        False,
+    ]
+
+
+def test_an_unknown_metric_is_named(experiment: Make) -> None:
+    with pytest.raises(ConfigError, match=r"training\.metric = 'bleu'"):
+        train(task_of(experiment(teacher__training__metric="bleu", teacher__training__max_steps=1, **TORCH)))
+
+
+def test_the_optimiser_steps_through_micro_batches_as_through_whole_ones(experiment: Make) -> None:
+    changes = TORCH | {"teacher__training__dropout": 0.0, "teacher__training__max_steps": 6}
+    whole = task_of(experiment(name="whole", **changes))
+    split = task_of(experiment(name="split", teacher__training__micro_size=3, **changes))
+    train(whole)
+    train(split)
+    worst = max(float((value - weights(split)[name]).abs().max()) for name, value in weights(whole).items())
+    assert worst < 1e-5
+
+
+def test_the_tracker_has_the_figures_of_the_history(experiment: Make, tmp_path: Path) -> None:
+    config = experiment(tracking={"kind": "wandb"}, teacher__training__max_steps=5, **TORCH)
+    task = task_of(config)
+    history = train(task)
+    (file,) = (tmp_path / "runs").rglob("*.wandb")
+    run = read_offline_run(str(file))
+    tracked = {row["_step"]: row for row in run.history if "train/loss" in row}
+    trained = [record for record in history if record["event"] == "train"]
+    assert [record["step"] for record in trained] == sorted(tracked)
+    assert all(tracked[record["step"]]["train/ce"] == pytest.approx(record["terms"]["ce"]) for record in trained)
+    assert run.summary["best/accuracy"] == pytest.approx(history[-1]["best"])

@@ -1,0 +1,1 @@
+"""Rows: read, prepared, joined, planned, fed to workers."""

@@ -1,11 +1,13 @@
 """Generated product reviews of several domains: what the demo and the smoke tests train on, offline and without a licence.
 
-A review is a few clauses. Each opinion word has a strength between -3 and 3; degree words scale it, negations turn it round,
-what follows a ``but`` counts twice, and some words are praise in one domain and blame in another ("small" speaks for a camera
-and against a hotel room). The clauses' sum is the review's sentiment s. As with real annotators, the more one-sided a review,
-the surer its label: a training label is positive with probability 1 / (1 + exp(-s / NOISE)). Test labels are the sign of s,
-without that noise, so that test accuracy measures what was learned and not what was rolled. One hard label says little about
-a lukewarm review; a model that has averaged over many of them says more: that is what a teacher has to pass on here.
+A review gives one or two opinions. Each opinion word has a strength between -3 and 3; degree words scale it, negations turn it
+round, what follows a ``but`` counts twice, and some words are praise in one domain and blame in another ("small" speaks for a
+camera and against a hotel room). The sum is the review's sentiment s. As with real annotators, the more one-sided a review, the
+surer its label: a training label is positive with probability 1 / (1 + exp(-s / NOISE)), which makes about one in six wrong.
+Test labels are the sign of s, without that noise, so that test accuracy measures what was learned and not what was rolled.
+
+Single words alone decide about 73% of the test rows; the rest needs negations and domains, which a small model finds out only
+slowly from noisy labels. A teacher that has averaged over many of them passes on how sure each label is, and that helps.
 """
 
 import math
@@ -18,13 +20,14 @@ from raykd.data import storage
 
 LABELS = ("negative", "positive")
 INPUT_SCHEMA = "text:str:1,label:str:1,domain:str:1"
-NOISE = 1.5
+NOISE = 1.2
 """Sentiment at which an annotator is right with probability 0.73; larger is noisier."""
 MARGIN = 0.25
 """Reviews whose sentiment is nearer to zero than this are not written: they have no right answer."""
-BUT_WEIGHT = 2.0
-P_NEGATION, P_DEGREE, P_DOMAIN, P_BUT = 0.15, 0.35, 0.25, 0.2
-MAX_OPINIONS = 3
+MAX_OPINIONS = 2
+BUT_WEIGHT, NEGATION_WEIGHT = 2.0, -0.8
+P_DOMAIN, P_NEGATION, P_DEGREE, P_BUT = 0.35, 0.25, 0.2, 0.1
+"""How often an opinion word is one of those that depend on the domain, is negated, has a degree; how often a ``but`` comes."""
 
 T = TypeVar("T")
 
@@ -55,7 +58,6 @@ BY_DOMAIN = {  # strength in books, cameras, hotels, kitchen
 }  # fmt: skip
 DEGREES = {"slightly": 0.5, "somewhat": 0.6, "fairly": 0.8, "really": 1.3, "very": 1.4, "extremely": 1.8, "utterly": 1.8}
 NEGATIONS = ("not", "never", "hardly", "anything but", "far from")
-NEGATION_WEIGHT = -0.8
 VERBS = ("is", "was", "seemed", "felt", "looked", "turned out", "proved")
 OPENERS = "we chose it in spring,a friend told me about it,i read other reviews first,this was a present,here is my opinion"
 FILLERS = "it arrived on monday,my sister has one too,i paid the usual price,we used it for a week,it comes from abroad"
@@ -105,7 +107,7 @@ def _distinct(dice: random.Random, rows: int, seen: set[str]) -> list[Review]:
 
 
 def make_review(dice: random.Random) -> Review:
-    """A review of one to four opinions, with a neutral clause here and there."""
+    """A review of one or two opinions, with a neutral clause here and there."""
     domain = _pick(dice, tuple(ASPECTS))
     words = [_pick(dice, OPENERS.split(","))] if dice.random() < 0.3 else []
     sentiment = 0.0

@@ -73,17 +73,19 @@ def build_classifier(
     positions: int = 128,
     dropout: float = 0.1,
     pad_token_id: int = 0,
+    initializer_range: float = 0.02,
 ) -> "PreTrainedModel":
     """A new classifier with random weights that depend on ``seed`` alone; the feed-forward layers are four times as wide.
 
-    ``positions`` counts tokens a row may have (RoBERTa's two extra rows are added). torch's global generator is left as it was.
+    ``positions`` counts tokens a row may have (RoBERTa's two extra rows are added); ``initializer_range`` is the standard
+    deviation of new weights. torch's global generator is left as it was.
     """
     import torch
     from transformers import AutoModelForSequenceClassification
 
     config = _new_config(
         architecture, vocab_size=vocab_size, hidden=hidden, layers=layers, heads=heads, positions=positions,
-        dropout=dropout, pad_token_id=pad_token_id,
+        dropout=dropout, pad_token_id=pad_token_id, initializer_range=initializer_range,
     )  # fmt: skip
     config.id2label = dict(enumerate(labels))
     config.label2id = {name: index for index, name in enumerate(labels)}
@@ -94,7 +96,7 @@ def build_classifier(
 
 def _new_config(
     architecture: Architecture, *, vocab_size: int, hidden: int, layers: int, heads: int, positions: int, dropout: float,
-    pad_token_id: int,
+    pad_token_id: int, initializer_range: float,
 ) -> Any:  # fmt: skip
     from transformers import BertConfig, DistilBertConfig, RobertaConfig
 
@@ -102,7 +104,7 @@ def _new_config(
         return DistilBertConfig(
             vocab_size=vocab_size, dim=hidden, hidden_dim=4 * hidden, n_layers=layers, n_heads=heads,
             max_position_embeddings=positions, dropout=dropout, attention_dropout=dropout, seq_classif_dropout=dropout,
-            pad_token_id=pad_token_id,
+            pad_token_id=pad_token_id, initializer_range=initializer_range,
         )  # fmt: skip
     roberta = architecture == "roberta"
     kind, extra = (RobertaConfig, pad_token_id + 1) if roberta else (BertConfig, 0)
@@ -110,4 +112,5 @@ def _new_config(
         vocab_size=vocab_size, hidden_size=hidden, intermediate_size=4 * hidden, num_hidden_layers=layers,
         num_attention_heads=heads, max_position_embeddings=positions + extra, hidden_dropout_prob=dropout,
         attention_probs_dropout_prob=dropout, pad_token_id=pad_token_id, type_vocab_size=1 if roberta else 2,
+        initializer_range=initializer_range,
     )  # fmt: skip

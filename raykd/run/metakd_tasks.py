@@ -82,7 +82,7 @@ def outline(config: MetaKDConfig) -> str:
     """What a run would do, a line for each stage, said without doing any of it."""
     student, compute = config.student, config.compute
     stages = "the single objective" if student.mode == "single" else "stage first and second"
-    models = len(students(config, distilled=True))
+    distilled = [method for method in methods(config) if method in TEACHER_OF]
     lines = [
         f"{config.name} -> {storage.join(config.storage, config.name)}",
         f"{compute.num_workers} x {compute.cpus_per_worker} CPUs",
@@ -90,7 +90,7 @@ def outline(config: MetaKDConfig) -> str:
         f"  weights    {config.weights.kind}, from {config.weights.encoder or config.teacher.model}",
         f"  teachers   {len(teachers(config))} of {config.teacher.model}; "
         f"{len(students(config, distilled=False))} students on hard labels",
-        f"  students   {models} of {student.model}, {stages}: {', '.join(methods(config))}; "
+        f"  students   {len(students(config, distilled=True))} of {student.model}, {stages}: {', '.join(distilled)}; "
         f"{', '.join(config.chosen_domains)}; seeds {', '.join(map(str, student.seeds))}",
         "  evaluation test rows of each domain",
         "  report     report.json, report.md",

@@ -18,6 +18,7 @@ from raykd.trainers.engine import Engine
 from raykd.trainers.monitor import Monitor
 from raykd.trainers.objective import Objective
 from raykd.trainers.selection import Selection
+from raykd.trainers.shares import SHARE_EVERY, LogitsTap
 
 
 @dataclass
@@ -79,43 +80,56 @@ class Loop:
     def _step(self, rows: StepRows) -> bool:
         """One optimiser step; returns whether a checkpoint is wanted after it."""
         torch.manual_seed(step_seed(self.seed, rows.step, self.context.rank))
-        terms = self._accumulate(rows, self.objective.at(rows.step / max(self.total_steps - 1, 1)))
+        terms, pulls = self._accumulate(rows, self.objective.at(rows.step / max(self.total_steps - 1, 1)))
         norm = self.engine.reduce_gradients()
-        figures = self._read(rows, terms, norm)
+        figures, shares = self._read(rows, terms, pulls, norm)
         rate = self.learning_rate(rows.step)
         self.engine.step(rate, max_grad_norm=self.max_grad_norm)
         self._log(rows, figures, rate)
+        if shares:
+            self.monitor.record("gradient_share", rows.step + 1, shares=shares)
         return figures["checkpoint_wanted"] > 0
 
-    def _accumulate(self, rows: StepRows, objective: Objective) -> dict[str, Tensor]:
-        """Forward and backward of every micro-batch; the sum of each loss term over this worker's rows, on the device."""
+    def _accumulate(self, rows: StepRows, objective: Objective) -> tuple[dict[str, Tensor], list[Tensor]]:
+        """Forward and backward of every micro-batch.
+
+        The sum of each loss term over this worker's rows, and now and then how hard each term pulls at the logits of the
+        first micro-batch, both on the device.
+        """
         batches = self.split(rows)
         scale = self.context.world_size / max(rows.num_rows, 1)  # the engine averages over the workers
         sums: dict[str, Tensor] = {}
+        pulls: list[Tensor] = []
         for number, waiting in enumerate(batches, start=1):
             batch = waiting.to(self.engine.device, non_blocking=True)
+            tap = LogitsTap(self.engine.model) if number == 1 and rows.step % SHARE_EVERY == 0 else None
             with self.engine.autocast():
-                output = objective(self.engine.model, batch)
+                output = objective(tap or self.engine.model, batch)
+            if tap is not None:
+                pulls = tap.pulls([weighted_sum(term, batch.valid) for term in output.terms.values()])
             loss = weighted_sum(output.per_row, batch.valid)
             self.engine.accumulate(loss * scale, boundary=number == len(batches))
             for name, term in output.terms.items():
                 total = weighted_sum(term.detach(), batch.valid)
                 sums[name] = sums[name] + total if name in sums else total
-        return sums
+        return sums, pulls
 
-    def _read(self, rows: StepRows, terms: dict[str, Tensor], norm: Tensor) -> dict[str, float]:
-        """The step's one device-to-host read: term means over the global batch, gradient norm, wish for a checkpoint."""
+    def _read(
+        self, rows: StepRows, terms: dict[str, Tensor], pulls: list[Tensor], norm: Tensor
+    ) -> tuple[dict[str, float], dict[str, float]]:
+        """The step's one device-to-host read: term means over the global batch, norm, shares, wish for a checkpoint."""
         wish = torch.tensor(float(self.checkpoint_due(rows.step + 1)), device=self.engine.device)
-        mine = torch.stack([*terms.values(), wish])
+        mine = torch.stack([*terms.values(), wish, *pulls])
         local = mine.clone() if self.context.world_size > 1 else mine
         values = torch.cat([self.context.sum(mine), norm.reshape(1)]).tolist()
         names = [*terms, "checkpoint_wanted", "grad_norm"]
-        figures = dict(zip(names, values, strict=True))
+        pulled = values[len(terms) + 1 : -1]
+        figures = dict(zip(names, [*values[: len(terms) + 1], values[-1]], strict=True))
         if not all(math.isfinite(value) for value in values):
             self._stop(rows.step, list(terms), local, figures)
         for name in terms:
             figures[name] /= max(rows.num_rows, 1)
-        return figures
+        return figures, {name: pull / (sum(pulled) or 1.0) for name, pull in zip(terms, pulled, strict=False)}
 
     def _stop(self, step: int, terms: list[str], local: Tensor, figures: dict[str, float]) -> None:
         """Name step, rank and term of what is not finite. Reads the devices of all workers, which only happens once."""

@@ -9,9 +9,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from raykd.config import ExperimentConfig
+from raykd.config import ExperimentConfig, VanillaKD
 from raykd.data.feed import local_feed
+from raykd.data.logits_tsv import import_tsv
 from raykd.data.prepare import prepare, spec_from_config
+from raykd.data.prepared import PreparedSet
 from raykd.errors import CheckpointError, ConfigError
 from raykd.models import model_digest
 from raykd.run.task import TrainTask
@@ -20,6 +22,7 @@ from raykd.run.training import run_task
 from raykd.tracking import read_offline_run
 from raykd.trainers.context import local_context
 from raykd.trainers.selection import Selection
+from raykd.trainers.shares import LogitsTap
 
 Make = Callable[..., ExperimentConfig]
 TORCH = {"compute__engine": {"kind": "torch"}}
@@ -137,3 +140,34 @@ def test_the_tracker_has_the_figures_of_the_history(experiment: Make, tmp_path: 
     assert [record["step"] for record in trained] == sorted(tracked)
     assert all(tracked[record["step"]]["train/ce"] == pytest.approx(record["terms"]["ce"]) for record in trained)
     assert run.summary["best/accuracy"] == pytest.approx(history[-1]["best"])
+
+
+@pytest.mark.parametrize(
+    "engine",
+    [{"kind": "torch"}, *({"kind": "deepspeed", "zero_stage": stage} for stage in (0, 2, 3))],
+    ids=["torch", "zero0", "zero2", "zero3"],
+)
+def test_each_terms_share_of_the_gradient_is_logged_and_changes_nothing(
+    experiment: Make, engine: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = experiment(compute__engine=engine, teacher__training__max_steps=3, teacher__training__dropout=0.0)
+    plain = task_of(config)
+    side = with_logits(plain, config)
+    kd = VanillaKD(temperature=2.0, alpha=0.25)
+    logged, silent = (plain.model_copy(update={"objective": kd, "logits": side, "folder": plain.folder + n}) for n in "ab")
+    history = train(logged)
+    (shares,) = [record["shares"] for record in history if record["event"] == "gradient_share"]
+    assert set(shares) == {"kd_kl", "ce"}
+    assert sum(shares.values()) == pytest.approx(1.0)
+    monkeypatch.setattr(LogitsTap, "pulls", lambda *_: [])
+    train(silent)
+    assert all(torch.equal(value, weights(silent)[name]) for name, value in weights(logged).items())
+
+
+def with_logits(task: TrainTask, config: ExperimentConfig) -> str:
+    """Made-up teacher logits on the task's training rows."""
+    folder = f"{cache_folder(config)}/made-up-logits"
+    lines = Path(config.data.train[0]).read_text().splitlines()
+    file = Path(folder + ".tsv")
+    file.write_text("".join(f"{len(line) % 3 - 1}.5,0.25\n" for line in lines))
+    return import_tsv(str(file), PreparedSet.open(task.train), out=folder).path

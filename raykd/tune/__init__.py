@@ -1,0 +1,1 @@
+"""Search for temperature, alpha and loss weights with Ray Tune."""

@@ -1,0 +1,125 @@
+"""Which columns of ``--input_schema`` are the data file's, and where in the logits file the logits are.
+
+EasyNLP glues line i of the logits file to row i of the training file, so one schema describes both: the data's columns, then
+those of the logits file.
+"""
+
+import gzip
+from dataclasses import dataclass, replace
+from typing import Any
+
+from raykd.data import storage
+from raykd.data.prepare import PrepareSpec
+from raykd.data.schema import InputSchema
+from raykd.errors import ConfigError, DataError
+
+_BLOCK = 64 << 10
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What the columns of a file mean."""
+
+    schema: str
+    """``name:type:length`` joined by commas."""
+    first_sequence: str
+    second_sequence: str | None
+    label: str | None
+    """None: rows are read without their labels."""
+    labels: tuple[str, ...] | None
+    skip_header: bool
+    sequence_length: int
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError when a column is not in the schema."""
+        schema = InputSchema.parse(self.schema)
+        for flag, name in (
+            ("first_sequence", self.first_sequence),
+            ("second_sequence", self.second_sequence),
+            ("label_name", self.label),
+        ):
+            if name is not None and name not in schema.names:
+                raise ConfigError(f"--{flag}={name} is not a column of --input_schema ({', '.join(schema.names)})")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All columns, in order."""
+        return InputSchema.parse(self.schema).names
+
+    def fitted(self, path: str, *, also: tuple[str, ...] = ()) -> "Columns":
+        """The same without columns at the end that rows of ``path`` do not have and nobody reads.
+
+        ``also`` names columns that are read besides text and label.
+        """
+        read = [name for name in (self.first_sequence, self.second_sequence, self.label, *also) if name is not None]
+        last_read = max(self.names.index(name) for name in read)
+        return self.first(max(count_columns(path), last_read + 1))
+
+    def first(self, count: int) -> "Columns":
+        """The same with the first ``count`` columns of the schema. Raises ConfigError when text or label is not among them."""
+        return replace(self, schema=",".join(self.schema.split(",")[:count]))
+
+    def spec(self, path: str, tokenizer: str) -> PrepareSpec:
+        """How to prepare the rows of ``path`` for a model's tokenizer."""
+        return PrepareSpec(
+            files=(path,),
+            input_schema=self.schema,
+            first_sequence=self.first_sequence,
+            second_sequence=self.second_sequence,
+            label=self.label,
+            labels=None if self.label is None else self.labels,
+            skip_header=self.skip_header,
+            sequence_length=self.sequence_length,
+            max_rejected_rows=0,
+            tokenizer=tokenizer,
+            keep=None,
+        )
+
+
+@dataclass(frozen=True)
+class LogitsFile:
+    """A file with the teacher's logits of the training rows."""
+
+    path: str
+    name: str
+    """Column of the schema that is them."""
+
+    def split(self, columns: Columns, data_path: str) -> tuple[Columns, int]:
+        """The data file's own columns, and the number (from 0) of the logits' column in the logits file.
+
+        Raises ConfigError when the schema has no such column, not behind the data's, or of another type or width.
+        """
+        labels = len(columns.labels or ())
+        if self.name not in columns.names:
+            raise ConfigError(
+                f"logits_name={self.name} is not a column of --input_schema ({', '.join(columns.names)}); "
+                f"add {self.name}:float:{labels} at its end"
+            )
+        column = InputSchema.parse(columns.schema).column(self.name)
+        if column.type != "float" or (column.length and column.length != labels):
+            raise ConfigError(
+                f"--input_schema has {self.name}:{column.type}:{column.length}, but there are {labels} labels; "
+                f"make it {self.name}:float:{labels}"
+            )
+        own, position = count_columns(data_path), columns.names.index(self.name)
+        if position < own:
+            raise ConfigError(
+                f"--input_schema has {self.name} as column {position + 1}, but rows of {data_path} have {own} columns of their "
+                f"own; list those first ({', '.join(columns.names)} is what was given)"
+            )
+        return columns.first(own), position - own
+
+
+def count_columns(path: str) -> int:
+    """Columns of a file's first line; the first file's when ``path`` is a glob. Raises DataError when it is absent or empty."""
+    path, line = storage.expand([path])[0], b""
+    with storage.open_input(path) as stored:
+        stream: Any = gzip.GzipFile(fileobj=stored, mode="rb") if path.endswith(".gz") else stored
+        try:
+            while b"\n" not in line and (block := stream.read(_BLOCK)):
+                line += block
+        except (gzip.BadGzipFile, EOFError) as error:
+            raise DataError(f"{path} is not a whole gzip file ({error}); compress or copy it again") from None
+    if not line:
+        raise DataError(f"{path} is empty; give a file with rows")
+    return line.split(b"\n", 1)[0].count(b"\t") + 1

@@ -1,0 +1,106 @@
+"""The lines EasyNLP prints while it runs: people and scripts read them."""
+
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from raykd.trainers.schedule import learning_rate
+
+if TYPE_CHECKING:
+    from raykd.config import TrainingConfig
+
+log = logging.getLogger(__name__)
+
+FORMAT = "[%(asctime)s %(levelname)s] %(message)s"
+
+
+@contextmanager
+def printing() -> Iterator[None]:
+    """Print raykd's log to stderr in EasyNLP's format: progress of this command, warnings of everything else."""
+    package, ours = logging.getLogger("raykd"), logging.getLogger("raykd.easynlp")
+    before = package.propagate, ours.level
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter(FORMAT))
+    package.addHandler(handler)
+    package.propagate = False
+    ours.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        package.removeHandler(handler)
+        package.propagate = before[0]
+        ours.setLevel(before[1])
+
+
+def metric_lines(metrics: Mapping[str, float]) -> list[str]:
+    """``Eval loss``, ``Accuracy`` and, for two labels, ``F1`` of the second one, else ``Macro F1`` and ``Micro F1``."""
+    lines = [f"Eval loss: {metrics['loss']}", f"Accuracy: {metrics['accuracy']}"]
+    if "f1" in metrics:
+        return [*lines, f"F1: {metrics['f1']}"]
+    return [*lines, f"Macro F1: {metrics['macro_f1']}", f"Micro F1: {metrics['micro_f1']}"]
+
+
+def inference_line(seconds: float, rows: int) -> str:
+    """How long scoring took."""
+    return f"Inference time = {seconds:.2f}s, [{seconds * 1000 / max(rows, 1):.4f} ms / sample] "
+
+
+class TrainingLines:
+    """Turns the records of a training into lines of the log."""
+
+    def __init__(self, training: "TrainingConfig", *, weights_file: str) -> None:
+        self._training = training
+        self._weights_file = weights_file
+        self._total_steps = 0
+        self._best: float | None = None
+        self._started = self._since = time.monotonic()
+
+    def record(self, _name: str, entry: Mapping[str, Any]) -> None:
+        """Print what a record of the training says; records that EasyNLP has no line for are passed over."""
+        for line in self.lines(entry):
+            log.info("%s", line)
+
+    def lines(self, entry: Mapping[str, Any]) -> Sequence[str]:
+        """The lines of one record."""
+        event, step = entry["event"], entry["step"]
+        if event == "train":
+            return self._train(entry)
+        if event == "eval":
+            return self._evaluation(entry)
+        if event == "resumed":
+            return [f"Resume from checkpoint, start step {step}"]
+        if event == "end":
+            return [f"Training Time: {time.monotonic() - self._started}"]
+        return []
+
+    def _train(self, entry: Mapping[str, Any]) -> list[str]:
+        now = time.monotonic()
+        seconds, self._since, self._total_steps = now - self._since, now, entry["total_steps"]
+        head = (
+            f"Epoch [{entry['epoch']:2}/{self._training.epochs:2}], step [{entry['step']}/{entry['total_steps']}], "
+            f"lr {entry['learning_rate']:.6f}, {seconds:.2f} s"
+        )
+        terms = {"loss": entry["loss"]} | (entry["terms"] if len(entry["terms"]) > 1 else {})
+        return [head, *(f"  {name:10}: {value:.4f} " for name, value in terms.items())]
+
+    def _evaluation(self, entry: Mapping[str, Any]) -> list[str]:
+        lines = [f"========== Evaluation at global step {entry['step']} ==========", *metric_lines(entry["metrics"])]
+        if entry["best"]:
+            self._best = entry["metrics"]["accuracy"]
+            lines.append(f"Saving best model to {self._weights_file}...")
+        if self._best is not None:  # unknown after a continuation, until a better one comes
+            lines.append(f"Best score: {self._best}")
+        return [*lines, f"Learning rate: {self._rate(entry['step']):.8f}"]
+
+    def _rate(self, step: int) -> float:
+        """Learning rate of the update that made ``step``; records of training are too rare to have it."""
+        training = self._training
+        return learning_rate(
+            step - 1,
+            total_steps=self._total_steps,
+            warmup=training.warmup,
+            peak=training.learning_rate,
+            shape=training.schedule,
+        )

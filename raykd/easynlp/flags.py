@@ -1,0 +1,190 @@
+"""EasyNLP's flags: one table that is parsed from, checked by, and printed in the documentation."""
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from raykd.errors import ConfigError
+
+FlagType = Literal["str", "int", "float", "switch"]
+TRUTH = {"True": True, "true": True, "False": False, "false": False}
+
+
+def _whole(text: str) -> int:
+    """``3``, and ``3.0``, which older versions of EasyNLP had as the default of --epoch_num."""
+    value = float(text)
+    if not value.is_integer():
+        raise ValueError(text)
+    return int(value)
+
+
+READERS: Mapping[str, Callable[[str], Any]] = {"str": str, "int": _whole, "float": float}
+
+
+@dataclass(frozen=True)
+class Flag:
+    """One flag of the command line."""
+
+    name: str
+    type: FlagType
+    default: Any
+    meaning: str
+    """What it does in raykd; flags without effect say why."""
+    aliases: tuple[str, ...] = ()
+    """Other names, without dashes."""
+    choices: tuple[str, ...] = ()
+    """Values that are allowed; none allows any."""
+    at_least: float | None = None
+    """Smallest value."""
+    below: float | None = None
+    """Value that all values are under."""
+    secret: bool = False
+    """Whether the value may hold a key, and so is never written to a file."""
+
+    def read(self, text: str) -> Any:
+        """The typed value. Raises ConfigError with what is allowed."""
+        try:
+            value = READERS[self.type](text)
+        except (ValueError, OverflowError):
+            raise ConfigError(f"--{self.name}={text}: give a value of type {self.type}") from None
+        if self.choices and value not in self.choices:
+            raise ConfigError(f"--{self.name}={text}: allowed are {', '.join(self.choices)}{_nearest(text, self.choices)}")
+        low, high = self.at_least, self.below
+        if (low is not None and not value >= low) or (high is not None and not value < high):
+            bounds = [f"at least {low:g}"] if low is not None else []
+            bounds += [f"below {high:g}"] if high is not None else []
+            raise ConfigError(f"--{self.name}={text}: the value must be {' and '.join(bounds)}")
+        return value
+
+
+TINY = 1e-30
+APPS = ("text_classify", "text_classify_multi_label", "text_match", "text_match_two_tower")
+OPTIMIZERS = ("BertAdam", "Adam", "AdamW", "SGD")
+
+FLAGS = (
+    Flag("mode", "str", "train", "what to do", choices=("train", "evaluate", "predict")),
+    Flag("app_name", "str", "text_classify", "the task; one text or a pair follows from --second_sequence", choices=APPS),
+    Flag("tables", "str", None, "TSV files joined by commas; train: the first trains, the last selects; else the last is read"),
+    Flag("skip_first_line", "switch", False, "the first line of every data file is a header; the logits file never has one"),
+    Flag("input_schema", "str", None, "columns as name:type:length joined by commas"),
+    Flag("first_sequence", "str", None, "column of the text"),
+    Flag("second_sequence", "str", None, "column of the second text of a pair"),
+    Flag("label_name", "str", None, "column of the label"),
+    Flag("label_enumerate_values", "str", None, "labels joined by commas in the order of their ids, or a file with one a line; "
+         "0,1 when absent, and those of the checkpoint in evaluate and predict"),
+    Flag("checkpoint_dir", "str", None, "train: where the model goes; else the model", aliases=("checkpoint_path",)),
+    Flag("outputs", "str", None, "predict: the file to write"),
+    Flag("output_schema", "str", "", "predict: columns to write: id, output, predictions, probabilities, logits"),
+    Flag("append_cols", "str", None, "predict: input columns to write after them"),
+    Flag("sequence_length", "int", 16, "longest row in tokens; shorter rows are not padded to it", at_least=4),
+    Flag("micro_batch_size", "int", 2, "rows a worker trains on at once", aliases=("train_batch_size",), at_least=1),
+    Flag("epoch_num", "int", 3, "passes over the training rows", at_least=1),
+    Flag("learning_rate", "float", 5e-5, "peak learning rate", at_least=TINY),
+    Flag("weight_decay", "float", 1e-4, "decoupled weight decay of AdamW", aliases=("wd",), at_least=0),
+    Flag("gradient_accumulation_steps", "int", 1, "micro batches of one optimiser step", at_least=1),
+    Flag("random_seed", "int", 1234, "seed of row order, new weights and dropout", at_least=0),
+    Flag("save_checkpoint_steps", "int", None, "optimiser steps between evaluations; once an epoch when absent", at_least=1),
+    Flag("worker_gpu", "int", -1, "workers a machine; 0, -1 or absent is one worker on the CPU", at_least=-1),
+    Flag("worker_count", "int", 1, "machines; worker_count x worker_gpu Ray workers train and predict", at_least=1),
+    Flag("logging_steps", "int", 100, "optimiser steps between lines with the loss", at_least=1),
+    Flag("warmup_proportion", "float", 0.1, "fraction of the steps over which the learning rate rises", at_least=0, below=1),
+    Flag("max_grad_norm", "float", 1.0, "gradient norm above which gradients are scaled down; 0 never",
+         aliases=("mn",), at_least=0),
+    Flag("optimizer_type", "str", "AdamW", "AdamW, which BertAdam is another name of; Adam and SGD are refused",
+         aliases=("optimizer",), choices=OPTIMIZERS),
+    Flag("use_amp", "switch", False, "bfloat16 in the forward pass; weights and optimiser stay float32"),
+    Flag("resume_from_checkpoint", "str", None, "checkpoint_dir of an interrupted training, to go on from in this one"),
+    Flag("save_all_checkpoints", "switch", False, "keep the model of every evaluation, as step-N in checkpoint_dir"),
+    Flag("user_defined_parameters", "str", "", "key=value separated by spaces or line ends; see below"),
+    Flag("data_threads", "int", 10, "no effect: rows are read by Ray Data"),
+    Flag("predict_queue_size", "int", 1024, "no effect: EasyNLP does not use it either"),
+    Flag("predict_slice_size", "int", 4096, "no effect: EasyNLP does not use it either"),
+    Flag("predict_thread_num", "int", 2, "no effect: EasyNLP does not use it either"),
+    Flag("predict_table_read_thread_num", "int", 16, "no effect: EasyNLP does not use it either"),
+    Flag("modelzoo_base_dir", "str", "", "no effect: models are folders, or names on the Hugging Face hub"),
+    Flag("buckets", "str", None, "no effect: data is local, or on s3://, gs://, hdfs:// with keys in the environment",
+         secret=True),
+    Flag("odps_config", "str", None, "no effect: there is no reader for ODPS tables", secret=True),
+    Flag("do_lower_case", "switch", False, "no effect: casing belongs to the model's tokenizer"),
+    Flag("use_torchacc", "switch", False, "no effect: there is no TorchAccelerator"),
+    Flag("distributed_backend", "str", "nccl", "no effect: nccl on GPUs, gloo on CPUs", choices=("nccl", "gloo")),
+    Flag("local_rank", "int", None, "no effect: Ray numbers the workers"),
+    Flag("master_port", "int", 23456, "no effect: Ray finds a free port"),
+    Flag("worker_hosts", "str", None, "no effect: workers run where the Ray cluster has room"),
+    Flag("user_script", "str", None, "no effect: nothing is downloaded and run"),
+    Flag("user_entry_file", "str", None, "no effect: nothing is downloaded and run"),
+    Flag("mg_model", "switch", False, "no effect: Megatron models are not read"),
+)  # fmt: skip
+
+_BY_NAME = {name: flag for flag in FLAGS for name in (flag.name, *flag.aliases)}
+
+
+@dataclass(frozen=True)
+class FlagValues:
+    """Every flag's value, given or default."""
+
+    values: Mapping[str, Any]
+    given: frozenset[str]
+    """Names of the flags that stood on the command line."""
+
+    def __getitem__(self, name: str) -> Any:
+        return self.values[name]
+
+    def required(self, name: str) -> str:
+        """The value of a flag without default. Raises ConfigError when it is absent or empty."""
+        value: str | None = self.values[name]
+        if not value:
+            raise ConfigError(f"--{name} is missing, but --mode={self.values['mode']} needs it: {_BY_NAME[name].meaning}")
+        return value
+
+
+def parse_flags(arguments: Sequence[str], *, hints: Mapping[str, str] | None = None) -> FlagValues:
+    """Read ``--flag=value`` and ``--flag value``; the last one counts.
+
+    ``hints`` says for names that are no flags where they belong. Raises ConfigError for an unknown flag (with the nearest
+    known one), a missing or ill-typed value, and anything that is not a flag.
+    """
+    values = {flag.name: flag.default for flag in FLAGS}
+    given, rest = set(), list(arguments)
+    while rest:
+        argument = rest.pop(0)
+        if not argument.startswith("--"):
+            raise ConfigError(f"unexpected argument {argument!r}: flags are written --flag=value or --flag value")
+        name, separator, text = argument[2:].partition("=")
+        flag = _BY_NAME.get(name)
+        if flag is None:
+            raise ConfigError(f"unknown flag --{name}{(hints or {}).get(name) or _nearest(name, _BY_NAME, prefix='--')}")
+        if flag.type == "switch":
+            values[flag.name] = _switch(flag, text) if separator else True
+        else:
+            values[flag.name] = flag.read(text if separator else _next_value(flag, rest))
+        given.add(flag.name)
+    return FlagValues(values, frozenset(given))
+
+
+def _switch(flag: Flag, text: str) -> bool:
+    if text not in TRUTH:
+        raise ConfigError(f"--{flag.name}={text}: this flag takes no value, or True or False")
+    return TRUTH[text]
+
+
+def _next_value(flag: Flag, rest: list[str]) -> str:
+    if not rest or rest[0].startswith("--"):
+        raise ConfigError(f"--{flag.name} has no value; write --{flag.name}=VALUE")
+    return rest.pop(0)
+
+
+def _nearest(name: str, known: Sequence[str] | Mapping[str, Any], prefix: str = "") -> str:
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {prefix}{near[0]}?" if near else ""
+
+
+def flag_table() -> str:
+    """The flags as the Markdown table of the documentation."""
+    rows = ["| flag | default | meaning |", "| --- | --- | --- |"]
+    for flag in FLAGS:
+        names = ", ".join(f"`--{name}`" for name in (flag.name, *flag.aliases))
+        default = "" if flag.default in (None, "", False) else f"`{flag.default}`"
+        rows.append(f"| {names} | {default} | {flag.meaning} |")
+    return "\n".join(rows)

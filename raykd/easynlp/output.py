@@ -1,0 +1,97 @@
+"""EasyNLP's prediction file: the columns asked for, then input columns, one line for each row in the order of the input."""
+
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from raykd.data import storage
+from raykd.data.prepared import PreparedSet
+from raykd.data.reader import read_chunk, scan
+from raykd.data.schema import InputSchema, Value
+from raykd.data.tables import SideTable, logits_numpy
+from raykd.errors import DataError
+from raykd.report.metrics import softmax
+
+ID = "id"
+RowName = tuple[int, int]
+"""Position of the file, number of the row in it."""
+
+
+class PredictionFormat:
+    """Which columns a line has, and how each is written."""
+
+    def __init__(self, labels: Sequence[str], columns: Sequence[str], append: Sequence[str]) -> None:
+        self._labels, self._columns, self._append = tuple(labels), tuple(columns), tuple(append)
+
+    def reads_input(self, schema: InputSchema) -> bool:
+        """Whether a line holds anything of its input row."""
+        return bool(self._append) or (ID in self._columns and ID in schema.names)
+
+    def line(self, address: str, record: Mapping[str, Value], logits: NDArray[Any], probabilities: NDArray[Any]) -> str:
+        """One line, with its end.
+
+        ``address`` names the row among all rows, ``record`` holds its input columns; logits and probabilities are float32
+        ``[C]`` in the order of the label ids.
+        """
+        cells = [self._cell(name, address, record, logits, probabilities) for name in self._columns]
+        return "\t".join([*cells, *(str(record[name]) for name in self._append)]) + "\n"
+
+    def _cell(
+        self, name: str, address: str, record: Mapping[str, Value], logits: NDArray[Any], probabilities: NDArray[Any]
+    ) -> str:
+        if name == ID:
+            # where EasyNLP draws a random one: the same command gives the same file
+            return str(record[ID]) if ID in record else str(uuid.uuid5(uuid.NAMESPACE_URL, address))
+        if name == "predictions":
+            return self._labels[int(probabilities.argmax())]
+        if name == "output":
+            return str(self._ranking(logits, probabilities))
+        return ",".join(map(str, logits if name == "logits" else probabilities))
+
+    def _ranking(self, logits: NDArray[Any], probabilities: NDArray[Any]) -> list[dict[str, Any]]:
+        order = np.argsort(-probabilities, kind="stable")
+        return [{"pred": self._labels[i], "prob": float(probabilities[i]), "logit": float(logits[i])} for i in order]
+
+
+def write_predictions(
+    path: str, form: PredictionFormat, prepared: PreparedSet, side: SideTable, *, schema: str, skip_header: bool
+) -> int:
+    """Write the file, whole or not at all; returns its number of lines. Memory holds one row group.
+
+    Raises DataError when the input changed since it was prepared, ResourceError when the file cannot be written.
+    """
+    parser = InputSchema.parse(schema)
+    records = _records(prepared, parser, skip_header) if form.reads_input(parser) else None
+    written = 0
+    with storage.open_output(path) as stream:
+        for group in range(len(side.group_rows)):
+            table = side.read_group(group)
+            for line in _lines(form, prepared, table, records):
+                stream.write(line.encode())
+            written += len(table)
+    return written
+
+
+def _lines(
+    form: PredictionFormat, prepared: PreparedSet, table: pa.Table, records: Iterator[tuple[RowName, dict[str, Value]]] | None
+) -> Iterator[str]:
+    logits = logits_numpy(table["logits"])
+    probabilities = softmax(logits).astype(np.float32)
+    names = list(zip(table["shard"].to_pylist(), table["row"].to_pylist(), strict=True))
+    for index, name in enumerate(names):
+        source = prepared.sources[name[0]].path
+        found, record = (name, {}) if records is None else next(records, (None, {}))
+        if found != name:
+            raise DataError(f"{source} changed while it was read; leave it alone and run again")
+        yield form.line(f"{source}#{name[1]}", record, logits[index], probabilities[index])
+
+
+def _records(prepared: PreparedSet, parser: InputSchema, skip_header: bool) -> Iterator[tuple[RowName, dict[str, Value]]]:
+    """Every input row, parsed, with its name."""
+    for chunk in scan([source.path for source in prepared.sources], skip_header):
+        for raw in read_chunk(chunk):
+            yield (chunk.shard, raw.row), parser.parse_row(raw.data.decode())

@@ -1,0 +1,54 @@
+"""Ray for one EasyNLP command: a cluster if there is one, else this machine."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from raykd.config import ComputeConfig
+from raykd.easynlp.settings import Precision, Workers
+from raykd.errors import ResourceError
+from raykd.session import DATA_CPUS, start_ray, stop_ray
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def connected(workers: Workers, precision: Precision) -> Iterator[ComputeConfig]:
+    """Ray is up inside the block; what the workers are made of. Raises ResourceError when they do not fit."""
+    threads = threads_per_worker(workers.count)
+    started = start_ray(num_cpus=workers.count * threads + DATA_CPUS)
+    try:
+        import ray
+
+        resources = ray.cluster_resources()
+        yield ComputeConfig(
+            num_workers=workers.count,
+            cpus_per_worker=max(1, min(threads, int(resources.get("CPU", 0) - DATA_CPUS) // workers.count)),
+            use_gpu=use_gpus(workers, int(resources.get("GPU", 0))),
+            precision=precision,
+            prediction_actors=workers.count,
+        )
+    finally:
+        if started:
+            stop_ray()
+
+
+def threads_per_worker(workers: int) -> int:
+    """CPUs of a worker: an equal share of this machine; one on a cluster, whose machines are not known."""
+    return 1 if os.environ.get("RAY_ADDRESS") else max(1, (os.cpu_count() or 1) // workers)
+
+
+def use_gpus(workers: Workers, available: int) -> bool:
+    """Whether each worker takes a GPU; without any they run on CPUs, with a warning. Raises ResourceError for too few."""
+    if not workers.gpu:
+        if available:
+            log.warning("a GPU is here, but --worker_gpu asks for none; --worker_gpu=1 uses it")
+        return False
+    if 0 < available < workers.count:
+        raise ResourceError(
+            f"--worker_count x --worker_gpu asks for {workers.count} GPUs, but there are {available}; lower one of the two"
+        )
+    if not available:
+        log.warning("--worker_gpu asks for a GPU, but there is none: running on the CPU")
+    return available > 0

@@ -1,0 +1,96 @@
+"""``--mode=evaluate`` and ``--mode=predict``: logits of a trained model on a file, then figures or lines."""
+
+import logging
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from raykd.data import storage
+from raykd.data.prepare import prepare
+from raykd.data.prepared import PreparedSet
+from raykd.data.tables import SideTable
+from raykd.easynlp.columns import Columns
+from raykd.easynlp.console import inference_line, metric_lines
+from raykd.easynlp.labels import read_mapping
+from raykd.easynlp.output import PredictionFormat, write_predictions
+from raykd.easynlp.ray_workers import connected
+from raykd.easynlp.settings import PredictSettings, ScoreSettings
+from raykd.errors import ConfigError
+from raykd.models import check_sequence_length, label_names, load_config
+from raykd.predict import ScoreJob, score
+from raykd.report.metrics import classification_metrics
+from raykd.report.tables import load_labels, load_logits
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Rows and their logits."""
+
+    prepared: PreparedSet
+    side: SideTable
+    seconds: float
+    """How long the model took, from its start to the last row."""
+
+
+def evaluate(settings: ScoreSettings) -> None:
+    """Print the metrics of the model on the file. Raises RaykdError for anything a user can cause."""
+    labels = _labels(settings)
+    columns = replace(settings.columns.fitted(settings.file), labels=labels)
+    with _scored(settings, columns, beside=settings.checkpoint_dir) as scored:
+        metrics = classification_metrics(load_labels(scored.prepared.path), load_logits(scored.side.path), labels)
+        log.info("%s", inference_line(scored.seconds, scored.prepared.num_rows))
+        for line in metric_lines(metrics):
+            log.info("%s", line)
+
+
+def predict(settings: PredictSettings) -> None:
+    """Write the prediction file. Raises RaykdError for anything a user can cause."""
+    labels = _labels(settings)
+    form = PredictionFormat(labels, settings.output_columns, settings.append_columns)
+    columns = settings.columns.fitted(settings.file, also=settings.append_columns)
+    with _scored(settings, columns, beside=os.path.dirname(storage.absolute(settings.outputs))) as scored:
+        rows = write_predictions(
+            settings.outputs, form, scored.prepared, scored.side, schema=columns.schema, skip_header=columns.skip_header
+        )
+    log.info("%d rows predicted to %s", rows, settings.outputs)
+
+
+def _labels(settings: ScoreSettings) -> tuple[str, ...]:
+    """Labels of the checkpoint in the order of their ids. Raises ConfigError when others were given."""
+    config = load_config(settings.checkpoint_dir)
+    check_sequence_length(config, settings.columns.sequence_length)
+    labels = read_mapping(settings.checkpoint_dir) or label_names(config)
+    if settings.labels is not None and settings.labels != labels:
+        raise ConfigError(
+            f"--label_enumerate_values gives {list(settings.labels)}, but {settings.checkpoint_dir} was trained for "
+            f"{list(labels)}; give those, in this order, or leave the flag out"
+        )
+    return labels
+
+
+@contextmanager
+def _scored(settings: ScoreSettings, columns: Columns, *, beside: str) -> Iterator[Scored]:
+    """Logits of all rows, in a folder inside ``beside`` that is gone after the block."""
+    storage.expand([settings.file])
+    work = storage.join(storage.absolute(beside), f".raykd-{uuid.uuid4().hex[:12]}")
+    try:
+        with connected(settings.workers, settings.precision) as compute:
+            prepared = prepare(columns.spec(settings.file, settings.checkpoint_dir), storage.join(work, "cache"))
+            job = ScoreJob(settings.checkpoint_dir, prepared.path, storage.join(work, "logits"))
+            before = time.perf_counter()
+            (side,) = score(
+                [job],
+                actors=compute.prediction_actors,
+                cpus_per_actor=compute.cpus_per_worker,
+                batch_rows=settings.batch_rows,
+                precision=settings.precision,
+                use_gpu=bool(compute.use_gpu),
+            )
+            yield Scored(prepared, side, time.perf_counter() - before)
+    finally:
+        storage.remove(work)

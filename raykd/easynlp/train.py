@@ -1,0 +1,157 @@
+"""``--mode=train``: one training task under ``checkpoint_dir``, which becomes the folder of the trained model."""
+
+import logging
+import os
+
+from raykd.config import ComputeConfig
+from raykd.data import storage
+from raykd.data.logits_tsv import import_tsv
+from raykd.data.prepare import prepare
+from raykd.data.prepared import PreparedSet
+from raykd.data.tables import SideTable
+from raykd.easynlp.console import TrainingLines
+from raykd.easynlp.flags import FlagValues
+from raykd.easynlp.folder import VALUES, publish, visible_flags
+from raykd.easynlp.ray_workers import connected
+from raykd.easynlp.settings import TrainSettings
+from raykd.errors import CheckpointError
+from raykd.models import check_sequence_length, load_config, model_digest
+from raykd.run.group import TrainingGroup
+from raykd.run.task import TrainTask
+from raykd.run.tasks import key_of, side_digest
+
+log = logging.getLogger(__name__)
+
+WORK = ".raykd"
+"""Folder inside checkpoint_dir for what a continuation needs: prepared rows, checkpoints."""
+PUBLISHED = "published.json"
+HISTORY = "history.jsonl"
+
+
+def train(settings: TrainSettings, flags: FlagValues) -> None:
+    """Train and publish, or continue an interrupted training; nothing when this very training is what the folder holds.
+
+    Raises RaykdError for anything a user can cause, before Ray starts where it can be seen then.
+    """
+    training = _Training(settings)
+    storage.write_json(storage.join(training.work, VALUES), visible_flags(flags))
+    with connected(settings.workers, settings.precision) as compute:
+        group = TrainingGroup(compute, storage=storage.join(training.work, "ray"), name="easynlp")
+        try:
+            if training.published() is None:
+                group.start()  # workers import while rows are prepared
+            task = training.task(compute)
+            if training.published() == task.key:
+                log.info("%s holds the result of this very training: nothing to do", settings.checkpoint_dir)
+                return
+            training.run(task, group)
+        finally:
+            group.close()
+    training.publish(task, flags)
+
+
+class _Training:
+    """A training of one command, from its files to its task to the model folder."""
+
+    def __init__(self, settings: TrainSettings) -> None:
+        """Look at everything that can be wrong before Ray starts. Raises RaykdError."""
+        self.settings = settings
+        self.checkpoint_dir = storage.absolute(settings.checkpoint_dir)
+        self.work = storage.join(self.checkpoint_dir, WORK)
+        self.cache = storage.join(self.work, "cache")
+        self.logits_column = 0
+        if settings.dev_file is not None:
+            storage.expand([settings.dev_file])
+        if settings.logits is None:
+            self.columns = settings.columns.fitted(settings.train_file)
+        else:
+            storage.expand([settings.logits.path])
+            self.columns, self.logits_column = settings.logits.split(settings.columns, settings.train_file)
+        check_sequence_length(load_config(settings.model), settings.columns.sequence_length)
+        self.model_digest = model_digest(settings.model)
+
+    def published(self) -> str | None:
+        """Key of the training whose model the folder holds; none when it holds none of ours."""
+        path = storage.join(self.work, PUBLISHED)
+        return str(storage.read_json(path)["key"]) if storage.exists(path) else None
+
+    def task(self, compute: ComputeConfig) -> TrainTask:
+        """Prepare rows and logits, and say what is to be trained."""
+        settings = self.settings
+        rows = prepare(self.columns.spec(settings.train_file, settings.model), self.cache)
+        log.info("Num training examples = %d", rows.num_rows)
+        dev, logits = self._dev_rows(), self._logits(rows)
+        numbers = [settings.objective.model_dump(), settings.training.model_dump(exclude={"log_every"}), settings.seed]
+        inputs = [rows.fingerprint, dev.fingerprint if dev else None, side_digest(logits) if logits else None]
+        key = key_of("easynlp", numbers, settings.precision, self.columns.labels, self.model_digest, inputs)
+        return TrainTask(
+            name="easynlp",
+            folder=storage.join(self.work, key),
+            model=storage.absolute(settings.model) if os.path.isdir(settings.model) else settings.model,
+            labels=self.columns.labels or (),
+            train=rows.path,
+            selection=dev.path if dev else None,
+            logits=logits.path if logits else None,
+            objective=settings.objective,
+            training=settings.training,
+            seed=settings.seed,
+            engine=compute.engine,
+            precision=settings.precision,
+            key=key,
+        )
+
+    def _dev_rows(self) -> PreparedSet | None:
+        """The rows that select; they never meet the logits, which belong to the training rows."""
+        file = self.settings.dev_file
+        if file is None:
+            return None
+        rows = prepare(self.columns.fitted(file).spec(file, self.settings.model), self.cache)
+        log.info("Num validation examples = %d", rows.num_rows)
+        return rows
+
+    def _logits(self, rows: PreparedSet) -> SideTable | None:
+        if self.settings.logits is None:
+            return None
+        out = storage.join(self.cache, "logits")
+        storage.remove(out)
+        return import_tsv(self.settings.logits.path, rows, out=out, column=self.logits_column)
+
+    def run(self, task: TrainTask, group: TrainingGroup) -> None:
+        """Train, from the last checkpoint if there is one."""
+        if self.settings.resume_from is not None:
+            continue_from(self.settings.resume_from, task)
+        if task.is_done():
+            return
+        weights_file = storage.join(self.settings.checkpoint_dir, "model.safetensors")
+        lines = TrainingLines(self.settings.training, weights_file=weights_file)
+        group.run([task], lines.record)
+
+    def publish(self, task: TrainTask, flags: FlagValues) -> None:
+        """Make ``checkpoint_dir`` the model's folder; keep the figures and the key, delete what only a continuation needs."""
+        storage.remove(storage.join(self.work, PUBLISHED))
+        publish(task.model_folder, self.checkpoint_dir, source_model=task.model, labels=task.labels, flags=flags)
+        for folder in storage.list_dir(storage.join(task.folder, "evaluated")):
+            storage.upload_dir(folder, storage.join(self.checkpoint_dir, os.path.basename(folder)))
+        storage.write_bytes(storage.join(self.work, HISTORY), storage.read_bytes(task.history))
+        for path in storage.list_dir(self.work):
+            if path not in (storage.join(self.work, VALUES), storage.join(self.work, HISTORY)):
+                storage.remove(path)
+        storage.write_json(storage.join(self.work, PUBLISHED), {"key": task.key})
+
+
+def continue_from(source: str, task: TrainTask) -> None:
+    """Take over what the same training has left in another folder. Raises CheckpointError when it has none."""
+    if storage.exists(f"{source}.bin"):
+        raise CheckpointError(
+            f"--resume_from_checkpoint={source}: optimiser state of EasyNLP is not read; import its weights with raykd easynlp "
+            f"import {source}.bin OUT and start from pretrain_model_name_or_path=OUT"
+        )
+    theirs = storage.join(storage.absolute(source), WORK, task.key)
+    if theirs == task.folder or storage.exists(task.folder):
+        return
+    if not storage.list_dir(storage.join(theirs, "checkpoints")):
+        raise CheckpointError(
+            f"--resume_from_checkpoint={source} holds no checkpoint of this training: it is another folder, nothing was saved "
+            "before it ended, or data, model, flags or versions have changed; give its checkpoint_dir, or leave the flag out"
+        )
+    storage.upload_dir(theirs, task.folder)  # with the best model so far, which the checkpoint only knows the score of

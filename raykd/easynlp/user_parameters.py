@@ -1,0 +1,100 @@
+"""``--user_defined_parameters``: ``key=value`` separated by whitespace, each of a type of its own."""
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from raykd.easynlp.flags import TRUTH
+from raykd.errors import ConfigError
+
+ParameterType = Literal["str", "int", "float", "bool"]
+READERS: Mapping[str, Callable[[str], Any]] = {"str": str, "int": int, "float": float, "bool": TRUTH.__getitem__}
+ALLOWED = {"int": "a whole number", "float": "a number", "bool": "True or False"}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One key."""
+
+    name: str
+    type: ParameterType
+    meaning: str
+    """What it does in raykd; a key without effect says why."""
+
+
+OTHER_TASK = "no effect: belongs to a task that raykd does not have"
+PARAMETERS = (
+    Parameter("pretrain_model_name_or_path", "str", "train: the model to start from, a folder or a name"),
+    Parameter("do_eval", "bool", "train: whether the last table selects the model; else the last weights are kept"),
+    Parameter("enable_distillation", "bool", "train: whether to distil; False does not"),
+    Parameter("type", "str", "kind of distillation: vanilla_kd"),
+    Parameter("logits_name", "str", "column of --input_schema that holds the teacher's logits"),
+    Parameter("logits_saved_path", "str", "TSV file whose line i belongs to training row i"),
+    Parameter("temperature", "float", "T of the distillation, 1 when absent"),
+    Parameter("alpha", "float", "weight of the teacher's term, 0 to 1, 0.2 when absent"),
+    Parameter("multi_label", "bool", "whether a row has any number of labels, joined by commas; False has one"),
+    Parameter("two_tower", "bool", "two encoders: refused when True"),
+    Parameter("siamese", "bool", "two encoders: refused when True"),
+    Parameter("enable_fewshot", "bool", "prompts: refused when True"),
+    Parameter("enable_vit", "bool", "images: refused when True"),
+    Parameter("enable_vqgan", "bool", "images: refused when True"),
+    Parameter("vocab_size", "int", "no effect: belongs to config.json of the model"),
+    Parameter("hidden_size", "int", "no effect: belongs to config.json of the model"),
+    Parameter("embedding_size", "int", OTHER_TASK),
+    Parameter("loss_type", "str", OTHER_TASK),
+    Parameter("margin", "float", OTHER_TASK),
+    Parameter("gamma", "int", OTHER_TASK),
+    Parameter("label_desc", "str", OTHER_TASK),
+    Parameter("pattern", "str", OTHER_TASK),
+    Parameter("expansion_rate", "int", OTHER_TASK),
+    Parameter("mask_proportion", "float", OTHER_TASK),
+    Parameter("remove_blanks", "bool", OTHER_TASK),
+    Parameter("append_original", "bool", OTHER_TASK),
+)
+REFUSED = ("two_tower", "siamese", "enable_fewshot", "enable_vit", "enable_vqgan")
+HINTS = dict.fromkeys((p.name for p in PARAMETERS), "; it belongs into --user_defined_parameters, written key=value") | {
+    "pretrained_model_name_or_path": "; give pretrain_model_name_or_path=MODEL in --user_defined_parameters",
+}
+"""Where names belong that people take for flags."""
+
+_BY_NAME = {parameter.name: parameter for parameter in PARAMETERS}
+
+
+def parse_user_parameters(text: str) -> dict[str, Any]:
+    """The keys that are there, with typed values; a value goes up to the next whitespace and may hold ``=``.
+
+    Raises ConfigError for a piece without ``=``, an unknown key (with the nearest known one), an ill-typed value, and what
+    raykd refuses.
+    """
+    values: dict[str, Any] = {}
+    for piece in text.split():
+        name, separator, value = piece.partition("=")
+        if not separator or not name:
+            raise ConfigError(f"--user_defined_parameters: {piece!r} is not of the form key=value; values hold no spaces")
+        values[name] = _read(name, value)
+    for name in REFUSED:
+        if values.get(name):
+            raise ConfigError(
+                f"--user_defined_parameters: {name}=True; raykd trains text classifiers of one encoder, so leave it out"
+            )
+    return values
+
+
+def _read(name: str, value: str) -> Any:
+    if name not in _BY_NAME:
+        near = difflib.get_close_matches(name, list(_BY_NAME), n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(_BY_NAME)}"
+        raise ConfigError(f"--user_defined_parameters: unknown key {name}; {hint}")
+    parameter = _BY_NAME[name]
+    try:
+        return READERS[parameter.type](value)
+    except (ValueError, KeyError):
+        raise ConfigError(f"--user_defined_parameters: {name}={value}; give {ALLOWED[parameter.type]}") from None
+
+
+def parameter_table() -> str:
+    """The keys as the Markdown table of the documentation."""
+    rows = ["| key | type | meaning |", "| --- | --- | --- |"]
+    rows += [f"| `{parameter.name}` | {parameter.type} | {parameter.meaning} |" for parameter in PARAMETERS]
+    return "\n".join(rows)

@@ -1,0 +1,61 @@
+"""EasyNLP's SST-2 flow as written, on Ray: TorchTrainer with DeepSpeed trains, a pool of model actors scores."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from raykd.easynlp import main
+from tests.easynlp_world import commands, environment, make_world, scoring_flags
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
+
+
+@pytest.fixture(scope="module")
+def flow(ray_session, tmp_path_factory):
+    """Variables of the script after all its commands; nothing listens to what they print."""
+    folder = tmp_path_factory.mktemp("flow")
+    variables = environment(folder, make_world(folder), "sst2")
+    for arguments in commands("sst2_text_classify.sh", variables):
+        assert main(arguments[1:]) == 0
+    return variables
+
+
+def lines(path):
+    return Path(path).read_text(encoding="utf-8").splitlines()
+
+
+def test_the_flow_leaves_what_easynlp_leaves(flow):
+    assert len(lines(flow["LOGITS_PATH"])) == len(lines(flow["TRAIN"]))
+    assert set(lines(flow["PREDICTIONS"])) <= {"0", "1"}
+    assert len(lines(flow["PREDICTIONS"])) == len(lines(flow["DEV"]))
+    for folder in (flow["TEACHER_CKPT"], flow["STUDENT_CKPT"]):
+        names = {path.name for path in Path(folder).iterdir()}
+        assert {"config.json", "model.safetensors", "vocab.txt", "label_mapping.json", "train_config.json"} <= names
+
+
+def test_training_went_through_ray_train_and_deepspeed(flow):
+    history = [json.loads(line) for line in lines(Path(flow["STUDENT_CKPT"]) / ".raykd" / "history.jsonl")]
+    start = next(record for record in history if record["event"] == "start")
+    assert start["engine"].startswith("deepspeed")
+    assert start["world_size"] == 1
+    assert set(next(record for record in history if record["event"] == "train")["terms"]) == {"kd_kl", "ce"}
+
+
+def test_b05_many_workers_write_every_row_once(flow, tmp_path):
+    outputs = [tmp_path / f"{workers}.tsv" for workers in (1, 2)]
+    for workers, path in zip((1, 2), outputs, strict=True):
+        columns = {"output_schema": "logits,predictions", "append_cols": "sent,label", "outputs": path}
+        main(scoring_flags("predict", flow["DEV"], flow["STUDENT_CKPT"], worker_gpu=workers, **columns))
+    one, two = map(lines, outputs)
+    assert one == two
+    assert [line.split("\t", 2)[2] for line in two] == lines(flow["DEV"])
+
+
+def test_machines_times_gpus_are_training_workers(flow, tmp_path):
+    flags = scoring_flags("train", f"{flow['TRAIN']},{flow['DEV']}", tmp_path, label_name="label", worker_count=2, worker_gpu=0)
+    parameters = f"--user_defined_parameters=pretrain_model_name_or_path={flow['STUDENT_MODEL']}"
+    main([*flags, "--micro_batch_size=32", "--epoch_num=1", parameters])
+    history = [json.loads(line) for line in lines(tmp_path / ".raykd" / "history.jsonl")]
+    assert next(record for record in history if record["event"] == "start")["world_size"] == 2
+    assert next(record for record in history if record["event"] == "train")["total_steps"] == 3  # of 64 rows, of 130

@@ -1,0 +1,85 @@
+"""EasyNLP's commands without Ray: the same training and scoring code, in this process."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.easynlp_world import as_flags, make_world
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    return make_world(tmp_path_factory.mktemp("easynlp"))
+
+
+@pytest.fixture
+def easynlp(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """``raykd easynlp`` in this process; ``listen`` hears every record of a training."""
+    from raykd.config import ComputeConfig, TorchEngineConfig
+    from raykd.data.feed import local_feed
+    from raykd.easynlp import main, score, train
+    from raykd.predict import score_locally
+    from raykd.run.training import run_task
+    from raykd.trainers.context import local_context
+
+    listeners: list[Callable[[Any], None]] = []
+
+    class LocalGroup:
+        def __init__(self, compute: ComputeConfig, *, storage: str, name: str) -> None:
+            pass
+
+        def start(self) -> None:
+            pass
+
+        def close(self) -> None:
+            pass
+
+        def run(self, tasks: Sequence[Any], on_record: Callable[[str, Any], None]) -> None:
+            with local_context() as context:
+                for task in tasks:
+                    hear = (lambda entry: on_record("easynlp", entry), *listeners)
+                    run_task(task, context, build_feed=local_feed, listeners=hear)
+
+    @contextmanager
+    def connected(workers: Any, precision: str) -> Iterator[ComputeConfig]:
+        yield ComputeConfig(engine=TorchEngineConfig(), precision=precision)
+
+    def local_score(jobs: Any, *, actors: int, cpus_per_actor: int, use_gpu: bool, **settings: Any) -> Any:
+        return score_locally(jobs, **settings)
+
+    monkeypatch.setattr(train, "TrainingGroup", LocalGroup)
+    monkeypatch.setattr(train, "connected", connected)
+    monkeypatch.setattr(score, "connected", connected)
+    monkeypatch.setattr(score, "score", local_score)
+
+    def run(*arguments: str, listen: Callable[[Any], None] | None = None) -> int:
+        listeners[:] = [listen] if listen else []
+        return main(list(arguments))
+
+    return run
+
+
+@pytest.fixture
+def train_flags(world: dict[str, str], tmp_path: Path) -> Callable[..., list[str]]:
+    """Flags of a short SST-2 training; keywords change them, None leaves one out."""
+
+    def flags(**changes: Any) -> list[str]:
+        values: dict[str, Any] = {
+            "mode": "train",
+            "tables": f"{world['sst2_train']},{world['sst2_dev']}",
+            "input_schema": "sent:str:1,label:str:1",
+            "first_sequence": "sent",
+            "label_name": "label",
+            "checkpoint_dir": str(tmp_path / "model"),
+            "sequence_length": 32,
+            "micro_batch_size": 32,
+            "epoch_num": 1,
+            "learning_rate": 0.001,
+            "user_defined_parameters": f"pretrain_model_name_or_path={world['student']}",
+        } | changes
+        return as_flags(**values)
+
+    return flags

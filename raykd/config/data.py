@@ -20,6 +20,8 @@ class DataConfig(Section):
     """Column that holds the label; none for unlabelled rows, which only alpha = 1 can train on."""
     labels: tuple[str, ...] | str = ("0", "1")
     """The label values in the order of their ids, or the path of a file with one value a line."""
+    positive_label: str | None = None
+    """Label whose F1 is reported for two classes; none takes the second, as EasyNLP does."""
     train: tuple[str, ...]
     """Training files: paths or globs, plain or .gz, local or s3://, gs://, hdfs://."""
     selection: tuple[str, ...] | float = 0.05
@@ -44,6 +46,10 @@ class DataConfig(Section):
                 raise ValueError(f"data.labels = {list(self.labels)}: a classifier needs at least two labels")
             if len(set(self.labels)) != len(self.labels):
                 raise ValueError(f"data.labels = {list(self.labels)}: a label stands there twice")
+            if self.positive_label is not None and self.positive_label not in self.labels:
+                raise ValueError(
+                    f"data.positive_label = {self.positive_label!r} is not one of data.labels ({', '.join(self.labels)})"
+                )
         columns = [item.split(":")[0] for item in self.input_schema.split(",")]
         for field in ("first_sequence", "second_sequence", "label"):
             name = getattr(self, field)

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from raykd.config.base import Section
+from raykd.config.experiment import TrackingConfig
 from raykd.config.training import ComputeConfig, ModelTask, TrainingConfig
 
 DomainLoss = Literal["wrong", "permuted", "reversed"]
@@ -211,6 +212,8 @@ class MetaKDConfig(Section):
     """Rows beside meta-distillation: the student on labels alone, and TinyBERT's two stages from each kind of teacher."""
     compute: ComputeConfig = ComputeConfig()
     """Workers, processors and waits."""
+    tracking: TrackingConfig = TrackingConfig()
+    """Where figures go while training runs."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -32,6 +32,8 @@ class TrainingConfig(Section):
     """Replaces every dropout probability of the model; none keeps the model's own."""
     evaluate_every: int | None = Field(None, ge=1)
     """Optimiser steps between evaluations on the selection rows; none evaluates at the end of each epoch."""
+    keep_evaluated: bool = False
+    """Whether the model of every evaluation is kept, in `evaluated/step-N`, and not the best alone."""
     metric: str = "accuracy"
     """Metric on the selection rows that the best model is kept by; larger is better, except `loss`."""
     patience: int | None = Field(None, ge=1)

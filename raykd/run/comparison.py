@@ -22,6 +22,7 @@ from raykd.report.latency import Latency, Row, load_predictor, measure_latency
 from raykd.report.system import Role
 from raykd.report.tables import load_labels, load_logits
 from raykd.report.teacher import TeacherQuality, teacher_quality
+from raykd.tracking.credentials import without_secrets
 
 SAMPLE_ROWS = 256
 """Rows that latency is measured on."""
@@ -62,6 +63,7 @@ def build_comparison(
         load_labels(rows.path),
         rows.labels or (),
         name=name,
+        positive_label=data.positive_label,
         latencies=_latencies(sorted(set(first.values())), data),
         teacher_quality=TeacherQuality.model_validate(quality) if quality else None,
         environment=environment(),
@@ -84,7 +86,7 @@ def environment() -> dict[str, str]:
     """What a reader needs to repeat the figures."""
     libraries = ("raykd", "torch", "transformers", "deepspeed", "ray")
     return {
-        "command": shlex.join(["raykd", *sys.argv[1:]]),
+        "command": shlex.join(["raykd", *(str(without_secrets(word)) for word in sys.argv[1:])]),
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "machine": f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}",
         "versions": ", ".join(f"{name} {version(name)}" for name in libraries),

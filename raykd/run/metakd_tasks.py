@@ -204,5 +204,7 @@ def _task(  # noqa: PLR0917 (every caller gives all of them)
         seed=seed,
         engine=config.compute.engine,
         precision=config.compute.precision,
+        tracking=config.tracking,
+        group=config.name,
         key=key_of(numbers, inputs),
     )

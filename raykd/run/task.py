@@ -23,6 +23,8 @@ class TrainTask(Section):
     """Initial weights: a model folder or hub name."""
     labels: tuple[str, ...]
     """Label names in the order of their ids."""
+    positive_label: str | None = None
+    """Label whose F1 evaluations have, for two classes; none is the second."""
     train: str
     """Prepared set of the training rows."""
     selection: str | None

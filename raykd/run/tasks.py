@@ -119,13 +119,20 @@ def _task(
     training: TrainingConfig,
     seed: int,
 ) -> TrainTask:
-    numbers = [objective.model_dump(), training.model_dump(exclude={"log_every"}), seed, config.compute.precision]
+    numbers = [
+        objective.model_dump(),
+        training.model_dump(exclude={"log_every", "keep_evaluated"}),
+        seed,
+        config.compute.precision,
+        *filter(None, [config.data.positive_label]),
+    ]
     inputs = [digest, train.fingerprint, selection.fingerprint, side_digest(logits) if logits else None]
     return TrainTask(
         name=name,
         folder=storage.join(run_folder(config), folder),
         model=storage.absolute(model) if os.path.isdir(model) else model,
         labels=train.labels or (),
+        positive_label=config.data.positive_label,
         train=train.path,
         selection=selection.path,
         logits=logits.path if logits else None,

@@ -131,7 +131,9 @@ class Training:
     def run(self, rows: Iterator[StepRows], *, total: int, steps_per_epoch: int, start: int) -> None:
         """Resume, train, keep the best weights."""
         if start:
-            self.selection.load(self.checkpoints.load(self.engine, start)["selection"])
+            kept = self.checkpoints.load(self.engine, start)["selection"]
+            if storage.exists(storage.join(self.task.model_folder, "config.json")):  # else its best is lost: any is better
+                self.selection.load(kept)
             self.monitor.resume(start)
             self.monitor.record("resumed", start)
         self.monitor.record(
@@ -185,20 +187,32 @@ class Training:
             with_token_types=self.prepared.has_token_types,
         )
 
-    def evaluator(self) -> Evaluator | None:
-        """Scores the selection rows, if there are any."""
+    def evaluator(self) -> Callable[[Engine], dict[str, float]] | None:
+        """Scores the selection rows, if there are any, and keeps the model where every one is to be kept."""
         if self.task.selection is None:
             return None
-        metrics = functools.partial(classification_metrics, label_names=self.task.labels)
-        return Evaluator(PreparedSet.open(self.task.selection), self.context, metrics)
+        metrics = functools.partial(
+            classification_metrics, label_names=self.task.labels, positive_label=self.task.positive_label
+        )
+        score = Evaluator(PreparedSet.open(self.task.selection), self.context, metrics)
+
+        def score_and_keep(engine: Engine) -> dict[str, float]:
+            self.save(engine, storage.join(self.task.folder, "evaluated", f"step-{engine.updates}"))
+            return score(engine)
+
+        return score_and_keep if self.task.training.keep_evaluated else score
 
     def keep_best(self, engine: Engine) -> None:
         """Save the current weights as the task's model. *Collective.*"""
+        self.save(engine, self.task.model_folder)
+
+    def save(self, engine: Engine, folder: str) -> None:
+        """Save the current weights as a model folder. *Collective.*"""
         named = ((name, state.weight) for name, state in engine.state(moments=False) if state is not None)
         weights, beside = split_state(named, self.objective.trainable)
         if self.context.is_first:
             save_modules(self.task.folder, beside)
-            save_classifier(self.model, self.tokenizer, self.task.model_folder, state=weights)
+            save_classifier(self.model, self.tokenizer, folder, state=weights)
 
     def checkpoint_due(self, step: int) -> bool:
         """Whether steps or seconds ask for a checkpoint; only the first worker's clock counts."""

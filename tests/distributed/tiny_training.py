@@ -40,7 +40,7 @@ class Tiny(nn.Module):
         self.sometimes = nn.Linear(7, 7)
         self.unused = nn.Linear(3, 3)
         self.head = nn.Linear(7, 3)
-        self.register_buffer("scale", torch.tensor([1.5, 0.5, 1.0]))
+        self.register_buffer("scale", 0.5 + torch.rand(3))
 
     def forward(self, ids: Tensor, *, extra: bool) -> Tensor:
         embedded = self.norm(self.embedding(ids).mean(1) + self.again(ids[:, :2]).sum(1))  # [B, 5]

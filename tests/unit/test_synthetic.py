@@ -1,0 +1,104 @@
+"""The generated reviews: the same bytes every time, labels that mean something, and noise where it is said to be."""
+
+import random
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from raykd import demo
+from raykd.data import synthetic
+from raykd.errors import ConfigError, ModelError
+from raykd.models import load_classifier, load_tokenizer, max_sequence_length
+
+
+def _rows(path: str) -> list[list[str]]:
+    return [line.split("\t") for line in Path(path).read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory) -> tuple[str, str]:
+    return synthetic.write(str(tmp_path_factory.mktemp("reviews")), train_rows=2000, test_rows=500, seed=3)
+
+
+def test_bytes_depend_on_the_arguments_alone(tmp_path, files):
+    random.seed(5)
+    again = synthetic.write(str(tmp_path / "again"), train_rows=2000, test_rows=500, seed=3)
+    other = synthetic.write(str(tmp_path / "other"), train_rows=2000, test_rows=500, seed=4)
+    for first, second, third in zip(files, again, other, strict=True):
+        assert Path(first).read_bytes() == Path(second).read_bytes()
+        assert Path(first).read_bytes() != Path(third).read_bytes()
+
+
+def test_rows_have_the_columns_of_the_schema(files):
+    for path, count in zip(files, (2000, 500), strict=True):
+        rows = _rows(path)
+        assert len(rows) == count
+        assert {len(row) for row in rows} == {len(synthetic.INPUT_SCHEMA.split(","))}
+        labels, domains = Counter(row[1] for row in rows), Counter(row[2] for row in rows)
+        assert set(labels) == set(synthetic.LABELS)
+        assert min(labels.values()) > 0.4 * count
+        assert set(domains) == set(synthetic.ASPECTS)
+        assert min(domains.values()) > 0.2 * count
+
+
+def test_no_text_comes_twice(files):
+    texts = [row[0] for path in files for row in _rows(path)]
+    assert len(set(texts)) == len(texts)
+
+
+def test_test_labels_are_clean_and_training_labels_are_not(files, monkeypatch, tmp_path):
+    monkeypatch.setattr(synthetic, "_annotate", lambda dice, sentiment: dice.random() >= 0 and sentiment > 0)
+    clean = synthetic.write(str(tmp_path), train_rows=2000, test_rows=500, seed=3)
+    assert Path(clean[1]).read_bytes() == Path(files[1]).read_bytes()
+    wrong = sum(noisy[1] != right[1] for noisy, right in zip(_rows(files[0]), _rows(clean[0]), strict=True))
+    assert 0.12 < wrong / 2000 < 0.20
+
+
+def test_meaning_depends_on_domain_negation_and_contrast():
+    class Script:
+        """Dice that fall as they are told."""
+
+        def __init__(self, *throws: float) -> None:
+            self.throws = list(throws)
+
+        def random(self) -> float:
+            return self.throws.pop(0)
+
+    # domain word?, which word, aspect, verb, kind of clause (0: negation, 0.99: plain), which negation
+    small = [0.0, 0.0, 0.0, 0.0, 0.99]
+    assert synthetic._opinion(Script(*small), "cameras") == ("the lens is small", 2.0)
+    assert synthetic._opinion(Script(*small), "hotels") == ("the room is small", -2.0)
+    superb = [0.99, 0.0, 0.0, 0.0, 0.0, 0.0]
+    assert synthetic._opinion(Script(*superb, 0.99), "books") == ("the plot is superb", 3.0)
+    text, strength = synthetic._opinion(Script(*superb, 0.0, 0.0), "books")
+    assert text == "the plot is not superb"
+    assert strength == pytest.approx(-2.4)
+
+
+def test_the_demo_folder_is_complete_and_repeatable(tmp_path):
+    for name in ("one", "two"):
+        demo.build(str(tmp_path / name), train_rows=500, test_rows=50)
+    one, two = (sorted(path for path in (tmp_path / name).rglob("*") if path.is_file()) for name in ("one", "two"))
+    assert [path.relative_to(tmp_path / "one") for path in one] == [path.relative_to(tmp_path / "two") for path in two]
+    assert all(a.read_bytes() == b.read_bytes() for a, b in zip(one, two, strict=True))
+    for name in ("teacher", "student"):
+        folder = str(tmp_path / "one" / name)
+        model, tokenizer = load_classifier(folder, labels=synthetic.LABELS), load_tokenizer(folder)
+        assert model.config.vocab_size == len(tokenizer)
+        lengths = [len(tokenizer(row[0])["input_ids"]) for row in _rows(str(tmp_path / "one" / "train.tsv"))]
+        assert max(lengths) <= max_sequence_length(model.config)
+        with pytest.raises(ModelError, match="no trained classifier head"):
+            load_classifier(folder, labels=synthetic.LABELS, new_head=False)
+
+
+def test_the_tokenizer_spells_unknown_words(tmp_path):
+    tokenizer = demo.make_tokenizer(["the lens is small", "the room"])
+    assert tokenizer.tokenize("The LENS") == ["the", "lens"]
+    assert tokenizer.tokenize("rooms") == ["room", "##s"]
+    assert tokenizer.tokenize("lit") == ["l", "##i", "##t"]
+
+
+def test_the_command_takes_one_folder(capsys):
+    with pytest.raises(ConfigError, match=r"usage: python -m raykd\.demo FOLDER"):
+        demo.main([])

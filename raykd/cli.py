@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -55,7 +56,11 @@ def run(
         return
     from raykd.run.pipeline import run_experiment
 
-    run_experiment(config, only=stages)
+    try:
+        run_experiment(config, only=stages)
+    except KeyboardInterrupt:
+        typer.echo("raykd: interrupted; the same command continues", err=True)
+        raise typer.Exit(130) from None
 
 
 @app.command()
@@ -148,14 +153,12 @@ def main() -> None:
     for name, value in {"TOKENIZERS_PARALLELISM": "false", "TRANSFORMERS_VERBOSITY": "error"}.items():
         os.environ.setdefault(name, value)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a job that is stopped ends as one that is interrupted
     try:
         app(standalone_mode=True)
     except RaykdError as error:
         typer.echo(f"raykd: {error}", err=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        typer.echo("raykd: interrupted; the same command continues", err=True)
-        sys.exit(130)
 
 
 if __name__ == "__main__":

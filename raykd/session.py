@@ -34,6 +34,7 @@ def start_ray(
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # or Ray's C++ side writes its errors into a user's terminal
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # the behaviour to come; silences its announcement
+    os.environ.setdefault("RAY_preload_python_modules", "ray.data,raykd.data.feed")  # torch too would delay every process
     import ray
 
     if ray.is_initialized():
@@ -81,6 +82,13 @@ def stop_ray() -> None:
 
     with contextlib.suppress(ConnectionError):
         ray.shutdown()
+
+
+def free_cpus() -> float:
+    """CPUs that nothing holds at the moment."""
+    import ray
+
+    return float(ray.available_resources().get("CPU", 0.0))
 
 
 def require_cpus(workers: int, cpus_per_worker: int) -> None:

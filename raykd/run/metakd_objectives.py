@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from raykd.config.metakd import MetaDistillationObjective, MetaTeacherObjective, PredictionObjective
+from raykd.metakd import DOMAIN_HEAD
 from raykd.metakd.distill import PROJECTIONS, LiveTeacher, MetaDistillation, PredictionDistillation, projections
-from raykd.metakd.heads import DOMAIN_HEAD, DomainHead, load_domain_head
+from raykd.metakd.heads import DomainHead, load_domain_head
 from raykd.metakd.layers import expose_scores, layer_map
 from raykd.metakd.teacher import MetaTeacher
 from raykd.models import load_classifier

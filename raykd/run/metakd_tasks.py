@@ -9,7 +9,7 @@ from raykd.config.metakd import MetaDistillationObjective, MetaTeacherObjective,
 from raykd.data import storage
 from raykd.data.prepared import PreparedSet
 from raykd.data.tables import SideTable
-from raykd.metakd.heads import DOMAIN_HEAD
+from raykd.metakd import DOMAIN_HEAD
 from raykd.run.task import TaskObjective, TrainTask
 from raykd.run.tasks import key_of, side_digest
 

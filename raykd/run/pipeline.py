@@ -20,11 +20,11 @@ from raykd.report.files import read_report, write_report
 from raykd.report.system import Role
 from raykd.report.terminal import print_comparison
 from raykd.run.comparison import Candidate, build_comparison, judge_teacher
-from raykd.run.group import TrainingGroup
+from raykd.run.group import TrainingGroup, uses_gpu
 from raykd.run.progress import Terminal, stdout_console
 from raykd.run.task import TrainTask
 from raykd.run.tasks import cache_folder, key_of, run_folder, side_digest, student_tasks, task_folders, teacher_task
-from raykd.session import DATA_CPUS, start_ray, stop_ray
+from raykd.session import DATA_CPUS, free_cpus, start_ray, stop_ray
 from raykd.stages import Stage
 
 
@@ -278,9 +278,14 @@ class Pipeline:
     def _score(self, jobs: Sequence[ScoreJob], what: str) -> list[SideTable]:
         compute = self.config.compute
         self.start_ray()
+        use_gpu = uses_gpu(compute)
+        if use_gpu or free_cpus() < compute.cpus_per_worker:
+            self.group.close()  # its idle workers hold what the actors are waiting for; a later stage starts others
         return score(
             jobs,
             actors=compute.prediction_actors,
             cpus_per_actor=compute.cpus_per_worker,
+            precision=compute.precision,
+            use_gpu=use_gpu,
             progress=lambda done, total: self.terminal.advance(what, done, total),
         )

@@ -21,7 +21,8 @@ from raykd.trainers.monitor import Monitor
 from raykd.trainers.objective import Objective, ObjectiveOutput
 from raykd.trainers.selection import Selection
 
-TOTAL_STEPS, BROKEN_STEP = 4, 2
+FIRST_STEP, BROKEN_STEP, TOTAL_STEPS = 1, 3, 5
+"""Gradient shares, which ask for a model with named logits, are measured in step 0; it is left out."""
 CASES = ("loss of rank 1", "loss of all", "gradient of rank 1")
 
 
@@ -74,11 +75,11 @@ def stopped(kind: str, case: str) -> dict[str, Any]:
         checkpoint_due=lambda step: False,
         monitor=Monitor(),
     )
-    rows = [StepRows(step, 0, BATCH_ROWS[step], 8, pa.table({})) for step in range(TOTAL_STEPS)]
-    loop.run(iter(rows[:BROKEN_STEP]))
+    rows = [StepRows(step, 0, BATCH_ROWS[step], 8, pa.table({})) for step in range(FIRST_STEP, TOTAL_STEPS)]
+    loop.run(iter(rows[: BROKEN_STEP - FIRST_STEP]))
     before, message = full_state(engine), "no error"
     try:
-        loop.run(iter(rows[BROKEN_STEP:]))
+        loop.run(iter(rows[BROKEN_STEP - FIRST_STEP :]))
     except TrainingError as error:
         message = str(error)
     seen = {"before": before, "after": full_state(engine), "message": message}

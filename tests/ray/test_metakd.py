@@ -1,0 +1,94 @@
+"""Meta-KD on real Ray: from rows of three domains to the table in one command, and nothing twice."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from raykd.config import MetaKDConfig
+from raykd.data.tables import SideTable
+from raykd.metakd.embeddings import Embedder
+from raykd.predict import ScoreJob, score, score_locally
+from raykd.run.metakd import run_meta_kd
+from tests.unit.metakd.worlds import DOMAINS, SCHEMA, prepared_rows, save_model, write_rows
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
+
+
+def config(tmp_path: Path, **changes: Any) -> MetaKDConfig:
+    for part, (count, seed) in {"train": (180, 1), "dev": (60, 2), "test": (90, 3)}.items():
+        write_rows(tmp_path / f"{part}.tsv", count, seed=seed)
+    training = {"epochs": 2, "batch_size": 16, "learning_rate": 5e-3}
+    content = {
+        "kind": "meta_kd",
+        "name": "small",
+        "storage": str(tmp_path / "runs"),
+        "data": {
+            "input_schema": SCHEMA,
+            "first_sequence": "text",
+            "label": "label",
+            "domain": "domain",
+            **{part: [str(tmp_path / f"{part}.tsv")] for part in ("train", "dev", "test")},
+        },
+        "domains": DOMAINS,
+        "sequence_length": 32,
+        "teacher": {"model": save_model(tmp_path / "teacher", hidden=32), "training": training},
+        "student": {
+            "model": save_model(tmp_path / "student", hidden=16, layers=1, heads=1, seed=2),
+            "domains": ["kitchen"],
+            "first": {"training": training},
+            "second": {"training": training, "expertise": True},
+        },
+        "baselines": ["hard_labels", "single_teacher"],
+    }
+    return MetaKDConfig.model_validate(content | changes)
+
+
+def test_one_run_makes_the_table_and_the_next_makes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from ray.train.torch import TorchTrainer
+
+    fits = []
+    fit = TorchTrainer.fit
+    monkeypatch.setattr(TorchTrainer, "fit", lambda trainer: (fits.append(trainer), fit(trainer))[1])
+    given = config(tmp_path)
+    report = run_meta_kd(given)
+
+    assert len(fits) == 1, "one fit serves every teacher, domain and stage"
+    assert [(one.teacher, one.method) for one in report.lines] == [
+        ("one domain's teacher", "–"),
+        ("meta-teacher", "–"),
+        ("–", "hard labels"),
+        ("one domain's teacher", "TinyBERT-KD"),
+        ("meta-teacher", "meta-distillation"),
+    ]
+    assert report.rows == {"kitchen": 30}
+    assert report.contrasts[0].reference == "hard labels"
+    folder = tmp_path / "runs" / "small"
+    first, second = (folder / "students" / "meta_kd" / "kitchen" / "seed1" / name for name in ("first", "."))
+    terms = [json.loads(line)["terms"] for line in (first / "history.jsonl").read_text().splitlines() if '"train"' in line]
+    assert list(terms[0]) == ["embedding", "hidden", "attention", "domain"]
+    start = json.loads((second / "history.jsonl").read_text().splitlines()[0])
+    assert start["engine"] == "deepspeed-zero0"
+    assert (folder / "teachers" / "meta" / "domain_head.safetensors").exists()
+    assert "meta-distillation" in capsys.readouterr().out
+
+    assert run_meta_kd(given) == report
+    assert len(fits) == 1, "nothing is trained twice"
+
+
+def test_embeddings_are_the_same_bytes_from_two_actors(tmp_path: Path) -> None:
+    model = save_model(tmp_path / "model", hidden=16)
+    rows = prepared_rows([str(write_rows(tmp_path / f"{seed}.tsv", 40, seed=seed)) for seed in (1, 2, 3)], model, tmp_path)
+    os.makedirs(tmp_path / "out", exist_ok=True)
+    here = score_locally([ScoreJob(model, rows.path, str(tmp_path / "out" / "here"))], scorer=Embedder)[0]
+    there = score([ScoreJob(model, rows.path, str(tmp_path / "out" / "there"))], actors=2, scorer=Embedder)[0]
+
+    def groups(table: SideTable) -> list[Any]:
+        return [table.read_group(group) for group in range(len(table.group_rows))]
+
+    assert here.columns == there.columns == ("embedding",)
+    assert groups(here) == groups(there)

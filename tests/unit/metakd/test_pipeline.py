@@ -1,0 +1,128 @@
+"""The whole pipeline with its trainings and scorings in this process: what is made, what is compared, what is skipped."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from raykd.config import MetaKDConfig
+from raykd.data.feed import local_feed
+from raykd.data.tables import SideTable
+from raykd.errors import DataError
+from raykd.predict import ScoreJob, score_locally
+from raykd.predict.scorer import Scorer
+from raykd.run.metakd import MetaKDPipeline
+from raykd.run.metakd_report import contrast, line, read
+from raykd.run.progress import Terminal
+from raykd.run.task import TrainTask
+from raykd.run.training import run_task
+from raykd.trainers.context import local_context
+from tests.unit.metakd.worlds import DOMAINS, SCHEMA, save_model, write_rows
+
+
+class Local(MetaKDPipeline):
+    """Notes what is trained and scored."""
+
+    def __init__(self, config: MetaKDConfig) -> None:
+        super().__init__(config, Terminal())
+        self.trained: list[str] = []
+        self.scored = 0
+
+    def _train(self, tasks: Sequence[TrainTask]) -> None:
+        for task in tasks:
+            if not task.is_done():
+                self.trained.append(task.name)
+                with local_context() as context:
+                    run_task(task, context, build_feed=local_feed)
+
+    def _score(self, jobs: Sequence[ScoreJob], what: str, scorer: type[Scorer] = Scorer) -> list[SideTable]:
+        self.scored += len(jobs)
+        return score_locally(jobs, scorer=scorer)
+
+
+def make_config(tmp_path: Path, **student: Any) -> MetaKDConfig:
+    for part, (count, seed) in {"train": (90, 1), "dev": (30, 2), "test": (60, 3)}.items():
+        write_rows(tmp_path / f"{part}.tsv", count, seed=seed)
+    training = {"epochs": 1, "batch_size": 16, "learning_rate": 5e-3}
+    files = {part: [str(tmp_path / f"{part}.tsv")] for part in ("train", "dev", "test")}
+    data = {"input_schema": SCHEMA, "first_sequence": "text", "label": "label", "domain": "domain"}
+    small = save_model(tmp_path / "student", hidden=8, layers=1, heads=1, seed=2)
+    return MetaKDConfig.model_validate(
+        {
+            "kind": "meta_kd",
+            "name": "small",
+            "storage": str(tmp_path / "runs"),
+            "data": data | files,
+            "domains": DOMAINS,
+            "sequence_length": 32,
+            "teacher": {"model": save_model(tmp_path / "teacher", hidden=16), "training": training},
+            "student": {"model": small, "domains": ["dvd"], "seeds": [1, 2]}
+            | {stage: {"training": training} for stage in ("first", "second")}
+            | student,
+            "compute": {"engine": {"kind": "torch"}},
+        }
+    )
+
+
+def test_every_row_of_the_table_is_made_once(tmp_path: Path) -> None:
+    config = make_config(tmp_path)
+    pipeline = Local(config)
+    pipeline.check()
+    report = pipeline.report()
+    assert [(one.teacher, one.method) for one in report.lines] == [
+        ("one domain's teacher", "–"),
+        ("mixed-domain teacher", "–"),
+        ("meta-teacher", "–"),
+        ("–", "hard labels"),
+        ("one domain's teacher", "TinyBERT-KD"),
+        ("mixed-domain teacher", "TinyBERT-KD"),
+        ("meta-teacher", "TinyBERT-KD"),
+        ("meta-teacher", "meta-distillation"),
+    ]
+    assert report.rows == {"dvd": 20}
+    assert [len(one.average.values) for one in report.lines] == [1, 1, 1, 2, 2, 2, 2, 2]
+    assert len(report.contrasts) == 4
+    assert len(pipeline.trained) == 3 + 2 + 4 * 2 * 2
+    assert pipeline.trained[-1] == "meta kd, dvd, seed 2"
+    text = (tmp_path / "runs" / "small" / "report" / "report.md").read_text()
+    assert "| meta-teacher | meta-distillation |" in text
+    assert "meta-distillation from the meta-teacher against hard labels: " in text
+    assert read(str(tmp_path / "runs" / "small" / "report")) == report
+
+    again = Local(config)
+    assert again.report() == report
+    assert (again.trained, again.scored) == ([], 0), "finished stages are skipped"
+    fewer = Local(config.model_copy(update={"baselines": ("hard_labels",)}))
+    assert [one.method for one in fewer.report().lines] == ["–", "hard labels", "meta-distillation"]
+    assert fewer.trained == [], "models serve another table"
+
+
+def test_the_single_objective_has_no_second_stage(tmp_path: Path) -> None:
+    config = make_config(tmp_path, mode="single").model_copy(update={"baselines": ()})
+    pipeline = Local(config)
+    report = pipeline.report()
+    assert pipeline.trained == ["meta teacher", "meta kd, dvd, seed 1", "meta kd, dvd, seed 2"]
+    history = (tmp_path / "runs" / "small" / "students" / "meta_kd" / "dvd" / "seed1" / "history.jsonl").read_text()
+    assert all(f'"{name}"' in history for name in ("embedding", "hidden", "attention", "domain", "kd_kl"))
+    assert '"event": "eval"' in history, "chosen on dev rows"
+    assert report.contrasts == ()
+
+
+def test_a_domain_with_one_class_is_named(tmp_path: Path) -> None:
+    config = make_config(tmp_path)
+    lines = (tmp_path / "train.tsv").read_text().splitlines(keepends=True)
+    (tmp_path / "train.tsv").write_text("".join(row for row in lines if "\tdvd\tpositive" not in row))
+    with pytest.raises(DataError, match=r"'dvd' lacks a class: .*'positive': 0"):
+        Local(config).report()
+
+
+def test_averages_and_verdicts_are_over_domains_and_seeds() -> None:
+    draw = np.random.default_rng(0)
+    good = {domain: draw.random((3, 100)) < 0.9 for domain in ("a", "b")}
+    bad = {domain: draw.random((3, 100)) < 0.6 for domain in ("a", "b")}
+    system = line("student", "–", "x", good)
+    assert system.average.values[1] == pytest.approx((good["a"][1].mean() + good["b"][1].mean()) / 2)
+    found = contrast(("good", good), ("bad", bad)).result
+    assert (found.verdict, found.rows, found.candidate_seeds) == ("better", 200, 3)

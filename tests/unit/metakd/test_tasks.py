@@ -1,0 +1,117 @@
+"""Meta-KD's tasks as a worker trains them, without Ray: what is saved, what is resumed, what is refused."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from raykd.config import DeepSpeedEngineConfig, EngineConfig, TorchEngineConfig, TrainingConfig
+from raykd.config.metakd import MetaDistillationObjective, MetaTeacherObjective, PredictionObjective
+from raykd.data.feed import local_feed
+from raykd.data.prepared import PreparedSet
+from raykd.errors import ConfigError, ModelError, RaykdError
+from raykd.metakd.embeddings import EMBEDDING
+from raykd.metakd.prototypes import prototypes, weigh
+from raykd.models import load_classifier
+from raykd.predict import ScoreJob, score_locally
+from raykd.run.task import TaskObjective, TrainTask
+from raykd.run.training import run_task
+from raykd.trainers.context import local_context
+from tests.unit.metakd.worlds import DOMAINS, LABELS, save_model, side_of
+
+TRAINING = TrainingConfig(epochs=2, batch_size=16, learning_rate=1e-3, dropout=0.0)
+
+
+@pytest.fixture
+def weights(rows: PreparedSet, tmp_path: Path) -> str:
+    vectors = np.random.default_rng(1).standard_normal((rows.num_rows, 4)).astype(np.float32)
+    side = side_of(rows, tmp_path / "e", EMBEDDING, vectors)
+    found = prototypes(rows, side, domain="domain", domains=DOMAINS)
+    return weigh(rows, side, found, domain="domain", domains=DOMAINS, out=str(tmp_path / "w")).path
+
+
+def train(folder: Path, model: str, rows: PreparedSet, objective: TaskObjective, **settings: Any) -> TrainTask:
+    given = {"training": TRAINING, "selection": None, "engine": TorchEngineConfig(), **settings}
+    task = TrainTask(
+        name=folder.name, folder=str(folder), model=model, labels=LABELS, train=rows.path, objective=objective, seed=1,
+        precision="fp32", key=folder.name, **given,
+    )  # fmt: skip
+    with local_context() as context:
+        run_task(task, context, build_feed=local_feed)
+    return task
+
+
+def shares(task: TrainTask) -> dict[str, float]:
+    records = [json.loads(line) for line in Path(task.history).read_text().splitlines()]
+    found: dict[str, float] = next(record["shares"] for record in records if record["event"] == "gradient_share")
+    return found
+
+
+@pytest.mark.parametrize("engine", [TorchEngineConfig(), DeepSpeedEngineConfig(zero_stage=0)], ids=["torch", "deepspeed"])
+def test_meta_teacher_then_both_stages(
+    rows: PreparedSet, model: str, weights: str, tmp_path: Path, engine: EngineConfig
+) -> None:
+    given = {"sides": (weights,), "engine": engine}
+    teacher = train(tmp_path / "meta", model, rows, MetaTeacherObjective(num_domains=3), selection=rows.path, **given)
+    assert set(shares(teacher)) == {"ce", "domain"}
+    head = str(tmp_path / "meta" / "domain_head.safetensors")
+    assert load_file(head)["domain_embedding.weight"].shape == (3, 16)
+    load_classifier(teacher.model_folder, labels=LABELS, new_head=False)
+
+    student = save_model(tmp_path / "student", hidden=8, layers=2, heads=1)
+    features = MetaDistillationObjective(teacher=teacher.model_folder, domain_head=head, num_domains=3)
+    first = train(tmp_path / "first", student, rows, features, **given)
+    pulled = shares(first)
+    assert list(pulled) == ["embedding", "hidden", "attention", "domain"]
+    assert sum(pulled.values()) == pytest.approx(1)
+    assert all(share > 0 for share in pulled.values()), pulled
+    assert sorted(path.name for path in (tmp_path / "first").glob("*.safetensors")) == [
+        "domain_head.safetensors", "projections.safetensors",
+    ]  # fmt: skip
+
+    logits = score_locally([ScoreJob(teacher.model_folder, rows.path, str(tmp_path / "logits"))])[0]
+    objective = PredictionObjective(expertise=True)
+    second = train(tmp_path / "second", first.model_folder, rows, objective, logits=logits.path, selection=rows.path, **given)
+    load_classifier(second.model_folder, labels=LABELS, new_head=False)
+    assert not list((tmp_path / "second").glob("*.safetensors"))
+
+
+def test_an_interrupted_first_stage_continues_bit_for_bit(
+    rows: PreparedSet, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TinyBERT's stage needs no weights; projections are part of the checkpoint."""
+    student = save_model(tmp_path / "student", hidden=8, layers=2, heads=1)
+    objective = MetaDistillationObjective(teacher=model, domain_loss_weight=0, expertise=False)
+    settings = {"training": TRAINING.model_copy(update={"checkpoint_steps": 3, "dropout": 0.1})}
+    whole = train(tmp_path / "whole", student, rows, objective, **settings)
+
+    from raykd.trainers.loop import Loop
+
+    step = Loop._step
+    monkeypatch.setattr(Loop, "_step", lambda loop, rows: step(loop, rows) if rows.step < 4 else stop())
+    with pytest.raises(RaykdError, match="power cut"):
+        train(tmp_path / "cut", student, rows, objective, **settings)
+    monkeypatch.undo()
+    cut = train(tmp_path / "cut", student, rows, objective, **settings)
+    assert '"event": "resumed"' in Path(cut.history).read_text()
+    for name in ("model/model.safetensors", "projections.safetensors"):
+        expected, actual = (load_file(Path(task.folder, name)) for task in (whole, cut))
+        assert expected.keys() == actual.keys()
+        assert all(torch.equal(actual[key], value) for key, value in expected.items()), name
+
+
+def stop() -> None:
+    raise RaykdError("power cut")
+
+
+def test_teachers_and_layers_that_do_not_fit_are_refused(rows: PreparedSet, model: str, weights: str, tmp_path: Path) -> None:
+    student = save_model(tmp_path / "student", hidden=8, layers=3, heads=1)
+    with pytest.raises(ConfigError, match="4 teacher layers cannot be shared evenly by 3"):
+        train(tmp_path / "a", student, rows, MetaDistillationObjective(teacher=model, domain_loss_weight=0, expertise=False))
+    objective = MetaDistillationObjective(teacher=model, layers=((3, 4),), num_domains=3)
+    with pytest.raises(ModelError, match="no domain head"):
+        train(tmp_path / "b", student, rows, objective, sides=(weights,))

@@ -1,0 +1,64 @@
+"""Small multi-domain rows, models and sets that the tests of Meta-KD share."""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from raykd.data.prepare import PrepareSpec, prepare
+from raykd.data.prepared import PreparedSet
+from raykd.data.tables import SideTable, commit, logits_array, write_part
+from raykd.models import build_classifier, save_classifier
+
+DOMAINS = ("books", "dvd", "kitchen")
+LABELS = ("negative", "positive")
+WORDS = {"positive": ("good", "great", "fine", "lovely"), "negative": ("bad", "awful", "poor", "sad")}
+FILLERS = ["the", "a", "plot", "film", "end", "was", "is", "very", "it", "and", "one", "scene", "with", "of", *DOMAINS]
+SCHEMA = "text:str:1,domain:str:1,label:str:1"
+
+
+def write_rows(path: Path, count: int, *, seed: int, domains: tuple[str, ...] = DOMAINS) -> Path:
+    """`text<TAB>domain<TAB>label` lines, domains and labels in turn."""
+    draw = random.Random(seed)
+    lines = []
+    for number in range(count):
+        label, domain = LABELS[(number // len(domains)) % 2], domains[number % len(domains)]
+        words = [draw.choice(FILLERS) for _ in range(draw.randint(2, 14))] + draw.sample(WORDS[label], k=2) + [domain]
+        draw.shuffle(words)
+        lines.append(f"{' '.join(words)}\t{domain}\t{label}\n")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(lines))
+    return path
+
+
+def save_model(folder: Path, *, hidden: int, layers: int = 2, heads: int = 2, seed: int = 1, extra: int = 0) -> str:
+    """A BERT folder with a tokenizer; `extra` words more make it another tokenizer."""
+    from transformers import BertTokenizerFast
+
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *FILLERS, *WORDS["negative"], *WORDS["positive"]]
+    words += [f"word{number}" for number in range(extra)]
+    tokenizer = BertTokenizerFast(vocab={word: index for index, word in enumerate(words)}, model_max_length=32)
+    model = build_classifier(
+        "bert", vocab_size=len(words), hidden=hidden, layers=layers, heads=heads, labels=LABELS, seed=seed, positions=32
+    )
+    save_classifier(model, tokenizer, str(folder))
+    return str(folder)
+
+
+def prepared_rows(files: list[str], model: str, cache: Path) -> PreparedSet:
+    spec = PrepareSpec(
+        files=tuple(files), input_schema=SCHEMA, first_sequence="text", second_sequence=None, label="label", labels=LABELS,
+        skip_header=False, sequence_length=32, max_rejected_rows=0, tokenizer=model, keep=None, extra_columns=("domain",),
+    )  # fmt: skip
+    return prepare(spec, str(cache))
+
+
+def side_of(prepared: PreparedSet, folder: Path, column: str, values: np.ndarray[Any, Any]) -> SideTable:
+    """A side table of `values` `[N, H]`, in row order."""
+    tables, start = [], 0
+    for group, rows in enumerate(prepared.group_rows):
+        names = prepared.read_group(group, ["shard", "row"])
+        tables.append(names.append_column(column, logits_array(values[start : start + rows])))
+        start += int(rows)
+    return commit(str(folder), prepared, [write_part(str(folder), 0, tables)], [column], {})

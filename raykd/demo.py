@@ -1,6 +1,8 @@
-"""What ``make demo`` distils: generated reviews, and a teacher and a student with random weights, all in one folder.
+"""What ``make demo`` distils: generated reviews, a teacher that has read many before, and a student that has read none.
 
-``python -m raykd.demo FOLDER`` writes ``train.tsv``, ``test.tsv``, ``teacher/`` and ``student/``; the same bytes every time.
+``python -m raykd.demo FOLDER`` writes ``train.tsv``, ``selection.tsv``, ``test.tsv``, ``teacher/`` and ``student/``. The
+training rows are few and their labels noisy; the teacher comes pretrained on other reviews, as the large models of a hub do. So
+it can tell the student more about a row than the row's label does, and distillation has something to pass on.
 """
 
 import logging
@@ -10,32 +12,86 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+import torch
+
+from raykd.config import FineTune, TorchEngineConfig, TrainingConfig
 from raykd.data import storage, synthetic
+from raykd.data.feed import local_feed
+from raykd.data.prepare import PrepareSpec, prepare
 from raykd.errors import ConfigError
-from raykd.models import build_classifier, save_classifier
+from raykd.models import build_classifier, model_digest, save_classifier
+from raykd.run.task import TrainTask
+from raykd.run.tasks import key_of
+from raykd.run.training import run_task
+from raykd.trainers.context import local_context
 
 log = logging.getLogger(__name__)
 
-TRAIN_ROWS, TEST_ROWS, SEED = 8000, 2000, 7
+TRAIN_ROWS, SELECTION_ROWS, TEST_ROWS, SEED = 3000, 1000, 2000, 7
+PRETRAIN_ROWS, PRETRAIN_EPOCHS = 12_000, 3
+"""What the teacher has read before: enough to know the words, their strength, and what a negation does."""
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-SHAPES = {"teacher": {"hidden": 96, "layers": 2, "heads": 4}, "student": {"hidden": 32, "layers": 2, "heads": 2}}
+SHAPES = {"teacher": {"hidden": 64, "layers": 2, "heads": 4}, "student": {"hidden": 32, "layers": 1, "heads": 2}}
 POSITIONS = 64
 INITIALIZER_RANGE = 0.05
 """BERT's own 0.02 leaves models as narrow as these at chance for hundreds of steps."""
 
 
-def build(folder: str, *, train_rows: int = TRAIN_ROWS, test_rows: int = TEST_ROWS, seed: int = SEED) -> None:
+def build(
+    folder: str,
+    *,
+    train_rows: int = TRAIN_ROWS,
+    selection_rows: int = SELECTION_ROWS,
+    test_rows: int = TEST_ROWS,
+    pretrain_rows: int = PRETRAIN_ROWS,
+    seed: int = SEED,
+) -> None:
     """Write the demo's data and models. Raises ResourceError when the folder cannot be written."""
-    train, _ = synthetic.write(folder, train_rows=train_rows, test_rows=test_rows, seed=seed)
-    texts = (line.split("\t")[0] for line in storage.read_bytes(train).decode().splitlines())
+    files = synthetic.write(folder, train_rows=train_rows, selection_rows=selection_rows, test_rows=test_rows, seed=seed)
+    before = storage.join(folder, "pretrain.tsv")
+    synthetic.write_pretraining(before, rows=pretrain_rows, seed=seed + 1, unlike=files)
+    texts = [line.split("\t")[0] for file in (files[0], before) for line in storage.read_bytes(file).decode().splitlines()]
     tokenizer = make_tokenizer(texts)
     for index, (name, shape) in enumerate(SHAPES.items()):
         model = build_classifier(
             "bert", **shape, vocab_size=len(tokenizer), labels=synthetic.LABELS, seed=seed + index, positions=POSITIONS,
             dropout=0.0, initializer_range=INITIALIZER_RANGE,
         )  # fmt: skip
-        # the encoder alone, as after pretraining: each training task draws a classifier from its own seed
+        # the encoder alone: each training task draws a classifier from its own seed
         save_classifier(model.base_model, tokenizer, storage.join(folder, name))
+    pretrain(folder, before, seed=seed)
+
+
+def pretrain(folder: str, rows: str, *, seed: int) -> None:
+    """Train the model ``teacher`` of the folder on ``rows``, in this process, and put the result in its place."""
+    teacher = storage.join(folder, "teacher")
+    spec = PrepareSpec(
+        files=(rows,), input_schema=synthetic.INPUT_SCHEMA, first_sequence="text", second_sequence=None, label="label",
+        labels=synthetic.LABELS, skip_header=False, sequence_length=POSITIONS, max_rejected_rows=0, tokenizer=teacher,
+        keep=None,
+    )  # fmt: skip
+    prepared = prepare(spec, storage.join(folder, "cache"))
+    training = TrainingConfig(epochs=PRETRAIN_EPOCHS, batch_size=32, learning_rate=1e-3)
+    task = TrainTask(
+        name="pretraining",
+        folder=storage.join(folder, "pretraining"),
+        model=teacher,
+        labels=synthetic.LABELS,
+        train=prepared.path,
+        selection=None,
+        objective=FineTune(),
+        training=training,
+        seed=seed,
+        engine=TorchEngineConfig(),
+        precision="fp32",
+        key=key_of(training.model_dump(), seed, prepared.fingerprint, model_digest(teacher)),
+    )
+    torch.set_num_threads(1)  # a model this small only loses time to a second thread
+    with local_context() as context:
+        run_task(task, context, build_feed=local_feed)
+    storage.remove(teacher)
+    storage.rename_dir(task.model_folder, teacher)
+    storage.remove(task.folder)
 
 
 def make_tokenizer(texts: Iterable[str]) -> Any:

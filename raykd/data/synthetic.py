@@ -4,7 +4,8 @@ A review gives one or two opinions. Each opinion word has a strength between -3 
 round, what follows a ``but`` counts twice, and some words are praise in one domain and blame in another ("small" speaks for a
 camera and against a hotel room). The sum is the review's sentiment s. As with real annotators, the more one-sided a review, the
 surer its label: a training label is positive with probability 1 / (1 + exp(-s / NOISE)), which makes about one in six wrong.
-Test labels are the sign of s, without that noise, so that test accuracy measures what was learned and not what was rolled.
+Selection and test labels are the sign of s, without that noise, as if a few rows had been labelled with care: accuracy then
+measures what was learned and not what was rolled.
 
 Single words alone decide about 73% of the test rows; the rest needs negations and domains, which a small model finds out only
 slowly from noisy labels. A teacher that has averaged over many of them passes on how sure each label is, and that helps.
@@ -20,13 +21,13 @@ from raykd.data import storage
 
 LABELS = ("negative", "positive")
 INPUT_SCHEMA = "text:str:1,label:str:1,domain:str:1"
-NOISE = 1.2
+NOISE = 2.0
 """Sentiment at which an annotator is right with probability 0.73; larger is noisier."""
 MARGIN = 0.25
 """Reviews whose sentiment is nearer to zero than this are not written: they have no right answer."""
 MAX_OPINIONS = 2
 BUT_WEIGHT, NEGATION_WEIGHT = 2.0, -0.8
-P_DOMAIN, P_NEGATION, P_DEGREE, P_BUT = 0.35, 0.25, 0.2, 0.1
+P_DOMAIN, P_NEGATION, P_DEGREE, P_BUT = 0.35, 0.15, 0.2, 0.1
 """How often an opinion word is one of those that depend on the domain, is negated, has a degree; how often a ``but`` comes."""
 
 T = TypeVar("T")
@@ -57,7 +58,7 @@ BY_DOMAIN = {  # strength in books, cameras, hotels, kitchen
     "wild": (2.5, -2.0, 1.0, -2.5), "bright": (1.0, 2.5, 2.0, -1.0),
 }  # fmt: skip
 DEGREES = {"slightly": 0.5, "somewhat": 0.6, "fairly": 0.8, "really": 1.3, "very": 1.4, "extremely": 1.8, "utterly": 1.8}
-NEGATIONS = ("not", "never", "hardly", "anything but", "far from")
+NEGATIONS = ("not", "never", "hardly")
 VERBS = ("is", "was", "seemed", "felt", "looked", "turned out", "proved")
 OPENERS = "we chose it in spring,a friend told me about it,i read other reviews first,this was a present,here is my opinion"
 FILLERS = "it arrived on monday,my sister has one too,i paid the usual price,we used it for a week,it comes from abroad"
@@ -72,20 +73,28 @@ class Review:
     sentiment: float
 
 
-def write(folder: str, *, train_rows: int, test_rows: int, seed: int) -> tuple[str, str]:
-    """Write ``train.tsv`` and ``test.tsv`` (columns text, label, domain; no header) and return their paths.
+def write(folder: str, *, train_rows: int, selection_rows: int, test_rows: int, seed: int) -> tuple[str, str, str]:
+    """Write ``train.tsv``, ``selection.tsv`` and ``test.tsv`` (columns text, label, domain; no header); returns their paths.
 
-    The bytes depend on the arguments alone. No text stands in the two files, or in one of them twice.
+    The bytes depend on the arguments alone. No text stands in two of the files, or in one of them twice.
     Raises ResourceError when the folder cannot be written.
     """
     dice = random.Random(seed)
     seen: set[str] = set()
-    train = [_row(review, _annotate(dice, review.sentiment)) for review in _distinct(dice, train_rows, seen)]
-    test = [_row(review, review.sentiment > 0) for review in _distinct(dice, test_rows, seen)]
-    paths = storage.join(folder, "train.tsv"), storage.join(folder, "test.tsv")
-    for path, rows in zip(paths, (train, test), strict=True):
-        storage.write_bytes(path, "".join(rows).encode())
-    return paths
+    rows = {"train": [_row(review, _annotate(dice, review.sentiment)) for review in _distinct(dice, train_rows, seen)]}
+    for name, count in (("selection", selection_rows), ("test", test_rows)):
+        rows[name] = [_row(review, review.sentiment > 0) for review in _distinct(dice, count, seen)]
+    for name, lines in rows.items():
+        storage.write_bytes(storage.join(folder, f"{name}.tsv"), "".join(lines).encode())
+    train, selection, test = (storage.join(folder, f"{name}.tsv") for name in rows)
+    return train, selection, test
+
+
+def write_pretraining(path: str, *, rows: int, seed: int, unlike: Sequence[str]) -> None:
+    """Write reviews with clean labels, none of which stands in the files ``unlike``: what a large model has seen before."""
+    seen = {line.split("\t")[0] for file in unlike for line in storage.read_bytes(file).decode().splitlines()}
+    reviews = _distinct(random.Random(seed), rows, seen)
+    storage.write_bytes(path, "".join(_row(review, review.sentiment > 0) for review in reviews).encode())
 
 
 def _row(review: Review, positive: bool) -> str:

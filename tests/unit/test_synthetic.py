@@ -17,21 +17,21 @@ def _rows(path: str) -> list[list[str]]:
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory) -> tuple[str, str]:
-    return synthetic.write(str(tmp_path_factory.mktemp("reviews")), train_rows=2000, test_rows=500, seed=3)
+def files(tmp_path_factory) -> tuple[str, ...]:
+    return synthetic.write(str(tmp_path_factory.mktemp("reviews")), train_rows=2000, selection_rows=300, test_rows=500, seed=3)
 
 
 def test_bytes_depend_on_the_arguments_alone(tmp_path, files):
     random.seed(5)
-    again = synthetic.write(str(tmp_path / "again"), train_rows=2000, test_rows=500, seed=3)
-    other = synthetic.write(str(tmp_path / "other"), train_rows=2000, test_rows=500, seed=4)
+    again = synthetic.write(str(tmp_path / "again"), train_rows=2000, selection_rows=300, test_rows=500, seed=3)
+    other = synthetic.write(str(tmp_path / "other"), train_rows=2000, selection_rows=300, test_rows=500, seed=4)
     for first, second, third in zip(files, again, other, strict=True):
         assert Path(first).read_bytes() == Path(second).read_bytes()
         assert Path(first).read_bytes() != Path(third).read_bytes()
 
 
 def test_rows_have_the_columns_of_the_schema(files):
-    for path, count in zip(files, (2000, 500), strict=True):
+    for path, count in zip(files, (2000, 300, 500), strict=True):
         rows = _rows(path)
         assert len(rows) == count
         assert {len(row) for row in rows} == {len(synthetic.INPUT_SCHEMA.split(","))}
@@ -49,10 +49,11 @@ def test_no_text_comes_twice(files):
 
 def test_test_labels_are_clean_and_training_labels_are_not(files, monkeypatch, tmp_path):
     monkeypatch.setattr(synthetic, "_annotate", lambda dice, sentiment: dice.random() >= 0 and sentiment > 0)
-    clean = synthetic.write(str(tmp_path), train_rows=2000, test_rows=500, seed=3)
-    assert Path(clean[1]).read_bytes() == Path(files[1]).read_bytes()
+    clean = synthetic.write(str(tmp_path), train_rows=2000, selection_rows=300, test_rows=500, seed=3)
+    for path, expected in zip(files[1:], clean[1:], strict=True):
+        assert Path(path).read_bytes() == Path(expected).read_bytes()
     wrong = sum(noisy[1] != right[1] for noisy, right in zip(_rows(files[0]), _rows(clean[0]), strict=True))
-    assert 0.12 < wrong / 2000 < 0.20
+    assert 0.2 < wrong / 2000 < 0.3
 
 
 def test_meaning_depends_on_domain_negation_and_contrast():
@@ -78,7 +79,7 @@ def test_meaning_depends_on_domain_negation_and_contrast():
 
 def test_the_demo_folder_is_complete_and_repeatable(tmp_path):
     for name in ("one", "two"):
-        demo.build(str(tmp_path / name), train_rows=500, test_rows=50)
+        demo.build(str(tmp_path / name), train_rows=500, selection_rows=50, test_rows=50)
     one, two = (sorted(path for path in (tmp_path / name).rglob("*") if path.is_file()) for name in ("one", "two"))
     assert [path.relative_to(tmp_path / "one") for path in one] == [path.relative_to(tmp_path / "two") for path in two]
     assert all(a.read_bytes() == b.read_bytes() for a, b in zip(one, two, strict=True))

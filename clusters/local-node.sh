@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# One machine as a Ray cluster, for jobs that outlive a terminal and for trying out submission:
+#   clusters/local-node.sh            (stays in the foreground; Ctrl-C ends Ray)
+#   raykd submit JOB --address http://127.0.0.1:8265
+# A single `raykd run JOB` needs none of this: it starts a Ray of its own.
+set -euo pipefail
+
+# 127.0.0.1: whoever reaches the dashboard with the token runs code as you. To reach it from elsewhere, tunnel through ssh.
+host=127.0.0.1
+# Ray's usual ports, so that clients find them without being told; change them where another Ray runs.
+port=${RAYKD_PORT:-6379}
+dashboard_port=${RAYKD_DASHBOARD_PORT:-8265}
+# The machine's cores. More than that is allowed (logical CPUs only count what runs at once) and helps on two cores.
+cpus=${RAYKD_CPUS:-$(nproc)}
+# 1 GiB: Ray would take 30% of the memory, but raykd streams: what is under way at once is a few blocks of 128 MiB for each of
+# the few operators of a pipeline, and models need the memory more.
+object_store_bytes=${RAYKD_OBJECT_STORE_BYTES:-$((1024 * 1024 * 1024))}
+# Ray's sockets lie below it, and a socket's path may be 107 bytes long, of which Ray needs about 60.
+temp_dir=${RAYKD_TEMP_DIR:-/tmp/ray}
+
+export RAY_AUTH_MODE=token
+if [ -z "${RAY_AUTH_TOKEN:-}" ]; then
+    token_path=${RAY_AUTH_TOKEN_PATH:-$HOME/.ray/auth_token}
+    if [ ! -s "$token_path" ]; then
+        # 32 bytes from the kernel; readable by nobody else.
+        mkdir -p "$(dirname "$token_path")"
+        (umask 077 && head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \n' >"$token_path")
+        echo "new token in $token_path"
+    fi
+fi
+
+exec ray start --head --block --disable-usage-stats \
+    --node-ip-address="$host" --port="$port" \
+    --dashboard-host="$host" --dashboard-port="$dashboard_port" \
+    --ray-client-server-port="${RAYKD_CLIENT_PORT:-10001}" \
+    --dashboard-agent-listen-port="${RAYKD_AGENT_PORT:-52365}" \
+    --num-cpus="$cpus" --object-store-memory="$object_store_bytes" --temp-dir="$temp_dir"

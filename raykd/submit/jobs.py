@@ -1,0 +1,211 @@
+"""Submitting a job, following it to its end, and stopping it.
+
+The folder of the job file is uploaded and ``raykd run JOB`` started in it. Keys travel as environment variables of the job; the
+cluster's token travels in a header. Neither is logged, nor written into the job's metadata.
+"""
+
+import asyncio
+import fnmatch
+import logging
+import os
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from raykd.config import load_job
+from raykd.errors import ConfigError, ResourceError
+from raykd.submit.client import connect, explaining
+from raykd.submit.upload import EXCLUDES, check_upload
+
+log = logging.getLogger(__name__)
+
+ENV_PASSTHROUGH = (
+    *("WANDB_API_KEY", "WANDB_BASE_URL", "WANDB_ENTITY", "WANDB_MODE", "HF_TOKEN", "HF_ENDPOINT"),
+    *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
+    *("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL*"),
+)
+"""Variables a job receives from this shell. Not those that name files or profiles of this machine: a cluster has its own."""
+
+STOP_GRACE_S = 60
+"""Seconds between SIGTERM and SIGKILL of a job that is stopped (Ray's default is 3): a checkpoint needs longer."""
+
+LOST_LIMIT_S = 300
+"""Seconds for which the job server may be out of reach while a job is followed; a head that restarts takes minutes."""
+
+QUIET_S = 15
+"""Seconds without output after which the job's status is asked for, in case the connection died unnoticed."""
+
+STOPPED_EXIT_CODE = 143
+"""What a shell reports for a process ended by SIGTERM, which is how Ray stops a job."""
+
+
+def submit(
+    job: str,
+    *,
+    address: str,
+    overrides: Sequence[str] = (),
+    wait: bool = True,
+    working_dir: str = ".",
+    env_passthrough: Sequence[str] = ENV_PASSTHROUGH,
+    command: Literal["run", "tune"] = "run",
+) -> int:
+    """Run ``raykd run JOB`` on the cluster whose dashboard is at ``address``, show its output here, and return its exit code.
+
+    The job's id is written first, and alone with ``wait=False``. ``env_passthrough`` holds names or globs of variables.
+    143 is returned for a job that was stopped, 130 after Ctrl-C, which leaves the job running.
+    Raises ConfigError for a job file that cannot run there, and ResourceError when the cluster cannot be reached, refuses the
+    token, or never starts the job.
+    """
+    entrypoint = _entrypoint(job, overrides, working_dir, command)
+    client = connect(address)
+    with explaining(address):
+        job_id = client.submit_job(
+            entrypoint=entrypoint,
+            runtime_env={"working_dir": working_dir, "excludes": list(EXCLUDES), "env_vars": _job_environment(env_passthrough)},
+            metadata={"raykd": command, "job": job},
+        )
+    _write(f"{job_id}\n")
+    if not wait:
+        return 0
+    try:
+        return _exit_code(_follow(client, job_id, address))
+    except KeyboardInterrupt:
+        log.warning("%s goes on; `raykd status %s` says how it stands, `raykd stop %s` ends it", job_id, job_id, job_id)
+        return 130
+
+
+def status(job_id: str, *, address: str) -> str:
+    """PENDING, RUNNING, STOPPED, SUCCEEDED or FAILED. Raises ResourceError for an unknown job or an unreachable cluster."""
+    client = connect(address)
+    with explaining(address):
+        return str(client.get_job_status(job_id))
+
+
+def stop(job_id: str, *, address: str) -> str:
+    """Ask a job to stop, wait until it has, and return its status; a training writes a checkpoint first.
+
+    Raises ResourceError for an unknown job, an unreachable cluster, and a job that still runs at twice the grace.
+    """
+    client = connect(address)
+    with explaining(address):
+        client.stop_job(job_id)
+    deadline = time.monotonic() + 2 * STOP_GRACE_S
+    while True:
+        with explaining(address):
+            state = client.get_job_status(job_id)
+        if state.is_terminal():
+            return str(state)
+        if time.monotonic() > deadline:
+            raise ResourceError(
+                f"{job_id} is {state} {2 * STOP_GRACE_S} s after it was asked to stop; see its log on the cluster"
+            )
+        time.sleep(1)
+
+
+def _entrypoint(job: str, overrides: Sequence[str], working_dir: str, command: str) -> str:
+    """The command line for the cluster. Raises ConfigError for what would fail there, or lose its results."""
+    root, file = Path(os.path.abspath(working_dir)), Path(os.path.abspath(job))
+    if command == "run":
+        _check_storage(load_job(job, overrides).storage)
+    elif not file.is_file():
+        raise ConfigError(f"cannot read the job file {job}; give the path of a YAML file")
+    if not file.is_relative_to(root):
+        raise ConfigError(f"{job} is not in {working_dir}, the folder that is uploaded; give the one it is in as working_dir")
+    if file not in check_upload(working_dir):
+        raise ConfigError(
+            f"{job} would not be uploaded: .gitignore, .rayignore or raykd exclude it; move it, for example to jobs/"
+        )
+    sets = [word for override in overrides for word in ("--set", override)]
+    return shlex.join(["raykd", command, file.relative_to(root).as_posix(), *sets])
+
+
+def _check_storage(storage: str) -> None:
+    if "://" not in storage and not os.path.isabs(storage):
+        raise ConfigError(
+            f"storage = {storage!r} is relative: on a cluster it would lie in the job's own folder, which is deleted after it; "
+            "give --set storage=/a/folder/every/node/sees or storage=s3://bucket/folder"
+        )
+
+
+def _job_environment(names: Sequence[str]) -> dict[str, str]:
+    wanted = {key for key in os.environ if any(fnmatch.fnmatchcase(key, name) for name in names)}
+    passed = {key: os.environ[key] for key in sorted(wanted) if os.environ[key]}
+    log.info("variables passed on to the job: %s", ", ".join(passed) or "none")
+    return {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_GRACE_S), **passed}
+
+
+def _follow(client: Any, job_id: str, address: str) -> Any:
+    """Show the job's output until it has ended, over lost connections; returns Ray's details of the job."""
+    output, lost_at = _Output(), None
+    while True:
+        try:
+            with explaining(address):
+                asyncio.run(_show(client, job_id, output))
+                details = client.get_job_info(job_id)
+            if details.status.is_terminal():
+                return details
+            lost_at = None
+        except ResourceError as error:
+            if lost_at is None:
+                lost_at = time.monotonic()
+                log.warning("%s; trying again for %d s", error, LOST_LIMIT_S)
+            if time.monotonic() - lost_at > LOST_LIMIT_S:
+                raise ResourceError(f"lost sight of {job_id} for {LOST_LIMIT_S} s, it may be running still: {error}") from None
+        time.sleep(1)
+
+
+class _Output:
+    """A job's log, which every connection sends from its beginning: what was shown is not shown again."""
+
+    def __init__(self) -> None:
+        self._shown = self._seen = 0
+
+    def rewind(self) -> None:
+        self._seen = 0
+
+    def add(self, text: str) -> None:
+        new = text[max(self._shown - self._seen, 0) :]
+        self._seen += len(text)
+        self._shown = max(self._shown, self._seen)
+        _write(new)
+
+
+async def _show(client: Any, job_id: str, output: _Output) -> None:
+    """Show what comes until the server closes the connection, or is found to have forgotten about it."""
+    output.rewind()
+    lines = client.tail_job_logs(job_id)
+    while True:
+        coming = asyncio.ensure_future(anext(lines, None))
+        while not (await asyncio.wait({coming}, timeout=QUIET_S))[0]:
+            if client.get_job_status(job_id).is_terminal():
+                coming.cancel()
+                output.rewind()
+                output.add(client.get_job_logs(job_id))
+                return
+        text = coming.result()
+        if text is None:
+            return
+        output.add(text)
+
+
+def _exit_code(details: Any) -> int:
+    state, code = str(details.status), details.driver_exit_code
+    if state == "SUCCEEDED":
+        return 0
+    if state == "STOPPED":
+        return STOPPED_EXIT_CODE
+    if code is None:
+        reason = " ".join(str(details.message).split())[:500]
+        raise ResourceError(f"{details.submission_id} did not run: {reason}; see the logs on the cluster's head")
+    return int(code) if code >= 0 else 128 - int(code)
+
+
+def _write(text: str) -> None:
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `raykd submit ... | head`: the job goes on, and its exit code is still wanted
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

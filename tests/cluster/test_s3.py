@@ -1,0 +1,241 @@
+"""raykd's storage against a real S3 server: a process of its own on loopback, spoken to over HTTP by pyarrow's S3 client."""
+
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from raykd.data import storage
+from raykd.errors import DataError, ResourceError
+from tests.cluster.heads import client_environment
+from tests.cluster.processes import free_ports, running, wait_until
+from tests.cluster.tunnel import Tunnel
+
+pytest.importorskip("moto.server", reason="moto[server] is not installed: no S3 server to test against")
+boto3 = pytest.importorskip("boto3", reason="boto3 is not installed: nothing to look into the S3 server with")
+pytestmark = pytest.mark.cluster
+
+BUCKET = "raykd-test"
+RUNS = f"s3://{BUCKET}/runs"
+
+
+@dataclass(frozen=True)
+class Server:
+    process: Any
+    client: Any
+    """boto3's, straight to the server: a second opinion on what lies there."""
+    tunnel: Tunnel
+    """What raykd reaches the server through."""
+
+    def stored(self, prefix: str = "") -> list[str]:
+        listed = self.client.list_objects_v2(Bucket=BUCKET, Prefix=prefix).get("Contents", [])
+        return [entry["Key"] for entry in listed]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("s3")
+    [port] = free_ports(1)
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        running(command, log=folder / "server.log", env=client_environment(folder)) as process,
+        Tunnel(port) as tunnel,
+    ):
+        wait_until(lambda: listens(port), "the S3 server", poll_s=0.1)
+        for name, value in {
+            "AWS_ACCESS_KEY_ID": "test-key",
+            "AWS_SECRET_ACCESS_KEY": "test-secret",
+            "AWS_REGION": "us-east-1",
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{tunnel.port}",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }.items():
+            patch.setenv(name, value)
+        client = boto3.client("s3", region_name="us-east-1", endpoint_url=f"http://127.0.0.1:{port}")
+        client.create_bucket(Bucket=BUCKET)
+        storage._remote_fs.cache_clear()
+        yield Server(process, client, tunnel)
+        storage._remote_fs.cache_clear()
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture(autouse=True)
+def empty(server: Server) -> Iterator[None]:
+    """Every test starts with an empty bucket, and with a server that can be reached."""
+    yield
+    server.process.send_signal(signal.SIGCONT)
+    server.tunnel.mend()
+    for key in server.stored():
+        server.client.delete_object(Bucket=BUCKET, Key=key)
+
+
+def test_bytes_and_json_round_trip(server: Server) -> None:
+    storage.write_bytes(f"{RUNS}/a/data.bin", b"\x00\xff" * 1000)
+    storage.write_bytes(f"{RUNS}/a/empty", b"")
+    storage.write_json(f"{RUNS}/a/b/value.json", {"z": 1, "a": [1.5, None, "ü"]})
+    assert storage.read_bytes(f"{RUNS}/a/data.bin") == b"\x00\xff" * 1000
+    assert storage.read_bytes(f"{RUNS}/a/empty") == b""
+    assert storage.read_json(f"{RUNS}/a/b/value.json") == {"z": 1, "a": [1.5, None, "ü"]}
+    stored = server.client.get_object(Bucket=BUCKET, Key="runs/a/data.bin")["Body"].read()
+    assert stored == b"\x00\xff" * 1000
+    assert storage.list_dir(f"{RUNS}/a") == [f"{RUNS}/a/b", f"{RUNS}/a/data.bin", f"{RUNS}/a/empty"]
+    assert storage.file_sizes(f"{RUNS}/a") == {"data.bin": 2000, "empty": 0}
+    assert [key for key in server.stored() if not key.endswith("/")] == [
+        "runs/a/b/value.json",
+        "runs/a/data.bin",
+        "runs/a/empty",
+    ]
+
+
+def test_what_is_absent(server: Server) -> None:
+    assert not storage.exists(f"{RUNS}/nothing")
+    assert storage.list_dir(f"{RUNS}/nothing") == []
+    storage.remove(f"{RUNS}/nothing")
+    with pytest.raises(DataError, match=f"{RUNS}/nothing does not exist"):
+        storage.read_bytes(f"{RUNS}/nothing")
+    with pytest.raises(DataError, match=r"\*\.tsv matches no file"):
+        storage.expand([f"{RUNS}/*.tsv"])
+    with pytest.raises(ResourceError, match="s3://absent-bucket/x"):
+        storage.write_bytes("s3://absent-bucket/x", b"1")
+
+
+def test_removing(server: Server) -> None:
+    for name in ("a/1", "a/b/2", "ab/3"):
+        storage.write_bytes(f"{RUNS}/{name}", b"x")
+    storage.remove(f"{RUNS}/a/1")
+    assert storage.list_dir(f"{RUNS}/a") == [f"{RUNS}/a/b"]
+    storage.remove(f"{RUNS}/a")
+    assert not storage.exists(f"{RUNS}/a")
+    assert storage.list_dir(RUNS) == [f"{RUNS}/ab"]
+    assert storage.read_bytes(f"{RUNS}/ab/3") == b"x"
+
+
+def test_an_overwrite_replaces_the_whole(server: Server) -> None:
+    storage.write_bytes(f"{RUNS}/x", b"a long first version")
+    storage.write_bytes(f"{RUNS}/x", b"short")
+    assert storage.read_bytes(f"{RUNS}/x") == b"short"
+
+
+def test_globs(server: Server) -> None:
+    for name in ("train/a.tsv", "train/b.tsv", "train/c.txt", "train/deep/d.tsv"):
+        storage.write_bytes(f"{RUNS}/{name}", b"x")
+    assert storage.expand([f"{RUNS}/train/*.tsv"]) == [f"{RUNS}/train/a.tsv", f"{RUNS}/train/b.tsv"]
+    assert storage.expand([f"{RUNS}/train/**/*.tsv", f"{RUNS}/train/c.txt"]) == [
+        *(f"{RUNS}/train/a.tsv", f"{RUNS}/train/b.tsv", f"{RUNS}/train/c.txt", f"{RUNS}/train/deep/d.tsv"),
+    ]
+
+
+def test_a_model_folder_goes_and_comes_back(server: Server, tmp_path: Path) -> None:
+    files = {
+        "config.json": b"{}",
+        "model.safetensors": bytes(range(256)) * 50_000,
+        "manifest.json": b"{}",
+        "tokenizer/vocab.txt": b"a",
+    }
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    storage.upload_dir(str(tmp_path), f"{RUNS}/model")
+    written = server.client.list_objects_v2(Bucket=BUCKET, Prefix="runs/model/")["Contents"]
+    assert max(written, key=lambda entry: entry["LastModified"])["Key"] == "runs/model/manifest.json"
+    with storage.local_dir(f"{RUNS}/model") as folder:
+        copied = {str(path.relative_to(folder)): path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
+        assert copied == files
+    assert not Path(folder).exists()
+    storage.rename_dir(f"{RUNS}/model", f"{RUNS}/student")
+    assert not storage.exists(f"{RUNS}/model")
+    assert storage.read_bytes(f"{RUNS}/student/tokenizer/vocab.txt") == b"a"
+
+
+def test_seeking_reads_a_part(server: Server) -> None:
+    storage.write_bytes(f"{RUNS}/big", b"".join(b"%08d" % i for i in range(100_000)))
+    with storage.open_input(f"{RUNS}/big") as stream:
+        stream.seek(8 * 70_000)
+        assert stream.read(16) == b"0007000000070001"
+
+
+def write_and_raise(path: str, megabytes: int) -> None:
+    with storage.open_output(path) as stream:
+        for _ in range(megabytes):
+            stream.write(b"x" * (1 << 20))
+        raise KeyError
+
+
+def test_a_write_that_raises_leaves_no_object(server: Server) -> None:
+    with pytest.raises(KeyError):
+        write_and_raise(f"{RUNS}/half", 12)
+    assert not storage.exists(f"{RUNS}/half")
+    assert not server.client.list_multipart_uploads(Bucket=BUCKET).get("Uploads")
+
+
+def test_a_write_that_raises_keeps_what_was_there(server: Server) -> None:
+    storage.write_bytes(f"{RUNS}/manifest.json", b"the old one")
+    with pytest.raises(KeyError):
+        write_and_raise(f"{RUNS}/manifest.json", 1)
+    assert storage.read_bytes(f"{RUNS}/manifest.json") == b"the old one"
+
+
+def test_a_reader_never_sees_half_a_file(server: Server) -> None:
+    storage.write_bytes(f"{RUNS}/x", b"old")
+    with storage.open_output(f"{RUNS}/x") as stream:
+        for _ in range(12):
+            stream.write(b"n" * (1 << 20))
+        assert storage.read_bytes(f"{RUNS}/x") == b"old"
+    assert storage.info(f"{RUNS}/x").size == 12 << 20
+
+
+OPERATIONS = {
+    "read": lambda: storage.read_bytes(f"{RUNS}/x"),
+    "write": lambda: storage.write_bytes(f"{RUNS}/x", b"here"),
+    "list": lambda: storage.list_dir(RUNS),
+    "exists": lambda: storage.exists(f"{RUNS}/x"),
+}
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_a_server_that_goes_away_for_a_while_is_waited_for(server: Server, operation: str) -> None:
+    """Fifteen seconds without a server, less than a restart takes: the operation takes longer, and does not fail."""
+    storage.write_bytes(f"{RUNS}/x", b"here")
+    server.tunnel.cut()
+    back = threading.Timer(15, server.tunnel.mend)
+    back.start()
+    try:
+        OPERATIONS[operation]()
+    finally:
+        back.cancel()
+    assert storage.read_bytes(f"{RUNS}/x") == b"here"
+
+
+def test_a_server_that_hangs_for_a_while_is_waited_for(server: Server) -> None:
+    """Stopped, not gone: connections stay open and nothing answers."""
+    storage.write_bytes(f"{RUNS}/x", b"here")
+    server.process.send_signal(signal.SIGSTOP)
+    back = threading.Timer(8, server.process.send_signal, [signal.SIGCONT])
+    back.start()
+    assert storage.read_bytes(f"{RUNS}/x") == b"here"
+    back.join()
+
+
+def test_a_server_that_stays_away_is_an_error_that_names_the_path_and_no_key(server: Server) -> None:
+    storage.write_bytes(f"{RUNS}/x", b"here")
+    server.tunnel.cut()
+    started = time.monotonic()
+    with pytest.raises(ResourceError, match=f"{RUNS}/x") as caught:
+        storage.read_bytes(f"{RUNS}/x")
+    assert "test-key" not in str(caught.value)
+    assert "test-secret" not in str(caught.value)
+    # no figure of speed but the limit of a wait: minutes at most
+    assert time.monotonic() - started < 600
+    server.tunnel.mend()
+    assert storage.read_bytes(f"{RUNS}/x") == b"here"

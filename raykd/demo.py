@@ -70,7 +70,8 @@ def pretrain(folder: str, rows: str, *, seed: int) -> None:
         labels=synthetic.LABELS, skip_header=False, sequence_length=POSITIONS, max_rejected_rows=0, tokenizer=teacher,
         keep=None,
     )  # fmt: skip
-    prepared = prepare(spec, storage.join(folder, "cache"))
+    cache = storage.join(folder, "cache")
+    prepared = prepare(spec, cache)
     training = TrainingConfig(epochs=PRETRAIN_EPOCHS, batch_size=32, learning_rate=1e-3)
     task = TrainTask(
         name="pretraining",
@@ -91,7 +92,8 @@ def pretrain(folder: str, rows: str, *, seed: int) -> None:
         run_task(task, context, build_feed=local_feed)
     storage.remove(teacher)
     storage.rename_dir(task.model_folder, teacher)
-    storage.remove(task.folder)
+    for path in (task.folder, cache):
+        storage.remove(path)
 
 
 def make_tokenizer(texts: Iterable[str]) -> Any:

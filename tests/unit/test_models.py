@@ -86,6 +86,17 @@ def test_weights_can_come_from_a_state(tmp_path):
     assert all((parameter == 0.5).all() for parameter in opened.parameters())
 
 
+def test_models_at_an_address_are_written_and_read_through_the_storage(tmp_path):
+    address = f"file://{tmp_path}/model"
+    save_classifier(build_classifier("bert", labels=LABELS, **SHAPE), _tokenizer(), address)
+    assert (tmp_path / "model" / "model.safetensors").is_file()
+    assert load_classifier(address, labels=LABELS).config.id2label == dict(enumerate(LABELS))
+    assert len(load_tokenizer(address)) == len(WORDS)
+    assert model_digest(address) == model_digest(str(tmp_path / "model"))
+    with pytest.raises(ModelError, match="does not exist"):
+        load_classifier(f"file://{tmp_path}/other", labels=LABELS)
+
+
 def test_saving_replaces_what_was_there(tmp_path):
     _save(tmp_path / "model")
     before = model_digest(str(tmp_path / "model"))

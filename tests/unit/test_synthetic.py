@@ -78,19 +78,29 @@ def test_meaning_depends_on_domain_negation_and_contrast():
 
 
 def test_the_demo_folder_is_complete_and_repeatable(tmp_path):
+    contents = []
     for name in ("one", "two"):
-        demo.build(str(tmp_path / name), train_rows=500, selection_rows=50, test_rows=50)
-    one, two = (sorted(path for path in (tmp_path / name).rglob("*") if path.is_file()) for name in ("one", "two"))
-    assert [path.relative_to(tmp_path / "one") for path in one] == [path.relative_to(tmp_path / "two") for path in two]
-    assert all(a.read_bytes() == b.read_bytes() for a, b in zip(one, two, strict=True))
+        folder = tmp_path / name
+        demo.build(str(folder), train_rows=400, selection_rows=50, test_rows=50, pretrain_rows=400)
+        files = [path for path in folder.rglob("*") if path.is_file() and "cache" not in path.relative_to(folder).parts]
+        contents.append({str(path.relative_to(folder)): path.read_bytes() for path in files})
+    assert contents[0] == contents[1]
     for name in ("teacher", "student"):
         folder = str(tmp_path / "one" / name)
         model, tokenizer = load_classifier(folder, labels=synthetic.LABELS), load_tokenizer(folder)
         assert model.config.vocab_size == len(tokenizer)
         lengths = [len(tokenizer(row[0])["input_ids"]) for row in _rows(str(tmp_path / "one" / "train.tsv"))]
         assert max(lengths) <= max_sequence_length(model.config)
-        with pytest.raises(ModelError, match="no trained classifier head"):
-            load_classifier(folder, labels=synthetic.LABELS, new_head=False)
+    with pytest.raises(ModelError, match="no trained classifier head"):
+        load_classifier(str(tmp_path / "one" / "student"), labels=synthetic.LABELS, new_head=False)
+
+
+def test_the_teacher_has_read_none_of_the_rows(tmp_path):
+    files = synthetic.write(str(tmp_path), train_rows=3000, selection_rows=500, test_rows=500, seed=3)
+    synthetic.write_pretraining(str(tmp_path / "pretrain.tsv"), rows=3000, seed=3, unlike=files)  # the same dice
+    before = {row[0] for row in _rows(str(tmp_path / "pretrain.tsv"))}
+    assert len(before) == 3000
+    assert not before & {row[0] for file in files for row in _rows(file)}
 
 
 def test_the_tokenizer_spells_unknown_words(tmp_path):

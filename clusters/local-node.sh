@@ -5,7 +5,8 @@
 # A single `raykd run JOB` needs none of this: it starts a Ray of its own.
 set -euo pipefail
 
-# 127.0.0.1: whoever reaches the dashboard with the token runs code as you. To reach it from elsewhere, tunnel through ssh.
+# The dashboard, which takes jobs, on this machine alone; to reach it from elsewhere, tunnel through ssh. Ray's other services listen on
+# every interface whatever is said here (2.60): the token keeps others out, and a firewall should.
 host=127.0.0.1
 # Ray's usual ports, so that clients find them without being told; change them where another Ray runs.
 port=${RAYKD_PORT:-6379}

@@ -22,9 +22,9 @@ _TOKEN_HELP = (
 
 
 def connect(address: str) -> Any:
-    """A client of the job server at ``address``, which has answered; the token counts from the first request on.
+    """A client of the job server at ``address``, which has answered and taken the token.
 
-    Raises ConfigError for what is no address, ResourceError when nobody answers or a token is announced and absent.
+    Raises ConfigError for what is no address; ResourceError when nobody answers, or a token is refused, or named and absent.
     """
     url = urlsplit(address)
     if url.scheme not in ("http", "https") or not url.hostname:

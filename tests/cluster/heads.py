@@ -4,8 +4,10 @@ import contextlib
 import os
 import secrets
 import shutil
+import subprocess
 import sys
 import tempfile
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -63,16 +65,34 @@ def head(
     address = f"http://127.0.0.1:{dashboard}"
     log = folder / "head.log"
     try:
-        with running([str(ROOT / "clusters/local-node.sh")], log=log, env={**clients, "PATH": path}) as process:
-
-            def up() -> bool:
-                assert process.poll() is None, f"the head ended: {log.read_text()}"
-                return http_status(f"{address}/api/version", token.read_text()) == 200
-
-            wait_until(up, f"the head at {address}")
+        with contextlib.ExitStack() as stack:
+            for _ in range(ATTEMPTS):
+                log.unlink(missing_ok=True)
+                command = [str(ROOT / "clusters/local-node.sh")]
+                process = stack.enter_context(running(command, log=log, env={**clients, "PATH": path}))
+                if settled(process, log, f"{address}/api/version", token.read_text()):
+                    break
+                stack.close()
+            else:
+                raise AssertionError(f"no head after {ATTEMPTS} attempts: {log.read_text()}")
             yield Head(address, clients, temp)
     finally:
         shutil.rmtree(temp, ignore_errors=True)
+
+
+ATTEMPTS = 3
+"""Ray ends a head whose services have not found each other in 30 s: too little on a machine with other work."""
+
+
+def settled(process: subprocess.Popen[bytes], log: Path, url: str, token: str) -> bool:
+    """Whether the head got through its start; False when it ended."""
+
+    def started() -> bool:
+        return "block forever" in log.read_text() and http_status(url, token) == 200
+
+    wait_until(lambda: process.poll() is not None or started(), f"the head's {url}")
+    time.sleep(2)  # the first look at its services' exit codes comes a second later
+    return process.poll() is None
 
 
 def http_status(url: str, token: str | None, method: str = "GET") -> int:

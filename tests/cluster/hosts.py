@@ -5,6 +5,7 @@ network file system. Needs root and iproute2.
 """
 
 import contextlib
+import itertools
 import os
 import shutil
 import subprocess
@@ -20,6 +21,7 @@ from tests.cluster.processes import running, wait_until
 
 PREFIX = "raykdtest"
 NETWORK = "10.77.0"
+_numbers = itertools.count()
 
 
 def refusal() -> str | None:
@@ -106,7 +108,8 @@ def _sweep() -> None:
 def hosts(count: int) -> Iterator[list[Host]]:
     """``count`` hosts that reach each other; all is gone at the end, also when something raised on the way."""
     _sweep()
-    switch = f"{PREFIX}-{os.getpid()}-switch"
+    prefix = f"{PREFIX}-{os.getpid()}-{next(_numbers)}"
+    switch = f"{prefix}-switch"
     folder = Path(tempfile.mkdtemp(prefix="rk-", dir="/tmp"))
     made: list[Host] = []
     try:
@@ -116,8 +119,11 @@ def hosts(count: int) -> Iterator[list[Host]]:
         (folder / "ray").mkdir()
         for index in range(count):
             (folder / f"h{index}").mkdir()
-            name = f"{PREFIX}-{os.getpid()}-h{index}"
-            made.append(Host(name, f"{NETWORK}.{index + 1}", f"port{index}", switch, folder / f"h{index}", folder / "ray"))
+            made.append(
+                Host(
+                    f"{prefix}-h{index}", f"{NETWORK}.{index + 1}", f"port{index}", switch, folder / f"h{index}", folder / "ray"
+                )
+            )
             _connect(made[-1])
         wait_until(lambda: all(made[0].reaches(host) for host in made[1:]), "the hosts to reach each other", 30)
         yield made

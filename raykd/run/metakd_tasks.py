@@ -121,9 +121,15 @@ def teacher_task(config: MetaKDConfig, kind: TeacherKind, domains: Sequence[str]
 
 def label_task(config: MetaKDConfig, student: Student, rows: Rows, digest: str) -> TrainTask:
     """The student on hard labels alone."""
-    folder = _folder(config, student)
-    training = config.student.second.training
+    folder, training = _folder(config, student), label_training(config)
     return _task(config, student.name, folder, config.student.model, digest, rows, FineTune(), training, student.seed)
+
+
+def label_training(config: MetaKDConfig) -> TrainingConfig:
+    """How students on labels alone are trained: as stage second says, for as many epochs as a distilled student has in all."""
+    first, second = config.student.first.training, config.student.second.training
+    epochs = first.epochs if config.student.mode == "single" else first.epochs + second.epochs
+    return second.model_copy(update={"epochs": epochs})
 
 
 def first_task(
@@ -189,7 +195,8 @@ def _task(  # noqa: PLR0917 (every caller gives all of them)
         rows.selection.fingerprint if rows.selection else None,
         [side_digest(table) for table in tables if table is not None],
     ]
-    numbers = [objective.model_dump(), training.model_dump(exclude={"log_every"}), seed, config.compute.precision]
+    unlogged = training.model_dump(exclude={"log_every", "keep_evaluated"})
+    numbers = [objective.model_dump(exclude_none=True), unlogged, seed, config.compute.precision]
     return TrainTask(
         name=name,
         folder=folder,

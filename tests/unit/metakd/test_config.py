@@ -11,7 +11,7 @@ from raykd.cli import app
 from raykd.config import MetaKDConfig, load_job, merge
 from raykd.errors import ConfigError
 from raykd.run.metakd import MetaKDPipeline
-from raykd.run.metakd_tasks import students, teachers
+from raykd.run.metakd_tasks import label_training, students, teachers
 from raykd.run.progress import Terminal
 from tests.unit.metakd.worlds import DOMAINS, SCHEMA, save_model, write_rows
 
@@ -97,3 +97,11 @@ def test_the_command_line_says_what_would_run(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["run", job(tmp_path), "--dry-run"])
     assert result.exit_code == 0, result.output
     assert "24 of small, stage first and second: single_teacher, mixed_teacher, meta_teacher, meta_kd" in result.output
+
+
+@pytest.mark.parametrize(("mode", "epochs"), [("two_stages", 7), ("single", 2)])
+def test_students_on_labels_alone_see_their_rows_as_often_as_distilled_ones(tmp_path: Path, mode: str, epochs: int) -> None:
+    stages = {"first": {"training": {"epochs": 2}}, "second": {"training": {"epochs": 5, "learning_rate": 1e-3}}}
+    config = load(job(tmp_path, student={"model": "small", "mode": mode, **stages}))
+    training = label_training(config)
+    assert (training.epochs, training.learning_rate) == (epochs, 1e-3)

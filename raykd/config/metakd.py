@@ -45,6 +45,8 @@ class FeatureWeights(Section):
     """Whether a row weighs (1 + t) / (exp((p_y - 1)^2) + 1)."""
     expertise_on_domain: bool = True
     """Whether that holds for the transferable-knowledge loss too."""
+    teacher_states: Literal["auto", "live", "stored"] = "auto"
+    """Whether the teacher runs beside the student or once a row; auto times both. The same gradients come out."""
 
 
 class MetaDistillationObjective(FeatureWeights):
@@ -57,6 +59,8 @@ class MetaDistillationObjective(FeatureWeights):
     """Its domain head's file; none for a teacher without, which needs domain_loss_weight 0."""
     num_domains: int = Field(2, ge=2)
     """Domains that the head knows."""
+    trainings: int = Field(1, ge=1)
+    """Trainings that need the same rows' teacher states, one after another: what storing them pays for."""
     soft_weight: float = Field(0.0, ge=0)
     """Weight of the soft targets."""
     temperature: float = Field(1.0, gt=0)

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from raykd.data.batch import Batch
 from raykd.losses import attention_mse, cross_entropy, domain_expertise_weight, hidden_mse, keep, soft_target_kl, vector_mse
 from raykd.metakd import DOMAIN_HEAD
-from raykd.metakd.heads import DomainHead, content
+from raykd.metakd.heads import content
 from raykd.metakd.layers import Insides, LayerMap, alike, insides
 from raykd.metakd.prototypes import DOMAIN_ID, WEIGHT
+from raykd.metakd.targets import FeatureTeacher, Targets
 from raykd.metakd.teacher import may_look_back, side_column, valid_terms
 from raykd.trainers.objective import (
     Objective,
@@ -40,35 +41,13 @@ def projections(student: int, teacher: int) -> nn.ModuleDict:
     return nn.ModuleDict({name: nn.Linear(student, teacher, bias=False) for name in (EMBEDDING, HIDDEN, DOMAIN)})
 
 
-@dataclass(frozen=True, eq=False)
-class LiveTeacher:
-    """A frozen teacher that runs beside the student: in eval mode, without gradients, outside the engine."""
-
-    model: nn.Module
-    head: DomainHead | None = None
-    """Its domain head; none for a teacher that is no meta-teacher."""
-
-    def __post_init__(self) -> None:
-        for module in filter(None, (self.model, self.head)):
-            module.eval().requires_grad_(False)
-
-    @torch.no_grad()
-    def __call__(self, batch: Batch, *, with_scores: bool) -> tuple[Insides, Tensor | None]:
-        """Its insides, and its domain feature ``[B, H]`` if it has one."""
-        seen = insides(self.model, batch.model_inputs(), with_scores=with_scores)
-        if self.head is None:
-            return seen, None
-        row = content(seen.hidden[-1], batch.attention_mask)
-        return seen, self.head.feature(row, side_column(batch, DOMAIN_ID))
-
-
 @dataclass(frozen=True, eq=False, kw_only=True)
 class MetaDistillation(Objective):
     """Terms, each times its weight and, with ``expertise``, the row's lambda: ``embedding``, ``hidden``, ``attention``,
     ``domain`` (transferable knowledge), ``kd_kl``, ``ce``; a weight of 0 leaves a term out.
     """
 
-    teacher: LiveTeacher
+    teacher: FeatureTeacher
     layers: LayerMap
     beside: Mapping[str, nn.Module]
     """The student's :func:`projections`, and its domain head where the domain term is wanted."""
@@ -103,10 +82,9 @@ class MetaDistillation(Objective):
         return self.beside
 
     def __call__(self, model: nn.Module, batch: Batch) -> ObjectiveOutput:
-        """One forward pass of the frozen teacher, one of the student and what is beside it."""
-        seen, knowledge = self.teacher(batch, with_scores=self.attention_weight > 0)
-        inputs = batch.model_inputs()
-        return ObjectiveOutput(model(run=self._forward, batch=batch, seen=seen, knowledge=knowledge, **inputs))
+        """What the frozen teacher says, then a forward pass of the student and what is beside it."""
+        seen = self.teacher(batch)
+        return ObjectiveOutput(model(run=self._forward, batch=batch, seen=seen, **batch.model_inputs()))
 
     def _weighed(self, terms: Mapping[str, Tensor], batch: Batch, teacher_logits: Tensor) -> Mapping[str, Tensor]:
         """The terms times the rows' lambda, where it is wanted."""
@@ -123,8 +101,7 @@ class MetaDistillation(Objective):
         beside: nn.ModuleDict,
         *,
         batch: Batch,
-        seen: Insides,
-        knowledge: Tensor | None,
+        seen: Targets,
         note: Note | None = None,
         **inputs: Tensor,
     ) -> dict[str, Tensor]:
@@ -133,10 +110,10 @@ class MetaDistillation(Objective):
         maps: Any = beside[PROJECTIONS]
         terms = self._feature_terms(own, seen, inputs["attention_mask"], maps)
         if self.domain_loss_weight:
-            assert knowledge is not None
+            assert seen.knowledge is not None
             head: Any = beside[DOMAIN_HEAD]
             feature = head.feature(content(own.hidden[-1], inputs["attention_mask"]), side_column(batch, DOMAIN_ID))
-            terms["domain"] = self.domain_loss_weight * vector_mse(_mapped(maps, DOMAIN, feature), knowledge)
+            terms["domain"] = self.domain_loss_weight * vector_mse(_mapped(maps, DOMAIN, feature), seen.knowledge)
         if self.soft_weight:
             kl = soft_target_kl(keep(own.logits, batch.valid), keep(seen.logits, batch.valid), temperature=self.temperature)
             terms["kd_kl"] = self.soft_weight * kl
@@ -147,16 +124,17 @@ class MetaDistillation(Objective):
             note(pulls_at(own.hidden[0], terms))
         return terms
 
-    def _feature_terms(self, own: Insides, seen: Insides, mask: Tensor, maps: Any) -> dict[str, Tensor]:
+    def _feature_terms(self, own: Insides, seen: Targets, mask: Tensor, maps: Any) -> dict[str, Tensor]:
         terms: dict[str, Tensor] = {}
+        mine = [layer for layer, _ in self.layers]
         if self.embedding_weight:
             first = _mapped(maps, EMBEDDING, own.hidden[0])
             terms["embedding"] = self.embedding_weight * hidden_mse(first, seen.hidden[0], mask)
         if self.hidden_weight:
-            pairs = [(_mapped(maps, HIDDEN, own.hidden[mine]), seen.hidden[theirs]) for mine, theirs in self.layers]
+            pairs = zip((_mapped(maps, HIDDEN, own.hidden[layer]) for layer in mine), seen.hidden[1:], strict=True)
             terms["hidden"] = self.hidden_weight * _total([hidden_mse(*pair, mask) for pair in pairs])
         if self.attention_weight:
-            scores = [alike(own.scores[mine - 1], seen.scores[theirs - 1]) for mine, theirs in self.layers]
+            scores = [alike(own.scores[layer - 1], theirs) for layer, theirs in zip(mine, seen.scores, strict=True)]
             terms["attention"] = self.attention_weight * _total([attention_mse(*pair, mask) for pair in scores])
         return terms
 

@@ -1,63 +1,105 @@
-"""From a task's configuration to its objective, those of Meta-KD included: they bring modules and teachers of their own."""
+"""From a task to its objective, those of Meta-KD included: they bring modules and teachers of their own."""
 
+import functools
+import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
 
 from raykd.config.metakd import MetaDistillationObjective, MetaTeacherObjective, PredictionObjective
+from raykd.data import storage
+from raykd.data.prepared import PreparedSet
 from raykd.metakd import DOMAIN_HEAD
-from raykd.metakd.distill import PROJECTIONS, LiveTeacher, MetaDistillation, PredictionDistillation, projections
+from raykd.metakd.distill import PROJECTIONS, MetaDistillation, PredictionDistillation, projections
 from raykd.metakd.heads import DomainHead, load_domain_head
-from raykd.metakd.layers import expose_scores, layer_map
+from raykd.metakd.layers import LayerMap, expose_scores, layer_map
+from raykd.metakd.records import Records, ThriftyTeacher
+from raykd.metakd.targets import FeatureTeacher, LiveTeacher
 from raykd.metakd.teacher import MetaTeacher
-from raykd.models import load_classifier
+from raykd.models import load_classifier, model_digest
 from raykd.run.objectives import build_objective
-from raykd.run.task import TaskObjective
+from raykd.run.task import TrainTask
+from raykd.trainers.context import WorkerContext
+from raykd.trainers.engine import Precision
 from raykd.trainers.objective import Objective
 
 log = logging.getLogger(__name__)
 
+Record = Callable[..., None]
+"""Notes an event of the training: its name, the step, and figures."""
 
-def build_task_objective(config: TaskObjective, *, model: Any, labels: Sequence[str], device: torch.device) -> Objective:
-    """The objective of a task that trains ``model``; new modules beside it are drawn from torch's generator.
+
+def build_task_objective(
+    task: TrainTask, *, model: Any, rows: PreparedSet, context: WorkerContext, precision: Precision, record: Record
+) -> Objective:
+    """The objective of a task that trains ``model`` on ``rows``; new modules beside it are drawn from torch's generator.
 
     Raises ModelError when a teacher does not open or hides its attention, ConfigError when layers do not fit.
     """
-    match config:
-        case MetaTeacherObjective():
+    match task.objective:
+        case MetaTeacherObjective() as config:
             head = DomainHead(config.num_domains, model.config.hidden_size)
             return MetaTeacher(head=head, **config.model_dump(exclude={"kind", "num_domains"}))
-        case PredictionObjective():
+        case PredictionObjective() as config:
             return PredictionDistillation(**config.model_dump(exclude={"kind"}))
-        case MetaDistillationObjective():
-            return _meta_distillation(config, model, labels, device)
+        case MetaDistillationObjective() as config:
+            teacher = _live_teacher(config, model, task.labels, context.device)
+            records = _records(rows.path, _identity(config), teacher.layers, teacher.mean_heads, teacher.with_scores, precision)
+            thrifty = ThriftyTeacher(
+                live=teacher,
+                records=records,
+                uses=task.training.epochs * config.trainings,
+                workers=context.world_size,
+                source=config.teacher_states,
+                tell=functools.partial(record, "teacher_states", 0),
+            )
+            return _meta_distillation(config, model, thrifty, teacher)
         case _:
-            return build_objective(config)
+            return build_objective(task.objective)
 
 
-def _meta_distillation(
-    config: MetaDistillationObjective, student: Any, labels: Sequence[str], device: torch.device
-) -> MetaDistillation:
+@functools.lru_cache(maxsize=1)
+def _records(rows: str, *_teacher: object) -> Records:
+    """Records of a teacher on some rows; kept until others are asked for, so that the trainings of a queue share them."""
+    return Records(PreparedSet.open(rows))
+
+
+def _identity(config: MetaDistillationObjective) -> str:
+    """Hash of the teacher's weights and its domain head's."""
+    head = storage.read_bytes(config.domain_head) if config.domain_head and storage.exists(config.domain_head) else b""
+    return model_digest(config.teacher) + hashlib.blake2b(head, digest_size=16).hexdigest()
+
+
+def _live_teacher(
+    config: MetaDistillationObjective, student: Any, labels: tuple[str, ...], device: torch.device
+) -> LiveTeacher:
     teacher = load_classifier(config.teacher, labels=labels, new_head=False)
+    own, theirs = student.config, teacher.config
+    heads = own.num_attention_heads, theirs.num_attention_heads
     if config.attention_weight:
         expose_scores(teacher, name=config.teacher)
         expose_scores(student, name="the student")
-        _tell_heads(student.config.num_attention_heads, teacher.config.num_attention_heads)
-    own, theirs = student.config, teacher.config
-    layers = layer_map(config.layers, student=own.num_hidden_layers, teacher=theirs.num_hidden_layers)
-    beside: dict[str, nn.Module] = {PROJECTIONS: projections(own.hidden_size, theirs.hidden_size)}
+        if heads[0] != heads[1]:
+            log.info("%d and %d attention heads: scores are compared after averaging over heads", *heads)
+    layers: LayerMap = layer_map(config.layers, student=own.num_hidden_layers, teacher=theirs.num_hidden_layers)
     head: DomainHead | None = None
     if config.domain_loss_weight:
         path = config.domain_head or f"{config.teacher} ({DOMAIN_HEAD})"
         head = load_domain_head(path, num_domains=config.num_domains, width=theirs.hidden_size).to(device)
-        beside[DOMAIN_HEAD] = DomainHead(config.num_domains, own.hidden_size)
-    numbers = config.model_dump(exclude={"kind", "teacher", "domain_head", "num_domains", "layers"})
-    return MetaDistillation(teacher=LiveTeacher(teacher.to(device), head), layers=layers, beside=beside, **numbers)
+    return LiveTeacher(
+        teacher.to(device), layers, head, with_scores=config.attention_weight > 0, mean_heads=heads[0] != heads[1]
+    )
 
 
-def _tell_heads(student: int, teacher: int) -> None:
-    if student != teacher:
-        log.info("%d and %d attention heads: scores are compared after averaging over heads", student, teacher)
+def _meta_distillation(
+    config: MetaDistillationObjective, student: Any, teacher: FeatureTeacher, live: LiveTeacher
+) -> MetaDistillation:
+    width, encoder = student.config.hidden_size, live.model.config
+    beside: dict[str, nn.Module] = {PROJECTIONS: projections(width, encoder.hidden_size)}
+    if live.head is not None:
+        beside[DOMAIN_HEAD] = DomainHead(config.num_domains, width)
+    left = {"kind", "teacher", "domain_head", "num_domains", "layers", "teacher_states", "trainings"}
+    return MetaDistillation(teacher=teacher, layers=live.layers, beside=beside, **config.model_dump(exclude=left))

@@ -169,7 +169,11 @@ def _features(config: MetaKDConfig, method: Method, teacher: str) -> MetaDistill
         given |= {"soft_weight": 1.0, "temperature": second.temperature, "hard_weight": second.hard_weight}
     head = storage.join(teacher, f"{DOMAIN_HEAD}.safetensors") if given["domain_loss_weight"] else None
     return MetaDistillationObjective(
-        teacher=storage.join(teacher, "model"), domain_head=head, num_domains=len(config.domains), **given
+        teacher=storage.join(teacher, "model"),
+        domain_head=head,
+        num_domains=len(config.domains),
+        trainings=len(config.student.seeds),
+        **given,
     )
 
 
@@ -196,7 +200,8 @@ def _task(  # noqa: PLR0917 (every caller gives all of them)
         [side_digest(table) for table in tables if table is not None],
     ]
     unlogged = training.model_dump(exclude={"log_every", "keep_evaluated"})
-    numbers = [objective.model_dump(exclude_none=True), unlogged, seed, config.compute.precision]
+    said = objective.model_dump(exclude_none=True, exclude={"teacher_states", "trainings"})  # these change no number
+    numbers = [said, unlogged, seed, config.compute.precision]
     return TrainTask(
         name=name,
         folder=folder,

@@ -53,6 +53,12 @@ class Terminal:
             shown = ("accuracy", "f1" if "f1" in metrics else "macro_f1", "loss")  # the history has them all
             figures = "  ".join(f"{key} {metrics[key]:.4f}" for key in shown if key in metrics)
             self.say(f"{name}: step {step}  {figures}{'  best so far' if entry['best'] else ''}")
+        elif event == "teacher_states":
+            cost = entry["seconds"]
+            self.say(
+                f"{name}: teacher's states {entry['chosen']} (a batch: live {cost['live']:.3f} s, read {cost['read']:.3f} s, "
+                f"student {cost['student']:.3f} s; {entry['bytes'] / 1e9:.2f} GB)"
+            )
         elif event == "resumed":
             self.say(f"{name}: continues from the checkpoint at step {step}")
 

@@ -114,8 +114,17 @@ class Training:
         self.tokenizer = load_tokenizer(task.model)
         torch.manual_seed(task.seed)  # a new classifier head is drawn from the task's seed
         self.model = load_classifier(task.model, labels=task.labels, dropout=task.training.dropout)
-        self.objective = build_task_objective(task.objective, model=self.model, labels=task.labels, device=context.device)
+        self.tracker = _tracker(task) if context.is_first else NullTracker()
+        self.monitor = Monitor(task.history, (*listeners, listener(self.tracker))) if context.is_first else Monitor()
         self.precision = resolve_precision(task.precision, context.device)
+        self.objective = build_task_objective(
+            task,
+            model=self.model,
+            rows=opened.prepared,
+            context=context,
+            precision=self.precision,
+            record=self.monitor.record,
+        )
         self.engine = build_engine(
             task.engine,
             with_modules(self.model, self.objective.trainable),
@@ -123,8 +132,6 @@ class Training:
             precision=self.precision,
             device=context.device,
         )
-        self.tracker = _tracker(task) if context.is_first else NullTracker()
-        self.monitor = Monitor(task.history, (*listeners, listener(self.tracker))) if context.is_first else Monitor()
         self.selection = Selection(task.training.metric, task.training.patience)
         self.saved_at = time.monotonic()
 

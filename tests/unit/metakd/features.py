@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from raykd.data.batch import Batch, collate
 from raykd.metakd import DOMAIN_HEAD
-from raykd.metakd.distill import PROJECTIONS, LiveTeacher, MetaDistillation, projections
+from raykd.metakd.distill import PROJECTIONS, MetaDistillation, projections
 from raykd.metakd.heads import DomainHead
 from raykd.metakd.layers import expose_scores, layer_map
+from raykd.metakd.targets import LiveTeacher
 from raykd.models import build_classifier
 from raykd.trainers.composite import Composite
 
@@ -62,9 +63,11 @@ def make_distillation(student: Any, teacher: Any, *, head: bool = True, **settin
         beside: dict[str, nn.Module] = {PROJECTIONS: projections(*widths)}
     if head:
         beside[DOMAIN_HEAD] = make_head(widths[0], seed=8)
-    live = LiveTeacher(teacher, make_head(widths[1], seed=9) if head else None)
+    layers = layer_map("uniform", **depths)
+    mean_heads = student.config.num_attention_heads != teacher.config.num_attention_heads
+    live = LiveTeacher(teacher, layers, make_head(widths[1], seed=9) if head else None, mean_heads=mean_heads)
     given = {"domain_loss_weight": 0.5 if head else 0.0, **settings}
-    objective = MetaDistillation(teacher=live, layers=layer_map("uniform", **depths), beside=beside, **given)
+    objective = MetaDistillation(teacher=live, layers=layers, beside=beside, **given)
     return Composite(student, objective.trainable), objective
 
 

@@ -1,0 +1,147 @@
+"""Teacher states live or from records: the same targets and gradients, and a choice that follows from what each costs."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from raykd.data.batch import Batch
+from raykd.data.prepared import PreparedSet, SourceFile
+from raykd.metakd.distill import MetaDistillation
+from raykd.metakd.records import TRIALS, Cost, Records, Source, ThriftyTeacher, saves
+from raykd.metakd.targets import LiveTeacher, Targets
+from raykd.trainers.composite import Composite
+from tests.unit.metakd.features import ROWS, gradients, make_batch, make_distillation, make_model
+from tests.unit.metakd.test_tasks import train
+from tests.unit.metakd.worlds import save_model
+
+HEADS = pytest.mark.parametrize("heads", [2, 4], ids=["same heads", "mean over heads"])
+
+
+def made(heads: int = 4) -> tuple[Composite, MetaDistillation]:
+    settings: dict[str, Any] = {"soft_weight": 0.7, "hard_weight": 0.3}
+    return make_distillation(make_model(hidden=8, heads=2), make_model(hidden=16, layers=4, heads=heads, seed=2), **settings)
+
+
+def thrifty(objective: MetaDistillation, source: Source = "stored", **settings: Any) -> ThriftyTeacher:
+    rows = PreparedSet(
+        path="", fingerprint="", rows_fingerprint="", labels=None, pad_token_id=0, has_token_types=False, max_length=12,
+        sources=(SourceFile("a", ROWS, ""),), read=ROWS, rejected=0, filtered=0, parts=(),
+    )  # fmt: skip
+    assert isinstance(objective.teacher, LiveTeacher)
+    return ThriftyTeacher(live=objective.teacher, records=Records(rows), uses=9, source=source, **settings)
+
+
+def part(batch: Batch, rows: list[int]) -> Batch:
+    from raykd.metakd.records import _some
+
+    return _some(batch, torch.tensor(rows))
+
+
+def assert_same(actual: Targets, expected: Targets, batch: Batch) -> None:
+    """Up to what stands on padding."""
+    mask = batch.attention_mask.bool()
+    masks = {"hidden": mask[..., None], "scores": (mask[:, None, :, None] & mask[:, None, None, :])}
+    for name, value in expected.named().items():
+        keep = masks.get(name.rstrip("0123456789"), torch.ones(()).bool())
+        torch.testing.assert_close(actual.named()[name] * keep, value * keep, rtol=1e-5, atol=1e-6, msg=name)
+
+
+@HEADS
+def test_records_are_what_the_teacher_says_under_any_padding(heads: int) -> None:
+    _, objective = made(heads)
+    teacher = thrifty(objective)
+    teacher(part(make_batch(padded_length=16), [1, 4]))
+    for length in (16, 12, 24):
+        batch = make_batch(padded_length=length)
+        assert_same(teacher(batch), teacher.live(batch), batch)
+
+
+@HEADS
+def test_gradients_are_the_same_either_way(heads: int) -> None:
+    model, objective = made(heads)
+    stored = dataclasses.replace(objective, teacher=thrifty(objective))
+    batch = make_batch()
+    live = gradients(model, objective(model, batch).per_row.sum())
+    for _ in ("first met", "read back"):
+        again = gradients(model, stored(model, batch).per_row.sum())
+        torch.testing.assert_close(again, live, rtol=1e-4, atol=1e-7)
+
+
+def test_a_row_is_computed_once() -> None:
+    _, objective = made()
+    teacher = thrifty(objective)
+    seen: list[int] = []
+    live, batch = teacher.live, make_batch()
+    teacher.live = lambda some: (seen.extend(some.row_ids[:, 1].tolist()), live(some))[1]  # type: ignore[assignment]
+    for rows in ([0, 1, 2], [2, 3], [3, 0], [5, 4]):
+        teacher(part(batch, rows))
+    assert seen == [0, 1, 2, 3, 5, 4]
+    assert len(teacher(make_batch(rows=0)).logits) == 1, "the row that stands in for none has no record"
+
+
+@pytest.mark.parametrize(("uses", "chosen"), [(9, "stored"), (1, "live")])
+def test_the_choice_is_told_and_kept(uses: int, chosen: str) -> None:
+    """Seconds by a clock that says what each part takes: live 4, write 2, read 1."""
+    _, objective = made()
+    told: list[Any] = []
+    teacher = thrifty(objective, "auto", tell=lambda **figures: told.append(figures))
+    teacher.uses = uses
+    ticks = iter(
+        [moment for start in range(0, 10 * TRIALS, 10) for moment in (start, start + 4, start + 6, start + 7, start + 8)]
+    )
+    teacher.clock = lambda batch: float(next(ticks))
+    expected = objective.teacher(make_batch())
+    for _ in range(TRIALS + 2):
+        assert_same(teacher(make_batch()), expected, make_batch())
+    assert [(one["chosen"], one["seconds"]) for one in told] == [(chosen, {"live": 4, "write": 2, "read": 1, "student": 2})]
+    assert teacher.records.chosen == chosen
+    assert teacher.records.has(make_batch()).all() == (chosen == "stored"), "what is not read is not kept"
+
+
+def test_records_that_do_not_fit_the_disk_are_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, objective = made()
+    teacher = thrifty(objective, "auto")
+    monkeypatch.setattr("raykd.metakd.records.DISK_SHARE", 1e-12)
+    for _ in range(TRIALS):
+        teacher(make_batch())
+    assert teacher.records.chosen == "live"
+
+
+@pytest.mark.parametrize(
+    ("cost", "uses", "workers", "expected"),
+    [
+        (Cost(live=1.0, write=0.1, read=0.1, student=1.0), 1, 1, False),
+        (Cost(live=1.0, write=0.1, read=0.1, student=1.0), 3, 1, True),
+        (Cost(live=0.1, write=0.1, read=0.1, student=1.0), 9, 1, False),
+        (Cost(live=1.0, write=0.1, read=0.1, student=1.0), 3, 8, False),  # a worker seldom meets a row again
+        (Cost(live=1.0, write=0.1, read=0.1, student=1.0), 90, 8, True),
+    ],
+)
+def test_records_pay_when_rows_come_again(cost: Cost, uses: float, workers: int, expected: bool) -> None:
+    assert saves(cost, uses, workers) == expected
+
+
+def test_a_training_from_records_ends_with_the_same_student(rows: PreparedSet, model: str, tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    from raykd.config.metakd import MetaDistillationObjective
+
+    student = save_model(tmp_path / "student", hidden=8, layers=2, heads=1)
+    ends = []
+    for source in ("live", "stored", "auto"):
+        objective = MetaDistillationObjective(
+            teacher=model, domain_loss_weight=0, expertise=False, teacher_states=source, trainings=3
+        )
+        task = train(tmp_path / source, student, rows, objective)
+        ends.append(load_file(Path(task.model_folder, "model.safetensors")))
+    for name, value in ends[0].items():
+        for other in ends[1:]:
+            torch.testing.assert_close(other[name], value, rtol=1e-3, atol=1e-4)
+    records = [json.loads(line) for line in Path(task.history).read_text().splitlines()]
+    (told,) = [record for record in records if record["event"] == "teacher_states"]
+    assert told["chosen"] in {"live", "stored"}
+    assert set(told["seconds"]) == {"live", "write", "read", "student"}

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raykd.data import storage
+from raykd.data import storage, stores
 from raykd.errors import DataError
 
 MANIFEST = "manifest.json"
@@ -114,9 +114,10 @@ class Parts:
         path = storage.join(self.folder, self.parts[index].file)
         try:
             file = _open_part(path, threading.get_ident())
-            return file.read_row_group(
-                group - int(self._first_groups[index]), columns=None if columns is None else list(columns)
-            )
+            with stores.naming(path):
+                return file.read_row_group(
+                    group - int(self._first_groups[index]), columns=None if columns is None else list(columns)
+                )
         except pa.ArrowInvalid as error:
             raise DataError(f"{path} is damaged ({error}); remove {self.folder} and run again") from None
 
@@ -124,8 +125,8 @@ class Parts:
 @functools.lru_cache(maxsize=64)
 def _open_part(path: str, _thread: int) -> pq.ParquetFile:
     """Parts are never rewritten, so an open one stays right; a reader is not made for two threads, hence the second key."""
-    filesystem, inner = storage.open_fs(path)
-    with storage.naming(path):
+    filesystem, inner = stores.open_fs(path)
+    with stores.naming(path):
         return pq.ParquetFile(filesystem.open_input_file(inner))
 
 

@@ -6,7 +6,6 @@ an unknown scheme; ResourceError when the place is full, read-only, or refuses.
 """
 
 import fnmatch
-import functools
 import json
 import os
 import posixpath
@@ -19,62 +18,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from raykd.errors import DataError, ResourceError
+from raykd.data.stores import is_local, naming, open_fs, renames
+from raykd.errors import DataError
 
-OBJECT_STORES = ("s3", "gcs", "abfs")
-
-
-def open_fs(path: str) -> tuple[pafs.FileSystem, str]:
-    """The file system a path lies on, and the path as that file system names it."""
-    if _is_local(path):
-        return _local_fs(), path.removeprefix("file://")
-    scheme, _, rest = path.partition("://")
-    authority, _, key = rest.partition("/")
-    filesystem, base = _remote_fs(scheme, authority)
-    return filesystem, posixpath.join(base, key)
-
-
-def _is_local(path: str) -> bool:
-    return "://" not in path or path.startswith("file://")
-
-
-@functools.cache
-def _local_fs() -> pafs.FileSystem:
-    return pafs.LocalFileSystem()
-
-
-@functools.cache
-def _remote_fs(scheme: str, authority: str) -> tuple[pafs.FileSystem, str]:
-    """One client per bucket and process: making one asks the service for the bucket's region."""
-    address = f"{scheme}://{authority}"
-    user, at, host = authority.rpartition("@")
-    if at and ":" in user:
-        raise DataError(f"{scheme}://...@{host}: keys do not belong into a path; set them in the environment")
-    try:
-        filesystem, base = pafs.FileSystem.from_uri(f"{address}/")
-    except pa.ArrowInvalid:
-        raise DataError(f"{address}: unknown kind of address; use a local path, s3://, gs:// or hdfs://") from None
-    except OSError as error:
-        raise ResourceError(f"{address} cannot be reached: {_first_line(error)}") from None
-    return filesystem, base
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
-
-
-@contextmanager
-def naming(path: str) -> Iterator[None]:
-    """Turn what the operating system or a store says into an error that names the path."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist") from None
-    except (IsADirectoryError, NotADirectoryError):
-        raise DataError(f"{path} is not what it should be: a folder where a file is needed, or the other way round") from None
-    except OSError as error:
-        reason = error.strerror or _first_line(error)
-        raise ResourceError(f"{path}: {reason}; free space there, change its permissions, or choose another place") from None
+UPLOAD_BYTES = 8 << 20
+"""Bytes that are read from a file and sent to an object store at a time."""
 
 
 def join(base: str, *parts: str) -> str:
@@ -84,7 +32,7 @@ def join(base: str, *parts: str) -> str:
 
 def absolute(path: str) -> str:
     """The same path for a process with another working directory."""
-    return os.path.abspath(path.removeprefix("file://")) if _is_local(path) else path
+    return os.path.abspath(path.removeprefix("file://")) if is_local(path) else path
 
 
 def info(path: str) -> pafs.FileInfo:
@@ -151,25 +99,45 @@ def open_input(path: str) -> Iterator[pa.NativeFile]:
 
 @contextmanager
 def open_output(path: str) -> Iterator[pa.NativeFile]:
-    """A file to write to that appears whole when the block ends, and not at all when it raises."""
+    """A file to write to that appears whole when the block ends, and not at all when it raises.
+
+    What is meant for an object store is written to a temporary file of this machine first: the store's own streams
+    complete, as they are closed, what an error has left half-written.
+    """
+    with _renamed_output(path) if renames(path) else _uploaded_output(path) as stream:
+        yield stream
+
+
+@contextmanager
+def _renamed_output(path: str) -> Iterator[pa.NativeFile]:
     filesystem, inner = open_fs(path)
-    rename = filesystem.type_name not in OBJECT_STORES
-    target = posixpath.join(posixpath.dirname(inner), f".{posixpath.basename(inner)}.{uuid.uuid4().hex}") if rename else inner
+    folder, name = posixpath.split(inner)
+    aside = posixpath.join(folder, f".{name}.{uuid.uuid4().hex}")
     with naming(path):
-        if rename and posixpath.dirname(inner):
-            filesystem.create_dir(posixpath.dirname(inner), recursive=True)
-        stream = filesystem.open_output_stream(target, compression=None)
+        if folder:
+            filesystem.create_dir(folder, recursive=True)
+        stream = filesystem.open_output_stream(aside, compression=None)
         done = False
         try:
             yield stream
             stream.close()
-            if rename:
-                _sync(filesystem, target)
-                filesystem.move(target, inner)
+            _sync(filesystem, aside)
+            filesystem.move(aside, inner)
             done = True
         finally:
             if not done:
-                _discard(filesystem, stream, target)
+                _discard(filesystem, stream, aside)
+
+
+@contextmanager
+def _uploaded_output(path: str) -> Iterator[pa.NativeFile]:
+    filesystem, inner = open_fs(path)
+    with tempfile.TemporaryDirectory(prefix="raykd-") as folder:
+        with naming(folder), pa.OSFile(f"{folder}/file", "wb") as stream:
+            yield stream
+        with naming(path), pa.OSFile(f"{folder}/file") as source, filesystem.open_output_stream(inner) as target:
+            while block := source.read(UPLOAD_BYTES):
+                target.write(block)
 
 
 def _sync(filesystem: pafs.FileSystem, target: str) -> None:
@@ -276,7 +244,7 @@ def local_dir(path: str) -> Iterator[str]:
     """A local folder with the content of ``path``: itself if local, else a copy that is deleted at the end."""
     if not is_dir(path):
         raise DataError(f"{path} is not a folder")
-    if _is_local(path):
+    if is_local(path):
         yield path.removeprefix("file://")
         return
     with tempfile.TemporaryDirectory(prefix="raykd-") as folder:
@@ -287,7 +255,7 @@ def local_dir(path: str) -> Iterator[str]:
 def rename_dir(source: str, target: str) -> None:
     """Give a folder another name: at once where the file system can, else by copying (``manifest.json`` last) and deleting."""
     filesystem, inner = open_fs(source)
-    if filesystem.type_name in OBJECT_STORES:
+    if not renames(source):
         upload_dir(source, target)
         remove(source)
         return

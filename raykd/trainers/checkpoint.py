@@ -23,8 +23,8 @@ from typing import Any, TypeVar
 import torch.distributed as dist
 from torch import Tensor
 
-from raykd.data import storage
-from raykd.errors import CheckpointError, DataError, RaykdError
+from raykd.data import storage, stores
+from raykd.errors import CheckpointError, DataError, RaykdError, ResourceError
 from raykd.trainers.engine import Engine, ParameterState
 
 log = logging.getLogger(__name__)
@@ -170,7 +170,7 @@ def _write(folder: str, step: int, tensors: dict[str, dict[str, Tensor]], state:
     from safetensors.torch import save as serialise
 
     target = storage.join(folder, f"step-{step:08d}")
-    in_place = storage.open_fs(folder)[0].type_name in storage.OBJECT_STORES
+    in_place = not stores.renames(folder)
     place = target if in_place else storage.join(folder, f"{_ASIDE}{step:08d}-{uuid.uuid4().hex}")
     storage.remove(place)
     files: dict[str, dict[str, Any]] = {}
@@ -179,10 +179,15 @@ def _write(folder: str, step: int, tensors: dict[str, dict[str, Tensor]], state:
         storage.write_bytes(storage.join(place, name), data)
         files[name] = {"bytes": len(data), "blake2b": hashlib.blake2b(data).hexdigest()}
 
-    for name in list(tensors):
-        put(f"{name}.safetensors", serialise(tensors.pop(name)))
-    put("state.json", json.dumps(state, sort_keys=True, indent=1).encode())
-    storage.write_json(storage.join(place, "manifest.json"), {"format": FORMAT, "files": files})
+    try:
+        for name in list(tensors):
+            put(f"{name}.safetensors", serialise(tensors.pop(name)))
+        put("state.json", json.dumps(state, sort_keys=True, indent=1).encode())
+        storage.write_json(storage.join(place, "manifest.json"), {"format": FORMAT, "files": files})
+    except ResourceError:
+        if not in_place:
+            storage.remove(place)  # a disk that is full must not stay full of it
+        raise
     if not in_place:
         storage.remove(target)
         storage.rename_dir(place, target)

@@ -1,5 +1,6 @@
 """raykd's storage against a real S3 server: a process of its own on loopback, spoken to over HTTP by pyarrow's S3 client."""
 
+import re
 import signal
 import socket
 import sys
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from raykd.data import storage
+from raykd.data import storage, stores
 from raykd.errors import DataError, ResourceError
 from tests.cluster.heads import client_environment
 from tests.cluster.processes import free_ports, running, wait_until
@@ -33,6 +34,8 @@ class Server:
     """boto3's, straight to the server: a second opinion on what lies there."""
     tunnel: Tunnel
     """What raykd reaches the server through."""
+    log: Path
+    """The server's: a line for each request."""
 
     def stored(self, prefix: str = "") -> list[str]:
         listed = self.client.list_objects_v2(Bucket=BUCKET, Prefix=prefix).get("Contents", [])
@@ -60,9 +63,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             patch.setenv(name, value)
         client = boto3.client("s3", region_name="us-east-1", endpoint_url=f"http://127.0.0.1:{port}")
         client.create_bucket(Bucket=BUCKET)
-        storage._remote_fs.cache_clear()
-        yield Server(process, client, tunnel)
-        storage._remote_fs.cache_clear()
+        stores._remote_fs.cache_clear()
+        yield Server(process, client, tunnel, folder / "server.log")
+        stores._remote_fs.cache_clear()
 
 
 def listens(port: int) -> bool:
@@ -147,8 +150,8 @@ def test_a_model_folder_goes_and_comes_back(server: Server, tmp_path: Path) -> N
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(content)
     storage.upload_dir(str(tmp_path), f"{RUNS}/model")
-    written = server.client.list_objects_v2(Bucket=BUCKET, Prefix="runs/model/")["Contents"]
-    assert max(written, key=lambda entry: entry["LastModified"])["Key"] == "runs/model/manifest.json"
+    requests = re.findall(r'"(?:PUT|POST) /\S*?/runs/model/([\w./]+)', server.log.read_text())
+    assert list(dict.fromkeys(requests))[-1] == "manifest.json"
     with storage.local_dir(f"{RUNS}/model") as folder:
         copied = {str(path.relative_to(folder)): path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
         assert copied == files

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from raykd.config import TorchEngineConfig
-from raykd.data import storage
+from raykd.data import storage, stores
 from raykd.errors import CheckpointError, ResourceError
 from raykd.trainers.checkpoint import Checkpoints, verify
 from raykd.trainers.engine import Engine, build_engine
@@ -191,7 +191,7 @@ def test_another_models_checkpoint_is_an_error(shape: dict[str, int], message: s
 def test_on_an_object_store_the_manifest_comes_last(
     two_saved: Checkpoints, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(storage, "OBJECT_STORES", ("local",))
+    monkeypatch.setattr(stores, "OBJECT_STORES", ("local",))
     written: list[str] = []
     whole = storage.write_bytes
 

@@ -1,0 +1,122 @@
+"""The file systems behind paths: local disks, s3://, gs:// and hdfs://, how long they are waited for, and what they say.
+
+Endpoints, regions and keys come from the environment. A store that does not answer is asked again for about
+:data:`PATIENCE_S` seconds, with growing pauses, whatever the operation; only then it is an error.
+"""
+
+import functools
+import os
+import posixpath
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+
+from raykd.errors import ConfigError, DataError, ResourceError
+
+OBJECT_STORES = ("s3", "gcs", "abfs")
+"""Where a file cannot be renamed, but appears whole or not at all."""
+
+PATIENCE_S = 90
+"""Seconds for which a store may be out of reach: a server that restarts takes less, a collective's limit is longer."""
+
+_ATTEMPTS = 11
+"""Of one request to S3. The pauses between them are drawn below 1, 2, 4, 8, 16 and then 20 s: some 85 s in all."""
+
+_SILENT = ("NETWORK_CONNECTION", "SLOW_DOWN", "SERVICE_UNAVAILABLE", "REQUEST_TIMEOUT", "INTERNAL_FAILURE", "curlCode")
+_REFUSED = ("ACCESS_DENIED", "INVALID_ACCESS_KEY", "SIGNATURE_DOES_NOT_MATCH", "EXPIRED_TOKEN", "HTTP status 403")
+
+
+def is_local(path: str) -> bool:
+    """Whether a path is one of this machine's file system (which may be a network's)."""
+    return "://" not in path or path.startswith("file://")
+
+
+def renames(path: str) -> bool:
+    """Whether files and folders there can be given another name at once."""
+    return open_fs(path)[0].type_name not in OBJECT_STORES
+
+
+def open_fs(path: str) -> tuple[pafs.FileSystem, str]:
+    """The file system a path lies on, and the path as that file system names it."""
+    if is_local(path):
+        return _local_fs(), path.removeprefix("file://")
+    scheme, _, rest = path.partition("://")
+    authority, _, key = rest.partition("/")
+    filesystem, base = _remote_fs(scheme, authority)
+    return filesystem, posixpath.join(base, key)
+
+
+@functools.cache
+def _local_fs() -> pafs.FileSystem:
+    return pafs.LocalFileSystem()
+
+
+@functools.cache
+def _remote_fs(scheme: str, authority: str) -> tuple[pafs.FileSystem, str]:
+    """One client per bucket and process: making one asks the service for the bucket's region."""
+    address = f"{scheme}://{authority}"
+    user, at, host = authority.rpartition("@")
+    if at and ":" in user:
+        raise DataError(f"{scheme}://...@{host}: keys do not belong into a path; set them in the environment")
+    try:
+        filesystem, base = pafs.FileSystem.from_uri(f"{address}/")
+    except pa.ArrowInvalid:
+        raise DataError(f"{address}: unknown kind of address; use a local path, s3://, gs:// or hdfs://") from None
+    except OSError as error:
+        raise ResourceError(f"{address} cannot be reached: {_first_line(error)}") from None
+    if filesystem.type_name == "s3":
+        return _patient_s3(filesystem.region), base
+    if filesystem.type_name == "gcs":
+        return pafs.GcsFileSystem(retry_time_limit=timedelta(seconds=PATIENCE_S)), base
+    return filesystem, base
+
+
+def _patient_s3(region: str) -> pafs.S3FileSystem:
+    """A client with patience: the one that pyarrow makes from an address gives up after three attempts, a second or two."""
+    given = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    endpoint = {}
+    if given:
+        url = urlsplit(given)
+        if url.scheme not in ("http", "https") or not url.netloc:
+            raise ConfigError(f"AWS_ENDPOINT_URL = {given!r}: give the service's address, for example http://127.0.0.1:9000")
+        endpoint = {"endpoint_override": url.netloc, "scheme": url.scheme}
+    return pafs.S3FileSystem(region=region, retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=_ATTEMPTS), **endpoint)
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+@contextmanager
+def naming(path: str) -> Iterator[None]:
+    """Turn what the operating system or a store says into an error that names the path and what to do."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist") from None
+    except (IsADirectoryError, NotADirectoryError):
+        raise DataError(f"{path} is not what it should be: a folder where a file is needed, or the other way round") from None
+    except OSError as error:
+        if is_local(path):
+            reason, help_ = (
+                error.strerror or _first_line(error),
+                "free space there, change its permissions, or choose another place",
+            )
+        else:
+            reason, help_ = _first_line(error), _remote_help(str(error))
+        raise ResourceError(f"{path}: {reason}; {help_}") from None
+
+
+def _remote_help(text: str) -> str:
+    if any(word in text for word in _REFUSED):
+        return "see that the keys in the environment (AWS_ACCESS_KEY_ID, ...) may do this there"
+    if any(word in text for word in _SILENT):
+        return (
+            f"the store was waited for, for about {PATIENCE_S} s; see that it is up, and that the network and AWS_ENDPOINT_URL "
+            "lead to it"
+        )
+    return "see that bucket, address and region are right"

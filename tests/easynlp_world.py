@@ -5,9 +5,16 @@ import subprocess
 from pathlib import Path
 
 SCRIPTS = Path(__file__).parent / "assets" / "easynlp"
+META_SCRIPTS = SCRIPTS.parent / "metakd"
+REVIEW_FOLDERS = ("books", "dvd", "electronics", "kitchen_&_housewares")
 WORDS = {"1": ("good", "great", "fine", "lovely"), "0": ("bad", "awful", "poor", "sad")}
 FILLERS = ("the", "a", "plot", "film", "end", "was", "is", "very", "it", "and", "one", "scene", "with", "of")
 VOCABULARY = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *FILLERS, *WORDS["0"], *WORDS["1"])
+
+
+def meta_commands(name: str, models: dict[str, str]) -> list[list[str]]:
+    """The arguments of Meta-KD's commands, without ``easynlp`` itself."""
+    return [arguments[1:] for arguments in commands(str(META_SCRIPTS / f"{name}.sh"), models)]
 
 
 def commands(script: str, environment: dict[str, str]) -> list[list[str]]:
@@ -75,6 +82,17 @@ def mrpc_rows(count: int, seed: int) -> list[str]:
         other = polarity if label == "1" else "10"[int(polarity)]
         rows.append(f"{label}\t{700000 + index}\t{800000 + index}\t{_sentence(draw, polarity)}\t{_sentence(draw, other)}\n")
     return rows
+
+
+def write_reviews(folder: Path, *, count: int = 20) -> None:
+    """``data/sorted_data_acl`` in a folder: ``count`` positive and negative reviews of four domains."""
+    draw = random.Random(5)
+    for domain in REVIEW_FOLDERS:
+        for polarity, name in (("1", "positive"), ("0", "negative")):
+            path = folder / "data" / "sorted_data_acl" / domain / f"{name}.review"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            texts = [f"{domain[:4]} {number} {_sentence(draw, polarity)}" for number in range(count)]
+            path.write_text("".join(f"<review>\n<review_text>\n{text}\n</review_text>\n</review>\n" for text in texts))
 
 
 def _sentence(draw: random.Random, polarity: str) -> str:

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 
 from raykd.easynlp.console import printing
 from raykd.easynlp.flags import FLAGS
+from raykd.easynlp.launcher import read_launch
+from raykd.easynlp.scripts import SCRIPTS as META_SCRIPTS
 from raykd.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
-SCRIPTS = ("main.py", "main")
+SCRIPTS = ("main",)
 """Names of EasyNLP's own script with the same flags, as in ``python main.py --mode ...``."""
 HELP = """EasyNLP's command line: replace `easynlp` by `raykd easynlp`, the flags stay.
 
@@ -18,6 +20,7 @@ HELP = """EasyNLP's command line: replace `easynlp` by `raykd easynlp`, the flag
   raykd easynlp --mode=evaluate --tables=dev.tsv --checkpoint_dir=DIR ...
   raykd easynlp --mode=predict --tables=dev.tsv --checkpoint_dir=DIR --outputs=FILE --output_schema=predictions ...
   raykd easynlp import DIR OUT        an EasyNLP checkpoint as a Hugging Face folder
+  raykd easynlp [launcher flags] X    a script of Meta-KD: {scripts}
 
 """
 
@@ -29,7 +32,8 @@ def main(argv: Sequence[str]) -> int:
     """
     arguments = list(argv)
     if not arguments or {"--help", "-h"} & set(arguments):
-        print(HELP + "\n".join(f"  --{flag.name:30} {flag.meaning}" for flag in FLAGS))  # noqa: T201
+        usage = HELP.format(scripts=", ".join(META_SCRIPTS))
+        print(usage + "\n".join(f"  --{flag.name:30} {flag.meaning}" for flag in FLAGS))  # noqa: T201
         return 0
     started = time.monotonic()
     with printing():
@@ -45,24 +49,30 @@ def _run(arguments: list[str]) -> None:
 
         import_command(arguments[1:])
         return
-    if not command.startswith("-"):
-        if command.rsplit("/", 1)[-1] not in SCRIPTS:
-            raise ConfigError(f"raykd easynlp {command}: there is no such command; use import, {SCRIPTS[0]}, or flags alone")
-        arguments = arguments[1:]
-    _run_mode(arguments)
+    launched = read_launch(arguments)
+    if launched is None:
+        _run_mode(arguments)
+    elif launched.script in META_SCRIPTS:
+        META_SCRIPTS[launched.script](launched)
+    elif launched.script in SCRIPTS:
+        _run_mode([*launched.worker_flags, *launched.arguments])
+    else:
+        known = ", ".join(("import", "main.py", *META_SCRIPTS))
+        raise ConfigError(f"raykd easynlp {launched.given}: there is no such command; use {known}, or flags alone")
 
 
 def _run_mode(arguments: list[str]) -> None:
     from raykd.easynlp.settings import PredictSettings, TrainSettings, read_settings
 
     settings, flags = read_settings(arguments)
-    if isinstance(settings, TrainSettings):
-        from raykd.easynlp.train import train
+    from raykd.easynlp.train import as_trained, train
 
+    if isinstance(settings, TrainSettings):
         train(settings, flags)
         return
     from raykd.easynlp.score import evaluate, predict
 
+    settings = as_trained(settings)
     if isinstance(settings, PredictSettings):
         predict(settings)
     else:

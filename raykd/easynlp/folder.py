@@ -11,7 +11,7 @@ TRAIN_CONFIG = "train_config.json"
 MODEL_FILES = (
     "config.json", "model.safetensors", "model.safetensors.index.json", "tokenizer.json", "tokenizer_config.json",
     "special_tokens_map.json", "added_tokens.json", "vocab.txt", "vocab.json", "merges.txt", "spiece.model",
-    "sentencepiece.bpe.model", MAPPING, TRAIN_CONFIG,
+    "sentencepiece.bpe.model", MAPPING, TRAIN_CONFIG, "domain_head.safetensors", "projections.safetensors",
 )  # fmt: skip
 """Files of an earlier model that would be wrong beside a new one."""
 VOCABULARIES = ("vocab.txt", "vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model")

@@ -2,6 +2,9 @@
 
 import logging
 import os
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, TypeVar
 
 from raykd.config import ComputeConfig
 from raykd.data import storage
@@ -13,11 +16,11 @@ from raykd.easynlp.console import TrainingLines
 from raykd.easynlp.flags import FlagValues
 from raykd.easynlp.folder import VALUES, publish, visible_flags
 from raykd.easynlp.ray_workers import connected
-from raykd.easynlp.settings import TrainSettings
+from raykd.easynlp.settings import ScoreSettings, TrainSettings
 from raykd.errors import CheckpointError
 from raykd.models import check_sequence_length, load_config, model_digest
 from raykd.run.group import TrainingGroup
-from raykd.run.task import TrainTask
+from raykd.run.task import TaskObjective, TrainTask
 from raykd.run.tasks import key_of, side_digest
 
 log = logging.getLogger(__name__)
@@ -33,11 +36,17 @@ def train(settings: TrainSettings, flags: FlagValues) -> None:
 
     Raises RaykdError for anything a user can cause, before Ray starts where it can be seen then.
     """
-    training = _Training(settings)
+    run_training(Training(settings), flags)
+
+
+def run_training(training: "Training", flags: FlagValues) -> None:
+    """Do the same with a training that has been looked at."""
+    settings = training.settings
     storage.write_json(storage.join(training.work, VALUES), visible_flags(flags))
     with connected(settings.workers, settings.precision) as compute:
         group = TrainingGroup(compute, storage=storage.join(training.work, "ray"), name="easynlp")
         try:
+            training.prepare_teacher(compute)
             if training.published() is None:
                 group.start()  # workers import while rows are prepared
             task = training.task(compute)
@@ -50,7 +59,7 @@ def train(settings: TrainSettings, flags: FlagValues) -> None:
     training.publish(task, flags)
 
 
-class _Training:
+class Training:
     """A training of one command, from its files to its task to the model folder."""
 
     def __init__(self, settings: TrainSettings) -> None:
@@ -70,6 +79,19 @@ class _Training:
         check_sequence_length(load_config(settings.model), settings.columns.sequence_length)
         self.model_digest = model_digest(settings.model)
 
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """What else is to be known of the published model; here nothing."""
+        return {}
+
+    @property
+    def objective(self) -> TaskObjective:
+        """What is minimised."""
+        return self.settings.objective
+
+    def prepare_teacher(self, compute: ComputeConfig) -> None:
+        """What a teacher has to say before workers take the machine; here nothing."""
+
     def published(self) -> str | None:
         """Key of the training whose model the folder holds; none when it holds none of ours."""
         path = storage.join(self.work, PUBLISHED)
@@ -80,9 +102,10 @@ class _Training:
         settings = self.settings
         rows = prepare(self.columns.spec(settings.train_file, settings.model), self.cache)
         log.info("Num training examples = %d", rows.num_rows)
-        dev, logits = self._dev_rows(), self._logits(rows)
-        numbers = [settings.objective.model_dump(), settings.training.model_dump(exclude={"log_every"}), settings.seed]
+        dev, logits, sides = self._dev_rows(), self._logits(rows), self._sides(rows)
+        numbers = [self.objective.model_dump(), settings.training.model_dump(exclude={"log_every"}), settings.seed]
         inputs = [rows.fingerprint, dev.fingerprint if dev else None, side_digest(logits) if logits else None]
+        inputs += [side_digest(side) for side in sides]
         key = key_of("easynlp", numbers, settings.precision, self.columns.labels, self.model_digest, inputs)
         return TrainTask(
             name="easynlp",
@@ -92,7 +115,8 @@ class _Training:
             train=rows.path,
             selection=dev.path if dev else None,
             logits=logits.path if logits else None,
-            objective=settings.objective,
+            sides=tuple(side.path for side in sides),
+            objective=self.objective,
             training=settings.training,
             seed=settings.seed,
             engine=compute.engine,
@@ -116,6 +140,10 @@ class _Training:
         storage.remove(out)
         return import_tsv(self.settings.logits.path, rows, out=out, column=self.logits_column)
 
+    def _sides(self, rows: PreparedSet) -> tuple[SideTable, ...]:  # noqa: ARG002
+        """Other tables of the training rows; here none."""
+        return ()
+
     def run(self, task: TrainTask, group: TrainingGroup) -> None:
         """Train, from the last checkpoint if there is one."""
         if self.settings.resume_from is not None:
@@ -129,6 +157,9 @@ class _Training:
     def publish(self, task: TrainTask, flags: FlagValues) -> None:
         """Make ``checkpoint_dir`` the model's folder; keep the figures and the key, delete what only a continuation needs."""
         storage.remove(storage.join(self.work, PUBLISHED))
+        for path in storage.list_dir(task.folder):
+            if path.endswith(".safetensors"):  # what was trained beside the model travels with it
+                storage.write_bytes(storage.join(task.model_folder, os.path.basename(path)), storage.read_bytes(path))
         publish(task.model_folder, self.checkpoint_dir, source_model=task.model, labels=task.labels, flags=flags)
         for folder in storage.list_dir(storage.join(task.folder, "evaluated")):
             storage.upload_dir(folder, storage.join(self.checkpoint_dir, os.path.basename(folder)))
@@ -136,7 +167,18 @@ class _Training:
         for path in storage.list_dir(self.work):
             if path not in (storage.join(self.work, VALUES), storage.join(self.work, HISTORY)):
                 storage.remove(path)
-        storage.write_json(storage.join(self.work, PUBLISHED), {"key": task.key})
+        storage.write_json(storage.join(self.work, PUBLISHED), {"key": task.key, **self.provenance})
+
+
+Scoring = TypeVar("Scoring", bound=ScoreSettings)
+
+
+def as_trained(settings: Scoring) -> Scoring:
+    """The settings without second texts, where the model is one of Meta-KD's that never saw any: those columns are empty."""
+    path = storage.join(storage.absolute(settings.checkpoint_dir), WORK, PUBLISHED)
+    if not storage.exists(path) or storage.read_json(path).get("paired", True):
+        return settings
+    return replace(settings, columns=replace(settings.columns, second_sequence=None))
 
 
 def continue_from(source: str, task: TrainTask) -> None:

@@ -1,7 +1,7 @@
 """``--user_defined_parameters``: ``key=value`` separated by whitespace, each of a type of its own."""
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -58,21 +58,20 @@ HINTS = dict.fromkeys((p.name for p in PARAMETERS), "; it belongs into --user_de
 }
 """Where names belong that people take for flags."""
 
-_BY_NAME = {parameter.name: parameter for parameter in PARAMETERS}
 
-
-def parse_user_parameters(text: str) -> dict[str, Any]:
+def parse_user_parameters(text: str, known: Sequence[Parameter] = PARAMETERS) -> dict[str, Any]:
     """The keys that are there, with typed values; a value goes up to the next whitespace and may hold ``=``.
 
     Raises ConfigError for a piece without ``=``, an unknown key (with the nearest known one), an ill-typed value, and what
     raykd refuses.
     """
+    by_name = {parameter.name: parameter for parameter in known}
     values: dict[str, Any] = {}
     for piece in text.split():
         name, separator, value = piece.partition("=")
         if not separator or not name:
             raise ConfigError(f"--user_defined_parameters: {piece!r} is not of the form key=value; values hold no spaces")
-        values[name] = _read(name, value)
+        values[name] = _read(name, value, by_name)
     for name in REFUSED:
         if values.get(name):
             raise ConfigError(
@@ -81,20 +80,20 @@ def parse_user_parameters(text: str) -> dict[str, Any]:
     return values
 
 
-def _read(name: str, value: str) -> Any:
-    if name not in _BY_NAME:
-        near = difflib.get_close_matches(name, list(_BY_NAME), n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(_BY_NAME)}"
+def _read(name: str, value: str, known: Mapping[str, Parameter]) -> Any:
+    if name not in known:
+        near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
         raise ConfigError(f"--user_defined_parameters: unknown key {name}; {hint}")
-    parameter = _BY_NAME[name]
+    parameter = known[name]
     try:
         return READERS[parameter.type](value)
     except (ValueError, KeyError):
         raise ConfigError(f"--user_defined_parameters: {name}={value}; give {ALLOWED[parameter.type]}") from None
 
 
-def parameter_table() -> str:
+def parameter_table(parameters: Sequence[Parameter] = PARAMETERS) -> str:
     """The keys as the Markdown table of the documentation."""
     rows = ["| key | type | meaning |", "| --- | --- | --- |"]
-    rows += [f"| `{parameter.name}` | {parameter.type} | {parameter.meaning} |" for parameter in PARAMETERS]
+    rows += [f"| `{parameter.name}` | {parameter.type} | {parameter.meaning} |" for parameter in parameters]
     return "\n".join(rows)

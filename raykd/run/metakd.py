@@ -5,15 +5,13 @@ from collections.abc import Mapping, Sequence
 from raykd.config import MetaKDConfig
 from raykd.data import storage
 from raykd.data.tables import SideTable
-from raykd.data.tokenizer import load_row_tokenizer
-from raykd.errors import ConfigError
-from raykd.metakd.layers import layer_map
 from raykd.models import check_sequence_length, load_config, model_digest
 from raykd.predict import ScoreJob, score
 from raykd.predict.scorer import Scorer
 from raykd.report.tables import load_labels, load_logits
 from raykd.run.comparison import environment
 from raykd.run.group import TrainingGroup
+from raykd.run.metakd_checks import check_pair
 from raykd.run.metakd_report import Line, MetaReport, Right, contrast, line, read, render, right_of, write
 from raykd.run.metakd_rows import DomainRows
 from raykd.run.metakd_tables import SideTables
@@ -79,17 +77,10 @@ class MetaKDPipeline:
     def check(self) -> None:
         """Find what is wrong with the models before anything starts. Raises ModelError, ConfigError."""
         teacher, student = self.config.teacher.model, self.config.student.model
-        configs = [load_config(model) for model in (teacher, student)]
-        for one in configs:
-            check_sequence_length(one, self.config.sequence_length)
-        depths = [int(one.num_hidden_layers) for one in configs]
-        layer_map(self.config.student.first.layers, teacher=depths[0], student=depths[1])
-        tokenizers = [load_row_tokenizer(model, self.rows.cache).fingerprint for model in (teacher, student)]
-        if tokenizers[0] != tokenizers[1]:
-            raise ConfigError(
-                f"teacher.model = {teacher} and student.model = {student} have different tokenizers: hidden states and "
-                "attention of one token cannot be compared; take models with one vocabulary"
-            )
+        for model in (teacher, student):
+            check_sequence_length(load_config(model), self.config.sequence_length)
+        names = ("teacher.model", "student.model")
+        check_pair(teacher, student, layers=self.config.student.first.layers, cache=self.rows.cache, names=names)
         storage.write_json(storage.join(self.folder, "experiment.json"), self.config.model_dump(mode="json"))
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from raykd.easynlp import main
-from tests.easynlp_world import commands, environment, make_world, scoring_flags
+from tests.easynlp_world import commands, environment, make_world, meta_commands, scoring_flags, write_reviews
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
 
@@ -59,3 +59,17 @@ def test_machines_times_gpus_are_training_workers(flow, tmp_path):
     history = [json.loads(line) for line in lines(tmp_path / ".raykd" / "history.jsonl")]
     assert next(record for record in history if record["event"] == "start")["world_size"] == 2
     assert next(record for record in history if record["event"] == "train")["total_steps"] == 3  # of 64 rows, of 130
+
+
+def test_two_processes_of_the_launcher_are_two_workers_with_one_warning(flow, tmp_path, monkeypatch, capfd):
+    """Meta-KD's data and teacher: ``--gpu 7`` and two processes, on a machine without GPUs."""
+    write_reviews(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for name in ("preprocess", "teacher"):
+        capfd.readouterr()
+        for arguments in meta_commands(name, flow):
+            assert main(arguments) == 0
+        assert capfd.readouterr().err.count("running on the CPU") == 1
+    history = [json.loads(line) for line in lines(tmp_path / "tmp" / "meta_teacher" / ".raykd" / "history.jsonl")]
+    assert next(record for record in history if record["event"] == "start")["world_size"] == 2
+    assert set(next(record for record in history if record["event"] == "train")["terms"]) == {"ce", "domain"}

@@ -20,7 +20,7 @@ def easynlp(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """``raykd easynlp`` in this process; ``listen`` hears every record of a training."""
     from raykd.config import ComputeConfig, TorchEngineConfig
     from raykd.data.feed import local_feed
-    from raykd.easynlp import main, score, train
+    from raykd.easynlp import main, metakd_files, metakd_train, score, train
     from raykd.predict import score_locally
     from raykd.run.training import run_task
     from raykd.trainers.context import local_context
@@ -52,8 +52,10 @@ def easynlp(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
 
     monkeypatch.setattr(train, "TrainingGroup", LocalGroup)
     monkeypatch.setattr(train, "connected", connected)
-    monkeypatch.setattr(score, "connected", connected)
-    monkeypatch.setattr(score, "score", local_score)
+    for module in (score, metakd_files):
+        monkeypatch.setattr(module, "connected", connected)
+    for module in (score, metakd_files, metakd_train):
+        monkeypatch.setattr(module, "score", local_score)
 
     def run(*arguments: str, listen: Callable[[Any], None] | None = None) -> int:
         listeners[:] = [listen] if listen else []

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raykd.easynlp.flags import FLAGS, flag_table, parse_flags
+from raykd.easynlp.metakd_settings import META_PARAMETERS
 from raykd.easynlp.user_parameters import HINTS, parameter_table
 from raykd.errors import ConfigError
 
@@ -109,3 +110,4 @@ def test_the_document_holds_the_tables():
     document = DOCUMENT.read_text(encoding="utf-8")
     assert flag_table() in document
     assert parameter_table() in document
+    assert parameter_table(META_PARAMETERS) in document

@@ -1,0 +1,127 @@
+"""Rows shaped like EasyNLP's ``train_with_weights.tsv`` on their way in: filtered, in one form, with weights and domains."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from raykd.data import storage
+from raykd.data.prepared import PreparedSet
+from raykd.data.reader import read_chunk, scan
+from raykd.data.schema import InputSchema, shorten
+from raykd.data.tables import SideTable, commit, write_part
+from raykd.easynlp.metakd_settings import MetaSettings
+from raykd.errors import DataError
+from raykd.metakd.prototypes import DOMAIN_ID, WEIGHT
+
+NO_TEXT = "None"
+"""What EasyNLP's own files have for a text that is not there; its development files have nothing."""
+
+
+@dataclass(frozen=True)
+class MetaRows:
+    """A file of such rows, the header left out."""
+
+    path: str
+    paired: bool
+    """Whether some row has a second text; without any, rows are single texts in training, selection and scoring alike."""
+
+
+Check = Callable[[str, Mapping[str, str]], None]
+"""Raises DataError for ``file:line`` and the cells of a row that cannot be used."""
+
+
+def copy_rows(
+    source: str,
+    path: str,
+    meta: MetaSettings,
+    *,
+    second: str | None,
+    every_domain: bool = False,
+    check: Check = lambda where, cells: None,  # noqa: ARG005
+) -> MetaRows:
+    """Copy the rows of the genre asked for, or of all; a missing second text becomes an empty one.
+
+    Raises DataError with file and line for a row whose domain is not one of ``meta.domains`` or that lacks columns, and when
+    no row is left.
+    """
+    names = InputSchema.parse(meta.schema).names
+    domain, text_b = names.index(meta.domain_column), names.index(second) if second is not None else None
+    wanted = None if every_domain else meta.genre
+    paired, count = False, 0
+    with storage.open_output(path) as stream:
+        for where, cells in _cells(source, names):
+            if cells[domain] not in meta.domains:
+                raise DataError(
+                    f"{where}: domain {shorten(cells[domain])} is not one of {', '.join(meta.domains)}; "
+                    "name all domains in domain_label, or drop the row"
+                )
+            if wanted is not None and cells[domain] != wanted:
+                continue
+            check(where, dict(zip(names, cells, strict=False)))
+            if text_b is not None:
+                cells[text_b] = "" if cells[text_b] == NO_TEXT else cells[text_b]
+                paired |= bool(cells[text_b])
+            stream.write("\t".join(cells).encode() + b"\n")
+            count += 1
+    if not count:
+        raise DataError(f"{source} has no rows" + (f" of the domain {wanted}" if wanted else "") + " under its header")
+    return MetaRows(path, paired)
+
+
+def _cells(path: str, names: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+    for expanded in storage.expand([path]):
+        for chunk in scan([expanded], skip_header=True):
+            for raw in read_chunk(chunk):
+                where = f"{expanded}:{raw.line}"
+                try:
+                    cells = raw.data.decode().split("\t")
+                except UnicodeDecodeError as error:
+                    raise DataError(f"{where}: not UTF-8 text ({error.reason} at byte {error.start})") from None
+                if len(cells) < len(names):
+                    raise DataError(f"{where}: {len(cells)} columns where {len(names)} are needed ({', '.join(names)})")
+                yield where, cells
+
+
+def sides_of(rows: MetaRows, prepared: PreparedSet, meta: MetaSettings, *, out: str) -> SideTable:
+    """Weight and domain id of every row of a prepared set that was made from ``rows``; weight 1 where none are to count."""
+    schema = InputSchema.parse(meta.schema)
+    domain, weight = schema.names.index(meta.domain_column), schema.names.index(meta.weight_column)
+
+    def values() -> Iterator[tuple[int, float]]:
+        for chunk in scan([rows.path], skip_header=False):
+            for raw in read_chunk(chunk):
+                cells = raw.data.decode().split("\t")
+                yield meta.domains.index(cells[domain]), float(cells[weight]) if meta.weighted else 1.0
+
+    def tables() -> Iterator[pa.Table]:
+        source = values()
+        for group, count in enumerate(prepared.group_rows):
+            ids, weights = zip(*(next(source) for _ in range(int(count))), strict=True)
+            names = prepared.read_group(group, ["shard", "row"])
+            named = names.append_column(WEIGHT, pa.array(np.array(weights, np.float32)))
+            yield named.append_column(DOMAIN_ID, pa.array(np.array(ids, np.int32)))
+
+    storage.remove(out)
+    return commit(out, prepared, [write_part(out, 0, tables())], [WEIGHT, DOMAIN_ID], {"domains": list(meta.domains)})
+
+
+def check_training_row(meta: MetaSettings, label: str | None, labels: Sequence[str]) -> Check:
+    """A check of a training row's label and weight, in the user's file rather than in the copy."""
+
+    def check(where: str, cells: Mapping[str, str]) -> None:
+        if label is not None and cells.get(label) not in labels:
+            raise DataError(f"{where}: label {shorten(cells.get(label, ''))} is not one of {', '.join(map(repr, labels))}")
+        if meta.weighted and not _is_number(cells[meta.weight_column]):
+            text = shorten(cells[meta.weight_column])
+            raise DataError(f"{where}: weight {text} is not a number; make the file with generate_meta_weights")
+
+    return check
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return bool(np.isfinite(float(text)))
+    except ValueError:
+        return False

@@ -1,0 +1,127 @@
+"""The flags of EasyNLP's Meta-KD scripts: those of ``easynlp``, and keys of ``--user_defined_parameters`` of their own."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from raykd.data.schema import InputSchema
+from raykd.easynlp.flags import FlagValues, parse_flags
+from raykd.easynlp.model_names import resolve_model
+from raykd.easynlp.user_parameters import HINTS, PARAMETERS, Parameter, parse_user_parameters
+from raykd.errors import ConfigError
+
+META_PARAMETERS = (
+    Parameter("teacher_model_path", "str", "meta_student_distill: folder that meta_teacher_train has made"),
+    Parameter("distill_stage", "str", "meta_student_distill: first (what goes on inside the teacher) or second (its answers)"),
+    Parameter("genre", "str", "the domain whose rows train, select and are scored; all, or absent, takes every row"),
+    Parameter("domain_label", "str", "all domains joined by commas, in the order of their ids; books,dvd,electronics,kitchen"),
+    Parameter("domain_loss_weight", "float", "weight of the domain loss, 0.5 when absent"),
+    Parameter("use_domain_loss", "bool", "meta_teacher_train: whether there is one; True when absent"),
+    Parameter("use_sample_weights", "bool", "meta_teacher_train: whether the file's weights count; True when absent"),
+    Parameter("use_sample_weight", "bool", "the same"),
+    Parameter("T", "float", "temperature of stage second, 1 when absent"),
+)
+DOMAINS = ("books", "dvd", "electronics", "kitchen")
+EVERY = ("all", "mix", "")
+"""Names that stand for all domains."""
+DOMAIN_COLUMN, WEIGHT_COLUMN = 4, 5
+"""Where EasyNLP looks for domain and weight, if no column has that name."""
+
+
+@dataclass(frozen=True)
+class MetaSettings:
+    """What a script is told beside the flags of ``easynlp``."""
+
+    domains: tuple[str, ...]
+    genre: str | None
+    """The domain asked for; none is all of them."""
+    schema: str
+    domain_column: str
+    weight_column: str
+    weighted: bool
+    """Whether the file's weights count."""
+    domain_loss_weight: float
+    temperature: float
+    stage: Literal["first", "second"] | None
+    teacher: str | None
+    model: str | None
+    """pretrain_model_name_or_path as it was given."""
+
+
+def read_meta_settings(script: str, arguments: Sequence[str]) -> tuple[MetaSettings, FlagValues]:
+    """The settings of a script's command, and its flags. Raises ConfigError for whatever can be seen to be wrong."""
+    flags = parse_flags(arguments, hints=HINTS | {p.name: HINTS_TEXT for p in META_PARAMETERS})
+    user = parse_user_parameters(flags["user_defined_parameters"], known=(*PARAMETERS, *META_PARAMETERS))
+    domains = tuple(user.get("domain_label", ",".join(DOMAINS)).split(","))
+    if len(domains) < 2 or len(set(domains)) != len(domains) or not all(domains):
+        raise _wrong("domain_label", ",".join(domains), "give at least two domains, each once, joined by commas")
+    schema = flags.required("input_schema")
+    weight = _number(user, "domain_loss_weight", 0.5, least=0.0)
+    teaching = script == "meta_teacher_train"
+    return MetaSettings(
+        domains=domains,
+        genre=_genre(user.get("genre", ""), domains),
+        schema=schema,
+        domain_column=_column(schema, "domain", DOMAIN_COLUMN),
+        weight_column=_column(schema, "weight", WEIGHT_COLUMN),
+        weighted=_weighted(user),
+        domain_loss_weight=0.0 if teaching and not user.get("use_domain_loss", True) else weight,
+        temperature=_number(user, "T", 1.0, above=0.0),
+        **_stage(script, flags["mode"], user),
+        model=user.get("pretrain_model_name_or_path") or None,
+    ), flags
+
+
+HINTS_TEXT = "; it belongs into --user_defined_parameters, written key=value"
+
+
+def _wrong(key: str, value: object, allowed: str) -> ConfigError:
+    return ConfigError(f"--user_defined_parameters: {key}={value}; {allowed}")
+
+
+def _genre(genre: str, domains: tuple[str, ...]) -> str | None:
+    if genre in EVERY:
+        return None
+    if genre not in domains:
+        raise _wrong("genre", genre, f"there is no such domain; domains are {', '.join(domains)}, and all for every row")
+    return genre
+
+
+def _column(schema: str, name: str, position: int) -> str:
+    names = InputSchema.parse(schema).names
+    if name in names:
+        return name
+    if position < len(names):
+        return names[position]
+    raise ConfigError(f"--input_schema={schema} has no column {name!r}; the rows of these scripts have one ({name}:str:1)")
+
+
+def _weighted(user: Mapping[str, Any]) -> bool:
+    given = {user[name] for name in ("use_sample_weights", "use_sample_weight") if name in user}
+    if len(given) > 1:
+        raise _wrong("use_sample_weights", user["use_sample_weights"], "but use_sample_weight says otherwise; give one of them")
+    return given.pop() if given else True
+
+
+def _number(
+    user: Mapping[str, Any], key: str, default: float, *, least: float | None = None, above: float | None = None
+) -> float:
+    value: float = user.get(key, default)
+    if not math.isfinite(value) or (least is not None and value < least) or (above is not None and value <= above):
+        raise _wrong(
+            key, f"{value:g}", f"it must be at least {least:g}" if least is not None else f"it must be above {above:g}"
+        )
+    return value
+
+
+def _stage(script: str, mode: str, user: Mapping[str, Any]) -> dict[str, Any]:
+    """Stage and teacher, which training a student needs."""
+    stage, teacher = user.get("distill_stage"), user.get("teacher_model_path")
+    if script != "meta_student_distill" or mode != "train":
+        return {"stage": None, "teacher": None}
+    if stage not in ("first", "second"):
+        raise _wrong("distill_stage", stage or "", "give first, or second from the checkpoint_dir of first")
+    if not teacher:
+        raise _wrong("teacher_model_path", "", "give the checkpoint_dir of meta_teacher_train")
+    return {"stage": stage, "teacher": resolve_model(teacher)}

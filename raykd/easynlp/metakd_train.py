@@ -1,0 +1,89 @@
+"""A training of EasyNLP's Meta-KD scripts: the meta-teacher, or a student in stage first or second."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from raykd.config import ComputeConfig
+from raykd.config.metakd import MetaDistillationObjective, MetaTeacherObjective, PredictionObjective
+from raykd.data import storage
+from raykd.data.prepare import prepare
+from raykd.data.prepared import PreparedSet
+from raykd.data.tables import SideTable
+from raykd.easynlp.metakd_rows import MetaRows, sides_of
+from raykd.easynlp.metakd_settings import MetaSettings
+from raykd.easynlp.settings import TrainSettings
+from raykd.easynlp.train import Training
+from raykd.errors import ModelError
+from raykd.metakd import DOMAIN_HEAD
+from raykd.models import check_sequence_length, load_config
+from raykd.predict import ScoreJob, score
+from raykd.run.metakd_checks import check_pair
+from raykd.run.task import TaskObjective
+
+
+class MetaTraining(Training):
+    """What these scripts add to a training: weights and domains of the rows, and a teacher."""
+
+    def __init__(self, settings: TrainSettings, *, script: str, meta: MetaSettings, rows: MetaRows) -> None:
+        """Look at everything that can be wrong before Ray starts. Raises RaykdError."""
+        super().__init__(settings)
+        self.script, self.meta, self.rows = script, meta, rows
+        if meta.teacher is not None and not storage.is_dir(meta.teacher):
+            raise ModelError(
+                f"teacher_model_path={meta.teacher} is not a folder; give the checkpoint_dir of meta_teacher_train"
+            )
+        if meta.teacher is not None:
+            check_sequence_length(load_config(meta.teacher), settings.columns.sequence_length)
+        if meta.teacher is not None and meta.stage == "first":
+            names = ("teacher_model_path", "pretrain_model_name_or_path")
+            check_pair(meta.teacher, settings.model, layers="uniform", cache=self.cache, names=names)
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """Whether the model has seen pairs: what scores it later has to know."""
+        return {"script": self.script, "paired": self.columns.second_sequence is not None}
+
+    @property
+    def objective(self) -> TaskObjective:
+        """What is minimised."""
+        meta = self.meta
+        if meta.teacher is None:
+            return MetaTeacherObjective(num_domains=len(meta.domains), domain_loss_weight=meta.domain_loss_weight)
+        if meta.stage == "second":
+            return PredictionObjective(temperature=meta.temperature)
+        teacher = storage.absolute(meta.teacher)
+        return MetaDistillationObjective(
+            teacher=teacher,
+            domain_head=storage.join(teacher, f"{DOMAIN_HEAD}.safetensors") if meta.domain_loss_weight else None,
+            num_domains=len(meta.domains),
+            domain_loss_weight=meta.domain_loss_weight,
+        )
+
+    def prepare_teacher(self, compute: ComputeConfig) -> None:
+        """The teacher's logits on the training rows, for stage second."""
+        if self.meta.stage != "second" or self.meta.teacher is None:
+            return
+        rows = prepare(self.columns.spec(self.settings.train_file, self.meta.teacher), self.cache)
+        score(
+            [ScoreJob(self.meta.teacher, rows.path, self._teacher_logits)],
+            actors=compute.prediction_actors,
+            cpus_per_actor=compute.cpus_per_worker,
+            precision=self.settings.precision,
+            use_gpu=bool(compute.use_gpu),
+        )
+
+    @property
+    def _teacher_logits(self) -> str:
+        return storage.join(self.cache, "teacher-logits")
+
+    def _logits(self, rows: PreparedSet) -> SideTable | None:
+        if self.meta.stage != "second":
+            return None
+        table = SideTable.open(self._teacher_logits)
+        table.check_fits(rows)
+        return table
+
+    def _sides(self, rows: PreparedSet) -> tuple[SideTable, ...]:
+        if self.meta.stage == "second":
+            return ()
+        return (sides_of(self.rows, rows, self.meta, out=storage.join(self.cache, "sides")),)

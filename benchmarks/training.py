@@ -1,9 +1,11 @@
-"""Training throughput: raykd's engines against bare loops over the same planned batches in memory, in one process, interleaved.
+"""Training throughput: raykd's engines side by side with bare loops over the same planned batches in memory.
 
     python -m benchmarks.training [--rows 20000] [--rounds 3] [--data FILE.tsv] [--model DIR]
 
-Every figure is rows per second from the second step to the last of one epoch; one thread. Ratios are taken round by round and
-their median printed, so that a drifting machine drifts for both sides. ``padded`` runs on a tenth of the rows.
+One process, one thread. A bare loop runs between the steps of a raykd task: TURN steps of the one, TURN of the other, on the
+same batches, so that both have the same machine, however it drifts. Seconds are the training thread's; what other threads
+of the process computed in all that time (Ray's, which bring the rows) is charged to raykd. One epoch a round, from its second
+turn to its last; medians over the rounds, with the lowest and the highest. ``padded`` is a bare loop on a tenth of the rows.
 """
 
 import argparse
@@ -13,7 +15,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,14 @@ from raykd.trainers.schedule import learning_rate
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 BATCH, RATE, LENGTH = 32, 5e-4, 128
+TURN = 25
+RATIOS = (
+    ("(a) torch engine / bare PyTorch loop", "raykd torch", "bare torch", 0.95),
+    ("(b) deepspeed engine / bare DeepSpeed loop", "raykd deepspeed", "bare deepspeed", 0.95),
+    ("(c) deepspeed engine / torch engine", "raykd deepspeed", "raykd torch", None),
+    ("(d) torch engine / loop padded to 128", "raykd torch", "padded torch", 4.0),
+    ("(e) as (a), processor seconds of all processes", "raykd torch, all processes", "bare torch, all processes", None),
+)
 ENGINES = {"torch": TorchEngineConfig(), "deepspeed": DeepSpeedEngineConfig()}
 
 
@@ -81,49 +91,93 @@ def _spec(rows: str, model: str) -> PrepareSpec:
 
 
 def _round(prepared: PreparedSet, model: str, folder: str, number: int) -> dict[str, float]:
-    """One measurement of everything; what runs first alternates."""
-    measure: dict[str, Callable[[], float]] = {
-        "bare torch": lambda: _bare(prepared, model, "torch"),
-        "raykd torch": lambda: _raykd(prepared, model, folder, "torch", number)["rows_per_second"],
-        "bare deepspeed": lambda: _bare(prepared, model, "deepspeed"),
-        "raykd deepspeed": lambda: _raykd(prepared, model, folder, "deepspeed", number)["rows_per_second"],
-        "padded torch": lambda: _bare(prepared, model, "torch", padded_to=LENGTH, fraction=0.1),
-    }
-    names = list(measure) if number % 2 == 0 else list(reversed(measure))
-    figures = {name: measure[name]() for name in names}
-    with _processor_seconds() as spent:
-        rate = _raykd(prepared, model, folder, "torch", 1000 + number)
-    figures["raykd rows per cpu second"] = rate["rows"] / spent["seconds"]
-    with _processor_seconds() as spent:
-        _bare(prepared, model, "torch")
-    figures["bare rows per cpu second"] = prepared.num_rows / spent["seconds"]
+    """One measurement of everything, in rows per second."""
+    figures = {}
+    for engine in ENGINES:
+        raykd, bare = _side_by_side(prepared, model, f"{folder}/{engine}-{number}", engine)
+        rows = TURN * BATCH * len(bare.seconds)
+        figures[f"raykd {engine}"] = rows / (sum(raykd.seconds) + raykd.background)
+        figures[f"bare {engine}"] = rows / sum(bare.seconds)
+        figures[f"raykd {engine}, all processes"] = rows / (sum(raykd.processor) + raykd.background + raykd.workers)
+        figures[f"bare {engine}, all processes"] = rows / sum(bare.processor)
+    padded = Bare(prepared, model, "torch", padded_to=LENGTH)
+    clock = Clock()
+    clock.start()
+    for _ in range(math.ceil(prepared.num_rows / BATCH / TURN / 10)):
+        padded.turn()
+        clock.lap()
+    figures["padded torch"] = TURN * BATCH * len(clock.seconds) / sum(clock.seconds)
     return figures
 
 
-@contextmanager
-def _processor_seconds() -> Iterator[dict[str, float]]:
-    """CPU seconds of the process and of Ray's worker processes; not of its services, which idle at a constant cost."""
-    spent: dict[str, float] = {}
-    before = _processor_time()
-    yield spent
-    spent["seconds"] = _processor_time() - before
+@dataclass
+class Clock:
+    """Turns of one of the two sides."""
+
+    seconds: list[float] = field(default_factory=list)
+    """Wall-clock seconds of each turn."""
+    processor: list[float] = field(default_factory=list)
+    """Processor seconds of the training thread in each turn."""
+    background: float = 0.0
+    """Processor seconds of the other threads of this process, over all turns of both sides."""
+    workers: float = 0.0
+    """Processor seconds of Ray's worker processes; its services, which idle at a constant cost, are left out."""
+    _began: tuple[float, float] = (0.0, 0.0)
+
+    def start(self) -> None:
+        """A turn begins."""
+        self._began = time.perf_counter(), time.thread_time()
+
+    def lap(self) -> None:
+        """A turn ends, and the next one begins."""
+        wall, processor = self._began
+        self.start()
+        self.seconds.append(self._began[0] - wall)
+        self.processor.append(self._began[1] - processor)
 
 
-def _processor_time() -> float:
-    total = sum(psutil.Process().cpu_times()[:2])
-    for process in psutil.process_iter(["name", "cmdline"]):
+def _side_by_side(prepared: PreparedSet, model: str, folder: str, engine: str) -> tuple[Clock, Clock]:
+    """An epoch through ``run_task`` and Ray Data in this process, a bare loop of as many steps between its steps."""
+    steps = prepared.num_rows // BATCH // TURN * TURN
+    other, raykd, bare = Bare(prepared, model, engine), Clock(), Clock()
+    before = _worker_seconds()
+
+    def take_turns(entry: Mapping[str, Any]) -> None:
+        if entry["event"] != "train" or entry["step"] % TURN:
+            return
+        if entry["step"] == TURN:  # what is made in the first turn, as Adam's state, counts on neither side
+            other.turn()
+            raykd.background = time.thread_time() - time.process_time()
+        else:
+            raykd.lap()
+            bare.start()
+            other.turn()
+            bare.lap()
+        if entry["step"] == steps:
+            raykd.background += time.process_time() - time.thread_time()
+        raykd.start()
+
+    with local_context() as context:
+        run_task(_task(prepared, model, folder, engine, steps), context, build_feed=ray_feed, listeners=(take_turns,))
+    raykd.workers = _worker_seconds() - before
+    return raykd, bare
+
+
+def _worker_seconds() -> float:
+    total = 0.0
+    for process in psutil.process_iter(["cmdline"]):
         if any("ray::" in word for word in process.info["cmdline"] or ()):
             total += sum(process.cpu_times()[:2])
     return total
 
 
-def _raykd(prepared: PreparedSet, model: str, folder: str, engine: str, number: int) -> dict[str, float]:
-    """One epoch through ``run_task`` and Ray Data in this process."""
-    steps = math.ceil(prepared.num_rows / BATCH)
-    training = TrainingConfig(epochs=1, batch_size=BATCH, learning_rate=RATE, log_every=steps, evaluate_every=steps + 1)
-    task = TrainTask(
+def _task(prepared: PreparedSet, model: str, folder: str, engine: str, steps: int) -> TrainTask:
+    training = TrainingConfig(
+        epochs=1, max_steps=steps, batch_size=BATCH, learning_rate=RATE, log_every=TURN, evaluate_every=steps + 1
+    )
+    return TrainTask(
         name=engine,
-        folder=f"{folder}/{engine}-{number}",
+        folder=folder,
         model=model,
         labels=("0", "1"),
         train=prepared.path,
@@ -133,39 +187,32 @@ def _raykd(prepared: PreparedSet, model: str, folder: str, engine: str, number: 
         seed=1,
         engine=ENGINES[engine],
         precision="fp32",
-        key=str(number),
+        key=folder,
     )
-    times: dict[int, float] = {}
-
-    def note(entry: Mapping[str, Any]) -> None:
-        if entry["event"] == "train":
-            times[entry["step"]] = time.perf_counter()
-
-    with local_context() as context:
-        run_task(task, context, build_feed=ray_feed, listeners=(note,))
-    return {"rows_per_second": (prepared.num_rows - BATCH) / (times[steps] - times[1]), "rows": prepared.num_rows}
 
 
-def _bare(prepared: PreparedSet, model: str, engine: str, *, padded_to: int | None = None, fraction: float = 1.0) -> float:
+class Bare:
     """A loop with nothing around it, over batches that lie ready."""
-    steps = math.ceil(math.ceil(prepared.num_rows / BATCH) * fraction)
-    batches = [batch for rows in _steps(prepared, steps) for batch in _collate(prepared, rows, padded_to)]
-    network = load_classifier(model, labels=("0", "1")).train()
-    optimizer = adamw(network, weight_decay=0.01, betas=(0.9, 0.999), eps=1e-8)
-    train = _deepspeed_step(network, optimizer) if engine == "deepspeed" else _torch_step(network, optimizer)
-    rows, start = 0, 0.0
-    for step, batch in enumerate(batches):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, total_steps=steps, warmup=0.1, peak=RATE, shape="linear")
-        train(batch)
-        if step == 0:
-            start = time.perf_counter()
-        else:
-            rows += len(batch.input_ids)
-    return rows / (time.perf_counter() - start)
+
+    def __init__(self, prepared: PreparedSet, model: str, engine: str, *, padded_to: int | None = None) -> None:
+        self._steps = prepared.num_rows // BATCH
+        self._step = 0
+        self._batches = [batch for rows in _planned(prepared, self._steps) for batch in _collate(prepared, rows, padded_to)]
+        network = load_classifier(model, labels=("0", "1")).train()
+        self._optimizer = adamw(network, weight_decay=0.01, betas=(0.9, 0.999), eps=1e-8)
+        self._train = (_deepspeed_step if engine == "deepspeed" else _torch_step)(network, self._optimizer)
+
+    def turn(self) -> None:
+        """The next TURN steps."""
+        for step in range(self._step, self._step + TURN):
+            rate = learning_rate(step, total_steps=self._steps, warmup=0.1, peak=RATE, shape="linear")
+            for group in self._optimizer.param_groups:
+                group["lr"] = rate
+            self._train(self._batches[step])
+        self._step += TURN
 
 
-def _steps(prepared: PreparedSet, steps: int) -> Iterator[StepRows]:
+def _planned(prepared: PreparedSet, steps: int) -> Iterator[StepRows]:
     return local_feed(prepared.path, {}, seed=1, batch_size=BATCH, rank=0, world=1, start_step=0, stop_step=steps)
 
 
@@ -208,18 +255,13 @@ def _print(rounds: list[dict[str, float]], prepared: PreparedSet, options: argpa
     )
     print(f"medians of {len(rounds)} rounds")
     for name in rounds[0]:
-        values = [one[name] for one in rounds]
-        print(f"  {name:<27}{statistics.median(values):9.1f} rows/s   ({min(values):.1f} to {max(values):.1f})")
-    ratios = {
-        "(a) torch engine / bare PyTorch loop": ("raykd torch", "bare torch", 0.95),
-        "(b) deepspeed engine / bare DeepSpeed loop": ("raykd deepspeed", "bare deepspeed", 0.95),
-        "(c) deepspeed engine / torch engine": ("raykd deepspeed", "raykd torch", None),
-        "(d) torch engine / loop padded to 128": ("raykd torch", "padded torch", 4.0),
-        "(e) rows per CPU-second / bare loop's": ("raykd rows per cpu second", "bare rows per cpu second", None),
-    }
-    for text, (ours, theirs, aim) in ratios.items():
-        ratio = statistics.median(one[ours] / one[theirs] for one in rounds)
-        print(f"  {text:<45}{ratio:6.3f}{f'   aim {aim}' if aim else ''}")
+        if "," not in name:
+            values = [one[name] for one in rounds]
+            print(f"  {name:<20}{statistics.median(values):9.1f} rows/s   ({min(values):.1f} to {max(values):.1f})")
+    for text, ours, theirs, aim in RATIOS:
+        values = [one[ours] / one[theirs] for one in rounds]
+        wide = f"({min(values):.3f} to {max(values):.3f})"
+        print(f"  {text:<47}{statistics.median(values):6.3f}   {wide}{f'   aim {aim}' if aim else ''}")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -25,6 +26,7 @@ from raykd.trainers.selection import Selection
 from raykd.trainers.shares import LogitsTap
 
 Make = Callable[..., ExperimentConfig]
+GOLDEN = Path(__file__).parents[2] / "assets" / "golden_losses.json"
 TORCH = {"compute__engine": {"kind": "torch"}}
 
 
@@ -162,6 +164,19 @@ def test_each_terms_share_of_the_gradient_is_logged_and_changes_nothing(
     monkeypatch.setattr(LogitsTap, "pulls", lambda *_: [])
     train(silent)
     assert all(torch.equal(value, weights(silent)[name]) for name, value in weights(logged).items())
+
+
+def test_the_loss_curve_is_the_recorded_one(experiment: Make) -> None:
+    """A change that moves it is meant to, says so in the changelog, and records the new one (see the message below)."""
+    config = experiment(**TORCH, teacher__training__max_steps=24, teacher__training__dropout=0.0)
+    plain = task_of(config)
+    kd = VanillaKD(temperature=2.0, alpha=0.5)
+    task = plain.model_copy(update={"objective": kd, "logits": with_logits(plain, config)})
+    curve = [[*record["terms"].values(), record["grad_norm"]] for record in train(task) if record["event"] == "train"]
+    recorded = json.loads(GOLDEN.read_text())
+    # the same weights on another processor's kernels: 1e-6 after a step, growing with each; another seed or order moves 1e-1
+    same = np.shape(curve) == np.shape(recorded) and np.allclose(curve, recorded, rtol=1e-3)
+    assert same, f"to record this curve, write into {GOLDEN.name}: {json.dumps(np.round(curve, 6).tolist())}"
 
 
 def with_logits(task: TrainTask, config: ExperimentConfig) -> str:

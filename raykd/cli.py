@@ -13,7 +13,7 @@ from raykd.config.stages import STAGES, StageName
 from raykd.errors import ConfigError, RaykdError
 
 if TYPE_CHECKING:
-    from raykd.config import MetaKDConfig
+    from raykd.config import ExperimentConfig, MetaKDConfig
 
 app = typer.Typer(
     name="raykd",
@@ -32,10 +32,17 @@ Overrides = Annotated[
 ]
 
 
+Root = Annotated[
+    str | None,
+    typer.Option(metavar="DIR", help="Folder that relative paths in the job file start from; the current one if not given."),
+]
+
+
 @app.command()
 def run(
     file: JobFile,
     set_: Overrides = None,
+    root: Root = None,
     stage: Annotated[
         list[str] | None, typer.Option(help="Only this stage: teacher, logits, students, evaluation or report.")
     ] = None,
@@ -44,31 +51,24 @@ def run(
     """Run a distillation: teacher, logits, students, evaluation, comparison. Finished stages are skipped."""
     from raykd.config import MetaKDConfig, load_job
 
-    config = load_job(file, set_ or ())
+    config = load_job(file, set_ or (), root=root)
     stages = _stages(stage or ())
-    if isinstance(config, MetaKDConfig):
-        _run_meta_kd(config, stages, dry_run)
-        return
-    if dry_run:
-        from raykd.run.outline import outline
-
-        typer.echo(outline(config, stages))
-        return
-    from raykd.run.pipeline import run_experiment
-
     try:
-        run_experiment(config, only=stages)
+        if isinstance(config, MetaKDConfig):
+            _run_meta_kd(config, stages, dry_run)
+        else:
+            _run_distillation(config, stages, dry_run)
     except KeyboardInterrupt:
         typer.echo("raykd: interrupted; the same command continues", err=True)
         raise typer.Exit(130) from None
 
 
 @app.command()
-def validate(file: JobFile, set_: Overrides = None) -> None:
+def validate(file: JobFile, set_: Overrides = None, root: Root = None) -> None:
     """Check a job file and print the resolved configuration as JSON. Starts nothing."""
     from raykd.config import load_job
 
-    typer.echo(load_job(file, set_ or ()).model_dump_json(indent=2))
+    typer.echo(load_job(file, set_ or (), root=root).model_dump_json(indent=2))
 
 
 @app.command()
@@ -103,13 +103,35 @@ def submit(
     file: JobFile,
     address: Address,
     set_: Overrides = None,
+    root: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", help="Folder on the cluster, seen by all its nodes, that relative paths start from."),
+    ] = None,
     wait: Annotated[bool, typer.Option(help="Follow the job's output and return its exit code.")] = True,
     working_dir: Annotated[str, typer.Option(help="Folder that is uploaded; the job file lies in it.")] = ".",
+    env_passthrough: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Variable, or pattern of variables, of this shell that the job receives; values are never shown. Replaces the "
+            "usual ones (W&B, Hugging Face, AWS keys); '' passes none.",
+        ),
+    ] = None,
 ) -> None:
     """Run a job file on a cluster through Ray's job server."""
+    from raykd.submit import ENV_PASSTHROUGH
     from raykd.submit import submit as submit_job
 
-    raise typer.Exit(submit_job(file, address=address, overrides=set_ or (), wait=wait, working_dir=working_dir))
+    code = submit_job(
+        file,
+        address=address,
+        overrides=set_ or (),
+        root=root,
+        wait=wait,
+        working_dir=working_dir,
+        env_passthrough=ENV_PASSTHROUGH if env_passthrough is None else env_passthrough,
+    )
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -126,6 +148,17 @@ def stop(job_id: str, address: Address) -> None:
     from raykd.submit import stop as stop_job
 
     typer.echo(stop_job(job_id, address=address))
+
+
+def _run_distillation(config: "ExperimentConfig", stages: Sequence[StageName], dry_run: bool) -> None:
+    if dry_run:
+        from raykd.run.outline import outline
+
+        typer.echo(outline(config, stages))
+        return
+    from raykd.run.pipeline import run_experiment
+
+    run_experiment(config, only=stages)
 
 
 def _run_meta_kd(config: "MetaKDConfig", stages: Sequence[StageName], dry_run: bool) -> None:

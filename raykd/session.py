@@ -3,16 +3,15 @@
 import contextlib
 import logging
 import os
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 
 from raykd.errors import ResourceError
 
 log = logging.getLogger(__name__)
-
-DATA_CPUS = 1
-"""CPUs kept free of training workers, for Ray Data's tasks; with none a training would wait for its rows for ever."""
 
 
 def start_ray(
@@ -41,15 +40,24 @@ def start_ray(
         return False
     address = os.environ.get("RAY_ADDRESS") or "local"
     local = {"num_cpus": num_cpus} if address == "local" else {}
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     with warnings.catch_warnings(), _silent_stderr():
         warnings.simplefilter("ignore")  # about versions and address files; nothing a user can act on
         try:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, runtime_env=runtime_env, **local)
         except (ConnectionError, ValueError) as error:
             raise ResourceError(f"cannot connect to Ray at {address}: {error}; check RAY_ADDRESS, or unset it") from None
+        finally:
+            _keep_sigterm(on_sigterm)
     _quiet_ray_data()
     log.info("Ray is up: %s", "local" if address == "local" else address)
     return True
+
+
+def _keep_sigterm(handler: object) -> None:
+    """Ray puts a handler of its own in place, which kills the workers before a command can have them write a checkpoint."""
+    if threading.current_thread() is threading.main_thread() and callable(handler):
+        signal.signal(signal.SIGTERM, handler)
 
 
 @contextlib.contextmanager
@@ -89,16 +97,3 @@ def free_cpus() -> float:
     import ray
 
     return float(ray.available_resources().get("CPU", 0.0))
-
-
-def require_cpus(workers: int, cpus_per_worker: int) -> None:
-    """Raise ResourceError unless the workers and Ray Data's tasks fit the cluster: short of CPUs a run would hang, not fail."""
-    import ray
-
-    total = ray.cluster_resources().get("CPU", 0.0)
-    needed = workers * cpus_per_worker + DATA_CPUS
-    if total < needed:
-        raise ResourceError(
-            f"{workers} workers of {cpus_per_worker} CPUs and {DATA_CPUS} CPU for Ray Data need {needed} CPUs, the cluster has "
-            f"{total:g}; lower compute.num_workers or compute.cpus_per_worker, or add nodes"
-        )

@@ -68,7 +68,8 @@ def _name(annotation: Any) -> str:
     if origin is Annotated:
         return _name(get_args(annotation)[0])
     if origin is tuple:
-        return f"list of {_name(get_args(annotation)[0])}"
+        first, *others = get_args(annotation)
+        return f"list of {_name(first)}" if Ellipsis in others else f"list of {1 + len(others)} {_name(first)}s"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return "section"
     plain = {str: "text", int: "integer", float: "number", bool: "true or false", type(None): "null"}

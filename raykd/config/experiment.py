@@ -10,6 +10,9 @@ from raykd.config.data import DataConfig
 from raykd.config.objectives import ObjectiveConfig, VanillaKD
 from raykd.config.training import ComputeConfig, ModelTask
 
+STORAGE = "runs"
+"""Where results go when a job file does not say."""
+
 
 class TeacherConfig(ModelTask):
     """The large model."""
@@ -58,7 +61,7 @@ class ExperimentConfig(Section):
 
     name: str
     """Name of the run; its folder is `storage/name`."""
-    storage: str = "runs"
+    storage: str = STORAGE
     """Folder, or s3://, gs://, hdfs:// address, that every node sees; prepared data is cached in its `cache`."""
     seed: int = Field(1, ge=0)
     """Seed of the teacher's training."""

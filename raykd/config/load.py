@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -9,8 +10,9 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from raykd.config.experiment import ExperimentConfig
+from raykd.config.experiment import STORAGE, ExperimentConfig
 from raykd.config.metakd import MetaKDConfig
+from raykd.config.paths import rooted
 from raykd.errors import ConfigError
 
 _Root = TypeVar("_Root", bound=BaseModel)
@@ -24,9 +26,14 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
     return build(merge(read_yaml(path), (parse_override(text) for text in overrides)), source=str(path))
 
 
-def load_job(path: str | Path, overrides: Sequence[str] = ()) -> ExperimentConfig | MetaKDConfig:
-    """The same for a job of any kind: ``kind: meta_kd`` names its own, a file without ``kind`` is a distillation."""
+def load_job(path: str | Path, overrides: Sequence[str] = (), *, root: str | None = None) -> ExperimentConfig | MetaKDConfig:
+    """The same for a job of any kind: ``kind: meta_kd`` names its own, a file without ``kind`` is a distillation.
+
+    Relative paths in the file are taken from the folder ``root``; without one, from the current folder.
+    """
     content = merge(read_yaml(path), (parse_override(text) for text in overrides))
+    if root is not None:
+        content = rooted({"storage": STORAGE, **content}, os.path.abspath(root))
     if "kind" not in content:
         return build(content, source=str(path))
     if content["kind"] != "meta_kd":

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from raykd.config.base import Section
-from raykd.config.experiment import TrackingConfig
+from raykd.config.experiment import STORAGE, TrackingConfig
 from raykd.config.training import ComputeConfig, ModelTask, TrainingConfig
 
 DomainLoss = Literal["wrong", "permuted", "reversed"]
@@ -192,7 +192,7 @@ class MetaKDConfig(Section):
     kind: Literal["meta_kd"]
     name: str
     """Name of the run; its folder is `storage/name`."""
-    storage: str = "runs"
+    storage: str = STORAGE
     """Folder, or s3://, gs://, hdfs:// address, that every node sees."""
     seed: int = Field(1, ge=0)
     """Seed of the teachers' training."""

@@ -62,14 +62,18 @@ class TorchEngineConfig(Section):
     kind: Literal["torch"] = "torch"
 
 
+AtLeastOne = Annotated[int, Field(ge=1)]
+
 EngineConfig = Annotated[DeepSpeedEngineConfig | TorchEngineConfig, Field(discriminator="kind")]
 
 
 class ComputeConfig(Section):
     """Workers, processors and waits."""
 
-    num_workers: int = Field(1, ge=1)
-    """Training workers."""
+    num_workers: AtLeastOne | tuple[AtLeastOne, AtLeastOne] = 1
+    """Training workers; `[min, max]` starts with as many as there is room for, and follows the cluster as nodes come and go."""
+    resize_seconds: float = Field(60.0, gt=0)
+    """Seconds between two looks at whether there is room for another number of workers; for `[min, max]` only."""
     cpus_per_worker: int = Field(1, ge=1)
     """CPUs, and threads of PyTorch, of one training worker or prediction actor."""
     use_gpu: bool | None = None
@@ -83,9 +87,37 @@ class ComputeConfig(Section):
     max_failures: int = Field(3, ge=0)
     """Times a training is restarted from its last checkpoint after workers are lost."""
     start_timeout_s: float = Field(600, gt=0)
-    """Seconds that workers may take to start."""
+    """Seconds that nodes may take to join a cluster, and workers to start."""
     collective_timeout_s: float = Field(600, gt=0)
     """Seconds that a worker waits for the others."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.min_workers > self.max_workers:
+            raise ValueError(
+                f"num_workers = {[self.min_workers, self.max_workers]}: the first number is the least, the second the most"
+            )
+        return self
+
+    @property
+    def elastic(self) -> bool:
+        """Whether the number of workers may change."""
+        return not isinstance(self.num_workers, int)
+
+    @property
+    def min_workers(self) -> int:
+        """Workers without which training waits."""
+        return self.num_workers if isinstance(self.num_workers, int) else self.num_workers[0]
+
+    @property
+    def max_workers(self) -> int:
+        """Workers that are made at most."""
+        return self.num_workers if isinstance(self.num_workers, int) else self.num_workers[1]
+
+    @property
+    def workers_text(self) -> str:
+        """The number of workers in words: `2`, or `1 to 4`."""
+        return f"{self.min_workers} to {self.max_workers}" if self.elastic else str(self.num_workers)
 
 
 class ModelTask(Section):

@@ -5,10 +5,11 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from raykd.cluster import DATA_CPUS
 from raykd.config import ComputeConfig
 from raykd.easynlp.settings import Precision, Workers
 from raykd.errors import ResourceError
-from raykd.session import DATA_CPUS, start_ray, stop_ray
+from raykd.session import start_ray, stop_ray
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from raykd.models.classifiers import (
     takes_token_types,
 )
 from raykd.models.folders import folder_bytes, local_folder, model_digest
-from raykd.models.saving import build_classifier, save_classifier
+from raykd.models.saving import build_classifier, restore_classifier, save_classifier
 from raykd.models.tokenizers import load_tokenizer
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "local_folder",
     "max_sequence_length",
     "model_digest",
+    "restore_classifier",
     "save_classifier",
     "takes_token_types",
 ]

@@ -36,10 +36,24 @@ def save_classifier(
     aside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
     try:
         _write(model, tokenizer, str(aside), state)
-        storage.remove(folder)
+        if target.exists():
+            storage.remove(_before(folder))
+            storage.rename_dir(folder, _before(folder))
         storage.rename_dir(str(aside), folder)
+        storage.remove(_before(folder))
     finally:
         storage.remove(str(aside))
+
+
+def _before(folder: str) -> str:
+    """Where a folder's former content waits for the new one to be complete."""
+    return str(Path(folder).with_name(f".{Path(folder).name}.before"))
+
+
+def restore_classifier(folder: str) -> None:
+    """Bring the former model back where a save was cut off between taking it away and putting the new one in its place."""
+    if "://" not in folder and not storage.exists(folder) and storage.exists(_before(folder)):
+        storage.rename_dir(_before(folder), folder)
 
 
 def _write(model: "PreTrainedModel", tokenizer: Any, folder: str, state: "Mapping[str, Tensor] | None") -> None:

@@ -3,80 +3,30 @@
 Starting a group costs as much as training a small student, so one ``TorchTrainer.fit()`` serves teacher and students alike.
 """
 
-import asyncio
 import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from raykd.cluster import offered, require_room, worker_bundles
 from raykd.config import ComputeConfig
 from raykd.data.storage import absolute
-from raykd.errors import RaykdError, TrainingError
+from raykd.errors import ResourceError, TrainingError
+from raykd.run.board import News, TaskBoard
 from raykd.run.task import TrainTask
-from raykd.session import require_cpus
+from raykd.session import free_cpus
 
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.25
 """How often the driver asks for news: a progress bar moves smoothly, the board is asked four times a second."""
 
+STOP_SECONDS = 45
+"""For workers to end, a checkpoint included; a stopped job has 60 s altogether (raykd/submit)."""
+
 OnRecord = Callable[[str, Mapping[str, Any]], None]
 """Called on the driver with a task's name and one record of its monitor."""
-
-
-class TaskBoard:
-    """An actor between the driver and the workers: an append-only list of tasks, and what is said of them."""
-
-    def __init__(self) -> None:
-        self._tasks: list[dict[str, Any]] = []
-        self._done: set[int] = set()
-        self._closed = False
-        self._failure: tuple[type[RaykdError], str] | None = None
-        self._records: list[tuple[str, dict[str, Any]]] = []
-        self._changed = asyncio.Event()
-
-    async def submit(self, tasks: list[dict[str, Any]]) -> None:
-        """Append tasks."""
-        self._tasks.extend(tasks)
-        self._changed.set()
-
-    async def close(self) -> None:
-        """No more tasks come: workers that ask for one return."""
-        self._closed = True
-        self._changed.set()
-
-    async def first_open(self) -> int:
-        """Index of the first task that is not finished; workers start, and start again, there."""
-        return next((index for index in range(len(self._tasks)) if index not in self._done), len(self._tasks))
-
-    async def task(self, index: int, *, patience_s: float = 20.0) -> dict[str, Any] | bool:
-        """The task of an index; True when it may still come, False when it will not."""
-        deadline = time.monotonic() + patience_s
-        while index >= len(self._tasks) and not self._closed:
-            self._changed.clear()
-            try:
-                await asyncio.wait_for(self._changed.wait(), deadline - time.monotonic())
-            except TimeoutError:
-                return True
-        return self._tasks[index] if index < len(self._tasks) else False
-
-    async def finish(self, index: int) -> None:
-        """Say that a task is finished."""
-        self._done.add(index)
-
-    async def fail(self, kind: type[RaykdError], message: str) -> None:
-        """Say that a task cannot be finished, however often it is tried."""
-        self._failure = self._failure or (kind, message)
-
-    async def record(self, name: str, entry: dict[str, Any]) -> None:
-        """Pass on a monitor's record."""
-        self._records.append((name, entry))
-
-    async def news(self) -> tuple[list[tuple[str, dict[str, Any]]], int, tuple[type[RaykdError], str] | None]:
-        """Records since the last call, number of finished tasks, failure if any."""
-        records, self._records = self._records, []
-        return records, len(self._done), self._failure
 
 
 class TrainingGroup:
@@ -91,37 +41,85 @@ class TrainingGroup:
         self._submitted = 0
 
     def start(self) -> None:
-        """Bring the workers up in the background, so that they import while data is prepared. Harmless when they are up."""
+        """Bring the workers up in the background, so that they import while data is prepared. Harmless when they are up.
+
+        Waits for nodes, up to ``start_timeout_s``. Raises ResourceError when the cluster has no room for the workers.
+        """
         if self._fit is not None:
             return
         import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        workers = self._compute.num_workers
-        require_cpus(workers, self._compute.cpus_per_worker)
-        self._board = ray.remote(num_cpus=0)(TaskBoard).remote()
+        compute = self._compute
+        bundles = worker_bundles(compute.min_workers, cpus=compute.cpus_per_worker, gpu=uses_gpu(compute))
+        require_room(bundles, f"{compute.min_workers} training workers and Ray Data", limit_s=compute.start_timeout_s)
+        # with the driver, whose loss ends the run anyway: on another node the board would be one thing more to lose
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        self._board = ray.remote(num_cpus=0)(TaskBoard).options(scheduling_strategy=here).remote()
         self._fit = _FitThread(lambda: self._build().fit())
         self._submitted = 0
         self._fit.start()
 
     def run(self, tasks: Sequence[TrainTask], on_record: OnRecord) -> None:
-        """Train all tasks, in order. Raises the error of the first that fails, TrainingError when workers keep dying."""
+        """Train all tasks, in order. An interrupt has the workers write a checkpoint before it goes on its way.
+
+        Raises the error of the first task that fails, TrainingError when workers keep dying, ResourceError when none come.
+        """
         import ray
 
         self.start()
         ray.get(self._board.submit.remote([task.model_dump(mode="json") for task in tasks]))
         self._submitted += len(tasks)
-        while True:
-            alive = self._fit is not None and self._fit.is_alive()
-            records, done, failure = ray.get(self._board.news.remote())
-            for name, entry in records:
-                on_record(name, entry)
-            if failure is not None:
-                raise failure[0](failure[1])
-            if done >= self._submitted:
-                return
-            if not alive:
-                raise self._lost()
+        try:
+            while not self._finished(on_record):
+                time.sleep(POLL_SECONDS)
+        except KeyboardInterrupt:
+            self._stop(on_record)
+            raise
+
+    def _finished(self, on_record: OnRecord) -> bool:
+        """Pass on what is new; whether all tasks are done."""
+        alive = self._fit is not None and self._fit.is_alive()  # asked before the news, which are complete then
+        news = self._news(on_record)
+        if news.failure is not None:
+            raise news.failure[0](news.failure[1])
+        if news.done >= self._submitted:
+            return True
+        if not alive:
+            raise self._lost()
+        if news.silent_s > self._compute.start_timeout_s:
+            raise ResourceError(
+                f"waited {news.silent_s:.0f} s (compute.start_timeout_s) for training workers: {self._compute.workers_text} of "
+                f"{self._compute.cpus_per_worker} CPUs did not start; see that nodes are up and idle. Try again then"
+            )
+        return False
+
+    def _news(self, on_record: OnRecord) -> News:
+        import ray
+
+        news: News = ray.get(self._board.news.remote())
+        for name, entry in news.records:
+            on_record(name, entry)
+        return news
+
+    def _stop(self, on_record: OnRecord) -> None:
+        """Ask the workers to stop, and give them some time to write a checkpoint."""
+        import ray
+
+        if self._fit is None or not self._fit.is_alive():
+            return
+        log.warning("stopping: the workers write a checkpoint first, for at most %d s", STOP_SECONDS)
+        ray.get(self._board.stop.remote())
+        deadline = time.monotonic() + STOP_SECONDS
+        while self._fit.is_alive() and time.monotonic() < deadline:
+            self._news(on_record)
             time.sleep(POLL_SECONDS)
+        self._news(on_record)
+
+    def make_room(self, *, cpus: int, gpu: bool) -> None:
+        """Let the workers go where, idle, they hold what something else needs; a later task starts others."""
+        if self._fit is not None and (gpu or self._compute.elastic or free_cpus() < cpus):
+            self.close()
 
     def close(self) -> None:
         """Let the workers go and free what they hold."""
@@ -131,7 +129,7 @@ class TrainingGroup:
 
         if self._fit.is_alive():
             ray.get(self._board.close.remote())
-            self._fit.join(timeout=self._compute.collective_timeout_s)
+            self._fit.join(timeout=STOP_SECONDS)
         ray.kill(self._board)
         self._board = self._fit = None
 
@@ -147,6 +145,7 @@ class TrainingGroup:
             train_loop_config={"board": self._board, "threads": self._compute.cpus_per_worker},
             scaling_config=ScalingConfig(
                 num_workers=self._compute.num_workers,
+                elastic_resize_monitor_interval_s=self._compute.resize_seconds,
                 use_gpu=use_gpu,
                 resources_per_worker={"CPU": self._compute.cpus_per_worker} | ({"GPU": 1} if use_gpu else {}),
             ),
@@ -189,9 +188,7 @@ class _FitThread(threading.Thread):
 
 
 def uses_gpu(compute: ComputeConfig) -> bool:
-    """Whether workers take a GPU: as configured, else where the cluster has enough of them."""
-    import ray
-
+    """Whether workers take a GPU: as configured, else where the cluster has, or may grow to, enough of them."""
     if compute.use_gpu is not None:
         return compute.use_gpu
-    return bool(ray.cluster_resources().get("GPU", 0) >= compute.num_workers)
+    return offered("GPU") >= compute.min_workers

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from raykd.cluster import require_room
 from raykd.config import MetaKDConfig
 from raykd.data import storage
 from raykd.data.tables import SideTable
@@ -10,6 +11,7 @@ from raykd.predict import ScoreJob, score
 from raykd.predict.scorer import Scorer
 from raykd.report.tables import load_labels, load_logits
 from raykd.run.comparison import environment
+from raykd.run.connect import connect
 from raykd.run.group import TrainingGroup
 from raykd.run.metakd_checks import check_pair
 from raykd.run.metakd_report import Line, MetaReport, Right, contrast, line, read, render, right_of, write
@@ -33,7 +35,7 @@ from raykd.run.metakd_tasks import (
 from raykd.run.progress import Terminal, stdout_console
 from raykd.run.task import TrainTask
 from raykd.run.tasks import key_of, side_digest
-from raykd.session import DATA_CPUS, start_ray, stop_ray
+from raykd.session import stop_ray
 from raykd.stages import Stage
 
 TITLES: dict[str, str] = {
@@ -239,6 +241,8 @@ class MetaKDPipeline:
     def _score(self, jobs: Sequence[ScoreJob], what: str, scorer: type[Scorer] = Scorer) -> list[SideTable]:
         self._start_ray()
         compute = self.config.compute
+        self.group.make_room(cpus=compute.cpus_per_worker, gpu=False)
+        require_room([{"CPU": float(compute.cpus_per_worker)}], "a prediction actor", limit_s=compute.start_timeout_s)
         return score(
             jobs,
             actors=compute.prediction_actors,
@@ -248,12 +252,7 @@ class MetaKDPipeline:
         )
 
     def _start_ray(self) -> None:
-        compute = self.config.compute
-        self._started |= start_ray(
-            num_cpus=(compute.num_workers + compute.prediction_actors) * compute.cpus_per_worker + DATA_CPUS,
-            start_timeout_s=compute.start_timeout_s,
-            collective_timeout_s=compute.collective_timeout_s,
-        )
+        self._started |= connect(self.config.compute, self.folder)
 
 
 def _name(method: Method) -> str:

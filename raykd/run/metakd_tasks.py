@@ -85,7 +85,7 @@ def outline(config: MetaKDConfig) -> str:
     distilled = [method for method in methods(config) if method in TEACHER_OF]
     lines = [
         f"{config.name} -> {storage.join(config.storage, config.name)}",
-        f"{compute.num_workers} x {compute.cpus_per_worker} CPUs",
+        f"{compute.workers_text} x {compute.cpus_per_worker} CPUs",
         f"  split      {config.reviews.folder if config.reviews else ', '.join(config.data.train if config.data else ())}",
         f"  weights    {config.weights.kind}, from {config.weights.encoder or config.teacher.model}",
         f"  teachers   {len(teachers(config))} of {config.teacher.model}; "

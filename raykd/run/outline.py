@@ -22,7 +22,7 @@ def outline(config: ExperimentConfig, only: Sequence[StageName] = ()) -> str:
         "report": "compare: report.json, report.md, report.html",
     }
     engine = compute.engine.kind if compute.engine.kind == "torch" else f"deepspeed, ZeRO {compute.engine.zero_stage}"
-    lines = [f"{config.name} -> {run_folder(config)}", f"{compute.num_workers} x {compute.cpus_per_worker} CPUs, {engine}"]
+    lines = [f"{config.name} -> {run_folder(config)}", f"{compute.workers_text} x {compute.cpus_per_worker} CPUs, {engine}"]
     wanted = [name for name in STAGES if not only or name in only]
     return "\n".join(lines + [f"  {name:<11}{stages[name]}{_state(config, name)}" for name in wanted])
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal
 
+from raykd.cluster import require_room
 from raykd.config import ExperimentConfig
 from raykd.config.stages import STAGES, StageName
 from raykd.data import storage
@@ -20,11 +21,12 @@ from raykd.report.files import read_report, write_report
 from raykd.report.system import Role
 from raykd.report.terminal import print_comparison
 from raykd.run.comparison import Candidate, build_comparison, judge_teacher
+from raykd.run.connect import connect
 from raykd.run.group import TrainingGroup, uses_gpu
 from raykd.run.progress import Terminal, stdout_console
 from raykd.run.task import TrainTask
 from raykd.run.tasks import cache_folder, key_of, run_folder, side_digest, student_tasks, task_folders, teacher_task
-from raykd.session import DATA_CPUS, free_cpus, start_ray, stop_ray
+from raykd.session import stop_ray
 from raykd.stages import Stage
 
 
@@ -39,7 +41,7 @@ def run_experiment(config: ExperimentConfig, *, only: Sequence[StageName] = (), 
         with pipeline.terminal.bars():
             if pipeline.will_train():
                 pipeline.start_ray()
-                pipeline.group.start()  # workers import while the data is prepared
+                pipeline.start_workers()
             comparison = pipeline.run()
     finally:
         pipeline.close()
@@ -68,12 +70,21 @@ class Pipeline:
 
     def start_ray(self) -> None:
         """Bring Ray up, if it is not: a run whose stages are all finished does without."""
-        compute = self.config.compute
-        self._started |= start_ray(
-            num_cpus=(compute.num_workers + compute.prediction_actors) * compute.cpus_per_worker + DATA_CPUS,
-            start_timeout_s=compute.start_timeout_s,
-            collective_timeout_s=compute.collective_timeout_s,
-        )
+        self._started |= connect(self.config.compute, self.folder)
+
+    def start_workers(self) -> None:
+        """Bring the workers up beside the preparation, for their imports take long.
+
+        Where their number may grow they would take the CPUs that preparation needs: there all rows are prepared first.
+        """
+        if not self.config.compute.elastic:
+            self.group.start()
+            return
+        models = [model.model for model in (self.config.teacher, self.config.student) if model is not None]
+        parts: tuple[Part, ...] = ("train", "selection", *(("test",) if self.config.data.test else ()))
+        for model in dict.fromkeys(models):
+            for part in parts:
+                self.prepared(part, model)
 
     def close(self) -> None:
         """Let workers go, and Ray, if it was started here."""
@@ -279,8 +290,9 @@ class Pipeline:
         compute = self.config.compute
         self.start_ray()
         use_gpu = uses_gpu(compute)
-        if use_gpu or free_cpus() < compute.cpus_per_worker:
-            self.group.close()  # its idle workers hold what the actors are waiting for; a later stage starts others
+        self.group.make_room(cpus=compute.cpus_per_worker, gpu=use_gpu)
+        actor = {"CPU": float(compute.cpus_per_worker)} | ({"GPU": 1.0} if use_gpu else {})
+        require_room([actor], "a prediction actor", limit_s=compute.start_timeout_s)
         return score(
             jobs,
             actors=compute.prediction_actors,

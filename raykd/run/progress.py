@@ -19,6 +19,8 @@ class Terminal:
         self._progress: Progress | None = None
         self._bars: dict[str, TaskID] = {}
         self._trained = False
+        self._steps: dict[str, int] = {}
+        self._workers: dict[str, int] = {}
 
     def say(self, text: str) -> None:
         """One line."""
@@ -46,6 +48,7 @@ class Terminal:
         """A training record: moves the bar, and says what a user cares about."""
         step, event = entry["step"], entry["event"]
         if event == "train":
+            self._steps[name] = step
             self._first_step()
             self.advance(name, step, entry["total_steps"], f"loss {entry['loss']:.4f}  {entry['rows_per_second']:.0f} rows/s")
         elif event == "eval":
@@ -59,8 +62,23 @@ class Terminal:
                 f"{name}: teacher's states {entry['chosen']} (a batch: live {cost['live']:.3f} s, read {cost['read']:.3f} s, "
                 f"student {cost['student']:.3f} s; {entry['bytes'] / 1e9:.2f} GB)"
             )
-        elif event == "resumed":
-            self.say(f"{name}: continues from the checkpoint at step {step}")
+        elif event == "start":
+            self._start(name, step, entry["world_size"])
+        elif event == "stopped":
+            self.say(f"{name}: stopped after step {step}, with a checkpoint")
+        elif event == "warning":
+            self.say(f"warning: {entry['message']}")
+
+    def _start(self, name: str, step: int, workers: int) -> None:
+        """A start is worth a line when it is not the first."""
+        before, self._workers[name] = self._workers.get(name), workers
+        where = f"from the checkpoint at step {step}" if step else "from the beginning"
+        reached = self._steps.pop(name, 0)
+        if before is None and step:
+            self.say(f"{name}: continues {where}")
+        elif before is not None:
+            change = f"{before} workers are now {workers}" if before != workers else "workers were lost"
+            self.say(f"{name}: {change}, continues {where}, about {max(reached - step, 0)} steps are repeated")
 
     def _first_step(self) -> None:
         if not self._trained:

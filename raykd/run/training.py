@@ -15,7 +15,7 @@ from raykd.data import storage
 from raykd.data.batch import Batch, micro_batches
 from raykd.data.feed import Feed, StepRows
 from raykd.data.prepared import PreparedSet
-from raykd.models import load_classifier, load_tokenizer, save_classifier
+from raykd.models import load_classifier, load_tokenizer, restore_classifier, save_classifier
 from raykd.report.metrics import classification_metrics
 from raykd.run.metakd_objectives import build_task_objective
 from raykd.run.task import TrainTask
@@ -25,7 +25,7 @@ from raykd.trainers.composite import save_modules, split_state, with_modules
 from raykd.trainers.context import WorkerContext
 from raykd.trainers.engine import Engine, Precision, build_engine
 from raykd.trainers.evaluation import Evaluator
-from raykd.trainers.loop import Loop
+from raykd.trainers.loop import Loop, Stopped
 from raykd.trainers.monitor import Listener, Monitor
 from raykd.trainers.schedule import learning_rate
 from raykd.trainers.selection import Selection
@@ -34,6 +34,16 @@ BuildFeed = Callable[..., Feed]
 
 LEAD_STEPS = 200
 """Steps before a task's end at which the next task's rows are sent for: about what Ray Data takes to deliver the first."""
+
+
+@dataclass(frozen=True)
+class Outside:
+    """What is asked of a running task from outside. The first worker's answers count, at every step: both are quick."""
+
+    checkpoint: Callable[[], bool] = lambda: False
+    """Whether to write a checkpoint now; true once for each reason."""
+    stop: Callable[[], bool] = lambda: False
+    """Whether to write a checkpoint and stop."""
 
 
 @dataclass(frozen=True)
@@ -86,11 +96,15 @@ def run_open_task(
     *,
     listeners: Sequence[Listener] = (),
     near_end: Callable[[], None] = lambda: None,
+    outside: Outside | None = None,
 ) -> None:
-    """The same for a task that is open; ``near_end`` is called once, on every worker at the same step. *Collective.*"""
+    """The same for a task that is open; ``near_end`` is called once, on every worker at the same step. *Collective.*
+
+    Raises Stopped when ``outside`` asks for it.
+    """
     with opened.feed as feed:
         rows = _calling(feed, near_end, at=max(opened.start, opened.total - LEAD_STEPS))
-        training = Training(opened, context, listeners)
+        training = Training(opened, context, listeners, outside or Outside())
         training.run(rows, total=opened.total, steps_per_epoch=opened.steps_per_epoch, start=opened.start)
     context.barrier()
     if context.is_first:
@@ -108,8 +122,9 @@ def _calling(rows: Iterator[StepRows], call: Callable[[], None], *, at: int) -> 
 class Training:
     """One task's parts, put together around the loop."""
 
-    def __init__(self, opened: OpenTask, context: WorkerContext, listeners: Sequence[Listener]) -> None:
+    def __init__(self, opened: OpenTask, context: WorkerContext, listeners: Sequence[Listener], outside: Outside) -> None:
         task = opened.task
+        self.outside = outside
         self.task, self.context, self.prepared, self.checkpoints = task, context, opened.prepared, opened.checkpoints
         self.tokenizer = load_tokenizer(task.model)
         torch.manual_seed(task.seed)  # a new classifier head is drawn from the task's seed
@@ -139,6 +154,9 @@ class Training:
         """Resume, train, keep the best weights."""
         if start:
             kept = self.checkpoints.load(self.engine, start)["selection"]
+            if self.context.is_first:
+                restore_classifier(self.task.model_folder)
+            self.context.barrier()
             if storage.exists(storage.join(self.task.model_folder, "config.json")):  # else its best is lost: any is better
                 self.selection.load(kept)
             self.monitor.resume(start)
@@ -176,8 +194,13 @@ class Training:
             checkpoint_due=self.checkpoint_due,
             monitor=self.monitor,
             log_every=training.log_every,
+            stop_due=lambda: self.context.is_first and self.outside.stop(),
         )
-        step = loop.run(rows)
+        try:
+            step = loop.run(rows)
+        except Stopped:
+            self.monitor.record("stopped", self.engine.updates)
+            raise
         self.monitor.record("end", step, best=self.selection.best, best_step=self.selection.best_step)
         self.monitor.flush()
         best = {} if self.selection.best is None else {f"best/{self.selection.metric}": self.selection.best}
@@ -222,11 +245,12 @@ class Training:
             save_classifier(self.model, self.tokenizer, folder, state=weights)
 
     def checkpoint_due(self, step: int) -> bool:
-        """Whether steps or seconds ask for a checkpoint; only the first worker's clock counts."""
+        """Whether steps, seconds or someone outside ask for a checkpoint; only the first worker's clock and ears count."""
         training = self.task.training
         by_step = training.checkpoint_steps is not None and step % training.checkpoint_steps == 0
         by_time = self.context.is_first and time.monotonic() - self.saved_at >= training.checkpoint_seconds
-        return by_step or by_time
+        asked = self.context.is_first and self.outside.checkpoint()
+        return by_step or by_time or asked
 
     def save_checkpoint(self, step: int) -> None:
         """Write everything a later attempt needs. *Collective.*"""

@@ -1,5 +1,6 @@
 """What runs on a training worker: tasks from the board, one after the other, each from its last checkpoint."""
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,9 +9,11 @@ import torch
 
 from raykd.data.feed import ray_feed
 from raykd.errors import RaykdError
+from raykd.run.outside import Ears
 from raykd.run.task import TrainTask
 from raykd.run.training import OpenTask, open_task, run_open_task
 from raykd.trainers.context import WorkerContext, ray_context
+from raykd.trainers.loop import Stopped
 from raykd.trainers.monitor import Listener
 
 
@@ -22,8 +25,11 @@ def train_worker(config: dict[str, Any]) -> None:
     torch.set_num_threads(config["threads"])
     board = config["board"]
     worker = _Worker(board, ray_context())
+    logging.getLogger("raykd").addHandler(_ToDriver(board))
     try:
         worker.run(ray.get(board.first_open.remote()))
+    except Stopped:
+        return
     except RaykdError as error:
         ray.get(board.fail.remote(type(error), str(error)))
 
@@ -34,6 +40,7 @@ class _Worker:
     def __init__(self, board: Any, context: WorkerContext) -> None:
         self._board = board
         self._context = context
+        self._outside = Ears(board, context).outside()
         self._ahead: OpenTask | None = None
 
     def run(self, index: int) -> None:
@@ -53,7 +60,13 @@ class _Worker:
         if opened is None or opened.task != task:
             opened = open_task(task, self._context, ray_feed)
         tell = _to_board(self._board, task.name)
-        run_open_task(opened, self._context, listeners=(tell,), near_end=lambda: self._open_next(index + 1))
+        run_open_task(
+            opened,
+            self._context,
+            listeners=(tell,),
+            near_end=lambda: self._open_next(index + 1),
+            outside=self._outside,
+        )
 
     def _open_next(self, index: int) -> None:
         """Send for the next task's rows, if the board has one by now. The first worker looks for all. *Collective.*"""
@@ -63,6 +76,17 @@ class _Worker:
             task = TrainTask.model_validate(given)
             if not self._context.broadcast(task.is_done()):
                 self._ahead = open_task(task, self._context, ray_feed)
+
+
+class _ToDriver(logging.Handler):
+    """Passes raykd's own warnings on to whoever watches the run; the worker's log is a file in Ray's session folder."""
+
+    def __init__(self, board: Any) -> None:
+        super().__init__(logging.WARNING)
+        self._board = board
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._board.record.remote("", {"event": "warning", "step": 0, "message": record.getMessage()})
 
 
 def _to_board(board: Any, name: str) -> Listener:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from raykd.config import load_job
+from raykd.config.paths import local_paths
 from raykd.errors import ConfigError, ResourceError
 from raykd.submit.client import connect, explaining
 from raykd.submit.upload import EXCLUDES, check_upload
@@ -47,6 +48,7 @@ def submit(
     *,
     address: str,
     overrides: Sequence[str] = (),
+    root: str | None = None,
     wait: bool = True,
     working_dir: str = ".",
     env_passthrough: Sequence[str] = ENV_PASSTHROUGH,
@@ -55,16 +57,18 @@ def submit(
     """Run ``raykd run JOB`` on the cluster whose dashboard is at ``address``, show its output here, and return its exit code.
 
     The job's id is written first, and alone with ``wait=False``. ``env_passthrough`` holds names or globs of variables.
+    ``root`` is the folder on the cluster that relative paths in the job file start from.
     143 is returned for a job that was stopped, 130 after Ctrl-C, which leaves the job running.
     Raises ConfigError for a job file that cannot run there, and ResourceError when the cluster cannot be reached, refuses the
     token, or never starts the job.
     """
-    entrypoint = _entrypoint(job, overrides, working_dir, command)
+    entrypoint = _entrypoint(job, overrides, root, working_dir, command)
+    environment = _job_environment(env_passthrough)
     client = connect(address)
     with explaining(address):
         job_id = client.submit_job(
             entrypoint=entrypoint,
-            runtime_env={"working_dir": working_dir, "excludes": list(EXCLUDES), "env_vars": _job_environment(env_passthrough)},
+            runtime_env={"working_dir": working_dir, "excludes": list(EXCLUDES), "env_vars": environment},
             metadata={"raykd": command, "job": job},
         )
     _write(f"{job_id}\n")
@@ -105,21 +109,40 @@ def stop(job_id: str, *, address: str) -> str:
         time.sleep(1)
 
 
-def _entrypoint(job: str, overrides: Sequence[str], working_dir: str, command: str) -> str:
+def _entrypoint(job: str, overrides: Sequence[str], root: str | None, working_dir: str, command: str) -> str:
     """The command line for the cluster. Raises ConfigError for what would fail there, or lose its results."""
-    root, file = Path(os.path.abspath(working_dir)), Path(os.path.abspath(job))
-    if command == "run":
-        _check_storage(load_job(job, overrides).storage)
-    elif not file.is_file():
+    upload, file = Path(os.path.abspath(working_dir)), Path(os.path.abspath(job))
+    if not file.is_file():
         raise ConfigError(f"cannot read the job file {job}; give the path of a YAML file")
-    if not file.is_relative_to(root):
+    if root is not None and not os.path.isabs(root):
+        raise ConfigError(
+            f"root = {root!r} is relative; give a folder of the cluster that all its nodes see, /shared for example"
+        )
+    if command == "run":
+        _check_storage(load_job(job, overrides, root=root).storage)
+    if not file.is_relative_to(upload):
         raise ConfigError(f"{job} is not in {working_dir}, the folder that is uploaded; give the one it is in as working_dir")
-    if file not in check_upload(working_dir):
+    files = check_upload(working_dir)
+    if file not in files:
         raise ConfigError(
             f"{job} would not be uploaded: .gitignore, .rayignore or raykd exclude it; move it, for example to jobs/"
         )
-    sets = [word for override in overrides for word in ("--set", override)]
-    return shlex.join(["raykd", command, file.relative_to(root).as_posix(), *sets])
+    if command == "run" and root is None:
+        _check_paths(load_job(job, overrides).model_dump(mode="json"), upload, files)
+    words = [word for override in overrides for word in ("--set", override)]
+    words += ["--root", root] if root is not None else []
+    return shlex.join(["raykd", command, file.relative_to(upload).as_posix(), *words])
+
+
+def _check_paths(content: dict[str, Any], upload: Path, files: frozenset[Path]) -> None:
+    """Raise ConfigError for data and models that the job file names and the job would not find on the cluster."""
+    for key, value, matches in local_paths(content, str(upload)):
+        if not any(Path(match) in files or any(file.is_relative_to(match) for file in files) for match in matches):
+            raise ConfigError(
+                f"{key} = {value!r} is not in what is uploaded to the cluster. Put data and models where all nodes see them "
+                "and name the folder that relative paths then start from (--root /shared/project), or give absolute paths or "
+                f"s3:// addresses (--set {key}=...)"
+            )
 
 
 def _check_storage(storage: str) -> None:
@@ -131,6 +154,14 @@ def _check_storage(storage: str) -> None:
 
 
 def _job_environment(names: Sequence[str]) -> dict[str, str]:
+    for name in filter(None, names):
+        if "=" in name:
+            raise ConfigError(
+                f"env_passthrough takes names, not values: give {name.partition('=')[0]}, and set it in this shell, where "
+                "neither the history of commands nor a list of processes shows it"
+            )
+        if name not in ENV_PASSTHROUGH and not fnmatch.filter(os.environ, name):
+            raise ConfigError(f"env_passthrough: there is no variable {name} in this shell; set it, or leave it out")
     wanted = {key for key in os.environ if any(fnmatch.fnmatchcase(key, name) for name in names)}
     passed = {key: os.environ[key] for key in sorted(wanted) if os.environ[key]}
     log.info("variables passed on to the job: %s", ", ".join(passed) or "none")

@@ -20,12 +20,19 @@ from raykd.trainers.objective import Objective
 from raykd.trainers.selection import Selection
 from raykd.trainers.shares import SHARE_EVERY, LogitsTap
 
+WISHES = ("checkpoint_wanted", "stop_wanted")
+"""What workers ask for; their sums travel with the step's figures, so that all agree."""
+
+
+class Stopped(Exception):  # noqa: N818 - it is no error
+    """Training ended before its last step because it was asked to; a checkpoint is written."""
+
 
 @dataclass
 class Loop:
     """Owns the schedule, the non-finite check, evaluation and checkpoints; the engine owns backward, step and state.
 
-    A step reads the device once: the sums of the loss terms, the gradient norm and the wish for a checkpoint travel together.
+    A step reads the device once: the sums of the loss terms, the gradient norm and the workers' wishes travel together.
     """
 
     engine: Engine
@@ -53,16 +60,21 @@ class Loop:
     monitor: Monitor
     log_every: int = 10
     """Steps between records of the loss; the first step of a run has one too."""
+    stop_due: Callable[[], bool] = lambda: False
+    """Whether this worker is asked to stop; if any is, all write a checkpoint and stop."""
     _seconds: dict[str, float] = field(default_factory=lambda: {"wait": 0.0, "work": 0.0})
     _rows: int = 0
 
     def run(self, feed: Iterator[StepRows]) -> int:
-        """Train on all steps of ``feed``; returns the step it stopped after. Raises TrainingError at a non-finite figure."""
+        """Train on all steps of ``feed``; returns the step it stopped after.
+
+        Raises TrainingError at a non-finite figure, Stopped when it was asked to stop.
+        """
         self.engine.module.train()
         step, before = 0, time.perf_counter()
         for rows in feed:
             fetched = time.perf_counter()
-            wanted = self._step(rows)
+            checkpoint, stop = self._step(rows)
             step = rows.step + 1
             after = time.perf_counter()
             self._seconds["wait"] += fetched - before
@@ -70,15 +82,17 @@ class Loop:
             self._rows += rows.num_rows
             if self._evaluation_ends(step):
                 break
-            if wanted and step < self.total_steps:
+            if (checkpoint or stop) and step < self.total_steps:
                 self.save_checkpoint(step)
                 self.monitor.record("checkpoint", step)
                 self.monitor.flush()
+                if stop:
+                    raise Stopped(f"after step {step}")
             before = time.perf_counter()
         return step
 
-    def _step(self, rows: StepRows) -> bool:
-        """One optimiser step; returns whether a checkpoint is wanted after it."""
+    def _step(self, rows: StepRows) -> tuple[bool, bool]:
+        """One optimiser step; returns whether a checkpoint is wanted after it, and whether to stop there."""
         torch.manual_seed(step_seed(self.seed, rows.step, self.context.rank))
         terms, pulls = self._accumulate(rows, self.objective.at(rows.step / max(self.total_steps - 1, 1)))
         norm = self.engine.reduce_gradients()
@@ -88,7 +102,7 @@ class Loop:
         self._log(rows, figures, rate)
         if shares:
             self.monitor.record("gradient_share", rows.step + 1, shares=shares)
-        return figures["checkpoint_wanted"] > 0
+        return figures["checkpoint_wanted"] > 0, figures["stop_wanted"] > 0
 
     def _accumulate(self, rows: StepRows, objective: Objective) -> tuple[dict[str, Tensor], list[Tensor]]:
         """Forward and backward of every micro-batch.
@@ -118,13 +132,13 @@ class Loop:
         self, rows: StepRows, terms: dict[str, Tensor], pulls: list[Tensor], norm: Tensor
     ) -> tuple[dict[str, float], dict[str, float]]:
         """The step's one device-to-host read: term means over the global batch, norm, shares, wish for a checkpoint."""
-        wish = torch.tensor(float(self.checkpoint_due(rows.step + 1)), device=self.engine.device)
-        mine = torch.stack([*terms.values(), wish, *pulls])
+        wishes = torch.tensor([float(self.checkpoint_due(rows.step + 1)), float(self.stop_due())], device=self.engine.device)
+        mine = torch.stack([*terms.values(), *wishes, *pulls])
         local = mine.clone() if self.context.world_size > 1 else mine
         values = torch.cat([self.context.sum(mine), norm.reshape(1)]).tolist()
-        names = [*terms, "checkpoint_wanted", "grad_norm"]
-        pulled = values[len(terms) + 1 : -1]
-        figures = dict(zip(names, [*values[: len(terms) + 1], values[-1]], strict=True))
+        names = [*terms, *WISHES, "grad_norm"]
+        pulled = values[len(terms) + len(WISHES) : -1]
+        figures = dict(zip(names, [*values[: len(terms) + len(WISHES)], values[-1]], strict=True))
         if not all(math.isfinite(value) for value in values):
             self._stop(rows.step, list(terms), local, figures)
         for name in terms:
@@ -149,7 +163,7 @@ class Loop:
         if self._rows and step % self.log_every and step != self.total_steps:
             return
         seconds = sum(self._seconds.values())
-        terms = {name: value for name, value in figures.items() if name not in ("checkpoint_wanted", "grad_norm")}
+        terms = {name: value for name, value in figures.items() if name not in (*WISHES, "grad_norm")}
         self.monitor.record(
             "train",
             step,

@@ -1,6 +1,7 @@
 """Submission to a real head with token authentication, through `raykd.submit` and through Ray's own command line."""
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -16,13 +17,14 @@ from raykd.submit import submit
 from tests.cluster.heads import ROOT, Head, head, http_status
 from tests.cluster.processes import MARK, wait_until
 from tests.cluster.tunnel import Tunnel
+from tests.unit.test_submit import head_command
 
 pytestmark = [pytest.mark.ray, pytest.mark.cluster]
 
 JOB = """
 name: {name}
 storage: /shared/runs
-data: {{input_schema: "label:str:1,sent:str:1", first_sequence: sent, label: label, train: [train.tsv]}}
+data: {{input_schema: "label:str:1,sent:str:1", first_sequence: sent, label: label, train: [/shared/train.tsv]}}
 teacher: {{model: teacher}}
 student: {{model: student}}
 """
@@ -134,6 +136,18 @@ def test_the_command_at_the_head_of_a_job_file(work: Path, cluster: Head) -> Non
     assert "ran: raykd run jobs/demo.yaml" in done.stdout
     assert "folder: jobs \n" in done.stdout
     assert ray_job_submit(cluster, cluster.environment, "jobs/fails.yaml").returncode == 1
+
+
+@pytest.mark.parametrize("job", sorted((ROOT / "jobs").glob("*.yaml")), ids=lambda job: job.stem)
+def test_the_command_of_every_job_file_works_as_pasted(
+    work: Path, cluster: Head, job: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a checkout, on a cluster of one machine; Ray lets a variable say where that is."""
+    command = head_command(job)
+    monkeypatch.chdir(ROOT)
+    done = call(["bash", "-c", command], {**cluster.environment, "RAY_API_SERVER_ADDRESS": cluster.address})
+    assert done.returncode == 0, done.stderr
+    assert re.search(rf"ran: raykd (run|tune) jobs/{job.name} --root {ROOT}", done.stdout)
 
 
 @pytest.mark.parametrize("token", ["wrong", None])

@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 import yaml
 
+from raykd.config import load_job
 from raykd.errors import ConfigError, ResourceError
 from raykd.submit import client, jobs, upload
 
 JOB = """
 name: demo
 storage: /shared/runs
-data: {input_schema: "label:str:1,sent:str:1", first_sequence: sent, label: label, train: [train.tsv]}
+data: {input_schema: "label:str:1,sent:str:1", first_sequence: sent, label: label, train: [/shared/train.tsv]}
 teacher: {model: teacher}
 student: {model: student}
 """
@@ -75,6 +76,70 @@ def test_the_job_runs_in_the_uploaded_folder(folder: Path, monkeypatch: pytest.M
     assert shlex.split(fake.submitted["entrypoint"]) == ["raykd", "run", "jobs/demo.yaml", "--set", "tracking.project=a b"]
     assert fake.submitted["runtime_env"]["working_dir"] == "."
     assert ".git" in fake.submitted["runtime_env"]["excludes"]
+
+
+JOBS = Path(__file__).parents[2] / "jobs"
+
+
+def head_command(job: Path) -> str:
+    """The command at the head of a job file that submits it, its lines joined."""
+    comments = [line.removeprefix("#").strip() for line in job.read_text().splitlines() if line.startswith("#")]
+    start = next(i for i, line in enumerate(comments) if "ray job submit" in line)
+    end = next(i for i, line in enumerate(comments) if i >= start and not line.endswith("\\"))
+    return " ".join(line.removesuffix("\\").strip() for line in comments[start : end + 1])
+
+
+@pytest.mark.parametrize("job", sorted(JOBS.glob("*.yaml")), ids=lambda job: job.stem)
+def test_every_job_file_says_how_it_is_submitted(job: Path) -> None:
+    words = shlex.split(head_command(job))
+    program = words[words.index("--") + 1 :]
+    assert program[:3] == ["raykd", program[1], f"jobs/{job.name}"]
+    assert program[3:] == ["--root", "$PWD"]
+    assert words[words.index("--runtime-env") + 1] == "clusters/runtime-env.yaml"
+
+
+def test_relative_paths_start_from_the_root(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeClient([[]], ["SUCCEEDED"], 0)
+    monkeypatch.setattr(jobs, "connect", lambda address: fake)
+    shutil.copy(JOBS / "mrpc-kd.yaml", folder / "jobs")
+    with pytest.raises(ConfigError, match=r"storage = 'runs' is relative"):
+        jobs.submit("jobs/mrpc-kd.yaml", address=ADDRESS)
+    with pytest.raises(ConfigError, match=r"data.train = '\.\./shared/data/mrpc/train.tsv' is not in what is uploaded.*--root"):
+        jobs.submit("jobs/mrpc-kd.yaml", address=ADDRESS, overrides=["storage=/shared/runs"])
+    with pytest.raises(ConfigError, match="root = 'here' is relative"):
+        jobs.submit("jobs/mrpc-kd.yaml", address=ADDRESS, root="here")
+    assert jobs.submit("jobs/mrpc-kd.yaml", address=ADDRESS, root="/shared/project") == 0
+    assert fake.submitted["entrypoint"] == "raykd run jobs/mrpc-kd.yaml --root /shared/project"
+    config = load_job("jobs/mrpc-kd.yaml", root="/shared/project").model_dump()
+    assert config["storage"] == "/shared/project/runs"
+    assert config["data"]["train"] == ("/shared/shared/data/mrpc/train.tsv",)
+    assert config["data"]["labels"] == ("0", "1")
+    assert config["student"]["model"] == "/shared/shared/models/review-tiny"
+    hub = load_job("jobs/mrpc-kd.yaml", ["student.model=bert-base", "storage=s3://b/runs"], root="/shared/project")
+    assert (hub.student.model, hub.storage) == ("bert-base", "s3://b/runs")
+
+
+def test_data_in_the_upload_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "rows").mkdir()
+    (folder / "rows" / "a.tsv").write_text("x\t0\n")
+    fake = FakeClient([[]], ["SUCCEEDED"], 0)
+    monkeypatch.setattr(jobs, "connect", lambda address: fake)
+    assert jobs.submit("jobs/demo.yaml", address=ADDRESS, overrides=["data.train=['rows/*.tsv']"]) == 0
+
+
+def test_variables_are_named_and_their_values_never_given(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeClient([[]], ["SUCCEEDED"], 0)
+    monkeypatch.setenv("MY_KEY", "key-1")
+    monkeypatch.setenv("WANDB_API_KEY", "key-2")
+    with pytest.raises(ConfigError, match="takes names, not values: give MY_KEY") as caught:
+        run_fake(monkeypatch, fake, env_passthrough=["MY_KEY=key-1"])
+    assert "key-1" not in str(caught.value)
+    with pytest.raises(ConfigError, match="there is no variable MY_KEX"):
+        run_fake(monkeypatch, fake, env_passthrough=["MY_KEX"])
+    run_fake(monkeypatch, fake, env_passthrough=["MY_*"])
+    passed = fake.submitted["runtime_env"]["env_vars"]
+    assert passed["MY_KEY"] == "key-1"
+    assert "WANDB_API_KEY" not in passed
 
 
 def test_the_path_is_relative_to_the_working_dir(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,7 +268,7 @@ def test_a_meta_kd_job_is_one_too(folder: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(jobs, "connect", lambda address: fake)
     with pytest.raises(ConfigError, match="is relative"):
         jobs.submit("jobs/metakd-amazon.yaml", address=ADDRESS)
-    jobs.submit("jobs/metakd-amazon.yaml", address=ADDRESS, overrides=["storage=s3://bucket/runs"])
+    jobs.submit("jobs/metakd-amazon.yaml", address=ADDRESS, root="/shared/project")
     assert fake.submitted["entrypoint"].startswith("raykd run jobs/metakd-amazon.yaml")
 
 

@@ -24,6 +24,15 @@ def test_every_job_file_is_valid(path: Path) -> None:
     assert load_job(path).name
 
 
+def test_a_number_of_workers_may_be_a_range() -> None:
+    fixed, elastic = (build(minimal(compute__num_workers=value)).compute for value in (3, [2, 5]))
+    assert (fixed.elastic, fixed.min_workers, fixed.max_workers, fixed.workers_text) == (False, 3, 3, "3")
+    assert (elastic.elastic, elastic.min_workers, elastic.max_workers, elastic.workers_text) == (True, 2, 5, "2 to 5")
+    for wrong in ([5, 2], [0, 2], [1, 2, 3], 0):
+        with pytest.raises(ConfigError, match="num_workers"):
+            build(minimal(compute__num_workers=wrong))
+
+
 def test_resolved_json_reads_back_as_the_same_object() -> None:
     config = build(minimal(student__objective={"kind": "vanilla_kd", "temperature": 3}))
     assert ExperimentConfig.model_validate_json(config.model_dump_json()) == config

@@ -19,9 +19,10 @@ from raykd.errors import CheckpointError, ConfigError
 from raykd.models import model_digest
 from raykd.run.task import TrainTask
 from raykd.run.tasks import cache_folder, key_of, teacher_task
-from raykd.run.training import run_task
+from raykd.run.training import Outside, open_task, run_open_task, run_task
 from raykd.tracking import read_offline_run
 from raykd.trainers.context import local_context
+from raykd.trainers.loop import Stopped
 from raykd.trainers.selection import Selection
 from raykd.trainers.shares import LogitsTap
 
@@ -70,6 +71,63 @@ def test_four_steps_equal_two_steps_a_restart_and_two_more(experiment: Make, eng
     assert [record["step"] for record in history if record["event"] == "resumed"] == [2]
     assert all(torch.equal(value, weights(halves)[name]) for name, value in weights(whole).items())
     assert not Path(halves.checkpoints).exists(), "a finished task needs no checkpoints"
+
+
+def test_stopped_from_outside_with_a_checkpoint_it_continues_bit_for_bit(experiment: Make) -> None:
+    changes = TORCH | {"teacher__training__max_steps": 6}
+    whole, stopped = (task_of(experiment(name=name, **changes)) for name in ("whole", "stopped"))
+    train(whole)
+    answers = iter([False, False, True])
+    heard: list[tuple[str, int]] = []
+    with local_context() as context, pytest.raises(Stopped, match="after step 3"):
+        run_open_task(
+            open_task(stopped, context, local_feed),
+            context,
+            listeners=[lambda record: heard.append((record["event"], record["step"]))],
+            outside=Outside(stop=lambda: next(answers)),
+        )
+    assert heard[-2:] == [("checkpoint", 3), ("stopped", 3)]
+    history = train(stopped)
+    assert [record["step"] for record in history if record["event"] == "resumed"] == [3]
+    assert all(torch.equal(value, weights(stopped)[name]) for name, value in weights(whole).items())
+
+
+def test_word_of_a_leaving_node_is_worth_one_checkpoint(experiment: Make) -> None:
+    task = task_of(experiment(**TORCH, teacher__training__max_steps=6))
+    answers = iter([False, True, False, False, False, False])
+    saved: list[int] = []
+    with local_context() as context:
+        run_open_task(
+            open_task(task, context, local_feed),
+            context,
+            listeners=[lambda record: saved.append(record["step"]) if record["event"] == "checkpoint" else None],
+            outside=Outside(checkpoint=lambda: next(answers)),
+        )
+    assert saved == [2]
+
+
+def test_a_best_model_whose_saving_was_cut_off_is_the_one_before(experiment: Make) -> None:
+    """Killed between taking the former model away and putting the new one in its place: nothing is lost by it."""
+    changes = TORCH | {"teacher__training__max_steps": 8, "teacher__training__evaluate_every": 2}
+    changes |= {"teacher__training__checkpoint_steps": 2, "teacher__training__metric": "loss"}
+    whole, cut = (task_of(experiment(name=name, **changes)) for name in ("whole", "cut"))
+    train(whole)
+
+    def stop(record: Mapping[str, Any]) -> None:
+        if record["event"] == "checkpoint" and record["step"] == 4:
+            raise InterruptedRunError
+
+    with pytest.raises(InterruptedRunError):
+        train(cut, stop)
+    folder = Path(cut.model_folder)
+    folder.rename(folder.with_name(".model.before"))
+    history = train(cut)
+    assert folder.is_dir()
+    assert not folder.with_name(".model.before").exists()
+    best = [record["best_step"] for record in history if record["event"] == "end"]
+    expected = [json.loads(line) for line in Path(whole.history).read_text().splitlines()]
+    assert best == [record["best_step"] for record in expected if record["event"] == "end"]
+    assert all(torch.equal(value, weights(cut)[name]) for name, value in weights(whole).items())
 
 
 def test_a_finished_task_is_not_trained_again(experiment: Make) -> None:

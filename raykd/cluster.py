@@ -1,0 +1,167 @@
+"""What a cluster has room for: waiting, with a limit, for nodes that are still to come, and what every node must see."""
+
+import logging
+import os
+import socket
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from raykd.data import storage
+from raykd.data.stores import is_local
+from raykd.errors import ResourceError
+
+log = logging.getLogger(__name__)
+
+DATA_CPUS = 1
+"""CPUs kept free of training workers, for Ray Data's tasks; with none a training would wait for its rows for ever."""
+
+POLL_SECONDS = 1.0
+"""Between two looks at the cluster while nodes are waited for."""
+
+ANSWER_SECONDS = 120
+"""Seconds within which a node says whether it sees a folder: it starts a process for that."""
+
+Bundle = Mapping[str, float]
+"""Resources that must lie on one node, as Ray names them."""
+
+
+def alive_nodes() -> list[dict[str, Any]]:
+    """Ray's description of every node that is up."""
+    import ray
+
+    return [node for node in ray.nodes() if node["Alive"]]
+
+
+def offered(resource: str) -> float:
+    """How much of a resource the cluster has, or could have when its autoscaler has started every node it may."""
+    import ray
+
+    return max(float(ray.cluster_resources().get(resource, 0.0)), float((_most() or {}).get(resource, 0.0)))
+
+
+def _most() -> dict[str, int] | None:
+    """What the autoscaler says the cluster may grow to; none where nothing scales, or nothing is said."""
+    from ray._private.state import state
+
+    most: dict[str, int] | None = state.get_max_resources_from_cluster_config()
+    return most
+
+
+def worker_bundles(workers: int, *, cpus: int, gpu: bool) -> list[Bundle]:
+    """What training workers and Ray Data's tasks beside them take."""
+    worker: Bundle = {"CPU": float(cpus)} | ({"GPU": 1.0} if gpu else {})
+    return [worker] * workers + [{"CPU": float(DATA_CPUS)}]
+
+
+def require_room(bundles: Sequence[Bundle], what: str, *, limit_s: float) -> None:
+    """Wait until the cluster has room for all ``bundles``, asking its autoscaler for them: short of CPUs a run would hang.
+
+    A Ray that this command started never grows, and is not waited for. Raises ResourceError, saying what was waited for.
+    """
+    if _fits(bundles):
+        return
+    short = f"{what} need {_text(bundles)}, the cluster has {_nodes_text()}"
+    most = _most()
+    too_small = most is not None and any(
+        most.get(name, 0) < sum(bundle.get(name, 0) for bundle in bundles) for name in _names(bundles)
+    )
+    if not os.environ.get("RAY_ADDRESS") or too_small:
+        at_most = f" and may grow to {most}" if most else ""
+        raise ResourceError(f"{short}{at_most}; lower compute.num_workers or compute.cpus_per_worker, or add nodes")
+    log.warning("%s; waiting up to %.0f s for nodes", short, limit_s)
+    _wait(bundles, limit_s)
+    if not _fits(bundles):
+        raise ResourceError(
+            f"waited {limit_s:.0f} s (compute.start_timeout_s) for nodes: {what} need {_text(bundles)}, the cluster has "
+            f"{_nodes_text()}; lower compute.num_workers or compute.cpus_per_worker, add nodes, or see the autoscaler's log"
+        )
+
+
+def _wait(bundles: Sequence[Bundle], limit_s: float) -> None:
+    from ray.autoscaler.sdk import request_resources
+
+    deadline = time.monotonic() + limit_s
+    request_resources(bundles=[dict(bundle) for bundle in bundles])
+    try:
+        while not _fits(bundles) and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+    finally:
+        request_resources(bundles=[])  # a request lasts until the next one; workers and tasks ask for themselves
+
+
+def _fits(bundles: Sequence[Bundle]) -> bool:
+    """Whether the nodes, were they idle, could hold all bundles; the largest are placed first."""
+    free = [dict(node["Resources"]) for node in alive_nodes()]
+    for bundle in sorted(bundles, key=lambda bundle: sorted(bundle.values()), reverse=True):
+        node = next((node for node in free if all(node.get(name, 0) >= value for name, value in bundle.items())), None)
+        if node is None:
+            return False
+        for name, value in bundle.items():
+            node[name] -= value
+    return True
+
+
+def _names(bundles: Sequence[Bundle]) -> list[str]:
+    return sorted({name for bundle in bundles for name in bundle})
+
+
+def _text(bundles: Sequence[Bundle]) -> str:
+    return " and ".join(f"{sum(bundle.get(name, 0) for bundle in bundles):g} {name}s" for name in _names(bundles))
+
+
+def _nodes_text() -> str:
+    nodes = [node["Resources"] for node in alive_nodes()]
+    total = sum(node.get("CPU", 0) for node in nodes)
+    gpus = sum(node.get("GPU", 0) for node in nodes)
+    each = f" ({', '.join(format(node.get('CPU', 0), 'g') for node in nodes)} on its nodes)" if len(nodes) > 1 else ""
+    return f"{total:g}{each}{f' and {gpus:g} GPUs' if gpus else ''}"
+
+
+def require_shared(folder: str) -> None:
+    """Make sure that every node sees what this one writes to ``folder``: otherwise results would lie in pieces.
+
+    Raises ResourceError naming the nodes that do not, before anything else is done.
+    """
+    nodes = alive_nodes()
+    if not is_local(folder) or len(nodes) < 2:
+        return
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    marker, token = storage.join(storage.absolute(folder), f".seen-{uuid.uuid4().hex}"), uuid.uuid4().hex
+    look = ray.remote(num_cpus=0, max_retries=0)(sees)
+    storage.write_bytes(marker, token.encode())
+    try:
+        answers = {
+            node["NodeManagerAddress"]: look.options(
+                scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            ).remote(marker, token)
+            for node in nodes
+        }
+        ready, _ = ray.wait(list(answers.values()), num_returns=len(answers), timeout=ANSWER_SECONDS)
+        blind = [address for address, answer in answers.items() if answer not in ready or not _result(answer)]
+    finally:
+        storage.remove(marker)
+    if blind:
+        raise ResourceError(
+            f"storage = {folder} is not one folder for all nodes: {', '.join(blind)} did not see within {ANSWER_SECONDS} s "
+            f"what {socket.gethostname()} wrote there. Mount a shared file system there on every node, or give "
+            "an s3://, gs:// or hdfs:// address"
+        )
+
+
+def _result(answer: Any) -> bool:
+    """What a node said; one that is lost on the way says nothing."""
+    import ray
+
+    try:
+        return bool(ray.get(answer))
+    except ray.exceptions.RayError:
+        return False
+
+
+def sees(marker: str, token: str) -> bool:
+    """Whether this node finds the marker with the token in it."""
+    return bool(storage.exists(marker) and storage.read_bytes(marker).decode() == token)

@@ -1,0 +1,20 @@
+"""Ray for one run: this machine's, or the cluster's that the command runs on."""
+
+from raykd.cluster import DATA_CPUS, require_shared
+from raykd.config import ComputeConfig
+from raykd.session import start_ray
+
+
+def connect(compute: ComputeConfig, folder: str) -> bool:
+    """Bring Ray up, if it is not; whether this call did. ``folder`` is where the run's results go.
+
+    Raises ResourceError when the cluster cannot be reached, or some of its nodes do not see the folder.
+    """
+    started = start_ray(
+        num_cpus=(compute.max_workers + compute.prediction_actors) * compute.cpus_per_worker + DATA_CPUS,
+        start_timeout_s=compute.start_timeout_s,
+        collective_timeout_s=compute.collective_timeout_s,
+    )
+    if started:
+        require_shared(folder)
+    return started

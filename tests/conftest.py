@@ -61,7 +61,7 @@ def write_rows(path: Path, count: int, seed: int) -> None:
     path.write_text("".join(rows))
 
 
-def save_model(folder: Path, *, hidden: int, seed: int) -> str:
+def save_model(folder: Path, *, hidden: int, seed: int, architecture: str = "bert") -> str:
     from transformers import BertTokenizerFast
 
     from raykd.models import build_classifier, save_classifier
@@ -69,10 +69,16 @@ def save_model(folder: Path, *, hidden: int, seed: int) -> str:
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *FILLERS, *WORDS["0"], *WORDS["1"]]
     tokenizer = BertTokenizerFast(vocab={word: index for index, word in enumerate(words)}, model_max_length=32)
     model = build_classifier(
-        "bert", vocab_size=len(words), hidden=hidden, layers=1, heads=2, labels=("0", "1"), seed=seed, positions=32
+        architecture, vocab_size=len(words), hidden=hidden, layers=1, heads=2, labels=("0", "1"), seed=seed, positions=32
     )
     save_classifier(model, tokenizer, str(folder))
     return str(folder)
+
+
+@pytest.fixture(scope="session")
+def new_model() -> Callable[..., str]:
+    """Saves a model with fresh weights and its tokenizer; see :func:`save_model`."""
+    return save_model
 
 
 @pytest.fixture(scope="session")

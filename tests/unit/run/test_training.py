@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import pipeline
 
 from raykd.config import ExperimentConfig, VanillaKD
 from raykd.data.feed import local_feed
@@ -222,6 +223,25 @@ def test_each_terms_share_of_the_gradient_is_logged_and_changes_nothing(
     monkeypatch.setattr(LogitsTap, "pulls", lambda *_: [])
     train(silent)
     assert all(torch.equal(value, weights(silent)[name]) for name, value in weights(logged).items())
+
+
+@pytest.mark.parametrize("architecture", ["bert", "distilbert", "roberta"])
+def test_every_architecture_trains_and_opens_in_a_pipeline(
+    experiment: Make, new_model: Callable[..., str], tmp_path: Path, architecture: str
+) -> None:
+    start = new_model(tmp_path / "start", hidden=16, seed=3, architecture=architecture)
+    config = experiment(teacher__model=start, teacher__training__max_steps=2)
+    plain = task_of(config)
+    task = plain.model_copy(update={"objective": VanillaKD(), "logits": with_logits(plain, config)})
+    train(task)
+    before = load_file(Path(start, "model.safetensors"))
+    after = weights(task)
+    assert before.keys() == after.keys()
+    moved = {name for name, value in after.items() if not torch.equal(value, before[name])}
+    assert any(name.endswith("word_embeddings.weight") for name in moved)
+    assert any(name.startswith("classifier.") for name in moved)
+    classify = pipeline("text-classification", model=task.model_folder, device="cpu", top_k=None)
+    assert {item["label"] for item in classify(["the film was good"])[0]} == {"0", "1"}
 
 
 def test_the_loss_curve_is_the_recorded_one(experiment: Make) -> None:

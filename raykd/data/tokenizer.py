@@ -121,7 +121,7 @@ def _take_out(source: str, name: str) -> RowTokenizer:
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source)
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError) as error:  # the last two: JSON that is no tokenizer
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise ModelError(

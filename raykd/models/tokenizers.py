@@ -67,7 +67,8 @@ def _knows_words(tokenizer: Any) -> bool:
     if not words:
         return False
     text = tokenizer.convert_tokens_to_string(words)
-    return any(index != tokenizer.unk_token_id for index in tokenizer.encode(text, add_special_tokens=False))
+    ids = tokenizer.encode(text, add_special_tokens=False, verbose=False)  # no model reads it: its length is nobody's concern
+    return any(index != tokenizer.unk_token_id for index in ids)
 
 
 def _embedding_rows(folder: Path) -> int | None:

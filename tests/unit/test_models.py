@@ -169,6 +169,14 @@ def test_weights_of_another_shape_are_refused(tmp_path):
         load_classifier(str(tmp_path / "model"), labels=LABELS)
 
 
+def test_checking_a_tokenizer_warns_of_no_length(tmp_path, capfd):
+    tokenizer = _tokenizer()
+    tokenizer.model_max_length = 3
+    save_classifier(build_classifier("bert", labels=LABELS, **SHAPE), tokenizer, str(tmp_path / "model"))
+    load_tokenizer(str(tmp_path / "model"))
+    assert "longer than" not in capfd.readouterr().err
+
+
 def test_unused_layers_are_reported(tmp_path, caplog):
     _edit_config(_save(tmp_path / "model"), num_hidden_layers=1)
     load_classifier(str(tmp_path / "model"), labels=LABELS)

@@ -18,6 +18,8 @@ class DataConfig(Section):
     """Column that holds the second text of a pair; none for single text."""
     label: str | None = None
     """Column that holds the label; none for unlabelled rows, which only alpha = 1 can train on."""
+    multi_label: bool = False
+    """Whether a row has any number of labels: the cell holds them joined by commas, and may be empty."""
     labels: tuple[str, ...] | str = ("0", "1")
     """The label values in the order of their ids, or the path of a file with one value a line."""
     positive_label: str | None = None
@@ -50,9 +52,20 @@ class DataConfig(Section):
                 raise ValueError(
                     f"data.positive_label = {self.positive_label!r} is not one of data.labels ({', '.join(self.labels)})"
                 )
+        if self.multi_label:
+            self._check_multi_label()
         columns = [item.split(":")[0] for item in self.input_schema.split(",")]
         for field in ("first_sequence", "second_sequence", "label"):
             name = getattr(self, field)
             if name is not None and name not in columns:
                 raise ValueError(f"data.{field} = {name!r} is not a column of data.input_schema ({', '.join(columns)})")
         return self
+
+    def _check_multi_label(self) -> None:
+        if self.positive_label is not None:
+            raise ValueError(
+                "data.positive_label is for rows with one of two labels; leave it out with data.multi_label = true"
+            )
+        with_comma = [] if isinstance(self.labels, str) else [label for label in self.labels if "," in label]
+        if with_comma:
+            raise ValueError(f"data.labels holds {with_comma[0]!r}, but commas separate the labels of a row; rename it")

@@ -85,6 +85,11 @@ class ExperimentConfig(Section):
         distils = self.student.objective.kind != "fine_tune"
         if distils and self.teacher is None and self.logits.file is None:
             raise ValueError("student.objective distils, but there is neither a teacher nor logits.file; give one of them")
+        if self.data.multi_label and self.student.objective.kind in ("decoupled_kd", "dist_kd"):
+            raise ValueError(
+                f"student.objective.kind = {self.student.objective.kind} is about the one class of a row; with "
+                "data.multi_label = true use vanilla_kd (label by label) or mse_kd"
+            )
         if self.data.label is None:
             self._check_unlabelled()
         return self

@@ -30,7 +30,7 @@ class _SoftenedKD(_LogitKD):
 
 
 class VanillaKD(_SoftenedKD):
-    """`alpha * T^2 * KL(teacher || student) + (1 - alpha) * CE`; Hinton et al. 2015, arXiv:1503.02531."""
+    """`alpha * T^2 * KL(teacher || student) + (1 - alpha) * CE`; Hinton et al. 2015. Label by label with `data.multi_label`."""
 
     kind: Literal["vanilla_kd"] = "vanilla_kd"
 

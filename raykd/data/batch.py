@@ -29,7 +29,7 @@ class Batch:
     token_type_ids: Tensor | None
     """``[B, L]`` int64; none for models or tokenizers without them."""
     labels: Tensor | None
-    """``[B]`` int64 label ids; none for unlabelled rows."""
+    """``[B]`` int64 label ids, or 0 and 1 ``[B, C]`` where a row may have any number; none for unlabelled rows."""
     teacher_logits: Tensor | None
     """``[B, C]`` float32; none without the side column `logits`."""
     extras: dict[str, Tensor]

@@ -1,7 +1,8 @@
 """One chunk of a source file to one Parquet part of a prepared set: parse, split off, tokenise, write."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -51,6 +52,8 @@ class ChunkJob:
     parser: RowParser
     keep: Keep | None
     labelled: bool
+    multi_label_width: int | None
+    """Number of labels where a row may have any number of them; none where it has one."""
     extra_columns: tuple[Column, ...]
     tokenizer: RowTokenizer
     sequence_length: int
@@ -113,11 +116,20 @@ class _ChunkPass:
         if encoded.token_type_ids is not None:
             columns["token_type_ids"] = encoded.token_type_ids
         if self._job.labelled:
-            columns["label"] = pa.array([example.label for example in examples], pa.int32())
+            columns["label"] = self._labels([example.label for example in examples])
         for index, column in enumerate(self._job.extra_columns):
             columns[column.name] = pa.array([example.extras[index] for example in examples], _arrow_type(column))
         fields = [pa.field(name, column.type, nullable=False) for name, column in columns.items()]
         return pa.Table.from_arrays(list(columns.values()), schema=pa.schema(fields))
+
+    def _labels(self, labels: Sequence[Any]) -> pa.Array:
+        width = self._job.multi_label_width
+        if width is None:
+            return pa.array(labels, pa.int32())
+        hot = np.zeros((len(labels), width), np.int8)
+        for row, ids in enumerate(labels):
+            hot[row, list(ids)] = 1
+        return pa.FixedSizeListArray.from_arrays(pa.array(hot.reshape(-1)), width)
 
 
 def _arrow_type(column: Column) -> pa.DataType:

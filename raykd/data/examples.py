@@ -32,7 +32,8 @@ class Example(NamedTuple):
     """A row that parsed."""
 
     text: Text
-    label: int | None
+    label: int | tuple[int, ...] | None
+    """Its id; for rows with any number of labels the ids of those it has."""
     extras: tuple[Value, ...]
 
 
@@ -47,6 +48,7 @@ class RowParser:
         second_sequence: str | None,
         label: str | None,
         labels: Sequence[str] | None,
+        multi_label: bool = False,
         extra_columns: Sequence[str] = (),
     ) -> None:
         for name in filter(None, (first_sequence, second_sequence)):
@@ -59,6 +61,7 @@ class RowParser:
         self._schema = schema
         self._first, self._second, self._label = first_sequence, second_sequence, label
         self._ids = {text: index for index, text in enumerate(labels or ())}
+        self._multi_label = multi_label
         self._extra_columns = tuple(extra_columns)
 
     def parse(self, data: bytes) -> Example:
@@ -72,8 +75,13 @@ class RowParser:
         values = self._schema.parse_row(line)
         text = str(values[self._first])
         extras = tuple(values[name] for name in self._extra_columns)
-        label = None if self._label is None else self._label_id(str(values[self._label]))
+        label = None if self._label is None else self._label_of(str(values[self._label]))
         return Example(text if self._second is None else (text, str(values[self._second])), label, extras)
+
+    def _label_of(self, cell: str) -> int | tuple[int, ...]:
+        if not self._multi_label:
+            return self._label_id(cell)
+        return tuple(self._label_id(text) for text in cell.split(",") if text)
 
     def _label_id(self, text: str) -> int:
         try:

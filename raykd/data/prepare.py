@@ -61,6 +61,8 @@ class PrepareSpec:
     """The part of a split to keep; none keeps every row."""
     extra_columns: tuple[str, ...] = ()
     """Input columns to keep beside the tokens."""
+    multi_label: bool = False
+    """Whether the label's cell holds any number of labels, joined by commas."""
 
 
 def spec_from_config(data: DataConfig, part: Literal["train", "selection", "test"], tokenizer: str) -> PrepareSpec:
@@ -81,6 +83,7 @@ def spec_from_config(data: DataConfig, part: Literal["train", "selection", "test
         max_rejected_rows=data.max_rejected_rows,
         tokenizer=tokenizer,
         keep=keep,
+        multi_label=data.multi_label,
     )
 
 
@@ -121,6 +124,7 @@ def prepare(spec: PrepareSpec, cache: str, *, progress: Progress | None = None) 
         parser=parser,
         keep=spec.keep,
         labelled=spec.label is not None,
+        multi_label_width=len(spec.labels) if spec.multi_label and spec.labels else None,
         extra_columns=tuple(schema.column(name) for name in spec.extra_columns),
         tokenizer=tokenizer,
         sequence_length=spec.sequence_length,
@@ -142,6 +146,7 @@ def _schema_and_parser(spec: PrepareSpec) -> tuple[InputSchema, RowParser]:
         second_sequence=spec.second_sequence,
         label=spec.label,
         labels=spec.labels,
+        multi_label=spec.multi_label,
         extra_columns=spec.extra_columns,
     )
     return schema, parser
@@ -156,6 +161,7 @@ def _empty_set(spec: PrepareSpec, cache: str, sources: Sources, tokenizer: RowTo
             "chunks": [(chunk.shard, chunk.rows, chunk.digest) for chunk in sources.chunks],
             "columns": (spec.input_schema, spec.first_sequence, spec.second_sequence, spec.label, spec.labels),
             "keep": None if spec.keep is None else asdict(spec.keep),
+            **({"multi_label": True} if spec.multi_label else {}),
         }
     )
     fingerprint = _hash((rows_fingerprint, spec.extra_columns, spec.sequence_length, tokenizer.fingerprint))
@@ -172,6 +178,7 @@ def _empty_set(spec: PrepareSpec, cache: str, sources: Sources, tokenizer: RowTo
         rejected=0,
         filtered=0,
         parts=(),
+        multi_label=spec.multi_label,
     )
 
 

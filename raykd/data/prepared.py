@@ -1,8 +1,9 @@
 """A prepared set: tokenised rows as Parquet parts, and the manifest that names them.
 
 Columns: ``shard`` int32 and ``row`` int64 (the row's name), ``length`` int32 (tokens), ``input_ids`` list<int32>,
-``token_type_ids`` list<uint8> where the tokenizer yields them, ``label`` int32 unless unlabelled, and the extra columns asked
-for. Rows stand in the order of the source files.
+``token_type_ids`` list<uint8> where the tokenizer yields them, ``label`` unless unlabelled (an id, int32; with any number of
+labels a row, 0 or 1 for each of them, fixed_size_list<int8>[C]), and the extra columns asked for. Rows stand in the order of
+the source files.
 """
 
 from collections.abc import Sequence
@@ -59,6 +60,8 @@ class PreparedSet:
     """Rows that belong to another part of a split."""
     parts: tuple[PartInfo, ...]
     """The files, in row order."""
+    multi_label: bool = False
+    """Whether a row may have any number of labels."""
 
     @staticmethod
     def open(path: str) -> "PreparedSet":

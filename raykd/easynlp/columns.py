@@ -29,6 +29,8 @@ class Columns:
     labels: tuple[str, ...] | None
     skip_header: bool
     sequence_length: int
+    multi_label: bool = False
+    """Whether the label's cell holds any number of labels, joined by commas."""
 
     def __post_init__(self) -> None:
         """Raises ConfigError when a column is not in the schema."""
@@ -73,6 +75,7 @@ class Columns:
             max_rejected_rows=0,
             tokenizer=tokenizer,
             keep=None,
+            multi_label=self.multi_label and self.label is not None,
         )
 
 

@@ -35,7 +35,18 @@ def printing() -> Iterator[None]:
 
 
 def metric_lines(metrics: Mapping[str, float]) -> list[str]:
-    """``Eval loss``, ``Accuracy`` and, for two labels, ``F1`` of the second one, else ``Macro F1`` and ``Micro F1``."""
+    """``Eval loss``, ``Accuracy`` and, for two labels, ``F1`` of the second one, else ``Macro F1`` and ``Micro F1``.
+
+    For any number of labels a row EasyNLP's two lines, each now holding what it says, and two more.
+    """
+    if "exact_match" in metrics:
+        return [
+            f"Eval loss: {metrics['loss']}",
+            f"precision macro average: {metrics['macro_precision']}",
+            f"Macro F1 average: {metrics['macro_f1']}",
+            f"Micro F1: {metrics['micro_f1']}",
+            f"Exact match: {metrics['exact_match']}",
+        ]
     lines = [f"Eval loss: {metrics['loss']}", f"Accuracy: {metrics['accuracy']}"]
     if "f1" in metrics:
         return [*lines, f"F1: {metrics['f1']}"]
@@ -88,7 +99,7 @@ class TrainingLines:
     def _evaluation(self, entry: Mapping[str, Any]) -> list[str]:
         lines = [f"========== Evaluation at global step {entry['step']} ==========", *metric_lines(entry["metrics"])]
         if entry["best"]:
-            self._best = entry["metrics"]["accuracy"]
+            self._best = entry["metrics"][self._training.metric]
             lines.append(f"Saving best model to {self._weights_file}...")
         if self._best is not None:  # unknown after a continuation, until a better one comes
             lines.append(f"Best score: {self._best}")

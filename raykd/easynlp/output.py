@@ -15,6 +15,7 @@ from raykd.data.schema import InputSchema, Value
 from raykd.data.tables import SideTable, logits_numpy
 from raykd.errors import DataError
 from raykd.report.metrics import softmax
+from raykd.report.multi_label import decisions, sigmoid
 
 ID = "id"
 RowName = tuple[int, int]
@@ -24,8 +25,15 @@ RowName = tuple[int, int]
 class PredictionFormat:
     """Which columns a line has, and how each is written."""
 
-    def __init__(self, labels: Sequence[str], columns: Sequence[str], append: Sequence[str]) -> None:
+    def __init__(
+        self, labels: Sequence[str], columns: Sequence[str], append: Sequence[str], *, multi_label: bool = False
+    ) -> None:
         self._labels, self._columns, self._append = tuple(labels), tuple(columns), tuple(append)
+        self._multi_label = multi_label
+
+    def probabilities(self, logits: NDArray[Any]) -> NDArray[np.float32]:
+        """Of each label, ``[N, C]``: they sum to 1 unless a row may have any number of labels."""
+        return (sigmoid(logits) if self._multi_label else softmax(logits)).astype(np.float32)
 
     def reads_input(self, schema: InputSchema) -> bool:
         """Whether a line holds anything of its input row."""
@@ -46,6 +54,8 @@ class PredictionFormat:
         if name == ID:
             # where EasyNLP draws a random one: the same command gives the same file
             return str(record[ID]) if ID in record else str(uuid.uuid5(uuid.NAMESPACE_URL, address))
+        if name == "predictions" and self._multi_label:
+            return ",".join(label for label, yes in zip(self._labels, decisions(logits), strict=True) if yes)
         if name == "predictions":
             return self._labels[int(probabilities.argmax())]
         if name == "output":
@@ -80,7 +90,7 @@ def _lines(
     form: PredictionFormat, prepared: PreparedSet, table: pa.Table, records: Iterator[tuple[RowName, dict[str, Value]]] | None
 ) -> Iterator[str]:
     logits = logits_numpy(table["logits"])
-    probabilities = softmax(logits).astype(np.float32)
+    probabilities = form.probabilities(logits)
     names = list(zip(table["shard"].to_pylist(), table["row"].to_pylist(), strict=True))
     for index, name in enumerate(names):
         source = prepared.sources[name[0]].path

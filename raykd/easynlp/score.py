@@ -19,9 +19,10 @@ from raykd.easynlp.output import PredictionFormat, write_predictions
 from raykd.easynlp.ray_workers import connected
 from raykd.easynlp.settings import PredictSettings, ScoreSettings
 from raykd.errors import ConfigError
-from raykd.models import check_sequence_length, label_names, load_config
+from raykd.models import check_sequence_length, is_multi_label, label_names, load_config
 from raykd.predict import ScoreJob, score
 from raykd.report.metrics import classification_metrics
+from raykd.report.multi_label import multi_label_metrics
 from raykd.report.tables import load_labels, load_logits
 
 log = logging.getLogger(__name__)
@@ -39,10 +40,11 @@ class Scored:
 
 def evaluate(settings: ScoreSettings) -> None:
     """Print the metrics of the model on the file. Raises RaykdError for anything a user can cause."""
-    labels = _labels(settings)
-    columns = replace(settings.columns.fitted(settings.file), labels=labels)
+    labels, multi_label = _labels(settings)
+    columns = replace(settings.columns.fitted(settings.file), labels=labels, multi_label=multi_label)
+    measure = multi_label_metrics if multi_label else classification_metrics
     with _scored(settings, columns, beside=settings.checkpoint_dir) as scored:
-        metrics = classification_metrics(load_labels(scored.prepared.path), load_logits(scored.side.path), labels)
+        metrics = measure(load_labels(scored.prepared.path), load_logits(scored.side.path), labels)
         log.info("%s", inference_line(scored.seconds, scored.prepared.num_rows))
         for line in metric_lines(metrics):
             log.info("%s", line)
@@ -50,8 +52,8 @@ def evaluate(settings: ScoreSettings) -> None:
 
 def predict(settings: PredictSettings) -> None:
     """Write the prediction file. Raises RaykdError for anything a user can cause."""
-    labels = _labels(settings)
-    form = PredictionFormat(labels, settings.output_columns, settings.append_columns)
+    labels, multi_label = _labels(settings)
+    form = PredictionFormat(labels, settings.output_columns, settings.append_columns, multi_label=multi_label)
     columns = settings.columns.fitted(settings.file, also=settings.append_columns)
     with _scored(settings, columns, beside=os.path.dirname(storage.absolute(settings.outputs))) as scored:
         rows = write_predictions(
@@ -60,9 +62,17 @@ def predict(settings: PredictSettings) -> None:
     log.info("%d rows predicted to %s", rows, settings.outputs)
 
 
-def _labels(settings: ScoreSettings) -> tuple[str, ...]:
-    """Labels of the checkpoint in the order of their ids. Raises ConfigError when others were given."""
+def _labels(settings: ScoreSettings) -> tuple[tuple[str, ...], bool]:
+    """Labels of the checkpoint in the order of their ids, and whether a row may have any number of them.
+
+    Raises ConfigError when other labels were given, or several a row for a checkpoint of one a row.
+    """
     config = load_config(settings.checkpoint_dir)
+    if settings.multi_label and not is_multi_label(config):
+        raise ConfigError(
+            f"{settings.checkpoint_dir} was trained for one label a row, but --app_name or multi_label=True says any number; "
+            "leave that out, or give the folder of a multi-label training"
+        )
     check_sequence_length(config, settings.columns.sequence_length)
     labels = read_mapping(settings.checkpoint_dir) or label_names(config)
     if settings.labels is not None and settings.labels != labels:
@@ -70,7 +80,7 @@ def _labels(settings: ScoreSettings) -> tuple[str, ...]:
             f"--label_enumerate_values gives {list(settings.labels)}, but {settings.checkpoint_dir} was trained for "
             f"{list(labels)}; give those, in this order, or leave the flag out"
         )
-    return labels
+    return labels, is_multi_label(config)
 
 
 @contextmanager

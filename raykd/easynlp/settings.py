@@ -60,6 +60,8 @@ class ScoreSettings:
     checkpoint_dir: str
     labels: tuple[str, ...] | None
     """Labels that were given; none takes those of the checkpoint."""
+    multi_label: bool
+    """Whether the flags say that rows have any number of labels; the checkpoint knows."""
     batch_rows: int
     workers: Workers
     precision: Precision
@@ -81,21 +83,21 @@ def read_settings(arguments: list[str]) -> tuple[Settings, FlagValues]:
     """The settings of a command line, and its flags. Raises ConfigError for whatever can be seen to be wrong."""
     flags = parse_flags(arguments, hints=HINTS)
     user = parse_user_parameters(flags["user_defined_parameters"])
-    _check_app(flags, user)
+    multi_label = _is_multi_label(flags, user)
     mode = flags["mode"]
     if mode == "train":
-        return _train(flags, user), flags
-    return (_predict(flags) if mode == "predict" else _evaluate(flags)), flags
+        return _train(flags, user, multi_label=multi_label), flags
+    return (_predict(flags, multi_label) if mode == "predict" else _evaluate(flags, multi_label)), flags
 
 
-def _check_app(flags: FlagValues, user: dict[str, Any]) -> None:
-    if user.get("multi_label", flags["app_name"] == "text_classify_multi_label"):
-        raise ConfigError("several labels a row are not trained by this command; give each row one label, or multi_label=False")
+def _is_multi_label(flags: FlagValues, user: dict[str, Any]) -> bool:
+    """Whether rows have any number of labels: by the application's name, or by the user parameter, which decides."""
     if flags["app_name"] == "text_match_two_tower":
         log.warning("--app_name=text_match_two_tower without two_tower=True is a single tower in EasyNLP, and here")
+    return bool(user.get("multi_label", flags["app_name"] == "text_classify_multi_label"))
 
 
-def _train(flags: FlagValues, user: dict[str, Any]) -> TrainSettings:
+def _train(flags: FlagValues, user: dict[str, Any], *, multi_label: bool) -> TrainSettings:
     tables = _tables(flags)
     objective, logits = _distillation(user)
     name = flags["label_name"]
@@ -108,10 +110,10 @@ def _train(flags: FlagValues, user: dict[str, Any]) -> TrainSettings:
     return TrainSettings(
         train_file=tables[0],
         dev_file=dev_file,
-        columns=_columns(flags, label=name, labels=read_labels(flags["label_enumerate_values"])),
+        columns=_columns(flags, label=name, labels=read_labels(flags["label_enumerate_values"]), multi_label=multi_label),
         logits=logits,
         objective=objective,
-        training=_training(flags, workers),
+        training=_training(flags, workers, metric="macro_f1" if multi_label else "accuracy"),
         model=_model(user),
         checkpoint_dir=flags.required("checkpoint_dir"),
         seed=flags["random_seed"],
@@ -121,11 +123,11 @@ def _train(flags: FlagValues, user: dict[str, Any]) -> TrainSettings:
     )
 
 
-def _evaluate(flags: FlagValues) -> ScoreSettings:
-    return ScoreSettings(**_scoring(flags, label=flags.required("label_name")))
+def _evaluate(flags: FlagValues, multi_label: bool) -> ScoreSettings:
+    return ScoreSettings(**_scoring(flags, label=flags.required("label_name"), multi_label=multi_label))
 
 
-def _predict(flags: FlagValues) -> PredictSettings:
+def _predict(flags: FlagValues, multi_label: bool) -> PredictSettings:
     columns = _list(flags["output_schema"])
     for column in columns:
         if column not in OUTPUT_COLUMNS:
@@ -133,21 +135,22 @@ def _predict(flags: FlagValues) -> PredictSettings:
     appended = _list(flags["append_cols"])
     if not columns and not appended:
         raise ConfigError(f"--output_schema is missing: name one or more of {', '.join(OUTPUT_COLUMNS)}, joined by commas")
-    scoring = _scoring(flags, label=None)
+    scoring = _scoring(flags, label=None, multi_label=multi_label)
     for column in appended:
         if column not in scoring["columns"].names:
             raise ConfigError(f"--append_cols={flags['append_cols']}: {column!r} is not a column of --input_schema")
     return PredictSettings(outputs=flags.required("outputs"), output_columns=columns, append_columns=appended, **scoring)
 
 
-def _scoring(flags: FlagValues, *, label: str | None) -> dict[str, Any]:
+def _scoring(flags: FlagValues, *, label: str | None, multi_label: bool) -> dict[str, Any]:
     given = flags["label_enumerate_values"]
     labels = None if given is None or label is None else read_labels(given)
     return {
         "file": _tables(flags)[-1],
-        "columns": _columns(flags, label=label, labels=labels),
+        "columns": _columns(flags, label=label, labels=labels, multi_label=multi_label),
         "checkpoint_dir": _checkpoint(flags.required("checkpoint_dir")),
         "labels": labels,
+        "multi_label": multi_label,
         "batch_rows": flags["micro_batch_size"] if "micro_batch_size" in flags.given else BATCH_ROWS,
         "workers": _workers(flags),
         "precision": _precision(flags),
@@ -162,7 +165,7 @@ def _tables(flags: FlagValues) -> list[str]:
     return list(tables)
 
 
-def _columns(flags: FlagValues, *, label: str | None, labels: tuple[str, ...] | None) -> Columns:
+def _columns(flags: FlagValues, *, label: str | None, labels: tuple[str, ...] | None, multi_label: bool) -> Columns:
     return Columns(
         schema=flags.required("input_schema"),
         first_sequence=flags.required("first_sequence"),
@@ -171,6 +174,7 @@ def _columns(flags: FlagValues, *, label: str | None, labels: tuple[str, ...] | 
         labels=labels,
         skip_header=flags["skip_first_line"],
         sequence_length=flags["sequence_length"],
+        multi_label=multi_label,
     )
 
 
@@ -194,7 +198,7 @@ def _distillation(user: dict[str, Any]) -> tuple[ObjectiveConfig, LogitsFile | N
     return VanillaKD(temperature=temperature, alpha=alpha), logits
 
 
-def _training(flags: FlagValues, workers: Workers) -> TrainingConfig:
+def _training(flags: FlagValues, workers: Workers, *, metric: str) -> TrainingConfig:
     if flags["optimizer_type"] in ("Adam", "SGD"):
         raise ConfigError(f"--optimizer_type={flags['optimizer_type']}: allowed are AdamW and BertAdam (the same)")
     micro, accumulated = flags["micro_batch_size"], flags["gradient_accumulation_steps"]
@@ -209,6 +213,7 @@ def _training(flags: FlagValues, workers: Workers) -> TrainingConfig:
         evaluate_every=flags["save_checkpoint_steps"],
         checkpoint_steps=flags["save_checkpoint_steps"],
         log_every=flags["logging_steps"],
+        metric=metric,
         **({"keep_evaluated": True} if flags["save_all_checkpoints"] else {}),
     )
 

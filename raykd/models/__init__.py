@@ -3,6 +3,7 @@
 from raykd.models.classifiers import (
     check_sequence_length,
     count_parameters,
+    is_multi_label,
     label_names,
     load_classifier,
     load_config,
@@ -18,6 +19,7 @@ __all__ = [
     "check_sequence_length",
     "count_parameters",
     "folder_bytes",
+    "is_multi_label",
     "label_names",
     "load_classifier",
     "load_config",

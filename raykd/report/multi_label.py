@@ -46,9 +46,14 @@ def multi_label_class_metrics(targets: Labels, logits: Logits, label_names: Sequ
 
 def multi_label_reliability(targets: Labels, logits: Logits, *, bins: int = CALIBRATION_BINS) -> Reliability:
     """Confidence in the yes or no that was said, against how often it was right, over all rows and labels."""
-    yes = 1.0 / (1.0 + np.exp(-np.clip(logits.astype(np.float64), -500, 500)))
+    yes = sigmoid(logits)
     confidence = np.maximum(yes, 1.0 - yes)
     return bin_confidence(confidence.ravel(), (decisions(logits) == targets).ravel(), bins=bins)
+
+
+def sigmoid(logits: Logits) -> NDArray[np.float64]:
+    """Probability of each label, ``[N, C]`` in float64."""
+    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(logits.astype(np.float64), -500, 500))))
 
 
 def decisions(logits: Logits) -> NDArray[np.int64]:

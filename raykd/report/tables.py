@@ -11,12 +11,19 @@ from raykd.errors import DataError
 
 
 def load_labels(prepared: str) -> NDArray[np.int64]:
-    """Label ids ``[N]`` of a prepared set, in row order. Raises DataError when its rows have no labels."""
+    """Label ids ``[N]`` of a prepared set, or 0 and 1 ``[N, C]`` where rows have any number; in row order.
+
+    Raises DataError when its rows have no labels.
+    """
     rows = PreparedSet.open(prepared)
     if rows.labels is None:
         raise DataError(f"{prepared} has no labels, so nothing can be measured on it; name the label column in data.label")
-    groups = [rows.read_group(group, ["label"])["label"].to_numpy() for group in range(len(rows.group_rows))]
-    return np.concatenate([np.empty(0, np.int64), *groups]).astype(np.int64)
+    columns = [rows.read_group(group, ["label"])["label"] for group in range(len(rows.group_rows))]
+    if rows.multi_label:
+        width = len(rows.labels)
+        hot = [column.combine_chunks().flatten().to_numpy().reshape(-1, width) for column in columns]
+        return np.concatenate([np.empty((0, width), np.int64), *hot]).astype(np.int64)
+    return np.concatenate([np.empty(0, np.int64), *(column.to_numpy() for column in columns)]).astype(np.int64)
 
 
 def load_logits(table: str, *, prepared: str | None = None) -> NDArray[np.float32]:

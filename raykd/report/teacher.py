@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raykd.report.metrics import Labels, Logits, check_rows, row_losses, softmax
+from raykd.report.multi_label import multi_label_metrics, sigmoid
 from raykd.report.record import Record
 
 ENTROPY_FLOOR = 0.1
@@ -45,7 +46,10 @@ class TeacherQuality(Record):
 def teacher_quality(
     train_logits: Logits, train_labels: Labels, selection_logits: Logits, selection_labels: Labels
 ) -> TeacherQuality:
-    """Judge a teacher before KD starts. Logits ``[N, C]``, labels ``[N]``; raises DataError when they do not fit.
+    """Judge a teacher before KD starts. Logits ``[N, C]``, labels ``[N]``, or ``[N, C]`` of 0 and 1 for any number a row.
+
+    With any number of labels a row is right when all are, and its loss and entropy are means over the labels.
+    Raises DataError when they do not fit.
 
     Soft targets teach by what they say beyond the label (Hinton et al. 2015, arXiv:1503.02531 §1). A teacher that knows its
     training rows by heart says nothing beyond: low entropy, a loss far below that on other rows, a gap in accuracy.
@@ -89,6 +93,14 @@ def _standard_error(side: Certainty) -> float:
 
 
 def _certainty(logits: Logits, labels: Labels) -> Certainty:
+    if labels.ndim == 2:
+        metrics = multi_label_metrics(labels, logits, [str(index) for index in range(logits.shape[-1])])
+        return Certainty(
+            rows=len(labels),
+            accuracy=metrics["exact_match"],
+            loss=metrics["loss"],
+            entropy=float(np.mean(_entropies(np.stack([sigmoid(logits), sigmoid(-logits)], axis=-1))) / np.log(2)),
+        )
     check_rows(labels, logits, [str(index) for index in range(logits.shape[-1])])
     return Certainty(
         rows=len(labels),
@@ -100,4 +112,4 @@ def _certainty(logits: Logits, labels: Labels) -> Certainty:
 
 def _entropies(probabilities: NDArray[Any]) -> NDArray[Any]:
     logs = np.log(np.where(probabilities > 0, probabilities, 1.0))
-    return np.asarray(-(probabilities * logs).sum(axis=1))
+    return np.asarray(-(probabilities * logs).sum(axis=-1))

@@ -58,7 +58,7 @@ def build_task_objective(
             )
             return _meta_distillation(config, model, thrifty, teacher)
         case _:
-            return build_objective(task.objective)
+            return build_objective(task.objective, multi_label=rows.multi_label)
 
 
 @functools.lru_cache(maxsize=1)

@@ -175,7 +175,7 @@ class Pipeline:
             f"{side.accuracy:.4f} on {part} rows"
             for part, side in (("training", quality.train), ("selection", quality.selection))
         ]
-        self.terminal.say(f"teacher: accuracy {', '.join(accuracies)}")
+        self.terminal.say(f"teacher: {'exact match' if self.config.data.multi_label else 'accuracy'} {', '.join(accuracies)}")
         for warning in quality.warnings:
             self.terminal.say(f"warning: {warning}")
         return quality.model_dump(mode="json")

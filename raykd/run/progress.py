@@ -53,7 +53,7 @@ class Terminal:
             self.advance(name, step, entry["total_steps"], f"loss {entry['loss']:.4f}  {entry['rows_per_second']:.0f} rows/s")
         elif event == "eval":
             metrics = entry["metrics"]
-            shown = ("accuracy", "f1" if "f1" in metrics else "macro_f1", "loss")  # the history has them all
+            shown = ("accuracy", "exact_match", "f1" if "f1" in metrics else "macro_f1", "loss")  # the history has them all
             figures = "  ".join(f"{key} {metrics[key]:.4f}" for key in shown if key in metrics)
             self.say(f"{name}: step {step}  {figures}{'  best so far' if entry['best'] else ''}")
         elif event == "teacher_states":

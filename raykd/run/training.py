@@ -17,6 +17,7 @@ from raykd.data.feed import Feed, StepRows
 from raykd.data.prepared import PreparedSet
 from raykd.models import load_classifier, load_tokenizer, restore_classifier, save_classifier
 from raykd.report.metrics import classification_metrics
+from raykd.report.multi_label import multi_label_metrics
 from raykd.run.metakd_objectives import build_task_objective
 from raykd.run.task import TrainTask
 from raykd.tracking import NullTracker, Tracker, listener, open_tracker
@@ -24,7 +25,7 @@ from raykd.trainers.checkpoint import Checkpoints
 from raykd.trainers.composite import save_modules, split_state, with_modules
 from raykd.trainers.context import WorkerContext
 from raykd.trainers.engine import Engine, Precision, build_engine
-from raykd.trainers.evaluation import Evaluator
+from raykd.trainers.evaluation import Evaluator, Metrics
 from raykd.trainers.loop import Loop, Stopped
 from raykd.trainers.monitor import Listener, Monitor
 from raykd.trainers.schedule import learning_rate
@@ -126,9 +127,12 @@ class Training:
         task = opened.task
         self.outside = outside
         self.task, self.context, self.prepared, self.checkpoints = task, context, opened.prepared, opened.checkpoints
+        self.multi_label = opened.prepared.multi_label
         self.tokenizer = load_tokenizer(task.model)
         torch.manual_seed(task.seed)  # a new classifier head is drawn from the task's seed
-        self.model = load_classifier(task.model, labels=task.labels, dropout=task.training.dropout)
+        self.model = load_classifier(
+            task.model, labels=task.labels, dropout=task.training.dropout, multi_label=self.multi_label
+        )
         self.tracker = _tracker(task) if context.is_first else NullTracker()
         self.monitor = Monitor(task.history, (*listeners, listener(self.tracker))) if context.is_first else Monitor()
         self.precision = resolve_precision(task.precision, context.device)
@@ -147,7 +151,7 @@ class Training:
             precision=self.precision,
             device=context.device,
         )
-        self.selection = Selection(task.training.metric, task.training.patience)
+        self.selection = Selection(self._selection_metric(), task.training.patience)
         self.saved_at = time.monotonic()
 
     def run(self, rows: Iterator[StepRows], *, total: int, steps_per_epoch: int, start: int) -> None:
@@ -221,9 +225,11 @@ class Training:
         """Scores the selection rows, if there are any, and keeps the model where every one is to be kept."""
         if self.task.selection is None:
             return None
-        metrics = functools.partial(
+        metrics: Metrics = functools.partial(
             classification_metrics, label_names=self.task.labels, positive_label=self.task.positive_label
         )
+        if self.multi_label:
+            metrics = functools.partial(multi_label_metrics, label_names=self.task.labels)
         score = Evaluator(PreparedSet.open(self.task.selection), self.context, metrics)
 
         def score_and_keep(engine: Engine) -> dict[str, float]:
@@ -231,6 +237,11 @@ class Training:
             return score(engine)
 
         return score_and_keep if self.task.training.keep_evaluated else score
+
+    def _selection_metric(self) -> str:
+        """Accuracy over rows with any number of labels is that all of them are right."""
+        metric = self.task.training.metric
+        return "exact_match" if self.multi_label and metric == "accuracy" else metric
 
     def keep_best(self, engine: Engine) -> None:
         """Save the current weights as the task's model. *Collective.*"""

@@ -82,7 +82,8 @@ class LogitDistillation(Objective):
         return valid_output(terms, batch.valid)
 
     def _label_terms(self, student: Tensor, batch: Batch) -> Mapping[str, Tensor]:
-        return {"ce": cross_entropy(student, valid_labels(batch))}
+        labels = valid_labels(batch)
+        return {"ce": cross_entropy(student, labels)} if labels.dim() == 1 else {"bce": bce(student, labels)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,9 +138,6 @@ class MultiLabelKD(SoftDistillation):
         student, teacher = valid_logits(model, batch), valid_teacher_logits(batch)
         kl = bce_kd(student, teacher, temperature=self.current_temperature)
         return self._mixed({"kd_bce": kl}, student, batch)
-
-    def _label_terms(self, student: Tensor, batch: Batch) -> Mapping[str, Tensor]:
-        return {"bce": bce(student, valid_labels(batch))}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,6 +45,21 @@ def test_rows_labels_and_tokens(prepare_rows: PrepareRows) -> None:
     assert prepared == PreparedSet.open(prepared.path)
 
 
+def test_rows_with_any_number_of_labels(prepare_rows: PrepareRows) -> None:
+    content = "good film\tpos,long\nbad\t\nfilm\tlong,,long\n"
+    prepared = prepare_rows(content, labels=("neg", "pos", "long"), multi_label=True)
+    assert table(prepared)["label"].to_pylist() == [[0, 1, 1], [0, 0, 0], [0, 0, 1]]
+    assert (prepared.multi_label, PreparedSet.open(prepared.path)) == (True, prepared)
+    with pytest.raises(DataError, match=r"rows\.tsv:2: label 'good' is not one of 'neg', 'pos', 'long'"):
+        prepare_rows("good\tpos\nbad\tneg,good\n", labels=("neg", "pos", "long"), multi_label=True)
+
+
+def test_one_label_a_row_and_any_number_are_two_sets(prepare_rows: PrepareRows) -> None:
+    one, many = (prepare_rows("good film\tpos\n", multi_label=many) for many in (False, True))
+    assert one.fingerprint != many.fingerprint
+    assert (table(one)["label"].to_pylist(), table(many)["label"].to_pylist()) == ([1], [[0, 1]])
+
+
 def test_tokens_are_those_of_transformers(prepare_rows: PrepareRows, spec: PrepareSpec) -> None:
     from transformers import AutoTokenizer
 

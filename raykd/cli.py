@@ -85,6 +85,21 @@ def report(
     Console().print(compare_runs(folders))
 
 
+@app.command()
+def export(
+    model: Annotated[str, typer.Argument(metavar="DIR", help="Folder of a trained model.")],
+    format_: Annotated[str, typer.Option("--format", help="onnx is the one there is.")] = "onnx",
+    int8: Annotated[bool, typer.Option(help="Also a file with 8-bit weights.")] = False,
+) -> None:
+    """Write a model as ONNX into DIR/onnx, checked against its own logits and timed beside it."""
+    if format_ != "onnx":
+        raise ConfigError(f"--format {format_}: there is no such format; onnx is the one there is")
+    from raykd.run.export import export as export_model
+    from raykd.run.progress import Terminal
+
+    export_model(model, int8=int8, terminal=Terminal())
+
+
 @app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True}, add_help_option=False)
 def easynlp(context: typer.Context) -> None:
     """Take EasyNLP's own command line: replace `easynlp` by `raykd easynlp`, or `python X.py` by `raykd easynlp X`."""

@@ -21,13 +21,25 @@ class TeacherConfig(ModelTask):
     """Whether it is trained first; false takes `model` as an already fine-tuned classifier for these labels."""
 
 
+class WeightedTeacher(TeacherConfig):
+    """One of several large models."""
+
+    weight: float = Field(1.0, gt=0)
+    """Its share in the average of the teachers' logits, over the sum of all weights."""
+
+
 class LogitsConfig(Section):
     """The teacher's logits on the training rows."""
 
     file: str | None = None
-    """Logits made elsewhere: a TSV whose line i belongs to training row i, values joined by commas. No teacher runs then."""
-    column: int = Field(0, ge=0)
-    """Column of that file that holds the logits, from 0."""
+    """Logits made elsewhere; no teacher runs then. A TSV whose line i belongs to training row i, values joined by commas; a
+    .parquet file with a list in each row, in that order or keyed by columns `shard` and `row`; or a folder `logits/train` of
+    another run on the same rows."""
+    column: int | str = 0
+    """Column of that file that holds the logits: from 0 in a TSV, a name in Parquet (`logits` unless given)."""
+    folds: int | None = Field(None, ge=2, le=100)
+    """Cross-fitting: so many more teachers are trained, each without one fold of the rows, and score the fold they never saw.
+    None has the rows scored by the teacher that was trained on them."""
 
 
 class StudentConfig(ModelTask):
@@ -68,7 +80,9 @@ class ExperimentConfig(Section):
     data: DataConfig
     """Rows and their columns."""
     teacher: TeacherConfig | None = None
-    """The large model; none only with `logits.file`."""
+    """The large model; none only with `logits.file`, or several `teachers`."""
+    teachers: tuple[WeightedTeacher, ...] = ()
+    """Several large models instead of one: students learn from the weighted average of their logits."""
     logits: LogitsConfig = LogitsConfig()
     """The teacher's logits."""
     student: StudentConfig
@@ -78,13 +92,24 @@ class ExperimentConfig(Section):
     tracking: TrackingConfig = TrackingConfig()
     """Where figures go while training runs."""
 
+    @property
+    def every_teacher(self) -> tuple[WeightedTeacher, ...]:
+        """The teacher, or all of them; empty without one."""
+        if self.teacher is None:
+            return self.teachers
+        return (WeightedTeacher.model_validate(self.teacher.model_dump()),)
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
             raise ValueError(f"name = {self.name!r}: use letters, digits, '.', '_' and '-', beginning with a letter or digit")
         distils = self.student.objective.kind != "fine_tune"
-        if distils and self.teacher is None and self.logits.file is None:
+        if self.teacher is not None and self.teachers:
+            raise ValueError("there are both teacher and teachers; list the one among the others, or leave one of them out")
+        if distils and not self.every_teacher and self.logits.file is None:
             raise ValueError("student.objective distils, but there is neither a teacher nor logits.file; give one of them")
+        if self.logits.folds is not None:
+            self._check_folds(self.logits.folds)
         if self.data.multi_label and self.student.objective.kind in ("decoupled_kd", "dist_kd"):
             raise ValueError(
                 f"student.objective.kind = {self.student.objective.kind} is about the one class of a row; with "
@@ -94,11 +119,23 @@ class ExperimentConfig(Section):
             self._check_unlabelled()
         return self
 
+    def _check_folds(self, folds: int) -> None:
+        if self.logits.file is not None or not self.every_teacher:
+            raise ValueError(
+                f"logits.folds = {folds} trains teachers, but the logits come from logits.file; leave one of them out"
+            )
+        taken = next((teacher.model for teacher in self.every_teacher if not teacher.fine_tune), None)
+        if taken is not None:
+            raise ValueError(
+                f"logits.folds = {folds} trains a teacher for each fold, but {taken} is taken as it is; set fine_tune = true, "
+                "or leave logits.folds out"
+            )
+
     def _check_unlabelled(self) -> None:
         objective = self.student.objective
         alpha, final = getattr(objective, "alpha", 0.0), getattr(objective, "final_alpha", None)
         needs = [
-            ("teacher.fine_tune = true", self.teacher is not None and self.logits.file is None and self.teacher.fine_tune),
+            ("teacher.fine_tune = true", self.logits.file is None and any(one.fine_tune for one in self.every_teacher)),
             ("student.baseline = true", self.student.baseline),
             (f"student.objective.alpha = {alpha}", alpha != 1.0),
             (f"student.objective.final_alpha = {final}", final not in (None, 1.0)),

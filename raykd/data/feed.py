@@ -11,6 +11,7 @@ from typing import Self
 
 import pyarrow as pa
 
+from raykd.data.folds import Fold
 from raykd.data.plan import Plan
 from raykd.data.planned_reader import CARRIED, Order, PlannedReader
 from raykd.data.ray_stream import Background, stream
@@ -64,16 +65,18 @@ def ray_feed(
     world: int,
     start_step: int,
     stop_step: int,
+    without: Fold | None = None,
     cpus: float = 0.0,
 ) -> Feed:
     """One rank's rows of the steps from `start_step` to `stop_step` (not included), through Ray Data.
 
-    `side_tables` are folders of side tables, by a name of the caller's; their columns are joined to the tokens. One process
+    `side_tables` are folders of side tables, by a name of the caller's; their columns are joined to the tokens. Rows of the
+    fold `without` are left out. One process
     reads at a time, on this node. `cpus` is what it reserves: nothing by default, because it works for a fraction of a
     second in every few thousand steps, and a reservation would wait for ever where training workers hold every CPU. Raises
     DataError when a table is absent, damaged, or made for other rows: here, or at the step that needs it.
     """
-    order = Order(prepared, tuple(side_tables.values()), seed, batch_size, window, rank, world, start_step, stop_step)
+    order = Order(prepared, tuple(side_tables.values()), seed, batch_size, window, rank, world, start_step, stop_step, without)
     reader = PlannedReader(order)
     pools = reader.pools()
     if not pools:
@@ -93,9 +96,10 @@ def local_feed(
     world: int,
     start_step: int,
     stop_step: int,
+    without: Fold | None = None,
 ) -> Feed:
     """The rows of :func:`ray_feed`, read in this process when they are asked for."""
-    order = Order(prepared, tuple(side_tables.values()), seed, batch_size, window, rank, world, start_step, stop_step)
+    order = Order(prepared, tuple(side_tables.values()), seed, batch_size, window, rank, world, start_step, stop_step, without)
     reader = PlannedReader(order)
     tables = (table for pool in reader.pools() for table in reader.read(pool))
     return Feed(_steps(order, reader.plan, tables), tables.close)

@@ -6,6 +6,7 @@ split have a line too, whose content is not looked at (:func:`export_tsv` leaves
 
 import itertools
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +32,7 @@ def export_tsv(side: SideTable, prepared: PreparedSet, path: str) -> None:
     side.check_fits(prepared)
     if COLUMN not in side.columns:
         raise DataError(f"{side.path} has the columns {', '.join(side.columns)}, no {COLUMN}; give the output of a prediction")
-    lines = _SourceLines(prepared)
+    lines = SourceLines(prepared)
     written = 0
     with storage.open_output(path) as stream:
         for group in range(len(prepared.group_rows)):
@@ -49,13 +50,13 @@ def import_tsv(path: str, prepared: PreparedSet, *, out: str, column: int = 0) -
     Raises DataError naming file and line: another number of lines than source rows, a line without that column, values that
     are not finite numbers, or another number of them than labels (without labels: than in the line before).
     """
-    source_lines = _SourceLines(prepared)
+    source_lines = SourceLines(prepared)
     chunks = scan([path], skip_header=False)
     found = sum(chunk.rows for chunk in chunks)
     if found != source_lines.total:
         raise DataError(
-            f"{path} has {found} lines, but {_files(prepared)} {source_lines.total} rows; line i belongs to row i, so give the "
-            "logits of these files, headers left out"
+            f"{path} has {found} lines, but {name_files(prepared)} {source_lines.total} rows; line i belongs to row i, so give "
+            "the logits of these files, headers left out"
         )
     lines = itertools.chain.from_iterable(map(read_chunk, chunks))
     parser = _LogitsParser(path, column, None if prepared.labels is None else len(prepared.labels))
@@ -75,7 +76,7 @@ def import_tsv(path: str, prepared: PreparedSet, *, out: str, column: int = 0) -
     return commit(out, prepared, parts, [COLUMN], provenance)
 
 
-class _SourceLines:
+class SourceLines:
     """Numbers the rows of all source files together, from 0."""
 
     def __init__(self, prepared: PreparedSet) -> None:
@@ -85,11 +86,15 @@ class _SourceLines:
 
     def of(self, table: pa.Table) -> npt.NDArray[np.int64]:
         """The number of each row of a group, ascending."""
-        numbers: npt.NDArray[np.int64] = self._before[table["shard"].to_numpy()] + table["row"].to_numpy()
-        return numbers
+        return self.numbers(table["shard"].to_numpy(), table["row"].to_numpy())
+
+    def numbers(self, shard: npt.NDArray[Any], row: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+        """The number of each row of these names."""
+        return np.asarray(self._before[shard] + row, np.int64)
 
 
-def _files(prepared: PreparedSet) -> str:
+def name_files(prepared: PreparedSet) -> str:
+    """The source files as the beginning of a sentence: ``a.tsv has``, ``a.tsv and 2 more files have``."""
     first, others = prepared.sources[0].path, len(prepared.sources) - 1
     return f"{first} and {others} more files have" if others else f"{first} has"
 

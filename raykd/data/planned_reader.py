@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from raykd.data.folds import Fold
 from raykd.data.plan import Plan, PlannedBatch, slice_bounds
 from raykd.data.prepared import PreparedSet
 from raykd.data.tables import SideTable, join
@@ -33,6 +34,8 @@ class Order:
     world: int
     start_step: int
     stop_step: int
+    without: Fold | None = None
+    """Rows to leave out."""
 
     def open(self) -> tuple[PreparedSet, list[SideTable]]:
         """The tables. Raises DataError when one is absent or a side table was made for other rows."""
@@ -40,12 +43,14 @@ class Order:
         sides = [SideTable.open(path) for path in self.side_tables]
         for side in sides:
             side.check_fits(prepared)
+        if self.without is not None:
+            self.without.check_fits(prepared)
         return prepared, sides
 
     def plan(self, prepared: PreparedSet, lengths: Callable[[int], NDArray[Any]]) -> Plan:
         """The order of the rows of a prepared set."""
         return Plan(
-            prepared.group_rows,
+            prepared.group_rows if self.without is None else self.without.rows_outside,
             lengths,
             seed=self.seed,
             batch_size=self.batch_size,
@@ -123,6 +128,8 @@ class PlannedReader:
             table = self._prepared.read_group(group)
             for side in self._sides:
                 table = join(table, side.read_group(group))
+            if self._order.without is not None:
+                table = self._order.without.without(group, table)
             self._groups[group] = table
         lengths: NDArray[np.int32] = self._groups[group]["length"].to_numpy()
         return lengths

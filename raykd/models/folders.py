@@ -127,9 +127,10 @@ def model_digest(path: str) -> str:
 
 
 def folder_bytes(path: str) -> int:
-    """Bytes of all files of a model folder: what a deployment would copy."""
+    """Bytes of the files of a model folder: what a deployment would copy. Exports in ``onnx/`` are another form of the same."""
     with local_folder(path) as folder:
-        return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+        files = [file for file in folder.rglob("*") if file.is_file() and file.relative_to(folder).parts[0] != "onnx"]
+        return sum(file.stat().st_size for file in files)
 
 
 def first_line(error: BaseException) -> str:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from raykd import models
 from raykd.data.batch import Batch, collate
+from raykd.data.folds import Fold
 from raykd.data.parts import PartInfo
 from raykd.data.plan import PADDING_MULTIPLE
 from raykd.data.prepared import PreparedSet
@@ -31,6 +32,8 @@ class ScoreJob:
     """Prepared set, made with this model's tokenizer."""
     output: str
     """Folder of the side table; what is there is replaced."""
+    only: Fold | None = None
+    """Rows to score; the others get NaN. None scores all."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,12 @@ class Scorer:
         return forward(model, batch)
 
     def _score_group(self, model: torch.nn.Module, job: ScoreJob, prepared: PreparedSet, group: int) -> pa.Table:
-        order, batches = group_batches(prepared, group, model=model, batch_rows=self._batch_rows)
+        names = prepared.read_group(group, ["shard", "row"])
+        chosen = None if job.only is None else np.flatnonzero(job.only.members(group, names))
+        if chosen is not None and not len(chosen):
+            nothing = np.full((len(names), len(models.label_names(model.config))), np.nan, np.float32)
+            return names.append_column(self.column, logits_array(nothing))
+        order, batches = group_batches(prepared, group, model=model, batch_rows=self._batch_rows, chosen=chosen)
         with torch.inference_mode(), torch.autocast(self._device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             outputs = [self.forward(model, batch.to(self._device)) for batch in batches]
         sorted_logits = torch.cat(outputs).cpu().numpy()
@@ -102,9 +110,9 @@ class Scorer:
             raise ModelError(
                 f"{job.model} gives {self.column} that are not finite on row group {group} of {job.prepared}; train it again"
             )
-        logits = np.empty_like(sorted_logits)
+        logits = np.full((len(names), sorted_logits.shape[1]), np.nan, np.float32)
         logits[order] = sorted_logits
-        return prepared.read_group(group, ["shard", "row"]).append_column(self.column, logits_array(logits))
+        return names.append_column(self.column, logits_array(logits))
 
 
 def forward(model: torch.nn.Module, batch: Batch) -> Tensor:
@@ -114,14 +122,18 @@ def forward(model: torch.nn.Module, batch: Batch) -> Tensor:
 
 
 def group_batches(
-    prepared: PreparedSet, group: int, *, model: torch.nn.Module, batch_rows: int
+    prepared: PreparedSet, group: int, *, model: torch.nn.Module, batch_rows: int, chosen: NDArray[np.int64] | None = None
 ) -> tuple[NDArray[np.int64], Iterator[Batch]]:
-    """A row group's batches, shortest rows first, and where in the group the rows of that order stand, ``[n]``."""
+    """A row group's batches, shortest rows first, and where in the group the rows of that order stand, ``[n]``.
+
+    ``chosen`` are the rows to take, by their place in the group; none takes all.
+    """
     with_types = prepared.has_token_types and models.takes_token_types(model)
     columns = ["shard", "row", "length", "input_ids", *(["token_type_ids"] if with_types else [])]
     table = prepared.read_group(group, columns)
     lengths = table["length"].to_numpy()
-    order = np.argsort(lengths, kind="stable")
+    order = np.argsort(lengths if chosen is None else lengths[chosen], kind="stable")
+    order = order if chosen is None else chosen[order]
     table, lengths = table.take(pa.array(order)), lengths[order]
     limit = models.max_sequence_length(model.config)
 

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError
 from raykd.data import storage
 from raykd.errors import DataError
 from raykd.report.bootstrap import REPLICATES
+from raykd.report.exports import Export
 from raykd.report.footprint import footprint
 from raykd.report.history import read_curves
 from raykd.report.latency import Latency
@@ -38,6 +39,13 @@ class Entry:
     """Its folder; none leaves its size out."""
     history: str | None = None
     """Its history file; none, or one that is not there, leaves its training curves out."""
+    parts: tuple[str, ...] = ()
+    """Folders of several models that it is the average of; its size and speed are theirs together."""
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Folders of the models that answer."""
+        return self.parts or (() if self.model is None else (self.model,))
 
 
 class Comparison(Record):
@@ -68,6 +76,8 @@ class Comparison(Record):
     """What a reader should know before believing the figures."""
     teacher_quality: TeacherQuality | None = None
     """The teacher on its training rows."""
+    exports: tuple[Export, ...] = ()
+    """Files that its models were exported to."""
     environment: dict[str, str] = Field(default_factory=dict)
     """Date, command, machine, versions."""
 
@@ -104,9 +114,10 @@ def compare(
     *,
     name: str,
     positive_label: str | None = None,
-    latencies: Mapping[str, Latency] | None = None,
+    latencies: Mapping[tuple[str, ...], Latency] | None = None,
     teacher_quality: TeacherQuality | None = None,
     warnings: Sequence[str] = (),
+    exports: Sequence[Export] = (),
     environment: Mapping[str, str] | None = None,
     rows_fingerprint: str | None = None,
     seed: int = 0,
@@ -114,7 +125,8 @@ def compare(
 ) -> Comparison:
     """Measure every entry on ``labels`` (``[N]`` ids, or 0 and 1 ``[N, C]`` for many labels a row) and judge KD.
 
-    ``latencies`` by model folder; a system takes that of the first of its models that has one. ``seed`` is the bootstrap's.
+    ``latencies`` by the folders of the models that answer, mostly one; a system takes that of the first of its entries that has
+    one. ``seed`` is the bootstrap's.
     Raises DataError when logits do not fit the labels or there is no entry; ConfigError for an unknown positive label.
     """
     if not entries:
@@ -142,6 +154,7 @@ def compare(
         conclusion=conclusion(task, systems, found),
         warnings=(*warnings, *(teacher_quality.warnings if teacher_quality else ())),
         teacher_quality=teacher_quality,
+        exports=tuple(exports),
         environment=dict(environment or {}),
     )
 
@@ -163,9 +176,9 @@ def _system(
     group: Sequence[Entry],
     logits: Sequence[NDArray[Any]],
     teacher: NDArray[Any] | None,
-    latencies: Mapping[str, Latency],
+    latencies: Mapping[tuple[str, ...], Latency],
 ) -> System:
-    models = [entry.model for entry in group if entry.model is not None]
+    models = [entry.models for entry in group if entry.models]
     histories = [(entry.history, entry.seed) for entry in group if entry.history is not None and storage.exists(entry.history)]
     return measure(
         task,
@@ -175,6 +188,6 @@ def _system(
         logits=logits,
         teacher=teacher,
         curves=[read_curves(path, seed=seed) for path, seed in histories],
-        footprint=footprint(models[0]) if models else None,
+        footprint=footprint(*models[0]) if models else None,
         latency=next((latencies[model] for model in models if model in latencies), None),
     )

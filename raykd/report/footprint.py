@@ -15,8 +15,13 @@ class Footprint(Record):
     """Bytes of its folder: weights, configuration and tokenizer."""
 
 
-def footprint(model: str) -> Footprint:
-    """Size of a model folder, without loading it. Raises ModelError when it holds no safetensors weights."""
+def footprint(*models: str) -> Footprint:
+    """Size of a model folder, or of several together, without loading them. Raises ModelError without safetensors weights."""
+    each = [_footprint(model) for model in models]
+    return Footprint(parameters=sum(one.parameters for one in each), bytes_on_disk=sum(one.bytes_on_disk for one in each))
+
+
+def _footprint(model: str) -> Footprint:
     from safetensors import safe_open
 
     parameters = 0

@@ -7,7 +7,7 @@ from html import escape
 from raykd.report import plots
 from raykd.report.cells import LONG_ROLES, caption, legend, table
 from raykd.report.comparison import Comparison
-from raykd.report.markdown import class_table, metric_table, speed_table, verdict_table
+from raykd.report.markdown import class_table, export_table, metric_table, speed_table, verdict_table
 from raykd.report.teacher import TeacherQuality
 
 STYLE = """
@@ -98,7 +98,13 @@ def _training(comparison: Comparison) -> list[str]:
 def _speed(comparison: Comparison) -> list[str]:
     if all(one.latency is None for one in comparison.systems):
         return []
-    return ["<h2>Speed</h2>", _html_table(*speed_table(comparison)), '<p class="quiet">On CPU, tokenisation included.</p>']
+    exports = [_html_table(*export_table(comparison))] if comparison.exports else []
+    return [
+        "<h2>Speed</h2>",
+        _html_table(*speed_table(comparison)),
+        '<p class="quiet">On CPU, tokenisation included.</p>',
+        *exports,
+    ]
 
 
 def _teacher(quality: TeacherQuality | None) -> list[str]:

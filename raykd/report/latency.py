@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import cycle, islice
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
@@ -36,8 +37,11 @@ class Latency(Record):
     """CPU threads."""
 
 
+Name = TypeVar("Name")
+
+
 def measure_latency(
-    predictors: Mapping[str, Predictor],
+    predictors: Mapping[Name, Predictor],
     rows: Sequence[Row],
     *,
     batch_size: int = 32,
@@ -45,7 +49,7 @@ def measure_latency(
     seconds: float = 0.5,
     threads: int = 1,
     clock: Callable[[], float] = time.perf_counter,
-) -> dict[str, Latency]:
+) -> dict[Name, Latency]:
     """Time every predictor on the same ``rows``; rounds alternate between them, so that a busy machine is busy for all.
 
     Each round spends ``seconds`` on single rows and ``seconds`` on batches of each predictor (and times one at least), so it
@@ -54,8 +58,8 @@ def measure_latency(
     """
     if not rows:
         raise ConfigError("latency needs sample rows; give at least one")
-    singles: dict[str, list[float]] = {name: [] for name in predictors}
-    throughputs: dict[str, list[float]] = {name: [] for name in predictors}
+    singles: dict[Name, list[float]] = {name: [] for name in predictors}
+    throughputs: dict[Name, list[float]] = {name: [] for name in predictors}
     one_by_one = {name: _batches(rows, 1) for name in predictors}
     in_batches = {name: _batches(rows, batch_size) for name in predictors}
     with _threads(threads):
@@ -85,12 +89,26 @@ def load_predictor(model: str, *, sequence_length: int) -> Predictor:
     classifier = load_classifier(model, labels=label_names(load_config(model))).eval()
 
     def predict(rows: Sequence[Row]) -> object:
-        texts = [list(column) for column in zip(*rows, strict=True)]
-        batch = tokenizer(*texts, truncation=True, max_length=sequence_length, padding=True, return_tensors="pt")
+        batch = encode(tokenizer, rows, sequence_length=sequence_length, tensors="pt")
         with torch.inference_mode():
             return classifier(**batch).logits.numpy()
 
     return predict
+
+
+def encode(tokenizer: Any, rows: Sequence[Row], *, sequence_length: int, tensors: Literal["pt", "np"]) -> Any:
+    """Rows as one padded batch, text cut at ``sequence_length`` tokens."""
+    texts = [list(column) for column in zip(*rows, strict=True)]
+    return tokenizer(*texts, truncation=True, max_length=sequence_length, padding=True, return_tensors=tensors)
+
+
+def one_after_the_other(predictors: Sequence[Predictor]) -> Predictor:
+    """Several models as one: each answers."""
+
+    def predict(rows: Sequence[Row]) -> object:
+        return [one(rows) for one in predictors]
+
+    return predict if len(predictors) > 1 else predictors[0]
 
 
 def _summary(singles: Sequence[float], throughputs: Sequence[float], *, batch_size: int, threads: int) -> Latency:

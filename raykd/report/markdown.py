@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
-from raykd.report.cells import LONG_ROLES, NONE, caption, legend, percent_spread, system_names, table
+from raykd.report.cells import LONG_ROLES, NONE, caption, legend, percent_spread, size, system_names, table
 from raykd.report.comparison import Comparison
+from raykd.report.latency import Latency
 from raykd.report.system import Spread
 from raykd.report.verdicts import METRIC_NAMES, points
 
@@ -35,6 +36,7 @@ def markdown(comparison: Comparison) -> str:
         "## All metrics\n\nMean ± standard deviation over seeds.\n\n" + pipe_table(*metric_table(comparison)),
         "## Per class\n\n" + pipe_table(*class_table(comparison)),
         "## Speed\n\n" + pipe_table(*speed_table(comparison)) if any(one.latency for one in comparison.systems) else "",
+        pipe_table(*export_table(comparison)) if comparison.exports else "",
         "\n".join(f"- {key}: {value}" for key, value in comparison.environment.items()),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
@@ -87,14 +89,32 @@ def class_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
 
 
 def speed_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
-    """Latency and throughput on CPU, tokenisation included."""
+    """Latency and throughput on CPU, tokenisation included; exported files stand below the models."""
+    names = system_names(comparison.systems, LONG_ROLES)
+    timed = [(name, system.latency) for name, system in zip(names, comparison.systems, strict=True)]
+    teacher = next((system.latency for system in comparison.systems if system.role == "teacher"), None)
     body = []
-    for name, system in zip(system_names(comparison.systems, LONG_ROLES), comparison.systems, strict=True):
-        if system.latency is not None:
-            times = [f"{system.latency.p50_ms:.2f}", f"{system.latency.p99_ms:.2f}", f"{system.latency.rows_per_second:,.0f}"]
-            gains = [NONE if gain is None else f"×{gain:.1f}" for gain in (system.latency_speed_up, system.speed_up)]
-            body.append([name, str(system.latency.threads), *times, *gains])
+    for name, latency in [*timed, *((one.name, one.latency) for one in comparison.exports)]:
+        if latency is not None:
+            times = [f"{latency.p50_ms:.2f}", f"{latency.p99_ms:.2f}", f"{latency.rows_per_second:,.0f}"]
+            body.append([name, str(latency.threads), *times, *_gains(latency, teacher)])
     return ["", "threads", "one row p50 ms", "p99 ms", "batches, rows/s", "faster, one row", "faster, batches"], body
+
+
+def _gains(latency: Latency, teacher: Latency | None) -> list[str]:
+    """How much faster than the teacher; nothing for the teacher itself."""
+    if teacher is None or latency == teacher:
+        return [NONE, NONE]
+    return [f"×{teacher.p50_ms / latency.p50_ms:.1f}", f"×{latency.rows_per_second / teacher.rows_per_second:.1f}"]
+
+
+def export_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
+    """Exported files, and how they compare with the models they were made from."""
+    body = [
+        [one.name, size(one.bytes_on_disk), f"{one.rows:,}", f"{one.largest_difference:.2g}", f"{100 * one.agreement:.1f}"]
+        for one in comparison.exports
+    ]
+    return ["exported", "size", "rows compared", "largest difference of a logit", "same prediction %"], body
 
 
 def pipe_table(header: Sequence[str], body: Iterable[Sequence[str]]) -> str:

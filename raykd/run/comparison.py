@@ -18,7 +18,8 @@ from raykd.data.schema import InputSchema
 from raykd.data.tables import SideTable
 from raykd.errors import DataError
 from raykd.report.comparison import Comparison, Entry, compare
-from raykd.report.latency import Latency, Row, load_predictor, measure_latency
+from raykd.report.exports import read_exports
+from raykd.report.latency import Latency, Row, load_predictor, measure_latency, one_after_the_other
 from raykd.report.system import Role
 from raykd.report.tables import load_labels, load_logits
 from raykd.report.teacher import TeacherQuality, teacher_quality
@@ -37,15 +38,21 @@ class Candidate:
     """What its training is called; without the seed, that is the system it belongs to."""
     seed: int | None
     model: str
-    """Its folder."""
+    """Its folder; empty where it is several models together."""
     tokenizer: str
     """Model whose tokens it reads."""
     history: str | None
+    parts: tuple[str, ...] = ()
+    """Folders of the models whose logits it averages, where it is several."""
+
+    @property
+    def system(self) -> str:
+        """Its name without the seed."""
+        return self.name.partition(" seed ")[0]
 
     def entry(self, logits: str) -> Entry:
         """The candidate with its logits on the report's rows."""
-        name = self.name.partition(" seed ")[0]
-        return Entry(self.role, name, self.seed, logits, self.model, self.history)
+        return Entry(self.role, self.system, self.seed, logits, self.model or None, self.history, self.parts)
 
 
 def build_comparison(
@@ -56,16 +63,17 @@ def build_comparison(
     data: DataConfig,
     quality: Mapping[str, Any] | None,
 ) -> Comparison:
-    """Measure every candidate on ``rows``, the latency of one model of each role included. Raises DataError without labels."""
-    first = {candidate.role: candidate.model for candidate, _ in reversed(scored)}
+    """Measure every candidate on ``rows``, and the latency of one model of each system. Raises DataError without labels."""
+    first = {candidate.system: candidate for candidate, _ in reversed(scored)}
     return compare(
         [candidate.entry(side.path) for candidate, side in scored],
         load_labels(rows.path),
         rows.labels or (),
         name=name,
         positive_label=data.positive_label,
-        latencies=_latencies(sorted(set(first.values())), data),
+        latencies=_latencies(sorted({candidate.parts or (candidate.model,) for candidate in first.values()}), data),
         teacher_quality=TeacherQuality.model_validate(quality) if quality else None,
+        exports=[one for candidate, _ in scored if candidate.model for one in read_exports(candidate.model)],
         environment=environment(),
         rows_fingerprint=rows.rows_fingerprint,
     )
@@ -93,8 +101,11 @@ def environment() -> dict[str, str]:
     }
 
 
-def _latencies(models: Sequence[str], data: DataConfig) -> dict[str, Latency]:
-    predictors = {model: load_predictor(model, sequence_length=data.sequence_length) for model in models}
+def _latencies(systems: Sequence[tuple[str, ...]], data: DataConfig) -> dict[tuple[str, ...], Latency]:
+    """Of each system by the folders of its models, which answer one after the other where there are several."""
+    folders = sorted({model for models in systems for model in models})
+    loaded = {model: load_predictor(model, sequence_length=data.sequence_length) for model in folders}
+    predictors = {models: one_after_the_other([loaded[model] for model in models]) for models in systems}
     return measure_latency(predictors, sample_rows(data, SAMPLE_ROWS), rounds=3, seconds=0.3)
 
 

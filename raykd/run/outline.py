@@ -12,10 +12,12 @@ def outline(config: ExperimentConfig, only: Sequence[StageName] = ()) -> str:
     """A line for each stage: what it makes, from what, and whether a result is there already."""
     student, compute = config.student, config.compute
     variants = ["without KD"] * student.baseline + [f"with {student.objective.kind}"] * (student.objective.kind != "fine_tune")
-    teacher = "none" if config.teacher is None else config.teacher.model
-    fine_tuned = config.teacher is not None and config.teacher.fine_tune
+    folds = f", {config.logits.folds} more without a fold of the rows each" if config.logits.folds else ""
+    teachers = [
+        f"fine-tune {one.model}{folds}" if one.fine_tune else f"taken as it is: {one.model}" for one in config.every_teacher
+    ]
     stages: dict[StageName, str] = {
-        "teacher": f"fine-tune {teacher}" if fine_tuned else f"taken as it is: {teacher}",
+        "teacher": "; ".join(teachers) or "none",
         "logits": config.logits.file or f"score the training rows with the teacher, {compute.prediction_actors} actors",
         "students": f"{student.model} {' and '.join(variants)}, seeds {', '.join(map(str, student.seeds))}",
         "evaluation": f"score {'the test rows' if config.data.test else 'the selection rows'} with every model",

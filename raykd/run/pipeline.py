@@ -1,31 +1,31 @@
 """A distillation from TSV files to the comparison table, stage by stage, on the driver."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
 from raykd.cluster import require_room
 from raykd.config import ExperimentConfig
 from raykd.config.stages import STAGES, StageName
 from raykd.data import storage
-from raykd.data.logits_tsv import import_tsv
 from raykd.data.prepare import prepare, spec_from_config
 from raykd.data.prepared import PreparedSet
-from raykd.data.reader import scan
 from raykd.data.tables import SideTable
 from raykd.errors import ConfigError
 from raykd.models import check_sequence_length, load_config, model_digest
 from raykd.predict import ScoreJob, score
+from raykd.report.card import model_card
 from raykd.report.comparison import Comparison
 from raykd.report.files import read_report, write_report
 from raykd.report.system import Role
 from raykd.report.terminal import print_comparison
-from raykd.run.comparison import Candidate, build_comparison, judge_teacher
+from raykd.run.comparison import Candidate, build_comparison
 from raykd.run.connect import connect
 from raykd.run.group import TrainingGroup, uses_gpu
 from raykd.run.progress import Terminal, stdout_console
 from raykd.run.task import TrainTask
-from raykd.run.tasks import cache_folder, key_of, run_folder, side_digest, student_tasks, task_folders, teacher_task
+from raykd.run.tasks import cache_folder, key_of, run_folder, side_digest, student_tasks, task_folders
+from raykd.run.teaching import TOGETHER, Teaching
 from raykd.session import stop_ray
 from raykd.stages import Stage
 
@@ -51,8 +51,6 @@ def run_experiment(config: ExperimentConfig, *, only: Sequence[StageName] = (), 
 
 
 Part = Literal["train", "selection", "test"]
-_JUDGED: tuple[Part, Part] = ("train", "selection")
-"""What the teacher scores: rows to distil from, and rows it never saw, which show how far its certainty can be trusted."""
 
 
 class Pipeline:
@@ -80,7 +78,7 @@ class Pipeline:
         if not self.config.compute.elastic:
             self.group.start()
             return
-        models = [model.model for model in (self.config.teacher, self.config.student) if model is not None]
+        models = [model.model for model in (*self.config.every_teacher, self.config.student)]
         parts: tuple[Part, ...] = ("train", "selection", *(("test",) if self.config.data.test else ()))
         for model in dict.fromkeys(models):
             for part in parts:
@@ -97,7 +95,7 @@ class Pipeline:
         data = self.config.data
         storage.expand(data.train)
         storage.expand(data.test)
-        for model in filter(None, (self.config.teacher, self.config.student)):
+        for model in (*self.config.every_teacher, self.config.student):
             check_sequence_length(load_config(model.model), data.sequence_length)
         storage.write_json(storage.join(self.folder, "experiment.json"), self.config.model_dump(mode="json"))
 
@@ -110,7 +108,7 @@ class Pipeline:
         """All stages asked for: the last one asks for those before it. The comparison, if that is among them."""
         last = [stage for stage in STAGES if stage in self.only][-1]
         result = {
-            "teacher": self.teacher,
+            "teacher": self.teaching.models,
             "logits": self.logits,
             "students": self.students,
             "evaluation": self.evaluation,
@@ -133,52 +131,13 @@ class Pipeline:
         return self._prepared[part, model]
 
     @cached_property
-    def teacher_task(self) -> TrainTask | None:
-        """The teacher's fine-tuning, if there is any."""
-        teacher = self.config.teacher
-        if teacher is None or not teacher.fine_tune:
-            return None
-        train, selection = self.prepared("train", teacher.model), self.prepared("selection", teacher.model)
-        return teacher_task(self.config, train=train, selection=selection, digest=model_digest(teacher.model))
-
-    def teacher(self) -> str:
-        """Folder of the teacher that scores."""
-        if self.teacher_task is None:
-            if self.config.teacher is None:
-                raise ConfigError("stage teacher: the configuration has no teacher, only logits.file")
-            return self.config.teacher.model
-        self._train("teacher", [self.teacher_task])
-        return self.teacher_task.model_folder
+    def teaching(self) -> Teaching:
+        """The teachers, and what they hand on."""
+        return Teaching(self)
 
     def logits(self) -> SideTable | None:
-        """The teacher's logits on the training rows; none when nothing distils."""
-        if self.config.student.objective.kind == "fine_tune":
-            return None
-        if self.config.logits.file is not None:
-            return self._imported_logits(self.config.logits.file)
-        teacher = self.teacher()
-        rows = {part: self.prepared(part, self._tokenizer_of_teacher) for part in _JUDGED}
-        stage = self._stage("logits", [one.fingerprint for one in rows.values()], model_digest(teacher))
-        folders = {part: storage.join(stage.folder, part) for part in _JUDGED}
-        if not self._skips(stage):
-            jobs = [ScoreJob(teacher, rows[part].path, folders[part]) for part in _JUDGED]
-            self._score(jobs, "teacher logits")
-            stage.finish(quality=self._judge(rows, folders))
-        return SideTable.open(folders["train"])
-
-    def _judge(self, rows: Mapping[Part, PreparedSet], folders: Mapping[Part, str]) -> dict[str, Any] | None:
-        """What the report will say of the teacher, said before KD starts; nothing where there are no labels."""
-        if rows["train"].labels is None:
-            return None
-        quality = judge_teacher(*((rows[part], SideTable.open(folders[part])) for part in _JUDGED))
-        accuracies = [
-            f"{side.accuracy:.4f} on {part} rows"
-            for part, side in (("training", quality.train), ("selection", quality.selection))
-        ]
-        self.terminal.say(f"teacher: {'exact match' if self.config.data.multi_label else 'accuracy'} {', '.join(accuracies)}")
-        for warning in quality.warnings:
-            self.terminal.say(f"warning: {warning}")
-        return quality.model_dump(mode="json")
+        """What students distil from, on the training rows; none when nothing distils."""
+        return self.teaching.logits()
 
     def students(self) -> list[TrainTask]:
         """All students, trained."""
@@ -191,16 +150,13 @@ class Pipeline:
             logits=logits,
             digest=model_digest(model),
         )
-        self._train("students", tasks)
+        self.train("students", tasks)
         return tasks
 
     def candidates(self) -> list[Candidate]:
         """What the report compares."""
         students = self.students()
-        found = []
-        if self.config.teacher is not None:
-            history = self.teacher_task.history if self.teacher_task else None
-            found.append(Candidate("teacher", "teacher", None, self.teacher(), self._tokenizer_of_teacher, history))
+        found = self.teaching.candidates()
         for task in students:
             role: Role = "student_no_kd" if task.objective.kind == "fine_tune" else "student_kd"
             found.append(Candidate(role, task.name, task.seed, task.model_folder, self.config.student.model, task.history))
@@ -212,57 +168,72 @@ class Pipeline:
         for candidate in self.candidates():
             rows = self.prepared(self._reported, candidate.tokenizer)
             name = candidate.name.replace(" ", "-")
-            found.append((candidate, rows, self._stage(f"evaluation/{name}", rows.fingerprint, model_digest(candidate.model))))
+            found.append((candidate, rows, self.stage(f"evaluation/{name}", rows.fingerprint, model_digest(candidate.model))))
         todo = [(candidate, rows, stage) for candidate, rows, stage in found if not stage.is_done()]
         if todo:
             self._need("evaluation")
             for _, _, stage in todo:
                 stage.begin()
             jobs = [ScoreJob(candidate.model, rows.path, stage.folder) for candidate, rows, stage in todo]
-            self._score(jobs, f"{self._reported} rows")
+            self.score(jobs, f"{self._reported} rows")
             for _, _, stage in todo:
                 stage.finish()
-        return [(candidate, SideTable.open(stage.folder)) for candidate, _, stage in found]
+        scored = [(candidate, SideTable.open(stage.folder)) for candidate, _, stage in found]
+        return [*self._averaged(scored), *scored]
+
+    def _averaged(self, scored: Sequence[tuple[Candidate, SideTable]]) -> list[tuple[Candidate, SideTable]]:
+        """What several teachers say together: students learn from that, so it is what they are measured by."""
+        teachers = [(candidate, side) for candidate, side in scored if candidate.role == "teacher"]
+        if len(teachers) < 2:
+            return []
+        sides = [side for _, side in teachers]
+        name = f"evaluation/{TOGETHER.replace(' ', '-')}"
+        stage = self.stage(name, [side_digest(side) for side in sides], self.teaching.weights)
+        if not stage.is_done():
+            stage.begin()
+            self.teaching.together(sides, self.prepared(self._reported, teachers[0][0].tokenizer), stage.folder)
+            stage.finish()
+        parts = tuple(candidate.model for candidate, _ in teachers)
+        candidate = Candidate("teacher", TOGETHER, None, "", teachers[0][0].tokenizer, None, parts=parts)
+        return [(candidate, SideTable.open(stage.folder))]
 
     def report(self) -> Comparison:
         """The comparison; report.json, report.md and report.html."""
         scored = self.evaluation()
         folder = storage.join(self.folder, "report")
-        stage = self._stage("report", [(candidate.name, side_digest(side)) for candidate, side in scored])
-        if self._skips(stage):
+        stage = self.stage("report", [(candidate.name, side_digest(side)) for candidate, side in scored])
+        if self.skips(stage):
             return read_report(folder)
         self.group.close()  # latency is measured on idle processors
         rows = self.prepared(self._reported, self.config.student.model)
-        quality = storage.read_json(storage.join(self.folder, "logits", "stage.json")).get("quality")
+        judged = storage.join(self.folder, "logits", "stage.json")
+        quality = storage.read_json(judged).get("quality") if storage.exists(judged) else None
         comparison = build_comparison(scored, name=self.config.name, rows=rows, data=self.config.data, quality=quality)
         write_report(comparison, folder)
+        self._write_cards(comparison, [candidate for candidate, _ in scored])
         stage.finish()
         return comparison
+
+    def _write_cards(self, comparison: Comparison, candidates: Sequence[Candidate]) -> None:
+        """A model card with the table, in the folder of every student."""
+        student = self.config.student
+        for candidate in candidates:
+            if candidate.role != "teacher":
+                objective = "cross entropy with the labels" if candidate.role == "student_no_kd" else str(student.objective)
+                card = model_card(comparison, role=candidate.role, seed=candidate.seed, objective=objective, base=student.model)
+                storage.write_bytes(storage.join(candidate.model, "README.md"), card.encode())
 
     @property
     def _reported(self) -> Literal["test", "selection"]:
         """Rows of the report: the test rows, where there are any."""
         return "test" if self.config.data.test else "selection"
 
-    @property
-    def _tokenizer_of_teacher(self) -> str:
-        if self.config.teacher is None:
-            raise ConfigError("there is no teacher in the configuration")
-        return self.config.teacher.model
-
-    def _imported_logits(self, file: str) -> SideTable:
-        prepared = self.prepared("train", self.config.student.model)
-        content = [chunk.digest for chunk in scan([file], skip_header=False)]
-        stage = self._stage("logits", prepared.fingerprint, content, self.config.logits.column)
-        if not self._skips(stage):
-            import_tsv(file, prepared, column=self.config.logits.column, out=stage.folder)
-            stage.finish(rows=prepared.num_rows)
-        return SideTable.open(stage.folder)
-
-    def _stage(self, name: str, *inputs: object) -> Stage:
+    def stage(self, name: str, *inputs: object) -> Stage:
+        """A stage of this run, named by what it is made from."""
         return Stage(name, storage.join(self.folder, name), key_of(name, *inputs))
 
-    def _skips(self, stage: Stage) -> bool:
+    def skips(self, stage: Stage) -> bool:
+        """Whether the stage is finished; else it is begun. Raises ConfigError when it is not among those asked for."""
         if stage.is_done():
             self.terminal.say(f"{stage.name}: finished before, skipped")
             return True
@@ -274,7 +245,8 @@ class Pipeline:
         if name not in self.only:
             raise ConfigError(f"stage {' '.join(self.only)} needs the stage {name}, which is not finished; run that first")
 
-    def _train(self, stage: StageName, tasks: Sequence[TrainTask]) -> None:
+    def train(self, stage: StageName, tasks: Sequence[TrainTask]) -> None:
+        """Train what is not finished, in one queue."""
         new = [task for task in tasks if task.name not in self._asked]
         self._asked.update(task.name for task in new)
         todo = [task for task in new if not task.is_done()]
@@ -286,7 +258,8 @@ class Pipeline:
             self.start_ray()
             self.group.run(todo, self.terminal.record)
 
-    def _score(self, jobs: Sequence[ScoreJob], what: str) -> list[SideTable]:
+    def score(self, jobs: Sequence[ScoreJob], what: str) -> list[SideTable]:
+        """Score rows with models."""
         compute = self.config.compute
         self.start_ray()
         use_gpu = uses_gpu(compute)

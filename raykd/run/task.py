@@ -8,6 +8,7 @@ from raykd.config import EngineConfig, ObjectiveConfig, TrackingConfig, Training
 from raykd.config.base import Section
 from raykd.config.metakd import MetaObjective
 from raykd.data import storage
+from raykd.data.folds import Fold
 
 TaskObjective = Annotated[ObjectiveConfig | MetaObjective, Field(discriminator="kind")]
 
@@ -31,6 +32,8 @@ class TrainTask(Section):
     """Prepared set that chooses the best weights; none keeps the last."""
     logits: str | None = None
     """Side table of teacher logits for objectives that distil."""
+    without: Fold | None = None
+    """Fold of the training rows to leave out; none trains on all."""
     sides: tuple[str, ...] = ()
     """Other side tables of the training rows that the objective reads."""
     objective: TaskObjective

@@ -10,6 +10,7 @@ from raykd import __version__
 from raykd.config import ExperimentConfig, FineTune, ObjectiveConfig, TrainingConfig
 from raykd.config.stages import StageName
 from raykd.data import storage
+from raykd.data.folds import Fold
 from raykd.data.prepared import PreparedSet
 from raykd.data.tables import SideTable
 from raykd.run.task import TrainTask
@@ -34,22 +35,36 @@ def cache_folder(config: ExperimentConfig) -> str:
     return storage.join(storage.absolute(config.storage), "cache")
 
 
-def teacher_task(config: ExperimentConfig, *, train: PreparedSet, selection: PreparedSet, digest: str) -> TrainTask:
-    """Fine-tuning of the teacher; ``digest`` is the hash of its initial model."""
-    if config.teacher is None:
-        raise ValueError("the experiment has no teacher")
+def teacher_name(config: ExperimentConfig, number: int) -> str:
+    """What a teacher is called: ``teacher``, or with its number from 1 where there are several."""
+    return f"teacher {number + 1}" if config.teachers else "teacher"
+
+
+def teacher_task(
+    config: ExperimentConfig,
+    *,
+    train: PreparedSet,
+    selection: PreparedSet,
+    digest: str,
+    number: int = 0,
+    without: Fold | None = None,
+) -> TrainTask:
+    """Fine-tuning of a teacher, on all rows or ``without`` a fold of them; ``digest`` is the hash of its initial model."""
+    teacher = config.every_teacher[number]
+    name = teacher_name(config, number)
     return _task(
         config,
-        name="teacher",
-        folder="teacher",
-        model=config.teacher.model,
+        name=name if without is None else f"{name} without fold {without.number + 1}",
+        folder=_teacher_folder(config, number, None if without is None else without.number),
+        model=teacher.model,
         digest=digest,
         train=train,
         selection=selection,
         logits=None,
         objective=FineTune(),
-        training=config.teacher.training,
+        training=teacher.training,
         seed=config.seed,
+        without=without,
     )
 
 
@@ -80,8 +95,10 @@ def student_tasks(
 def task_folders(config: ExperimentConfig) -> list[tuple[StageName, str]]:
     """Stage and folder of every task the experiment trains."""
     folders: list[tuple[StageName, str]] = []
-    if config.teacher is not None and config.teacher.fine_tune:
-        folders.append(("teacher", "teacher"))
+    for number, teacher in enumerate(config.every_teacher):
+        if teacher.fine_tune:
+            each = [None, *range(config.logits.folds or 0)]
+            folders += [("teacher", _teacher_folder(config, number, fold)) for fold in each]
     folders += [
         ("students", _student_folder(variant, seed)) for variant, _ in _variants(config) for seed in config.student.seeds
     ]
@@ -101,6 +118,11 @@ def _variants(config: ExperimentConfig) -> list[tuple[str, ObjectiveConfig]]:
     return baseline * student.baseline + distilled * (student.objective.kind != "fine_tune")
 
 
+def _teacher_folder(config: ExperimentConfig, number: int, fold: int | None) -> str:
+    folder = f"teachers/{number + 1}" if config.teachers else "teacher"
+    return folder if fold is None else f"{folder}/folds/{fold + 1}"
+
+
 def _student_folder(variant: str, seed: int) -> str:
     return f"students/{variant}-seed{seed}"
 
@@ -118,6 +140,7 @@ def _task(
     objective: ObjectiveConfig,
     training: TrainingConfig,
     seed: int,
+    without: Fold | None = None,
 ) -> TrainTask:
     numbers = [
         objective.model_dump(),
@@ -125,6 +148,7 @@ def _task(
         seed,
         config.compute.precision,
         *filter(None, [config.data.positive_label]),
+        *([f"without fold {without.number} of {without.table}"] if without else []),
     ]
     inputs = [digest, train.fingerprint, selection.fingerprint, side_digest(logits) if logits else None]
     return TrainTask(
@@ -136,6 +160,7 @@ def _task(
         train=train.path,
         selection=selection.path,
         logits=logits.path if logits else None,
+        without=without,
         objective=objective,
         training=training,
         seed=seed,

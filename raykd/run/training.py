@@ -64,7 +64,8 @@ class OpenTask:
 def open_task(task: TrainTask, context: WorkerContext, build_feed: BuildFeed) -> OpenTask:
     """Find the last checkpoint and start the feed there. *Collective.* Raises DataError, CheckpointError."""
     prepared = PreparedSet.open(task.train)
-    steps_per_epoch = math.ceil(prepared.num_rows / task.training.batch_size)
+    num_rows = prepared.num_rows if task.without is None else int(task.without.rows_outside.sum())
+    steps_per_epoch = math.ceil(num_rows / task.training.batch_size)
     total = total_steps(task.training, steps_per_epoch)
     checkpoints = Checkpoints(task.checkpoints, identity=task.key)
     start = checkpoints.latest_step() or 0
@@ -78,6 +79,7 @@ def open_task(task: TrainTask, context: WorkerContext, build_feed: BuildFeed) ->
         world=context.world_size,
         start_step=start,
         stop_step=total,
+        without=task.without,
     )
     return OpenTask(task, prepared, checkpoints, start, steps_per_epoch, total, feed)
 

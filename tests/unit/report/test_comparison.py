@@ -178,7 +178,7 @@ def test_size_and_speed_come_from_the_model(tmp_path: Path):
         Entry("teacher", "t", 1, TEACHER, big),
         Entry("student_kd", "s", 1, STUDENT, None),
         Entry("student_kd", "s", 2, STUDENT, little),
-        latencies={big: latency(8.0, 100.0), little: latency(2.0, 500.0)},
+        latencies={(big,): latency(8.0, 100.0), (little,): latency(2.0, 500.0)},
     )
     teacher, student = comparison.systems
     assert student.footprint is not None

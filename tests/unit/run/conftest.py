@@ -47,7 +47,7 @@ class LocalPipeline(Pipeline):
     def start_ray(self) -> None:
         """Nobody needs it."""
 
-    def _score(self, jobs: Sequence[ScoreJob], what: str) -> list[SideTable]:
+    def score(self, jobs: Sequence[ScoreJob], what: str) -> list[SideTable]:
         self.jobs += jobs
         return score_locally(jobs)
 

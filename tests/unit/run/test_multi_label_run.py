@@ -85,7 +85,7 @@ def test_a_multi_label_distillation_ends_in_a_comparison(content, local):
     model = str(folder / "students/kd-seed1/model")
     opened = AutoModelForSequenceClassification.from_pretrained(model)
     assert opened.config.problem_type == "multi_label_classification"
-    scores = hf_pipeline("text-classification", model=model, top_k=None)("good film")
+    (scores,) = hf_pipeline("text-classification", model=model, top_k=None)(["good film"])
     assert {one["label"] for one in scores} == set(LABELS)
     assert sum(one["score"] for one in scores) != pytest.approx(1.0)
 

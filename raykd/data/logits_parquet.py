@@ -1,0 +1,185 @@
+"""Teacher logits made elsewhere, as Parquet: keyed by row name, or in the order of the source rows.
+
+The column holds a list of floats for each row. With columns ``shard`` and ``row`` (position of the file among the sorted source
+files, number of the row in it) rows may come in any order, and rows that are not trained on may be among them. Without, row i
+of the file belongs to source row i, as in :mod:`raykd.data.logits_tsv`. A file whose schema has the metadata
+``raykd.rows_fingerprint`` is taken only for the rows with that fingerprint.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from raykd.data import storage, stores
+from raykd.data.logits_tsv import SourceLines, name_files
+from raykd.data.parts import GROUP_ROWS, write_part
+from raykd.data.prepared import PreparedSet
+from raykd.data.tables import ROW_ID, SideTable, commit, logits_array
+from raykd.errors import DataError
+
+COLUMN = "logits"
+FINGERPRINT = b"raykd.rows_fingerprint"
+Logits = npt.NDArray[np.float32]
+
+
+def import_parquet(path: str, prepared: PreparedSet, *, out: str, column: str = COLUMN) -> SideTable:
+    """Read logits into a side table at ``out``.
+
+    Raises DataError: not Parquet, no such column or not of lists of numbers, made for other rows, another number of rows, a row
+    missing or twice, missing values, numbers that are not finite, another number of them than labels.
+    """
+    file = _open(path)
+    _check_schema(file, path, column, prepared)
+    matrix = _Matrix(path, None if prepared.labels is None else len(prepared.labels))
+    keyed = set(ROW_ID) <= set(file.schema_arrow.names)
+    source: _Source = (_Keyed if keyed else _InOrder)(file, path, column, prepared, matrix)
+
+    def tables(groups: range) -> Iterator[pa.Table]:
+        for group in groups:
+            names = prepared.read_group(group, ROW_ID)
+            yield names.append_column(COLUMN, logits_array(source.take(names)))
+
+    parts, first = [], 0
+    for part in prepared.parts:
+        parts.append(write_part(out, first, tables(range(first, first + len(part.groups)))))
+        first += len(part.groups)
+    return commit(out, prepared, parts, [COLUMN], {"kind": "parquet", "path": path, "column": column})
+
+
+def file_digest(path: str) -> str:
+    """Hash of a file's bytes."""
+    digest = hashlib.blake2b(digest_size=16)
+    with storage.open_input(path) as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+class _Source(Protocol):
+    def take(self, names: pa.Table) -> Logits:
+        """Logits ``[n, C]`` of the rows of a group."""
+        ...
+
+
+class _Matrix:
+    """Checks lists of numbers and makes a matrix of them."""
+
+    def __init__(self, path: str, width: int | None) -> None:
+        self._path, self._width = path, width
+
+    def __call__(self, column: pa.Array, first: int) -> Logits:
+        """Logits ``[n, C]`` of a column whose first row is row ``first`` of the file."""
+        if column.null_count or column.flatten().null_count:
+            last = first + len(column) - 1
+            raise DataError(f"{self._path} has missing values in rows {first} to {last} (from 0); every row needs all")
+        widths = np.asarray(pa.compute.list_value_length(column))
+        self._width = int(widths[0]) if self._width is None and len(widths) else self._width
+        wrong = np.flatnonzero(widths != self._width)
+        if len(wrong):
+            found = int(widths[wrong[0]])
+            raise self._error(first + int(wrong[0]), f"{found} values, where {self._width} are needed, one for each label")
+        logits = column.flatten().to_numpy(zero_copy_only=False).astype(np.float32).reshape(len(column), -1)
+        wrong = np.flatnonzero(~np.isfinite(logits).all(axis=1))
+        if len(wrong):
+            shown = logits[wrong[0]].tolist()
+            raise self._error(first + int(wrong[0]), f"{shown} is not finite; predict that row again")
+        return np.asarray(logits)
+
+    def _error(self, row: int, reason: str) -> DataError:
+        return DataError(f"{self._path}, row {row} (from 0): {reason}")
+
+
+class _InOrder:
+    """Row i of the file belongs to source row i; memory holds a few thousand rows."""
+
+    def __init__(self, file: pq.ParquetFile, path: str, column: str, prepared: PreparedSet, matrix: _Matrix) -> None:
+        self._lines, self._matrix = SourceLines(prepared), matrix
+        found = file.metadata.num_rows
+        if found != self._lines.total:
+            raise DataError(
+                f"{path} has {found} rows, but {name_files(prepared)} {self._lines.total} rows; row i belongs to row i, so "
+                f"give the logits of these files, or name rows in columns {' and '.join(ROW_ID)}"
+            )
+        self._batches = file.iter_batches(GROUP_ROWS, columns=[column])
+        self._start, self._current = 0, np.empty((0, 0), np.float32)
+
+    def take(self, names: pa.Table) -> Logits:
+        wanted, found = self._lines.of(names), []
+        while len(wanted):
+            stop = self._start + len(self._current)
+            here, wanted = wanted[wanted < stop], wanted[wanted >= stop]
+            if len(here):
+                found.append(self._current[here - self._start])
+            if len(wanted):
+                self._start = stop
+                self._current = self._matrix(next(self._batches).column(0), stop)
+        return np.concatenate(found)
+
+
+class _Keyed:
+    """Rows by their names; the file's logits are held in memory."""
+
+    def __init__(self, file: pq.ParquetFile, path: str, column: str, prepared: PreparedSet, matrix: _Matrix) -> None:
+        self._path = path
+        table = file.read([*ROW_ID, column]).combine_chunks()
+        shard, row = (table[name].to_numpy().astype(np.int64) for name in ROW_ID)
+        sizes = np.array([source.rows for source in prepared.sources], np.int64)
+        known = (shard >= 0) & (shard < len(sizes)) & (row >= 0)
+        outside = np.flatnonzero(~known | (row >= sizes[np.where(known, shard, 0)]))
+        if len(outside):
+            at = int(outside[0])
+            raise DataError(f"{path} names {self._name(shard[at], row[at])}, but {name_files(prepared)} {sizes.tolist()} rows")
+        self._lines = SourceLines(prepared)
+        numbers = self._lines.numbers(shard, row)
+        self._order = np.argsort(numbers, kind="stable")
+        self._numbers = numbers[self._order]
+        twice = np.flatnonzero(np.diff(self._numbers) == 0)
+        if len(twice):
+            at = int(self._order[twice[0]])
+            raise DataError(f"{path} has {self._name(shard[at], row[at])} twice; give each row once")
+        self._logits = matrix(table[column].chunk(0), 0) if len(table) else np.empty((0, 0), np.float32)
+
+    def take(self, names: pa.Table) -> Logits:
+        wanted = self._lines.of(names)
+        places = np.searchsorted(self._numbers, wanted)
+        missing = np.flatnonzero(np.append(self._numbers, -1)[places] != wanted)
+        if len(missing):
+            at = int(missing[0])
+            name = self._name(names["shard"][at].as_py(), names["row"][at].as_py())
+            raise DataError(f"{self._path} has no logits for {name}; give those of every training row")
+        return np.asarray(self._logits[self._order[places]])
+
+    @staticmethod
+    def _name(shard: int, row: int) -> str:
+        return f"row {row} of file {shard} (both from 0)"
+
+
+def _open(path: str) -> pq.ParquetFile:
+    filesystem, inner = stores.open_fs(path)
+    with stores.naming(path):
+        stream = filesystem.open_input_file(inner)
+    try:
+        return pq.ParquetFile(stream)
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{path} is no Parquet file ({error}); a TSV needs another ending") from None
+
+
+def _check_schema(file: pq.ParquetFile, path: str, column: str, prepared: PreparedSet) -> None:
+    schema = file.schema_arrow
+    if column not in schema.names:
+        raise DataError(f"{path} has no column {column!r}, but {', '.join(schema.names)}; set logits.column to one of them")
+    kind = schema.field(column).type
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    if not is_list or not (pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)):
+        raise DataError(f"{path}: column {column!r} is of type {kind}; logits are a list of numbers in each row")
+    fingerprint = (schema.metadata or {}).get(FINGERPRINT, b"").decode()
+    if fingerprint and fingerprint != prepared.rows_fingerprint:
+        raise DataError(
+            f"{path} was made for other rows than {name_files(prepared)} now ({fingerprint}, not {prepared.rows_fingerprint}); "
+            "predict these files again"
+        )

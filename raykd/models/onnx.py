@@ -1,0 +1,149 @@
+"""Classifiers as ONNX files: written by ``torch.onnx``, opened with onnxruntime. Both come with the extra ``raykd[export]``."""
+
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from raykd.data import storage
+from raykd.errors import ConfigError, ModelError
+from raykd.models.classifiers import label_names, load_classifier, load_config, takes_token_types
+from raykd.models.folders import first_line, quiet_transformers
+
+OPSET = 18
+"""Version of the operators: what onnxruntime knows since 1.14."""
+LOGITS = "logits"
+
+
+def require_onnx() -> None:
+    """Raise ConfigError when the libraries are not installed."""
+    try:
+        import onnx
+        import onnxruntime
+        import onnxscript  # noqa: F401
+
+        del onnx, onnxruntime
+    except ImportError as error:
+        raise ConfigError(f"exporting needs {error.name}, which is not installed; pip install 'raykd[export]'") from None
+
+
+def export_onnx(model: str, file: str) -> None:
+    """Write the classifier of a folder as one ONNX file with a dynamic number of rows and tokens.
+
+    Inputs are ``input_ids`` and ``attention_mask``, with ``token_type_ids`` where the model takes them; all int64 ``[B, L]``.
+    Output is ``logits`` float32 ``[B, C]``. The file appears whole or not at all. Raises ModelError when the folder holds no
+    trained classifier or the model cannot be exported, ResourceError when the file cannot be written.
+    """
+    import torch
+
+    classifier = load_classifier(model, labels=label_names(load_config(model)), new_head=False).eval()
+    names = input_names(classifier)
+    rows, tokens = 2, 8
+    example = {name: torch.ones((rows, tokens), dtype=torch.int64) for name in names}
+    if "token_type_ids" in example:
+        example["token_type_ids"] = torch.zeros((rows, tokens), dtype=torch.int64)
+    dynamic = dict.fromkeys(range(2), torch.export.Dim.DYNAMIC)
+    with _written(file) as target, _quiet():
+        try:
+            torch.onnx.export(
+                _logits_of(classifier, names),
+                tuple(example.values()),
+                target,
+                input_names=list(names),
+                output_names=[LOGITS],
+                dynamic_shapes=(tuple(dynamic for _ in names),),
+                opset_version=OPSET,
+                dynamo=True,
+                external_data=False,
+                verbose=False,
+            )
+        except (torch.onnx.errors.OnnxExporterError, RuntimeError, ValueError) as error:
+            kind = classifier.config.model_type
+            raise ModelError(
+                f"{model} ({kind}) cannot be written as ONNX: {first_line(error)}; keep the folder as it is"
+            ) from error
+
+
+def quantize(file: str, out: str) -> None:
+    """Write an ONNX file with the weights of its matrix products as 8-bit integers; activations are quantised as they come."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    with _written(out) as target, _quiet():
+        quantize_dynamic(file, target, weight_type=QuantType.QInt8)
+
+
+def open_session(file: str, *, threads: int = 1) -> Any:
+    """An onnxruntime session on the CPU. Raises ModelError when the file cannot be opened."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    except (onnxruntime.capi.onnxruntime_pybind11_state.Fail, RuntimeError, ValueError) as error:
+        raise ModelError(f"onnxruntime cannot open {file}: {first_line(error)}; export it again") from error
+
+
+def run_session(session: Any, batch: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.float32]:
+    """Logits ``[B, C]`` of a tokenised batch; arrays that the model does not take are left out."""
+    wanted = [one.name for one in session.get_inputs()]
+    logits: npt.NDArray[np.float32] = session.run([LOGITS], {name: np.asarray(batch[name], np.int64) for name in wanted})[0]
+    return logits
+
+
+def input_names(classifier: Any) -> tuple[str, ...]:
+    """What the exported model takes."""
+    return ("input_ids", "attention_mask", *(["token_type_ids"] if takes_token_types(classifier) else []))
+
+
+def _logits_of(classifier: Any, names: tuple[str, ...]) -> Any:
+    from torch import Tensor, nn
+
+    class Logits(nn.Module):
+        """The classifier with positional inputs and nothing but logits out."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.classifier = classifier
+
+        def forward(self, *inputs: Tensor) -> Tensor:
+            logits: Tensor = self.classifier(**dict(zip(names, inputs, strict=True))).logits
+            return logits
+
+    return Logits().eval()
+
+
+@contextmanager
+def _written(file: str) -> Iterator[str]:
+    """A local path that becomes ``file`` when the block ends well. Raises ResourceError when it cannot be written."""
+    with tempfile.TemporaryDirectory(prefix="raykd-onnx-") as folder:
+        target = os.path.join(folder, Path(file).name)
+        yield target
+        with open(target, "rb") as source, storage.open_output(file) as stream:
+            while block := source.read(1 << 20):
+                stream.write(block)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress and no warnings of the exporter: what comes out is checked against the model's own logits."""
+    names = ("torch.onnx", "onnxscript", "onnx_ir", "root")
+    levels = {name: logging.getLogger(name).level for name in names}
+    try:
+        for name in names:
+            logging.getLogger(name).setLevel(logging.ERROR)
+        with warnings.catch_warnings(), quiet_transformers():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)

@@ -1,0 +1,97 @@
+"""``raykd export``: ONNX files with the model's own logits, told in the run's report."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from raykd.errors import ConfigError, ModelError
+from raykd.models import build_classifier, load_classifier, load_tokenizer, save_classifier
+from raykd.run import export as export_module
+from raykd.run.export import export
+from raykd.run.progress import Terminal
+
+SHORT = {"epochs": 1, "batch_size": 32, "learning_rate": 5e-3}
+
+
+@pytest.fixture
+def run(experiment, local):
+    changes = {"compute__engine": {"kind": "torch"}, "student__training": SHORT, "teacher__training": SHORT}
+    pipeline = local(experiment(**changes, student__seeds=[1]))
+    pipeline.run()
+    return pipeline
+
+
+def test_exports_have_the_models_logits_and_a_row_in_the_report(run, small_world):
+    import onnxruntime
+
+    folder = Path(run.folder)
+    model = folder / "students/kd-seed1/model"
+    before = json.loads((folder / "report/report.json").read_text())
+    card = (model / "README.md").read_text()
+    assert card.startswith("---\nlibrary_name: transformers\n")
+    assert "| student with KD |" in card
+    assert before["conclusion"][0] in card
+    assert not (folder / "teacher/model/README.md").exists()
+
+    plain, small = export(str(model), int8=True, terminal=Terminal())
+    assert plain.largest_difference < 1e-4
+    assert plain.agreement == 1.0
+    assert small.bytes_on_disk < plain.bytes_on_disk
+    tokenizer, own = load_tokenizer(str(model)), load_classifier(str(model), labels=("0", "1")).eval()
+    for texts in (["good"], ["the plot was awful", "fine film and a lovely scene", "is"]):
+        batch = tokenizer(texts, padding=True, return_tensors="np")
+        session = onnxruntime.InferenceSession(str(model / "onnx/model.onnx"), providers=["CPUExecutionProvider"])
+        wanted = {one.name for one in session.get_inputs()}
+        logits = session.run(["logits"], {name: np.asarray(value, np.int64) for name, value in batch.items() if name in wanted})
+        with torch.no_grad():
+            expected = own(**{name: torch.tensor(value) for name, value in batch.items()}).logits
+        np.testing.assert_allclose(logits[0], expected.numpy(), atol=1e-5)
+
+    report = json.loads((folder / "report/report.json").read_text())
+    assert [one["name"] for one in report["exports"]] == ["kd-seed1, ONNX", "kd-seed1, ONNX int8"]
+    assert report["systems"] == before["systems"]
+    for page in ("report.md", "report.html"):
+        text = (folder / "report" / page).read_text()
+        assert text.count("kd-seed1, ONNX int8") == 2, "its speed, and how it compares"
+    import shutil
+
+    shutil.rmtree(folder / "report")
+    again = run.report()
+    assert [one.name for one in again.exports] == ["kd-seed1, ONNX", "kd-seed1, ONNX int8"]
+
+
+def test_a_file_that_is_not_the_model_is_deleted(tmp_path, small_world, monkeypatch):
+    tokenizer = load_tokenizer(small_world["student"])
+    right, wrong = (
+        build_classifier("bert", vocab_size=len(tokenizer), hidden=16, layers=1, heads=2, labels=("0", "1"), seed=seed,
+                         positions=32, initializer_range=0.5)
+        for seed in (1, 2)
+    )  # fmt: skip
+    save_classifier(right, tokenizer, str(tmp_path / "model"))
+    save_classifier(wrong, tokenizer, str(tmp_path / "other"))
+    write = export_module.export_onnx
+    monkeypatch.setattr(export_module, "export_onnx", lambda model, file: write(str(tmp_path / "other"), file))
+    with pytest.raises(ModelError, match=r"the logits of the ONNX file differ from the model's by up to"):
+        export(str(tmp_path / "model"), int8=False, terminal=Terminal())
+    assert not list((tmp_path / "model").glob("onnx/*"))
+
+
+@pytest.mark.parametrize("content", [None, "experiment.json"])
+def test_a_folder_that_is_no_models(tmp_path, content):
+    if content:
+        (tmp_path / content).write_text("{}")
+    message = "is a run; give one of its models" if content else "is not a model folder"
+    with pytest.raises(ConfigError, match=message):
+        export(str(tmp_path), int8=False, terminal=Terminal())
+
+
+def test_without_the_libraries_the_extra_is_named(tmp_path):
+    code = "import sys; sys.modules['onnxruntime'] = None; from raykd.cli import main; main()"
+    result = subprocess.run([sys.executable, "-c", code, "export", str(tmp_path)], capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert "pip install 'raykd[export]'" in result.stderr

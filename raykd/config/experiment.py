@@ -99,6 +99,17 @@ class ExperimentConfig(Section):
             return self.teachers
         return (WeightedTeacher.model_validate(self.teacher.model_dump()),)
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is allowed and hardly meant, one sentence each."""
+        objective = self.student.objective
+        given = {name: getattr(objective, name, None) for name in ("temperature", "final_temperature")}
+        return tuple(
+            f"student.objective.{name} = {value:g} is below 1: it sharpens the teacher's probabilities, softening is above 1"
+            for name, value in given.items()
+            if value is not None and value < 1
+        )
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):

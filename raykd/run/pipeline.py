@@ -12,7 +12,7 @@ from raykd.data.prepare import prepare, spec_from_config
 from raykd.data.prepared import PreparedSet
 from raykd.data.tables import SideTable
 from raykd.errors import ConfigError
-from raykd.models import check_sequence_length, load_config, model_digest
+from raykd.models import check_sequence_length, load_config, load_tokenizer, model_digest
 from raykd.predict import ScoreJob, score
 from raykd.report.card import model_card
 from raykd.report.comparison import Comparison
@@ -95,8 +95,13 @@ class Pipeline:
         data = self.config.data
         storage.expand(data.train)
         storage.expand(data.test)
+        if self.config.logits.file is not None and not storage.is_dir(self.config.logits.file):
+            storage.expand([self.config.logits.file])
         for model in (*self.config.every_teacher, self.config.student):
             check_sequence_length(load_config(model.model), data.sequence_length)
+            load_tokenizer(model.model)
+        for warning in self.config.warnings:
+            self.terminal.say(f"warning: {warning}")
         storage.write_json(storage.join(self.folder, "experiment.json"), self.config.model_dump(mode="json"))
 
     def will_train(self) -> bool:

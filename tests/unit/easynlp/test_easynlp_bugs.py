@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from raykd.data.plan import Plan
-from raykd.easynlp.settings import read_settings
+from raykd.easynlp.settings import Workers, read_settings
 from raykd.errors import ConfigError, ModelError
 from raykd.models import load_classifier
 from tests.easynlp_world import save_model, scoring_flags
@@ -212,6 +212,17 @@ def test_b18_a_name_that_nobody_has_is_an_error_at_once(easynlp, train_flags, tm
         easynlp(*train_flags(user_defined_parameters="pretrain_model_name_or_path=no-such-model"))
     with pytest.raises(ConfigError, match="--checkpoint_dir=results/x is not a folder"):
         easynlp(*scoring_flags("predict", "a.tsv", "results/x", outputs="o.tsv", output_schema="logits"))
+
+
+def test_b19_the_number_of_gpus_and_the_predicted_file_are_those_that_were_given(easynlp, train_flags, world, tmp_path):
+    for given, workers in ((None, Workers(1, gpu=False)), (0, Workers(1, gpu=False)), (1, Workers(1, gpu=True))):
+        assert read_settings(train_flags(worker_gpu=given))[0].workers == workers
+    model, out = save_model(tmp_path / "trained", hidden=16, seed=3, head=True), tmp_path / "out.tsv"
+    easynlp(*scoring_flags("predict", world["mrpc_dev"], model, outputs=out, output_schema="predictions", append_cols="id",
+                           input_schema="label:str:1,id:str:1,id2:str:1,sent1:str:1,sent2:str:1", first_sequence="sent1",
+                           second_sequence="sent2"))  # fmt: skip
+    written = [line.split("\t")[1] for line in out.read_text().splitlines()]
+    assert written == [line.split("\t")[1] for line in Path(world["mrpc_dev"]).read_text().splitlines()], "not the train file"
 
 
 @pytest.mark.parametrize(

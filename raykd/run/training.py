@@ -24,7 +24,8 @@ from raykd.tracking import NullTracker, Tracker, listener, open_tracker
 from raykd.trainers.checkpoint import Checkpoints
 from raykd.trainers.composite import save_modules, split_state, with_modules
 from raykd.trainers.context import WorkerContext
-from raykd.trainers.engine import Engine, Precision, build_engine
+from raykd.trainers.engine import Engine, Precision
+from raykd.trainers.engines import build_engine
 from raykd.trainers.evaluation import Evaluator, Metrics
 from raykd.trainers.loop import Loop, Stopped
 from raykd.trainers.monitor import Listener, Monitor

@@ -19,8 +19,6 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from raykd.config import EngineConfig
-
 Precision = Literal["fp32", "bf16"]
 
 
@@ -102,31 +100,3 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Release hooks and gradient memory; the engine is not used after. ``module`` stays usable except under ZeRO 3."""
-
-
-def build_engine(
-    config: EngineConfig,
-    module: nn.Module,
-    *,
-    weight_decay: float,
-    precision: Precision,
-    device: torch.device,
-    betas: tuple[float, float] = (0.9, 0.999),
-    eps: float = 1e-8,
-) -> Engine:
-    """The engine of ``config.kind`` around ``module``, whose fp32 weights become those of rank 0. *Collective.*
-
-    Learning rate and clipping come with each ``step``. DeepSpeed needs an initialised process group, if only of one rank;
-    plain torch works without.
-    """
-    from raykd.trainers.optimizer import adamw
-
-    module = module.to(device)
-    optimizer = adamw(module, weight_decay=weight_decay, betas=betas, eps=eps)
-    if config.kind == "torch":
-        from raykd.trainers.torch_engine import TorchEngine
-
-        return TorchEngine(module, optimizer, precision=precision, device=device)
-    from raykd.trainers.deepspeed import DeepSpeedEngine
-
-    return DeepSpeedEngine(module, optimizer, zero_stage=config.zero_stage, precision=precision, device=device)

@@ -15,7 +15,8 @@ from raykd.config import DeepSpeedEngineConfig, TorchEngineConfig
 from raykd.metakd.teacher import MetaTeacher
 from raykd.trainers.composite import with_modules
 from raykd.trainers.deepspeed import deepspeed_config
-from raykd.trainers.engine import Engine, build_engine
+from raykd.trainers.engine import Engine
+from raykd.trainers.engines import build_engine
 from raykd.trainers.objective import Objective
 from tests.unit.metakd.features import ROWS, make_batch, make_distillation, make_head, make_model
 from tests.unit.metakd.test_records import part

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from raykd.config import DeepSpeedEngineConfig, TorchEngineConfig
 from raykd.trainers.deepspeed import deepspeed_config
-from raykd.trainers.engine import Engine, build_engine
+from raykd.trainers.engine import Engine
+from raykd.trainers.engines import build_engine
 
 RELEASING = "deepspeed-zero3, releasing"
 """ZeRO 3 that frees every gathered weight after use, as it does with weights of more than 100,000 elements alone."""

@@ -10,7 +10,8 @@ from raykd.config import TorchEngineConfig
 from raykd.data import storage, stores
 from raykd.errors import CheckpointError, ResourceError
 from raykd.trainers.checkpoint import Checkpoints, verify
-from raykd.trainers.engine import Engine, build_engine
+from raykd.trainers.engine import Engine
+from raykd.trainers.engines import build_engine
 
 FILES = ["exp_avg.safetensors", "exp_avg_sq.safetensors", "manifest.json", "state.json", "weights.safetensors"]
 

@@ -16,6 +16,14 @@ from raykd.config.paths import rooted
 from raykd.errors import ConfigError
 
 _Root = TypeVar("_Root", bound=BaseModel)
+_NEEDED = {
+    "string_type": "text is needed here; put it in quotes",
+    "int_parsing": "a whole number is needed here, written with digits alone",
+    "tuple_type": "a list is needed here, as in [a, b]",
+    "model_type": "a section is needed here, with keys of its own",
+    "model_attributes_type": "a section is needed here, with keys of its own",
+}
+"""What to write instead of a value of another kind, by pydantic's name for the error."""
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
@@ -51,8 +59,13 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         raise ConfigError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start})") from None
     try:
         content = yaml.safe_load(text)
+        json.dumps(content, default=str)  # refuses what no job file means: keys that are dates, anchors inside themselves
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ConfigError(
+            f"{path} holds more than sections, lists, text and numbers ({error}); see docs/configuration.md"
+        ) from None
     if not isinstance(content, dict):
         raise ConfigError(f"{path} holds {type(content).__name__}, not a mapping of sections; see docs/configuration.md")
     return content
@@ -65,19 +78,9 @@ def parse_override(text: str) -> tuple[tuple[str, ...], Any]:
     if not separator or not all(parts):
         raise ConfigError(f"override {text!r} is not of the form a.b=c (for example student.objective.temperature=4)")
     try:
-        return parts, _number(yaml.safe_load(value))
-    except yaml.YAMLError:
+        return parts, yaml.safe_load(value)
+    except (yaml.YAMLError, RecursionError):
         raise ConfigError(f"the value of override {text!r} is not YAML; quote it") from None
-
-
-def _number(value: Any) -> Any:
-    """YAML 1.1 reads 5e-4 as text; so does nobody else."""
-    if isinstance(value, str):
-        try:
-            return float(value) if "e" in value.lower() else value
-        except ValueError:
-            return value
-    return value
 
 
 def merge(base: Mapping[str, Any], overrides: Iterable[tuple[Sequence[str], Any]]) -> dict[str, Any]:
@@ -100,28 +103,32 @@ def build(content: Mapping[str, Any], *, source: str = "the configuration") -> E
 
 def _validate(root: type[_Root], content: Mapping[str, Any], *, source: str) -> _Root:
     try:
-        return root.model_validate(_floats(content))
+        return root.model_validate(content)
     except ValidationError as error:
-        lines = [_describe(item, root) for item in error.errors(include_url=False)]
+        items = error.errors(include_url=False)
+        lines = [_describe(item, root) for item in items if not _is_other_branch(item, items)]
         raise ConfigError(f"{source}: " + "\n  ".join(dict.fromkeys(lines))) from None
 
 
-def _floats(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _floats(item) for key, item in value.items()}
-    return [_floats(item) for item in value] if isinstance(value, list) else _number(value)
+def _is_other_branch(item: Any, items: Sequence[Any]) -> bool:
+    """Whether this only says that a list, in which something is wrong, is no text either."""
+    others = [other["loc"] for other in items if other is not item]
+    inside = any(location[: len(item["loc"]) - 1] == item["loc"][:-1] for location in others)
+    return item["type"] == "string_type" and isinstance(item["input"], list) and inside
 
 
 def _describe(item: Any, root: type[BaseModel]) -> str:
-    path = _path(item["loc"], root)
-    if item["type"] == "extra_forbidden":
-        return f"unknown key {path}{_nearest(item['loc'], root)}"
-    if item["type"] == "missing":
-        return f"{path} is missing"
+    path, kind = _path(item["loc"], root), item["type"]
     message: str = item["msg"].removeprefix("Value error, ")
-    if item["type"] == "value_error":
+    if kind == "extra_forbidden":
+        return f"unknown key {path}{_nearest(item['loc'], root)}"
+    if kind == "value_error":
         return message
-    return f"{path} = {item['input']!r}: {message[0].lower()}{message[1:]}"
+    if kind in ("missing", "union_tag_not_found"):
+        return f"{path if kind == 'missing' else f'{path}.kind'} is missing"
+    if kind == "union_tag_invalid":
+        return f"{path}.kind = {item['ctx']['tag']!r}: use one of {item['ctx']['expected_tags']}"
+    return f"{path} = {item['input']!r}: {_NEEDED.get(kind, f'{message[0].lower()}{message[1:]}')}"
 
 
 def _path(location: Sequence[str | int], root: type[BaseModel]) -> str:

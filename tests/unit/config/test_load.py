@@ -58,12 +58,31 @@ def test_resolved_json_reads_back_as_the_same_object() -> None:
         ({"name": "../x"}, "use letters, digits"),
         ({"teacher__model": " "}, "model is empty"),
         ({"data__label": None}, "data.label is not set, but teacher.fine_tune = true needs labels"),
+        ({"data__labels": [False, True]}, "data.labels.0 = False: text is needed here; put it in quotes"),
+        ({"data__train": "a.tsv"}, "data.train = 'a.tsv': a list is needed here, as in [a, b]"),
+        ({"data": None}, "data = None: a section is needed here"),
+        ({"student__objective": {"alpha": 1}}, "student.objective.kind is missing"),
+        ({"student__training__max_steps": "1e3"}, "max_steps = '1e3': a whole number is needed here"),
     ],
 )
 def test_wrong_values_are_named_with_what_is_allowed(changes: dict[str, Any], expected: str) -> None:
     with pytest.raises(ConfigError) as caught:
         build(minimal(**changes))
     assert expected in str(caught.value)
+
+
+def test_a_list_with_something_wrong_in_it_is_not_also_said_to_be_no_text() -> None:
+    with pytest.raises(ConfigError) as caught:
+        build(minimal(data__labels=["0", None]))
+    assert "data.labels.str" not in str(caught.value)
+
+
+def test_numbers_are_text_where_text_is_meant_and_text_is_never_a_number() -> None:
+    """Labels are often written [0, 1]; a label or a name that looks like a number stays as it is."""
+    assert build(minimal(data__labels=[0, 1])).data.labels == ("0", "1")
+    config = build(minimal(name="1e3", data__labels=["1e5", "2e5"], student__training__learning_rate="5e-4"))
+    assert (config.name, config.data.labels) == ("1e3", ("1e5", "2e5"))
+    assert config.student.training.learning_rate == 5e-4, "as YAML 1.1 hands it over"
 
 
 def test_unlabelled_rows_are_fine_with_alpha_one() -> None:
@@ -91,7 +110,11 @@ def test_an_override_below_a_value_is_refused() -> None:
         merge(minimal(), [(("name", "x"), 1)])
 
 
-@pytest.mark.parametrize("content", ["", "- a\n- b\n", "a: [", "\xff"])
+@pytest.mark.parametrize(
+    "content",
+    ["", "- a\n- b\n", "a: [", "\xff", "2024-01-01: a date\n", "a: &x [*x]\n", "[" * 3000],
+    ids=["empty", "list", "cut", "binary", "date key", "circle", "depth"],
+)
 def test_files_that_are_no_mapping_are_refused(content: str, tmp_path: Path) -> None:
     path = tmp_path / "job.yaml"
     path.write_bytes(content.encode("latin-1"))

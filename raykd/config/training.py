@@ -35,8 +35,8 @@ class TrainingConfig(Section):
     keep_evaluated: bool = False
     """Whether the model of every evaluation is kept, in `evaluated/step-N`, and not the best alone."""
     metric: str = "accuracy"
-    """Metric on the selection rows that keeps the best model; larger is better, except `loss`. Accuracy of multi-label rows is
-    that all labels are right."""
+    """Metric on the selection rows that keeps the best model; larger is better, except `loss` and `ece`.
+    Accuracy of multi-label rows is that all labels are right."""
     patience: int | None = Field(None, ge=1)
     """Evaluations without a better metric after which training stops early; none never stops early."""
     window: int = Field(64, ge=1)

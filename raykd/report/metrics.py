@@ -13,7 +13,6 @@ Labels = NDArray[np.integer[Any]]
 Logits = NDArray[np.floating[Any]]
 
 CALIBRATION_BINS = 15
-SMALLER_IS_BETTER = frozenset({"loss", "ece"})
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from raykd.report.cells import LONG_ROLES, system_names
 from raykd.report.comparison import Comparison
 from raykd.report.history import Curves, Series
 from raykd.report.markdown import FRACTIONS
-from raykd.report.metrics import SMALLER_IS_BETTER
 from raykd.report.system import Role, System
+from raykd.trainers.selection import SMALLER_IS_BETTER
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,10 +5,13 @@ from typing import Any
 
 from raykd.errors import ConfigError
 
+SMALLER_IS_BETTER = frozenset({"loss", "ece"})
+"""Metrics whose best value is the smallest."""
+
 
 @dataclass
 class Selection:
-    """Best value so far of one metric; larger is better, except for ``loss``, which also decides between equal values."""
+    """Best value so far of one metric, in the metric's own direction; the loss decides between equal values."""
 
     metric: str
     """Name of the metric."""
@@ -18,9 +21,8 @@ class Selection:
     best_loss: float = float("inf")
     """Loss at the best value: of two models that are right equally often, the one that knows how sure to be teaches better."""
     best_step: int = 0
-    last_step: int = -1
-    """Step of the last evaluation."""
     without_gain: int = 0
+    """Evaluations since."""
 
     def update(self, step: int, metrics: dict[str, float]) -> bool:
         """Note an evaluation; true when it is the best so far. A full tie keeps the earlier one, as fewer steps reached it.
@@ -30,10 +32,8 @@ class Selection:
         if self.metric not in metrics:
             raise ConfigError(f"training.metric = {self.metric!r}: evaluations have {', '.join(sorted(metrics))}")
         value, loss = metrics[self.metric], metrics["loss"]
-        signed = -value if self.metric == "loss" else value
-        best = None if self.best is None else (-self.best if self.metric == "loss" else self.best)
-        better = best is None or (signed, -loss) > (best, -self.best_loss)
-        self.last_step = step
+        sign = -1 if self.metric in SMALLER_IS_BETTER else 1
+        better = self.best is None or (sign * value, -loss) > (sign * self.best, -self.best_loss)
         self.without_gain = 0 if better else self.without_gain + 1
         if better:
             self.best, self.best_loss, self.best_step = value, loss, step

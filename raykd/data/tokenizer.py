@@ -122,7 +122,7 @@ def _take_out(source: str, name: str) -> RowTokenizer:
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, TypeError) as error:  # the last two: JSON that is no tokenizer
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:  # the last three: JSON that is no tokenizer
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise ModelError(
             f"no tokenizer can be loaded from {name}: {reason}; give a model folder or a name on the hub"

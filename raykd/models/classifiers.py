@@ -29,13 +29,16 @@ def load_config(path: str) -> Any:
 
 
 def _open_config(folder: Path, *, name: str) -> Any:
+    from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig
 
     if not (folder / "config.json").is_file():
         raise ModelError(f"{name} has no config.json; give a Hugging Face model folder")
     try:
         return AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
+    except StrictDataclassError as error:  # its first line says where, the next one what
+        raise ModelError(f"config.json of {name} cannot be used: {' '.join(str(error).split())}") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"config.json of {name} cannot be used: {first_line(error)}") from error
 
 

@@ -73,12 +73,18 @@ def _from_hub(name: str) -> Path:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of a model folder, all of them present; [] when one is missing or there is none."""
+    """The safetensors files of a model folder, all of them present; [] when one is missing or there is none.
+
+    Raises ModelError for an index that is not one.
+    """
     if (folder / "model.safetensors").is_file():
         return [folder / "model.safetensors"]
     if not (folder / INDEX).is_file():
         return []
-    names = sorted(set(json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values()))
+    try:
+        names = sorted(set(json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ModelError(f"{folder / INDEX} is not an index of weights; copy the folder again, whole") from None
     files = [folder / name for name in names]
     return files if all(file.is_file() for file in files) else []
 
@@ -89,10 +95,12 @@ def has_tokenizer(folder: Path) -> bool:
 
 
 def check_weights(folder: Path) -> list[Path]:
-    """The folder's safetensors files. Raises ModelError: no config.json, no weights, or only pickled ones."""
+    """The folder's safetensors files. Raises ModelError: no config.json, no weights, cut ones, or only pickled ones."""
     if not (folder / "config.json").is_file():
         raise ModelError(f"{folder} has no config.json; give a Hugging Face model folder")
     files = weight_files(folder)
+    for file in files:
+        _check_whole(file)
     if files:
         return files
     if (folder / INDEX).is_file():
@@ -104,6 +112,17 @@ def check_weights(folder: Path) -> list[Path]:
             f"convert it once:\n  {conversion_command(folder)}"
         )
     raise ModelError(f"{folder} has no model.safetensors; give a folder saved by save_pretrained")
+
+
+def _check_whole(file: Path) -> None:
+    """Raises ModelError for a file that was cut while it was copied, or is something else: the header is read, no weight."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework="np"):
+            pass
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{file} is not a whole safetensors file ({first_line(error)}); copy or download it again") from None
 
 
 def conversion_command(folder: Path) -> str:

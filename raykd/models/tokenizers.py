@@ -35,7 +35,7 @@ def _open(folder: Path, *, name: str) -> Any:
 
     try:
         return AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except (OSError, ValueError, KeyError, ImportError, TypeError, AttributeError) as error:
         raise ModelError(f"the tokenizer in {name} cannot be opened ({first_line(error)}); copy its files again") from error
 
 

@@ -13,6 +13,7 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from transformers import BertForMaskedLM, BertTokenizerFast, PreTrainedTokenizerFast, pipeline
 
+from raykd.data.tokenizer import load_row_tokenizer
 from raykd.errors import ModelError
 from raykd.models import (
     build_classifier,
@@ -326,3 +327,46 @@ def test_shared_models_open(shared_models):
     model = load_classifier(str(shared_models / "review-tiny"), labels=LABELS)
     assert count_parameters(model) == pytest.approx(1.5e6, rel=0.05)
     assert len(load_tokenizer(str(shared_models / "review-tiny"))) == 8192
+
+
+def _cut(folder: Path) -> None:
+    whole = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(whole[: len(whole) // 2])
+
+
+def _index(content: str):
+    def change(folder: Path) -> None:
+        (folder / "model.safetensors").unlink()
+        (folder / "model.safetensors.index.json").write_text(content)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (_cut, "not a whole safetensors file"),
+        (lambda folder: (folder / "model.safetensors").write_bytes(b""), "not a whole safetensors file"),
+        (_index("{"), "not an index of weights"),
+        (_index('{"weight": 1}'), "not an index of weights"),
+        (lambda folder: (folder / "config.json").write_text('{"model_type": "bert", "hidden_size": "x"}'), "hidden_size"),
+    ],
+    ids=["cut", "empty", "index cut", "index of nothing", "text for a number"],
+)
+def test_broken_folders_are_refused_with_what_is_broken(tmp_path, change, expected):
+    folder = _save(tmp_path / "model")
+    change(folder)
+    with pytest.raises(ModelError, match=expected):
+        load_classifier(str(folder), labels=LABELS)
+
+
+@pytest.mark.parametrize(
+    ("file", "content"), [("tokenizer_config.json", '{"tokenizer_class": 3}'), ("tokenizer.json", "{"), ("config.json", "[]")]
+)
+def test_files_that_hold_no_tokenizer_are_refused(tmp_path, file, content):
+    folder = _save(tmp_path / "model")
+    (folder / file).write_text(content)
+    with pytest.raises(ModelError, match="tokenizer"):
+        load_tokenizer(str(folder))
+    with pytest.raises(ModelError, match="tokenizer"):
+        load_row_tokenizer(str(folder), str(tmp_path / "cache"))

@@ -42,6 +42,10 @@ class Terminal:
             self._bars[name] = self._progress.add_task(name, total=total, note=note)
         self._progress.update(self._bars[name], completed=done, note=note)
         if done >= total:
+            self._remove(name)
+
+    def _remove(self, name: str) -> None:
+        if self._progress is not None and name in self._bars:
             self._progress.remove_task(self._bars.pop(name))
 
     def record(self, name: str, entry: Mapping[str, Any]) -> None:
@@ -50,7 +54,8 @@ class Terminal:
         if event == "train":
             self._steps[name] = step
             self._first_step()
-            self.advance(name, step, entry["total_steps"], f"loss {entry['loss']:.4f}  {entry['rows_per_second']:.0f} rows/s")
+            speed = f"  {entry['rows_per_second']:.0f} rows/s" if entry["rows_per_second"] else ""  # the first has none yet
+            self.advance(name, step, entry["total_steps"], f"loss {entry['loss']:.4f}{speed}")
         elif event == "eval":
             metrics = entry["metrics"]
             shown = ("accuracy", "exact_match", "f1" if "f1" in metrics else "macro_f1", "loss")  # the history has them all
@@ -68,6 +73,8 @@ class Terminal:
             self.say(f"{name}: stopped after step {step}, with a checkpoint")
         elif event == "warning":
             self.say(f"warning: {entry['message']}")
+        elif event == "end":
+            self._remove(name)  # patience may have ended it before its last step
 
     def _start(self, name: str, step: int, workers: int) -> None:
         """A start is worth a line when it is not the first."""

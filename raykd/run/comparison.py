@@ -1,9 +1,11 @@
 """The last stage: from logits of every model to ``report.json``, ``report.md`` and ``report.html``."""
 
+import itertools
+import json
 import platform
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -17,6 +19,7 @@ from raykd.data.reader import read_chunk, scan
 from raykd.data.schema import InputSchema
 from raykd.data.tables import SideTable
 from raykd.errors import DataError
+from raykd.models import load_config
 from raykd.report.comparison import Comparison, Entry, compare
 from raykd.report.exports import read_exports
 from raykd.report.latency import Latency, Row, load_predictor, measure_latency, one_after_the_other
@@ -102,21 +105,37 @@ def environment() -> dict[str, str]:
 
 
 def _latencies(systems: Sequence[tuple[str, ...]], data: DataConfig) -> dict[tuple[str, ...], Latency]:
-    """Of each system by the folders of its models, which answer one after the other where there are several."""
-    folders = sorted({model for models in systems for model in models})
+    """Of each system by the folders of its models, which answer one after the other where there are several.
+
+    Systems of one shape are measured once: what would differ between them is the noise of the machine.
+    """
+    shapes = {models: tuple(map(_shape, models)) for models in systems}
+    measured = {shape: models for models, shape in shapes.items()}
+    folders = sorted({model for models in measured.values() for model in models})
     loaded = {model: load_predictor(model, sequence_length=data.sequence_length) for model in folders}
-    predictors = {models: one_after_the_other([loaded[model] for model in models]) for models in systems}
-    return measure_latency(predictors, sample_rows(data, SAMPLE_ROWS), rounds=3, seconds=0.3)
+    predictors = {models: one_after_the_other([loaded[model] for model in models]) for models in measured.values()}
+    latencies = measure_latency(predictors, sample_rows(data, SAMPLE_ROWS), rounds=3, seconds=0.3)
+    return {models: latencies[measured[shape]] for models, shape in shapes.items()}
+
+
+def _shape(model: str) -> str:
+    """Everything of a model's configuration that its speed depends on."""
+    settings = load_config(model).to_dict()
+    return json.dumps({key: value for key, value in settings.items() if key != "_name_or_path"}, sort_keys=True, default=str)
 
 
 def sample_rows(data: DataConfig, count: int) -> list[Row]:
-    """Texts of the first rows of the first test file, or training file; rows that do not parse are passed over."""
+    """Texts of the first rows of the test files, or training files; rows that do not parse are passed over."""
+    return list(islice(_texts(data), count))
+
+
+def _texts(data: DataConfig) -> Iterator[Row]:
     schema = InputSchema.parse(data.input_schema)
-    rows: list[Row] = []
-    for raw in islice(read_chunk(scan(storage.expand(data.test or data.train)[:1], data.skip_header)[0]), 2 * count):
-        try:
-            cells = schema.parse_row(raw.data.decode())
-        except (DataError, UnicodeDecodeError):
-            continue
-        rows.append(tuple(str(cells[column]) for column in (data.first_sequence, data.second_sequence) if column is not None))
-    return rows[:count]
+    columns = [column for column in (data.first_sequence, data.second_sequence) if column is not None]
+    for file in storage.expand(data.test or data.train):
+        for raw in itertools.chain.from_iterable(map(read_chunk, scan([file], data.skip_header))):
+            try:
+                cells = schema.parse_row(raw.data.decode())
+            except (DataError, UnicodeDecodeError):
+                continue
+            yield tuple(str(cells[column]) for column in columns)

@@ -1,0 +1,35 @@
+"""The texts that latency is measured on, and which models it is measured of."""
+
+import shutil
+from pathlib import Path
+
+from raykd.config import DataConfig
+from raykd.run.comparison import _latencies, sample_rows
+
+
+def data(folder: Path, **files: str) -> DataConfig:
+    for name, content in files.items():
+        (folder / f"{name}.tsv").write_text(content)
+    return DataConfig(
+        input_schema="a:str:1,b:str:1,label:str:1", first_sequence="a", second_sequence="b", label="label",
+        train=(str(folder / "train.tsv"),), test=(str(folder / "test*.tsv"),), skip_header=True,
+    )  # fmt: skip
+
+
+def test_an_empty_file_and_a_file_of_a_header_alone_are_passed_over(tmp_path: Path) -> None:
+    given = data(tmp_path, test1="", test2="a\tb\tlabel\n", test3="a\tb\tlabel\nx\ty\t1\n", test4="a\tb\tlabel\nv\tw\t0\n")
+    assert sample_rows(given, 10) == [("x", "y"), ("v", "w")]
+
+
+def test_however_many_rows_do_not_parse_the_others_are_found(tmp_path: Path) -> None:
+    given = data(tmp_path, test1="a\tb\tlabel\n" + "no tab\n" * 50 + "x\ty\t1\n" * 3)
+    assert sample_rows(given, 2) == [("x", "y"), ("x", "y")]
+
+
+def test_models_of_one_shape_have_one_speed(small_world: dict[str, str], tmp_path: Path) -> None:
+    """A student with and one without KD are the same network: figures that differ would be the machine's noise."""
+    given = data(tmp_path, test1="a\tb\tlabel\n" + "x\ty\t1\n" * 3)
+    twin = shutil.copytree(small_world["student"], str(tmp_path / "twin"))
+    found = _latencies([(small_world["teacher"],), (small_world["student"],), (twin,)], given)
+    assert found[(small_world["student"],)] == found[(twin,)]
+    assert found[(small_world["teacher"],)] != found[(twin,)]

@@ -18,7 +18,7 @@ from raykd.config import FineTune, TorchEngineConfig, TrainingConfig
 from raykd.data import storage, synthetic
 from raykd.data.feed import local_feed
 from raykd.data.prepare import PrepareSpec, prepare
-from raykd.errors import ConfigError
+from raykd.errors import ConfigError, RaykdError
 from raykd.models import build_classifier, model_digest, save_classifier
 from raykd.run.task import TrainTask
 from raykd.run.tasks import key_of
@@ -122,6 +122,6 @@ def main(arguments: list[str]) -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
-    except ConfigError as error:
-        sys.stderr.write(f"{error}\n")
+    except RaykdError as error:
+        sys.stderr.write(f"raykd: {error}\n")
         sys.exit(2)

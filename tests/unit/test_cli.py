@@ -54,3 +54,17 @@ def test_validate_prints_the_resolved_configuration() -> None:
     result = raykd("validate", str(JOBS / "mrpc-kd.yaml"), "--set", "student.objective.temperature=4")
     assert result.returncode == 0, result.stderr
     assert '"temperature": 4.0' in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("job", "run"), [("demo.yaml", "pipeline.run_experiment"), ("metakd-amazon.yaml", "metakd.run_meta_kd")]
+)
+def test_an_interrupted_run_says_how_to_go_on(job: str, run: str) -> None:
+    module, _, function = run.partition(".")
+    code = (
+        f"import raykd.run.{module} as module\ndef stop(*_, **__):\n    raise KeyboardInterrupt\n"
+        f"module.{function} = stop\nfrom raykd.cli import main\nmain()"
+    )
+    result = raykd("run", str(JOBS / job), code=code)
+    assert result.returncode == 130
+    assert result.stderr == "raykd: interrupted; the same command continues\n"

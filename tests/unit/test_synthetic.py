@@ -1,6 +1,8 @@
 """The generated reviews: the same bytes every time, labels that mean something, and noise where it is said to be."""
 
 import random
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -113,3 +115,12 @@ def test_the_tokenizer_spells_unknown_words(tmp_path):
 def test_the_command_takes_one_folder(capsys):
     with pytest.raises(ConfigError, match=r"usage: python -m raykd\.demo FOLDER"):
         demo.main([])
+
+
+def test_a_folder_that_cannot_be_written_is_said_in_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    command = [sys.executable, "-m", "raykd.demo", str(tmp_path / "file" / "demo")]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert result.returncode == 2
+    assert result.stderr.startswith("raykd: ")
+    assert result.stderr.count("\n") == 1

@@ -90,10 +90,12 @@ def spec_from_config(data: DataConfig, part: Literal["train", "selection", "test
 def read_labels(labels: tuple[str, ...] | str) -> tuple[str, ...]:
     """Label texts in the order of their ids; from a file, one value a line, spaces around it removed.
 
-    Raises ConfigError when the file has fewer than two labels, one of them twice, or is not text.
+    Raises ConfigError when there is no such file, or it has fewer than two labels, one of them twice, or is not text.
     """
     if not isinstance(labels, str):
         return labels
+    if not storage.exists(labels):
+        raise ConfigError(f"data.labels: there is no file {labels}; give a list of labels, or a file with one a line")
     try:
         lines = storage.read_bytes(labels).decode("utf-8-sig").removesuffix("\n").split("\n")
     except UnicodeDecodeError as error:

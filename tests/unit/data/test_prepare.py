@@ -356,6 +356,8 @@ def test_label_files(tmp_path: Path) -> None:
         path.write_bytes(content)
         with pytest.raises(ConfigError, match=complaint):
             read_labels(str(path))
+    with pytest.raises(ConfigError, match=r"there is no file 0,1; give a list of labels"):
+        read_labels("0,1")
 
 
 def test_real_rows(shared_data: Path, shared_models: Path, tmp_path: Path, spec: PrepareSpec) -> None:

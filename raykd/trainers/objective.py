@@ -56,7 +56,7 @@ class Objective(Protocol):
         del num_labels, whole_batch  # by default every task can
 
     def at(self, progress: float) -> Self:  # noqa: ARG002
-        """The objective after a fraction of the steps, 0 at the first and 1 after the last; itself by default."""
+        """The objective at a fraction of the steps, 0 at the first and 1 at the last; itself by default."""
         return self
 
     def __call__(self, model: nn.Module, batch: Batch) -> ObjectiveOutput:

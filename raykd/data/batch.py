@@ -99,9 +99,17 @@ def collate(table: pa.Table, *, padded_length: int, pad_token_id: int, with_toke
 
 
 def micro_batches(
-    rows: StepRows, *, world: int, micro_size: int | None, pad_token_id: int, with_token_types: bool
+    rows: StepRows,
+    *,
+    world: int,
+    micro_size: int | None,
+    pad_token_id: int,
+    with_token_types: bool,
+    max_length: int | None = None,
 ) -> list[Batch]:
     """One rank's rows of a step as batches of at most `micro_size` rows (none: a single one); never an empty list.
+
+    Padding ends at `max_length` tokens, if that is less than planned: the most that the model takes.
 
     Their number follows from the global batch and the world size alone, so every rank makes the same number of passes,
     with a row that is not valid where it has none. Raises ValueError when `micro_size` is below 1.
@@ -109,14 +117,13 @@ def micro_batches(
     if micro_size is not None and micro_size < 1:
         raise ValueError(f"micro_size = {micro_size} must be 1 or more")
     largest = -(-rows.num_rows // world)
+    length = rows.padded_length if max_length is None else min(rows.padded_length, max_length)
     count = 1 if micro_size is None else -(-largest // micro_size)
     batches = []
     for i in range(count):
         start, stop = slice_bounds(rows.table.num_rows, i, count)
         table = rows.table if count == 1 else rows.table.slice(start, stop - start)
-        batches.append(
-            collate(table, padded_length=rows.padded_length, pad_token_id=pad_token_id, with_token_types=with_token_types)
-        )
+        batches.append(collate(table, padded_length=length, pad_token_id=pad_token_id, with_token_types=with_token_types))
     return batches
 
 

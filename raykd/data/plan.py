@@ -22,6 +22,12 @@ PADDING_MULTIPLE = 8
 """Padded lengths are multiples of this: tensor cores want it, and fewer shapes occur."""
 
 
+def padded_length(longest: int, limit: int | None = None) -> int:
+    """Tokens that rows of at most `longest` are padded to: a multiple of 8, but not over `limit`, a model's positions."""
+    rounded = max(1, -(-longest // PADDING_MULTIPLE)) * PADDING_MULTIPLE
+    return rounded if limit is None else min(rounded, limit)
+
+
 @dataclass(frozen=True, eq=False)
 class PlannedBatch:
     """One global batch: rows named by row group and offset in it, in order; every rank takes a slice."""
@@ -171,14 +177,13 @@ class Plan:
                 step += 1
 
     def _batch(self, epoch: int, index: int, pool: _Pool, rows: NDArray[np.intp]) -> PlannedBatch:
-        longest = int(pool.lengths[rows].max())
         return PlannedBatch(
             epoch=epoch,
             index=index,
             step=epoch * self.batches_per_epoch + index,
             groups=pool.groups[rows],
             offsets=pool.offsets[rows],
-            padded_length=max(1, -(-longest // PADDING_MULTIPLE)) * PADDING_MULTIPLE,
+            padded_length=padded_length(int(pool.lengths[rows].max())),
         )
 
     def _pool(self, epoch: int, p: int) -> _Pool:

@@ -14,7 +14,7 @@ from raykd import models
 from raykd.data.batch import Batch, collate
 from raykd.data.folds import Fold
 from raykd.data.parts import PartInfo
-from raykd.data.plan import PADDING_MULTIPLE
+from raykd.data.plan import padded_length
 from raykd.data.prepared import PreparedSet
 from raykd.data.tables import logits_array, write_part
 from raykd.errors import ModelError
@@ -140,10 +140,9 @@ def group_batches(
     def batches() -> Iterator[Batch]:
         for start in range(0, len(order), batch_rows):
             rows = table.slice(start, batch_rows)
-            padded = -(-int(lengths[start + len(rows) - 1]) // PADDING_MULTIPLE) * PADDING_MULTIPLE
             yield collate(
                 rows,
-                padded_length=padded if limit is None else min(padded, limit),
+                padded_length=padded_length(int(lengths[start + len(rows) - 1]), limit),
                 pad_token_id=prepared.pad_token_id,
                 with_token_types=with_types,
             )

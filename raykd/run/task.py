@@ -45,7 +45,7 @@ class TrainTask(Section):
     group: str = ""
     """What the runs of one experiment have in common in the tracker."""
     key: str
-    """Hash of all the above, of the input's content and of library versions: what a finished folder is recognised by."""
+    """Hash of what the weights depend on: settings, seed, content of the input, versions. A finished folder is known by it."""
 
     @property
     def model_folder(self) -> str:
@@ -64,9 +64,16 @@ class TrainTask(Section):
 
     def is_done(self) -> bool:
         """Whether the folder holds the finished result of this very task."""
-        path = storage.join(self.folder, "task.json")
-        return storage.exists(path) and bool(storage.read_json(path)["key"] == self.key)
+        return storage.exists(self._manifest) and bool(storage.read_json(self._manifest)["key"] == self.key)
+
+    def begin(self) -> None:
+        """Take back what an older task said of the folder: from here on its model may be replaced at any time."""
+        storage.remove(self._manifest)
 
     def mark_done(self) -> None:
-        """Say so; written last."""
-        storage.write_json(storage.join(self.folder, "task.json"), self.model_dump(mode="json"))
+        """Say that it is finished; written last."""
+        storage.write_json(self._manifest, self.model_dump(mode="json"))
+
+    @property
+    def _manifest(self) -> str:
+        return storage.join(self.folder, "task.json")

@@ -1,4 +1,4 @@
-"""From the configuration to training tasks: pure functions, nothing is read or started."""
+"""From the configuration to training tasks: nothing is started here."""
 
 import hashlib
 import json
@@ -11,8 +11,11 @@ from raykd.config import ExperimentConfig, FineTune, ObjectiveConfig, TrainingCo
 from raykd.config.stages import StageName
 from raykd.data import storage
 from raykd.data.folds import Fold
+from raykd.data.prepare import read_labels
 from raykd.data.prepared import PreparedSet
 from raykd.data.tables import SideTable
+from raykd.errors import ConfigError
+from raykd.models import label_names, load_config
 from raykd.run.task import TrainTask
 
 _LIBRARIES = ("torch", "transformers", "deepspeed", "tokenizers", "numpy")
@@ -150,15 +153,17 @@ def _task(
         *filter(None, [config.data.positive_label]),
         *([f"without fold {without.number} of {without.table}"] if without else []),
     ]
-    inputs = [digest, train.fingerprint, selection.fingerprint, side_digest(logits) if logits else None]
+    labels = train.labels or _labels_of_unlabelled(config)
+    inputs: list[object] = [digest, train.fingerprint, selection.fingerprint, side_digest(logits) if logits else None]
+    inputs += [] if train.labels else [labels]
     return TrainTask(
         name=name,
         folder=storage.join(run_folder(config), folder),
         model=storage.absolute(model) if os.path.isdir(model) else model,
-        labels=train.labels or (),
+        labels=labels,
         positive_label=config.data.positive_label,
         train=train.path,
-        selection=selection.path,
+        selection=None if selection.labels is None else selection.path,
         logits=logits.path if logits else None,
         without=without,
         objective=objective,
@@ -170,3 +175,16 @@ def _task(
         group=config.name,
         key=key_of(numbers, inputs),
     )
+
+
+def _labels_of_unlabelled(config: ExperimentConfig) -> tuple[str, ...]:
+    """The names of ``data.labels`` for rows that have none. Raises ConfigError when they are not the teacher's."""
+    labels = read_labels(config.data.labels)
+    if config.teacher is not None:
+        own = label_names(load_config(config.teacher.model))
+        if own != labels and own != tuple(f"LABEL_{index}" for index in range(len(labels))):
+            raise ConfigError(
+                f"data.labels = {list(labels)}, but the teacher {config.teacher.model} was trained for {list(own)}; rows "
+                "without labels cannot tell which is right, so set data.labels to the teacher's names in its order"
+            )
+    return labels

@@ -15,7 +15,8 @@ from raykd.data import storage
 from raykd.data.batch import Batch, micro_batches
 from raykd.data.feed import Feed, StepRows
 from raykd.data.prepared import PreparedSet
-from raykd.models import load_classifier, load_tokenizer, restore_classifier, save_classifier
+from raykd.errors import TrainingError
+from raykd.models import load_classifier, load_tokenizer, max_sequence_length, restore_classifier, save_classifier
 from raykd.report.metrics import classification_metrics
 from raykd.report.multi_label import multi_label_metrics
 from raykd.run.metakd_objectives import build_task_objective
@@ -106,6 +107,8 @@ def run_open_task(
 
     Raises Stopped when ``outside`` asks for it.
     """
+    if context.is_first:
+        opened.task.begin()
     with opened.feed as feed:
         rows = _calling(feed, near_end, at=max(opened.start, opened.total - LEAD_STEPS))
         training = Training(opened, context, listeners, outside or Outside())
@@ -138,6 +141,7 @@ class Training:
         )
         self.tracker = _tracker(task) if context.is_first else NullTracker()
         self.monitor = Monitor(task.history, (*listeners, listener(self.tracker))) if context.is_first else Monitor()
+        self.max_length = max_sequence_length(self.model.config)
         self.precision = resolve_precision(task.precision, context.device)
         self.objective = build_task_objective(
             task,
@@ -208,6 +212,9 @@ class Training:
         except Stopped:
             self.monitor.record("stopped", self.engine.updates)
             raise
+        except TrainingError:
+            self.monitor.flush()  # the steps before show how it came to that
+            raise
         self.monitor.record("end", step, best=self.selection.best, best_step=self.selection.best_step)
         self.monitor.flush()
         best = {} if self.selection.best is None else {f"best/{self.selection.metric}": self.selection.best}
@@ -222,6 +229,7 @@ class Training:
             micro_size=self.task.training.micro_size,
             pad_token_id=self.prepared.pad_token_id,
             with_token_types=self.prepared.has_token_types,
+            max_length=self.max_length,
         )
 
     def evaluator(self) -> Callable[[Engine], dict[str, float]] | None:
@@ -233,7 +241,7 @@ class Training:
         )
         if self.multi_label:
             metrics = functools.partial(multi_label_metrics, label_names=self.task.labels)
-        score = Evaluator(PreparedSet.open(self.task.selection), self.context, metrics)
+        score = Evaluator(PreparedSet.open(self.task.selection), self.context, metrics, max_length=self.max_length)
 
         def score_and_keep(engine: Engine) -> dict[str, float]:
             self.save(engine, storage.join(self.task.folder, "evaluated", f"step-{engine.updates}"))

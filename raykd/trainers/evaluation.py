@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from raykd.data.batch import Batch, collate
-from raykd.data.plan import PADDING_MULTIPLE
+from raykd.data.plan import padded_length
 from raykd.data.prepared import PreparedSet
 from raykd.trainers.context import WorkerContext
 from raykd.trainers.engine import Engine
@@ -26,6 +26,8 @@ class Evaluator:
     prepared: PreparedSet
     context: WorkerContext
     metrics: Metrics
+    max_length: int | None = None
+    """Most tokens the model takes; none where nothing limits them."""
     batch_rows: int = 64
     """Rows per forward pass."""
 
@@ -70,7 +72,7 @@ class Evaluator:
         mine = rows[self.context.rank :: self.context.world_size]
         return collate(
             table.take(pa.array(mine)),
-            padded_length=-(-longest // PADDING_MULTIPLE) * PADDING_MULTIPLE,
+            padded_length=padded_length(longest, self.max_length),
             pad_token_id=self.prepared.pad_token_id,
             with_token_types=self.prepared.has_token_types,
         )

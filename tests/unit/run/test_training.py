@@ -16,10 +16,11 @@ from raykd.data.feed import local_feed
 from raykd.data.logits_tsv import import_tsv
 from raykd.data.prepare import prepare, spec_from_config
 from raykd.data.prepared import PreparedSet
-from raykd.errors import CheckpointError, ConfigError
-from raykd.models import model_digest
+from raykd.data.tables import SideTable
+from raykd.errors import CheckpointError, ConfigError, TrainingError
+from raykd.models import build_classifier, load_classifier, load_tokenizer, model_digest, save_classifier
 from raykd.run.task import TrainTask
-from raykd.run.tasks import cache_folder, key_of, teacher_task
+from raykd.run.tasks import cache_folder, key_of, student_tasks, teacher_task
 from raykd.run.training import Outside, open_task, run_open_task, run_task
 from raykd.tracking import read_offline_run
 from raykd.trainers.context import local_context
@@ -131,12 +132,35 @@ def test_a_best_model_whose_saving_was_cut_off_is_the_one_before(experiment: Mak
     assert all(torch.equal(value, weights(cut)[name]) for name, value in weights(whole).items())
 
 
+def test_a_training_that_stops_itself_leaves_the_history_that_led_there(experiment: Make) -> None:
+    changes = {"learning_rate": 1e30, "max_grad_norm": 0, "warmup": 0, "evaluate_every": 100}
+    task = task_of(experiment(**TORCH, **{f"teacher__training__{name}": value for name, value in changes.items()}))
+    with pytest.raises(TrainingError, match="stopped before the update"):
+        train(task)
+    assert "train" in {json.loads(line)["event"] for line in Path(task.history).read_text().splitlines()}
+
+
 def test_a_finished_task_is_not_trained_again(experiment: Make) -> None:
     task = task_of(experiment(**TORCH))
     train(task)
     heard: list[Any] = []
     train(task, heard.append)
     assert not heard
+
+
+def test_a_model_that_another_task_has_begun_to_replace_is_trained_again(experiment: Make) -> None:
+    def stop(record: Mapping[str, Any]) -> None:
+        if record["event"] == "eval":
+            raise InterruptedRunError
+
+    first = task_of(experiment(**TORCH))
+    train(first)
+    expected = weights(first)
+    with pytest.raises(InterruptedRunError):  # the same folder with another setting: its first evaluation saves a model
+        train(task_of(experiment(teacher__training__learning_rate=1e-4, **TORCH)), stop)
+    assert not first.is_done(), "the model in the folder is no longer this task's"
+    train(first)
+    assert all(torch.equal(value, weights(first)[name]) for name, value in expected.items())
 
 
 def test_a_checkpoint_of_other_settings_is_refused(experiment: Make) -> None:
@@ -175,9 +199,27 @@ def test_equal_accuracy_is_decided_by_the_loss() -> None:
     ]
 
 
+@pytest.mark.parametrize("metric", ["loss", "ece"])
+def test_the_smallest_error_is_the_best(metric: str) -> None:
+    selection = Selection(metric)
+    values = [0.3, 0.1, 0.2]
+    assert [selection.update(step, {"loss": 1.0, metric: value}) for step, value in enumerate(values)] == [True, True, False]
+    assert (selection.best, selection.best_step) == (0.1, 1)
+
+
 def test_an_unknown_metric_is_named(experiment: Make) -> None:
     with pytest.raises(ConfigError, match=r"training\.metric = 'bleu'"):
         train(task_of(experiment(teacher__training__metric="bleu", teacher__training__max_steps=1, **TORCH)))
+
+
+def test_padding_ends_where_the_models_positions_do(experiment: Make, small_world: dict[str, str], tmp_path: Path) -> None:
+    """13 positions are no multiple of 8: padded to 16 tokens, rows would not go through the model."""
+    tokenizer = load_tokenizer(small_world["teacher"])
+    shape = {"hidden": 16, "layers": 1, "heads": 2, "labels": ("0", "1"), "seed": 1, "positions": 13}
+    save_classifier(build_classifier("bert", vocab_size=len(tokenizer), **shape), tokenizer, str(tmp_path / "short"))
+    changes = {"teacher__model": str(tmp_path / "short"), "data__sequence_length": 13, "teacher__training__max_steps": 3}
+    history = train(task_of(experiment(**TORCH, **changes)))
+    assert [record["event"] for record in history][-2:] == ["eval", "end"]
 
 
 def test_the_optimiser_steps_through_micro_batches_as_through_whole_ones(experiment: Make) -> None:
@@ -257,10 +299,48 @@ def test_the_loss_curve_is_the_recorded_one(experiment: Make) -> None:
     assert same, f"to record this curve, write into {GOLDEN.name}: {json.dumps(np.round(curve, 6).tolist())}"
 
 
+def unlabelled(experiment: Make, world: dict[str, str], **changes: Any) -> TrainTask:
+    """The student's task where no row has a label and the teacher comes as it is."""
+    config = experiment(
+        data__label=None,
+        teacher={"model": world["teacher"], "fine_tune": False},
+        student__baseline=False,
+        student__objective={"kind": "vanilla_kd", "alpha": 1.0},
+        student__seeds=[1],
+        **TORCH,
+        **changes,
+    )
+    sets = {
+        part: prepare(spec_from_config(config.data, part, config.student.model), cache_folder(config))
+        for part in ("train", "selection")
+    }
+    digest = model_digest(config.student.model)
+    (task,) = student_tasks(config, **sets, logits=with_logits_of(sets["train"], config), digest=digest)
+    return task
+
+
+def test_alpha_one_trains_on_rows_without_labels(experiment: Make, small_world: dict[str, str]) -> None:
+    task = unlabelled(experiment, small_world)
+    history = train(task)
+    assert not [record for record in history if record["event"] == "eval"], "nothing can be measured without labels"
+    model = load_classifier(task.model_folder, labels=("0", "1"), new_head=False)
+    assert model.config.id2label == {0: "0", 1: "1"}
+
+
+def test_without_labels_the_names_must_be_the_teachers(experiment: Make, small_world: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match=r"set data\.labels to the teacher's names"):
+        unlabelled(experiment, small_world, data__labels=["negative", "positive"])
+
+
 def with_logits(task: TrainTask, config: ExperimentConfig) -> str:
     """Made-up teacher logits on the task's training rows."""
+    return with_logits_of(PreparedSet.open(task.train), config).path
+
+
+def with_logits_of(rows: PreparedSet, config: ExperimentConfig) -> SideTable:
+    """Made-up teacher logits on training rows."""
     folder = f"{cache_folder(config)}/made-up-logits"
     lines = Path(config.data.train[0]).read_text().splitlines()
     file = Path(folder + ".tsv")
     file.write_text("".join(f"{len(line) % 3 - 1}.5,0.25\n" for line in lines))
-    return import_tsv(str(file), PreparedSet.open(task.train), out=folder).path
+    return import_tsv(str(file), rows, out=folder)

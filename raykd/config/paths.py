@@ -19,7 +19,7 @@ def rooted(content: Mapping[str, Any], root: str) -> dict[str, Any]:
 def _rooted(key: str, value: Any, root: str) -> Any:
     if isinstance(value, Mapping):
         return rooted(value, root)
-    if isinstance(value, list) and key in _PATHS and key != "labels":
+    if isinstance(value, list) and key != "labels":
         return [_rooted(key, item, root) for item in value]
     return os.path.normpath(os.path.join(root, value)) if _is_relative_path(key, value, root) else value
 
@@ -34,11 +34,9 @@ def local_paths(content: Mapping[str, Any], root: str, prefix: str = "") -> Iter
     """Key, value and absolute matches of every relative path to data or a model; the storage is not one of them."""
     for key, value in content.items():
         name = f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            yield from local_paths(value, root, f"{name}.")
-        elif key != "storage":
-            values = value if isinstance(value, list) and key != "labels" else [value]
-            for item in values:
-                if _is_relative_path(key, item, root):
-                    path = os.path.normpath(os.path.join(root, item))
-                    yield name, item, glob.glob(path, recursive=True) or [path]
+        for item in value if isinstance(value, list) and key != "labels" else [value]:
+            if isinstance(item, Mapping):
+                yield from local_paths(item, root, f"{name}.")
+            elif key != "storage" and _is_relative_path(key, item, root):
+                path = os.path.normpath(os.path.join(root, item))
+                yield name, item, glob.glob(path, recursive=True) or [path]

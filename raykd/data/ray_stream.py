@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from raykd.data.plan import slice_bounds
 from raykd.data.planned_reader import Order, read_pools
-from raykd.errors import RaykdError
+from raykd.errors import RaykdError, ResourceError
 
 BLOCK_BYTES = 4 << 20
 """Bytes at which a reading task hands over what it has: some windows, so that the first rows arrive early."""
@@ -20,6 +20,9 @@ READ_AHEAD_BYTES = 128 << 20
 
 TURN_SECONDS = 0.2
 """Shortest turn of Ray Data's control loop in a process that trains, once the first rows are there."""
+
+ROWS_LIMIT_S = 600.0
+"""Seconds that a training waits for its next rows: reading them takes seconds, starting the process that reads some more."""
 
 MAX_TASKS = 256
 """Reading tasks of one execution at most; each is an object in memory before the first row is read."""
@@ -89,7 +92,13 @@ class Background(Iterator[pa.Table]):
         self._thread.start()
 
     def __next__(self) -> pa.Table:
-        item = self._ready.get()
+        try:
+            item = self._ready.get(timeout=ROWS_LIMIT_S)
+        except queue.Empty:
+            raise ResourceError(
+                f"waited {ROWS_LIMIT_S:g} s for the next rows from Ray Data, whose reading task did not start or end; see that "
+                "this node has memory for one more process and that its storage answers. The same command continues"
+            ) from None
         if isinstance(item, pa.Table):
             return item
         if item is None:

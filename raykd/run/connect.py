@@ -4,6 +4,10 @@ from raykd.cluster import DATA_CPUS, require_shared
 from raykd.config import ComputeConfig
 from raykd.session import start_ray
 
+STALE_SECONDS = 30.0
+"""For workers whose number may change to find a place: Ray looks every 20 s which nodes there are, so a longer wait is for one
+that has left. The number is then chosen anew."""
+
 
 def connect(compute: ComputeConfig, folder: str) -> bool:
     """Bring Ray up, if it is not; whether this call did. ``folder`` is where the run's results go.
@@ -12,7 +16,7 @@ def connect(compute: ComputeConfig, folder: str) -> bool:
     """
     started = start_ray(
         num_cpus=(compute.max_workers + compute.prediction_actors) * compute.cpus_per_worker + DATA_CPUS,
-        start_timeout_s=compute.start_timeout_s,
+        start_timeout_s=min(compute.start_timeout_s, STALE_SECONDS) if compute.elastic else compute.start_timeout_s,
         collective_timeout_s=compute.collective_timeout_s,
     )
     if started:

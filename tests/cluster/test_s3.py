@@ -2,75 +2,32 @@
 
 import re
 import signal
-import socket
-import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from raykd.data import storage, stores
 from raykd.errors import DataError, ResourceError
-from tests.cluster.heads import client_environment
-from tests.cluster.processes import free_ports, running, wait_until
-from tests.cluster.tunnel import Tunnel
+from tests.cluster.s3_server import BUCKET, Server, s3_server
 
 pytest.importorskip("moto.server", reason="moto[server] is not installed: no S3 server to test against")
-boto3 = pytest.importorskip("boto3", reason="boto3 is not installed: nothing to look into the S3 server with")
+pytest.importorskip("boto3", reason="boto3 is not installed: nothing to look into the S3 server with")
 pytestmark = pytest.mark.cluster
 
-BUCKET = "raykd-test"
 RUNS = f"s3://{BUCKET}/runs"
-
-
-@dataclass(frozen=True)
-class Server:
-    process: Any
-    client: Any
-    """boto3's, straight to the server: a second opinion on what lies there."""
-    tunnel: Tunnel
-    """What raykd reaches the server through."""
-    log: Path
-    """The server's: a line for each request."""
-
-    def stored(self, prefix: str = "") -> list[str]:
-        listed = self.client.list_objects_v2(Bucket=BUCKET, Prefix=prefix).get("Contents", [])
-        return [entry["Key"] for entry in listed]
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("s3")
-    [port] = free_ports(1)
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        running(command, log=folder / "server.log", env=client_environment(folder)) as process,
-        Tunnel(port) as tunnel,
-    ):
-        wait_until(lambda: listens(port), "the S3 server", poll_s=0.1)
-        for name, value in {
-            "AWS_ACCESS_KEY_ID": "test-key",
-            "AWS_SECRET_ACCESS_KEY": "test-secret",
-            "AWS_REGION": "us-east-1",
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{tunnel.port}",
-            "AWS_EC2_METADATA_DISABLED": "true",
-        }.items():
+    with pytest.MonkeyPatch.context() as patch, s3_server(tmp_path_factory.mktemp("s3")) as made:
+        for name, value in made.environment.items():
             patch.setenv(name, value)
-        client = boto3.client("s3", region_name="us-east-1", endpoint_url=f"http://127.0.0.1:{port}")
-        client.create_bucket(Bucket=BUCKET)
         stores._remote_fs.cache_clear()
-        yield Server(process, client, tunnel, folder / "server.log")
+        yield made
         stores._remote_fs.cache_clear()
-
-
-def listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.fixture(autouse=True)

@@ -43,7 +43,7 @@ case "$2" in
     jobs/counts.yaml) touch "$RAYKD_TEST_FOLDER/counting"; for i in $(seq 1 60); do echo "line $i"; sleep 0.2; done ;;
 esac
 """
-KEY = "a-key-that-must-not-be-seen"
+KEY = "-".join(["a", "key", "that", "must", "not", "be", "seen"])  # this file travels too, with a checkout
 
 
 @pytest.fixture(scope="module")

@@ -115,6 +115,10 @@ def test_relative_paths_start_from_the_root(folder: Path, monkeypatch: pytest.Mo
     assert config["data"]["train"] == ("/shared/shared/data/mrpc/train.tsv",)
     assert config["data"]["labels"] == ("0", "1")
     assert config["student"]["model"] == "/shared/shared/models/review-tiny"
+    teachers = load_job(
+        "jobs/mrpc-kd.yaml", ["teacher=null", "teachers=[{model: ./t}, {model: t-base}]"], root="/r"
+    ).model_dump()
+    assert [one["model"] for one in teachers["teachers"]] == ["/r/t", "t-base"]
     hub = load_job("jobs/mrpc-kd.yaml", ["student.model=bert-base", "storage=s3://b/runs"], root="/shared/project")
     assert (hub.student.model, hub.storage) == ("bert-base", "s3://b/runs")
 

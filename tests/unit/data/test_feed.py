@@ -2,7 +2,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,14 @@ import pytest
 from planned_set import GROUPS, lengths_of, logits_of, tokens_of, write_set, write_side
 
 from raykd.data import plan as plan_module
+from raykd.data import ray_stream
 from raykd.data.feed import StepRows, _steps, local_feed
 from raykd.data.plan import Plan, slice_bounds
 from raykd.data.planned_reader import CARRIED, Order, PlannedReader
 from raykd.data.prepared import PreparedSet
 from raykd.data.ray_stream import Background, raykd_error
 from raykd.data.tables import SideTable
-from raykd.errors import DataError
+from raykd.errors import DataError, ResourceError
 
 BATCH, WINDOW = 16, 8
 ROWS = sum(GROUPS)
@@ -235,3 +236,18 @@ def test_a_reading_process_imports_neither_torch_nor_transformers() -> None:
     code = "import sys, raykd.data.feed; print(sorted({'torch', 'transformers', 'ray', 'pandas'} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_rows_that_never_come_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_stream, "ROWS_LIMIT_S", 0.05)
+    over = threading.Event()
+
+    def make() -> Generator[pa.Table, None, None]:
+        over.wait(30)
+        yield pa.table({"x": [1]})
+
+    tables = Background(make)
+    with pytest.raises(ResourceError, match=r"waited 0\.05 s for the next rows from Ray Data"):
+        next(tables)
+    over.set()
+    tables.close()

@@ -1,0 +1,219 @@
+"""A small distillation as a real command in a process of its own, which tests disturb and whose weights they compare."""
+
+import contextlib
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import yaml
+
+from tests.cluster.heads import ROOT
+from tests.cluster.processes import MARK, marked, running, wait_until
+from tests.conftest import save_model, write_rows
+
+TRAIN_WORKER, PREDICTION_ACTOR, DATA_TASK = "RayTrainWorker", "MapWorker", "read_pools"
+"""What Ray writes into the titles of its processes."""
+STAGE_LIMIT_S = 240
+"""A wait for something that takes seconds on an idle machine; it fails the test, whoever else computes there."""
+
+
+@dataclass(frozen=True)
+class World:
+    """Rows, models and a job file."""
+
+    folder: Path
+    job: Path
+
+    @staticmethod
+    def make(folder: Path, *, steps: int = 200, rows: int = 2000) -> "World":
+        write_rows(folder / "train.tsv", rows, seed=1)
+        write_rows(folder / "test.tsv", 101, seed=2)
+        training = {"epochs": 100, "max_steps": steps, "batch_size": 16, "learning_rate": 2e-3, "log_every": 1}
+        training |= {"checkpoint_steps": 10, "evaluate_every": 40}
+        longer = training | {"max_steps": 5 * steps, "evaluate_every": steps}
+        content = {
+            "name": "calm",
+            "storage": str(folder / "runs"),
+            "data": {
+                "input_schema": "text:str:1,label:str:1",
+                "first_sequence": "text",
+                "label": "label",
+                "train": [str(folder / "train.tsv")],
+                "test": [str(folder / "test.tsv")],
+                "selection": 0.1,
+                "sequence_length": 32,
+            },
+            "teacher": {"model": save_model(folder / "teacher", hidden=32, seed=1), "training": training},
+            "student": {"model": save_model(folder / "student", hidden=16, seed=2), "training": longer, "baseline": False},
+            "compute": {"num_workers": 2, "start_timeout_s": 240, "collective_timeout_s": 120},
+        }
+        (folder / "job.yaml").write_text(yaml.safe_dump(content))
+        return World(folder, folder / "job.yaml")
+
+    def run_folder(self, name: str) -> Path:
+        return self.folder / "runs" / name
+
+
+def weights_in(folder: Path) -> dict[str, Any]:
+    """Every trained model's tensors in a run's folder."""
+    from safetensors.torch import load_file
+
+    files = sorted(folder.rglob("model/model.safetensors"))
+    return {f"{file.parent.parent.name}/{key}": tensor for file in files for key, tensor in load_file(file).items()}
+
+
+def same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two sets of weights are the same, bit for bit."""
+    return set(one) == set(other) and bool(one) and all(bool((value == other[name]).all()) for name, value in one.items())
+
+
+@dataclass
+class Run:
+    """One command after the other on the same run folder, each in a process that can be killed."""
+
+    world: World
+    name: str
+    environment: Mapping[str, str]
+    sets: Sequence[str] = ()
+    storage: Path | None = None
+    """Where ``sets`` sends its results; none is the world's own."""
+    draw: random.Random = field(default_factory=random.Random)
+    process: "subprocess.Popen[bytes] | None" = None
+    mark: str = ""
+    _said: int = 0
+
+    @property
+    def folder(self) -> Path:
+        return self.storage / self.name if self.storage else self.world.run_folder(self.name)
+
+    def weights(self) -> dict[str, Any]:
+        """Every trained model's tensors."""
+        return weights_in(self.folder)
+
+    @property
+    def log(self) -> Path:
+        return self.world.folder / f"{self.name}.log"
+
+    def output(self) -> str:
+        """What the commands have said so far."""
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+    @contextlib.contextmanager
+    def command(self) -> Iterator["Run"]:
+        """The command, running; whatever is left of it at the end is killed."""
+        sets = [f"name={self.name}", *self.sets]
+        words = [sys.executable, "-m", "raykd.cli", "run", str(self.world.job)]
+        words += [word for text in sets for word in ("--set", text)]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), **self.environment}
+        self._said = len(self.output())
+        with running(words, log=self.log, env=environment) as self.process:
+            own = psutil.Process(self.process.pid)
+            wait_until(lambda: MARK in own.environ(), "the command to start", poll_s=0.01)
+            self.mark = self.environment.get("RAYKD_CLUSTER_MARK") or own.environ()[MARK]
+            yield self
+
+    def said(self, text: str) -> bool:
+        """Whether the present command has said something that matches."""
+        return re.search(text, self.output()[self._said :]) is not None
+
+    def count(self, text: str) -> int:
+        """How often all commands of this run together have said it."""
+        return len(re.findall(text, self.output()))
+
+    def wait_count(self, text: str, count: int) -> None:
+        """Wait until it was said so often."""
+        wait_until(lambda: self.count(text) >= count or self._ended(), f"{text!r} in:\n{self.output()}", STAGE_LIMIT_S)
+        assert self.count(text) >= count, self.output()
+
+    def wait_said(self, text: str, limit_s: float = STAGE_LIMIT_S) -> None:
+        wait_until(lambda: self.said(text) or self._ended(), f"{text!r} in:\n{self.output()}", limit_s, poll_s=0.1)
+        assert self.said(text), self.output()
+
+    def _ended(self) -> bool:
+        return self.process is not None and self.process.poll() is not None
+
+    def checkpoint(self, task: str) -> int:
+        """Step of a task's newest checkpoint; 0 when it has none."""
+        return max(self.checkpoints(task), default=0)
+
+    def checkpoints(self, task: str) -> list[int]:
+        """Steps of a task's checkpoints."""
+        folders = (self.folder / task / "checkpoints").glob("step-*")
+        return sorted(int(path.name.removeprefix("step-")) for path in folders)
+
+    def checkpoint_weights(self, task: str, step: int) -> dict[str, Any]:
+        from safetensors.torch import load_file
+
+        return dict(load_file(self.folder / task / "checkpoints" / f"step-{step:08d}" / "weights.safetensors"))
+
+    def wait_random_step(self, task: str, *, low: int, high: int) -> int:
+        """Wait until a task is somewhere after a random step; its newest checkpoint."""
+        wanted = self.draw.randint(low, high)
+        wait_until(
+            lambda: self.checkpoint(task) >= wanted or self._ended(), f"step {wanted} of {task}:\n{self.output()}",
+            STAGE_LIMIT_S, poll_s=0.02,
+        )  # fmt: skip
+        assert not self._ended(), self.output()
+        time.sleep(self.draw.random() * 0.3)
+        return self.checkpoint(task)
+
+    def processes(self, title: str) -> list[psutil.Process]:
+        """Processes of this run's Ray that do the work ``title`` names."""
+        found = []
+        for process in marked(self.mark):
+            with contextlib.suppress(psutil.Error):
+                words = process.cmdline()
+                if words and words[0].startswith("ray::") and title in words[0]:
+                    found.append(process)
+        return found
+
+    def wait_process(self, title: str) -> psutil.Process:
+        """A random process with such a title, as soon as there is one."""
+        found: list[psutil.Process] = []
+
+        def appeared() -> bool:
+            found[:] = self.processes(title)
+            return bool(found) or self._ended()
+
+        wait_until(appeared, f"a process {title}:\n{self.output()}", STAGE_LIMIT_S, poll_s=0.01)
+        assert found, self.output()
+        return self.draw.choice(found)
+
+    def kill(self, title: str) -> int:
+        """SIGKILL to such a process; its id."""
+        victim = self.wait_process(title)
+        victim.kill()
+        return int(victim.pid)
+
+    def signal(self, number: int) -> None:
+        assert self.process is not None
+        # `setpriv` has become the command by now: it replaces itself
+        os.kill(self.process.pid, number)
+
+    def end(self, limit_s: float = 2 * STAGE_LIMIT_S) -> int:
+        """Wait for the command to end; its exit code."""
+        assert self.process is not None
+        wait_until(self._ended, f"the end of:\n{self.output()}", limit_s, poll_s=0.1)
+        return int(self.process.returncode)
+
+    def kill_driver(self) -> None:
+        """SIGKILL, which leaves it no time for anything."""
+        self.signal(signal.SIGKILL)
+        self.end(60)
+
+
+def damage(checkpoint: Path, draw: random.Random) -> None:
+    """What a crashed machine leaves: a file cut short, one with a wrong byte, or no manifest."""
+    file = checkpoint / draw.choice(["weights.safetensors", "exp_avg.safetensors", "manifest.json"])
+    content = file.read_bytes()
+    at = draw.randrange(1, len(content))
+    file.write_bytes(draw.choice([content[:at], content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]]))

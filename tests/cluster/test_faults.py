@@ -1,0 +1,97 @@
+"""One machine: processes killed, commands interrupted, a disk that is full, a store that goes away.
+
+Each at a random step; the weights are those of a run that was left alone, bit for bit.
+"""
+
+import random
+import re
+import signal
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cluster.runs import DATA_TASK, PREDICTION_ACTOR, TRAIN_WORKER, Run, World, damage, same
+from tests.cluster.s3_server import BUCKET, Server, s3_server
+
+pytest.importorskip("moto.server", reason="moto[server] is not installed: no S3 server to test against")
+pytestmark = pytest.mark.cluster
+
+STUDENT = "students/kd-seed1"
+
+
+def test_a_worker_an_actor_and_a_data_task_are_killed(
+    world: World, environment: Mapping[str, str], calm: Mapping[str, object], draw: random.Random
+) -> None:
+    run = Run(world, "killed", environment, draw=draw)
+    with run.command():
+        run.wait_random_step("teacher", low=10, high=150)
+        run.kill(TRAIN_WORKER)
+        run.wait_said("teacher: workers were lost, continues from the checkpoint at step")
+        run.kill(PREDICTION_ACTOR)
+        run.kill(DATA_TASK)
+        assert run.end() == 0, run.output()
+    assert same(run.weights(), calm)
+
+
+def test_the_command_is_stopped_and_killed_and_given_again(
+    world: World, environment: Mapping[str, str], calm: Mapping[str, object], draw: random.Random
+) -> None:
+    run = Run(world, "again", environment, draw=draw)
+    with run.command():
+        run.wait_random_step("teacher", low=10, high=80)
+        run.signal(signal.SIGTERM)
+        assert run.end(90) == 130, run.output()
+        assert run.said("teacher: stopped after step")
+        assert run.said("the same command continues")
+    stopped_at = run.checkpoint("teacher")
+    newest = run.folder / "teacher" / "checkpoints" / f"step-{stopped_at:08d}"
+    damage(newest, draw)
+    with run.command():
+        run.wait_said("warning: .*looking for the checkpoint before it")
+        run.wait_said("teacher: continues from the checkpoint at step")
+        run.wait_random_step(STUDENT, low=10, high=100)
+        run.kill_driver()
+    with run.command():
+        run.wait_said("kd seed 1: continues from the checkpoint at step")
+        assert run.end() == 0, run.output()
+        assert run.said("teacher: finished before, skipped")
+    assert same(run.weights(), calm)
+
+
+@dataclass
+class S3Run(Run):
+    """A run whose results lie on an object store."""
+
+    server: Server | None = None
+
+    def checkpoints(self, task: str) -> list[int]:
+        assert self.server is not None
+        keys = self.server.stored(f"runs/{self.name}/{task}/checkpoints/")
+        return sorted(int(found[1]) for found in (re.search(r"step-(\d+)/manifest.json$", key) for key in keys) if found)
+
+    def weights(self) -> dict[str, Any]:
+        from safetensors.torch import load
+
+        assert self.server is not None
+        keys = [key for key in self.server.stored(f"runs/{self.name}/") if key.endswith("model/model.safetensors")]
+        bodies = {key.split("/")[-3]: self.server.client.get_object(Bucket=BUCKET, Key=key)["Body"].read() for key in keys}
+        return {f"{task}/{name}": tensor for task, body in bodies.items() for name, tensor in load(body).items()}
+
+
+def test_a_store_that_goes_away_for_a_while_is_waited_for(
+    world: World, environment: Mapping[str, str], calm: Mapping[str, object], draw: random.Random, tmp_path: Path
+) -> None:
+    with s3_server(tmp_path) as server:
+        sets = [f"storage=s3://{BUCKET}/runs", "teacher.training.checkpoint_steps=20", "student.training.checkpoint_steps=20"]
+        run = S3Run(world, "s3", {**environment, **server.environment}, sets=sets, draw=draw, server=server)
+        with run.command():
+            run.wait_random_step("teacher", low=20, high=120)
+            server.tunnel.cut()
+            time.sleep(15)
+            server.tunnel.mend()
+            assert run.end() == 0, run.output()
+        assert same(run.weights(), calm)

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 import warnings
@@ -32,6 +33,7 @@ def start_ray(
     os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"  # relative paths of a job file mean the same on the driver and on workers
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # or Ray's C++ side writes its errors into a user's terminal
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "worker processes have been started")  # on a busy laptop; it passes
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # the behaviour to come; silences its announcement
     os.environ.setdefault("RAY_preload_python_modules", "ray.data,raykd.data.feed")  # torch too would delay every process
     import ray
@@ -41,7 +43,7 @@ def start_ray(
     address = os.environ.get("RAY_ADDRESS") or "local"
     local = {"num_cpus": num_cpus} if address == "local" else {}
     on_sigterm = signal.getsignal(signal.SIGTERM)
-    with warnings.catch_warnings(), _silent_stderr():
+    with warnings.catch_warnings(), _silent_stderr(), _loopback() if local else contextlib.nullcontext():
         warnings.simplefilter("ignore")  # about versions and address files; nothing a user can act on
         try:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, runtime_env=runtime_env, **local)
@@ -58,6 +60,26 @@ def _keep_sigterm(handler: object) -> None:
     """Ray puts a handler of its own in place, which kills the workers before a command can have them write a checkpoint."""
     if threading.current_thread() is threading.main_thread() and callable(handler):
         signal.signal(signal.SIGTERM, handler)
+
+
+@contextlib.contextmanager
+def _loopback() -> Iterator[None]:
+    """Have a Ray that starts meanwhile, and gloo in its workers, listen on 127.0.0.1 only; on Linux they would not.
+
+    Ray 2.60 has this for Windows and macOS, and reads its variable once, when it is imported.
+    """
+    from ray._private import ray_constants
+
+    clusters, interface = ray_constants.ENABLE_RAY_CLUSTER, os.environ.get("GLOO_SOCKET_IFNAME")
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    if interface is None:
+        os.environ["GLOO_SOCKET_IFNAME"] = next(name for _, name in socket.if_nameindex() if name in ("lo", "lo0"))
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = clusters
+        if interface is None:
+            del os.environ["GLOO_SOCKET_IFNAME"]
 
 
 @contextlib.contextmanager

@@ -1,5 +1,8 @@
+import contextlib
 import json
 import logging
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -214,3 +217,31 @@ def test_clear_deletes_them(two_saved: Checkpoints, folder: Path) -> None:
     two_saved.clear()
     assert not folder.exists()
     assert two_saved.latest_step() is None
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 256 kB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", folder], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"no tmpfs can be mounted here: {mounted.stderr.decode().strip()}")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=False)
+
+
+def test_a_disk_that_fills_up_costs_no_checkpoint_and_no_room(small_disk: Path) -> None:
+    checkpoints = Checkpoints(str(small_disk / "checkpoints"), identity="mine")
+    engine = make_engine(width=40)
+    checkpoints.save(engine, 1, {})
+    filler = small_disk / "filler"
+    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as stream:
+        while True:
+            stream.write(b"x" * 4096)
+    with pytest.raises(ResourceError, match="No space left on device; free space there"):
+        checkpoints.save(engine, 2, {})
+    assert steps_in(small_disk / "checkpoints") == ["step-00000001"]
+    filler.unlink()
+    checkpoints.save(engine, 2, {})
+    assert checkpoints.latest_step() == 2

@@ -1,7 +1,7 @@
 """The whole experiment: one frozen object that a job file, overrides and the command lines are turned into."""
 
 import re
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -49,7 +49,7 @@ class StudentConfig(ModelTask):
     """What the student minimises."""
     baseline: bool = True
     """Whether the same student is also trained on hard labels alone; without it no gain can be shown."""
-    seeds: tuple[int, ...] = (1,)
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = (1,)
     """One student, and one baseline, for each seed."""
 
     @model_validator(mode="after")

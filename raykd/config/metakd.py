@@ -174,7 +174,7 @@ class MetaStudentConfig(Section):
 
     model: str = Field(min_length=1)
     """Model folder or hub name."""
-    seeds: tuple[int, ...] = Field((1,), min_length=1)
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((1,), min_length=1)
     """A student for each."""
     domains: tuple[str, ...] = ()
     """The domains to distil for; none are all of them."""

@@ -12,13 +12,14 @@ from raykd.data.prepare import prepare, spec_from_config
 from raykd.data.prepared import PreparedSet
 from raykd.data.tables import SideTable
 from raykd.errors import ConfigError
-from raykd.models import check_sequence_length, load_config, load_tokenizer, model_digest
+from raykd.models import model_digest
 from raykd.predict import ScoreJob, score
 from raykd.report.card import model_card
 from raykd.report.comparison import Comparison
 from raykd.report.files import read_report, write_report
 from raykd.report.system import Role
 from raykd.report.terminal import print_comparison
+from raykd.run.checks import check_experiment
 from raykd.run.comparison import Candidate, build_comparison
 from raykd.run.connect import connect
 from raykd.run.group import TrainingGroup, uses_gpu
@@ -58,7 +59,8 @@ class Pipeline:
 
     def __init__(self, config: ExperimentConfig, *, only: Sequence[StageName], terminal: Terminal) -> None:
         self.config = config
-        self.only = tuple(only) or STAGES
+        every = STAGES if config.data.label is not None else STAGES[: STAGES.index("report")]
+        self.only = tuple(only) or every
         self.terminal = terminal
         self.folder = run_folder(config)
         self.group = TrainingGroup(config.compute, storage=storage.join(self.folder, "ray"), name=config.name)
@@ -92,14 +94,9 @@ class Pipeline:
 
     def check(self) -> None:
         """Find what is wrong with models and files before anything starts. Raises RaykdError."""
-        data = self.config.data
-        storage.expand(data.train)
-        storage.expand(data.test)
-        if self.config.logits.file is not None and not storage.is_dir(self.config.logits.file):
-            storage.expand([self.config.logits.file])
-        for model in (*self.config.every_teacher, self.config.student):
-            check_sequence_length(load_config(model.model), data.sequence_length)
-            load_tokenizer(model.model)
+        check_experiment(self.config)
+        if self.config.data.label is None and "report" in self.only:
+            raise ConfigError("stage report compares answers with labels, but data.label is not set; name the label column")
         for warning in self.config.warnings:
             self.terminal.say(f"warning: {warning}")
         storage.write_json(storage.join(self.folder, "experiment.json"), self.config.model_dump(mode="json"))

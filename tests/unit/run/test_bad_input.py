@@ -9,8 +9,9 @@ import pytest
 import yaml
 
 from raykd.cli import main
-from raykd.errors import ResourceError
+from raykd.errors import ConfigError, ResourceError
 from raykd.run.pipeline import Pipeline
+from raykd.run.progress import Terminal
 
 
 @pytest.fixture
@@ -65,11 +66,26 @@ def test_models_that_cannot_be_used(who, kind, message, raykd_run, request):
         ({"data__test": ["absent.tsv"]}, "absent.tsv"),
         ({"teacher": None, "logits__file": "absent.tsv", "student__baseline": False}, "absent.tsv"),
         ({"data__sequence_length": 33}, "sequence_length 33 is over the 32 positions of the model"),
+        ({"data__selection": ["absent.tsv"]}, "absent.tsv"),
+        ({"data__labels": "absent.txt"}, "data.labels: there is no file absent.txt"),
+        ({"student__training": {"metric": "acuracy"}}, "student.training.metric = 'acuracy': evaluations have accuracy, f1, "),
+        ({"teacher__training": {"metric": "bleu"}}, "teacher.training.metric = 'bleu': evaluations have accuracy, f1, "),
+        ({"student__objective": {"kind": "dist_kd"}}, "inter_weight = 1.0 with 2 labels"),
     ],
 )
 def test_files_and_lengths_that_cannot_be_used(changes, message, raykd_run, tmp_path):
     code, said = raykd_run(**changes)
     assert (code, message in said, said.count("\n")) == (2, True, 1), said
+
+
+def test_a_report_on_rows_without_labels(experiment, tmp_path):
+    changes = {"data__label": None, "teacher__fine_tune": False, "student__baseline": False, "student__objective__alpha": 1.0}
+    config = experiment(**changes, student__objective__kind="vanilla_kd")
+    pipeline = Pipeline(config, only=(), terminal=Terminal())
+    pipeline.check()
+    assert pipeline.only == ("teacher", "logits", "students", "evaluation"), "all that can be done without labels"
+    with pytest.raises(ConfigError, match=r"compares answers with labels, but data\.label is not set"):
+        Pipeline(config, only=("report",), terminal=Terminal()).check()
 
 
 def test_a_place_that_cannot_be_written(raykd_run, tmp_path):

@@ -37,10 +37,13 @@ def run_experiment(config: ExperimentConfig, *, only: Sequence[StageName] = (), 
     Raises RaykdError for anything a user can cause; ConfigError when a stage in ``only`` needs one that is not finished.
     """
     pipeline = Pipeline(config, only=only, terminal=terminal or Terminal())
-    pipeline.check()
     try:
         with pipeline.terminal.bars():
+            pipeline.terminal.wait_for("looking at files and models")
+            pipeline.check()
+            pipeline.terminal.arrived()
             if pipeline.will_train():
+                pipeline.terminal.wait_for("starting Ray and the workers")
                 pipeline.start_ray()
                 pipeline.start_workers()
             comparison = pipeline.run()

@@ -18,6 +18,7 @@ class Terminal:
         self.console = console or Console(stderr=True, highlight=False, soft_wrap=True)
         self._progress: Progress | None = None
         self._bars: dict[str, TaskID] = {}
+        self._awaited: set[str] = set()
         self._trained = False
         self._steps: dict[str, int] = {}
         self._workers: dict[str, int] = {}
@@ -30,9 +31,21 @@ class Terminal:
     def bars(self) -> Iterator[None]:
         """Show bars while the block runs; they vanish after it, the lines stay."""
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeRemainingColumn())
-        with Progress(*columns, console=self.console, transient=True) as self._progress:
+        hidden = not self.console.is_terminal  # or an empty line would stand where the bars were
+        with Progress(*columns, console=self.console, transient=True, disable=hidden) as self._progress:
             yield
-        self._progress, self._bars = None, {}
+        self._progress, self._bars, self._awaited = None, {}, set()
+
+    def wait_for(self, what: str) -> None:
+        """Show that something is awaited, until the first record of a training, or :meth:`arrived`."""
+        if self._progress is not None and what not in self._bars:
+            self._bars[what] = self._progress.add_task(what, total=None, note="")
+            self._awaited.add(what)
+
+    def arrived(self) -> None:
+        """Nothing is awaited any more."""
+        while self._awaited:
+            self._remove(self._awaited.pop())
 
     def advance(self, name: str, done: int, total: int, note: str = "") -> None:
         """Move a bar; the first call makes it."""
@@ -47,10 +60,12 @@ class Terminal:
     def _remove(self, name: str) -> None:
         if self._progress is not None and name in self._bars:
             self._progress.remove_task(self._bars.pop(name))
+            self._progress.refresh()
 
     def record(self, name: str, entry: Mapping[str, Any]) -> None:
         """A training record: moves the bar, and says what a user cares about."""
         step, event = entry["step"], entry["event"]
+        self.arrived()
         if event == "train":
             self._steps[name] = step
             self._first_step()

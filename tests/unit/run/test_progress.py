@@ -40,3 +40,25 @@ def test_an_end_without_a_bar_is_nothing_to_say() -> None:
     terminal, screen = watched()
     terminal.record("teacher", {"event": "end", "step": 5})
     assert not screen.getvalue()
+
+
+def test_what_is_awaited_is_shown_until_a_training_begins() -> None:
+    terminal, screen = watched()
+    with terminal.bars():
+        terminal.wait_for("starting Ray and the workers")
+        terminal.say("a line, with which the bars are drawn again")
+        assert "starting Ray and the workers" in screen.getvalue()
+        terminal.record("teacher", {"event": "start", "step": 0, "world_size": 1})
+        screen.seek(0)
+        screen.truncate()
+        terminal.say("another")
+    assert "starting Ray" not in screen.getvalue()
+
+
+def test_where_nobody_watches_bars_leave_nothing_behind() -> None:
+    screen = io.StringIO()
+    terminal = Terminal(Console(file=screen, force_terminal=False, width=100))
+    with terminal.bars():
+        terminal.wait_for("starting Ray and the workers")
+        terminal.advance("rows", 1, 2)
+    assert not screen.getvalue()

@@ -35,7 +35,7 @@ class LogitsConfig(Section):
     """Logits made elsewhere; no teacher runs then. A TSV whose line i belongs to training row i, values joined by commas; a
     .parquet file with a list in each row, in that order or keyed by columns `shard` and `row`; or a folder `logits/train` of
     another run on the same rows."""
-    column: int | str = 0
+    column: Annotated[int, Field(ge=0)] | str = 0
     """Column of that file that holds the logits: from 0 in a TSV, a name in Parquet (`logits` unless given)."""
     folds: int | None = Field(None, ge=2, le=100)
     """Cross-fitting: so many more teachers are trained, each without one fold of the rows, and score the fold they never saw.

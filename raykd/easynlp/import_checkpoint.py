@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raykd.data import storage
+from raykd.easynlp.folder import TRAIN_CONFIG
 from raykd.easynlp.labels import read_mapping
 from raykd.errors import ConfigError, ModelError
 
@@ -24,8 +25,10 @@ log = logging.getLogger(__name__)
 
 WEIGHTS = "pytorch_model.bin"
 WITHOUT_HEAD = "--without_head"
+MULTI_LABEL = "--multi_label"
 USAGE = (
-    f"raykd easynlp import DIR OUT [{WITHOUT_HEAD}], where DIR holds config.json and {WEIGHTS}, or is another .bin file there"
+    f"raykd easynlp import DIR OUT [{WITHOUT_HEAD}] [{MULTI_LABEL}], where DIR holds config.json and {WEIGHTS}, or is another "
+    ".bin file there"
 )
 POOLED = ("bert", "albert")
 DENSE_HEAD = ("roberta", "xlm-roberta", "camembert")
@@ -40,13 +43,15 @@ def import_command(arguments: Sequence[str]) -> None:
     """Run the command. Raises RaykdError."""
     paths = [argument for argument in arguments if not argument.startswith("--")]
     options = [argument for argument in arguments if argument.startswith("--")]
-    if len(paths) != 2 or any(option != WITHOUT_HEAD for option in options):
+    if len(paths) != 2 or not {WITHOUT_HEAD, MULTI_LABEL}.issuperset(options):
         raise ConfigError(f"import was given {' '.join(arguments) or 'nothing'}; use: {USAGE}")
-    import_checkpoint(paths[0], paths[1], with_head=not options)
+    import_checkpoint(paths[0], paths[1], with_head=WITHOUT_HEAD not in options, multi_label=MULTI_LABEL in options)
 
 
-def import_checkpoint(source: str, out: str, *, with_head: bool = True) -> None:
+def import_checkpoint(source: str, out: str, *, with_head: bool = True, multi_label: bool = False) -> None:
     """Write the checkpoint at ``source`` as a Hugging Face folder at ``out``.
+
+    Rows may have any number of labels where its own flags, or ``multi_label``, say so; the weights do not.
 
     Raises ConfigError for paths, ModelError when weights, configuration and vocabulary do not make a stock model, or its head
     is Meta-KD's and ``with_head`` asks for it.
@@ -63,6 +68,9 @@ def import_checkpoint(source: str, out: str, *, with_head: bool = True) -> None:
         )
     with tempfile.TemporaryDirectory(prefix="raykd-import-") as staged:
         config = _stage(folder, Path(staged))
+        if with_head:
+            many = multi_label or _trained_with_many_labels(folder)
+            config["problem_type"] = "multi_label_classification" if many else "single_label_classification"
         model = _build(config, weights, labels=_labels(str(folder), weights) if with_head else None, name=str(weights_file))
         _save(model, staged, out)
     log.info("%s written%s", out, "" if with_head else ": encoder alone, its classifier will be new")
@@ -108,6 +116,19 @@ def _stage(folder: Path, staged: Path) -> dict[str, Any]:
         if (folder / name).is_file():
             shutil.copy(folder / name, staged / name)
     return config
+
+
+def _trained_with_many_labels(folder: Path) -> bool:
+    """What ``train_config.json`` keeps of the user's parameters: the text of the flag, or what EasyNLP made of it."""
+    path = str(folder / TRAIN_CONFIG)
+    if not storage.exists(path):
+        return False
+    content = storage.read_json(path)
+    given = content.get("user_defined_parameters") if isinstance(content, Mapping) else None
+    if isinstance(given, str):
+        return "multi_label=True" in given.split()
+    nested = given.get("app_parameters") if isinstance(given, Mapping) else None
+    return isinstance(nested, Mapping) and nested.get("multi_label") is True
 
 
 def _labels(folder: str, weights: Mapping[str, "Tensor"]) -> tuple[str, ...]:

@@ -30,6 +30,8 @@ from raykd.tracking.credentials import without_secrets
 
 SAMPLE_ROWS = 256
 """Rows that latency is measured on."""
+ROUNDS, ROUND_SECONDS = 3, 0.3
+"""How long latency is measured: rounds, and seconds of each for single rows and for batches of a model."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ def _latencies(systems: Sequence[tuple[str, ...]], data: DataConfig) -> dict[tup
     folders = sorted({model for models in measured.values() for model in models})
     loaded = {model: load_predictor(model, sequence_length=data.sequence_length) for model in folders}
     predictors = {models: one_after_the_other([loaded[model] for model in models]) for models in measured.values()}
-    latencies = measure_latency(predictors, sample_rows(data, SAMPLE_ROWS), rounds=3, seconds=0.3)
+    latencies = measure_latency(predictors, sample_rows(data, SAMPLE_ROWS), rounds=ROUNDS, seconds=ROUND_SECONDS)
     return {models: latencies[measured[shape]] for models, shape in shapes.items()}
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from raykd.config import DataConfig, ExperimentConfig
+from raykd.config import DataConfig, ExperimentConfig, build
 from raykd.data import storage
 from raykd.errors import ConfigError, ModelError
 from raykd.models import is_multi_label, load_config, load_tokenizer, max_sequence_length
@@ -17,7 +17,7 @@ from raykd.report.exports import FOLDER, Export, read_exports, write_exports
 from raykd.report.files import REPORT, read_report, write_report
 from raykd.report.latency import Latency, Predictor, Row, encode, load_predictor, measure_latency
 from raykd.report.multi_label import decisions
-from raykd.run.comparison import SAMPLE_ROWS, sample_rows
+from raykd.run.comparison import ROUND_SECONDS, ROUNDS, SAMPLE_ROWS, sample_rows
 from raykd.run.progress import Terminal
 
 TOLERANCE = 1e-3
@@ -25,7 +25,6 @@ TOLERANCE = 1e-3
 another order differ by a thousandth of that, a lost mask or a wrong position by a hundred times as much."""
 LENGTH = 128
 """Tokens a row may have where no job file says so."""
-ROUNDS = 3
 
 
 def export(model: str, *, int8: bool, terminal: Terminal) -> list[Export]:
@@ -37,7 +36,7 @@ def export(model: str, *, int8: bool, terminal: Terminal) -> list[Export]:
     require_onnx()
     _check_folder(model)
     run = _run_of(model)
-    length, rows = _rows(model, run)
+    length, rows = _rows(model, run[1].data if run else None)
     files = {"ONNX": storage.join(model, FOLDER, "model.onnx")}
     export_onnx(model, files["ONNX"])
     if int8:
@@ -56,7 +55,7 @@ def export(model: str, *, int8: bool, terminal: Terminal) -> list[Export]:
             f"{one.largest_difference:.2g}, predictions agree on {one.agreement:.1%}"
         )
     if run is not None:
-        _enter(run, terminal)
+        _enter(run[0], terminal)
     return made
 
 
@@ -75,18 +74,19 @@ def _check_folder(model: str) -> None:
     raise ConfigError(f"{model} is not a model folder: it has no config.json; give the folder of a trained classifier")
 
 
-def _run_of(model: str) -> str | None:
-    """The run that made the model: the nearest folder above it with an ``experiment.json``."""
+def _run_of(model: str) -> tuple[str, ExperimentConfig] | None:
+    """The distillation that made the model: the nearest folder above it with an ``experiment.json``; none for other jobs."""
     for parent in list(Path(storage.absolute(model)).parents)[:4] if "://" not in model else []:
-        if (parent / "experiment.json").is_file():
-            return str(parent)
+        path = parent / "experiment.json"
+        if path.is_file():
+            content = storage.read_json(str(path))
+            return None if "kind" in content else (str(parent), build(content, source=str(path)))
     return None
 
 
-def _rows(model: str, run: str | None) -> tuple[int, list[Row]]:
+def _rows(model: str, data: DataConfig | None) -> tuple[int, list[Row]]:
     """Longest row in tokens, and rows to compare and to time on: of the run's data where there is a run."""
-    if run is not None:
-        data: DataConfig = ExperimentConfig.model_validate(storage.read_json(storage.join(run, "experiment.json"))).data
+    if data is not None:
         return data.sequence_length, sample_rows(data, SAMPLE_ROWS)
     limit = max_sequence_length(load_config(model))
     length = min(LENGTH, limit or LENGTH)
@@ -110,7 +110,7 @@ def _measure(model: str, files: dict[str, str], rows: Sequence[Row], *, length: 
     logits = {name: _all_logits(predict, rows) for name, predict in predictors.items()}
     for name in files:
         _check(name, logits[""], logits[name])
-    latencies: dict[str, Latency] = measure_latency(predictors, rows, rounds=ROUNDS, seconds=0.3)
+    latencies: dict[str, Latency] = measure_latency(predictors, rows, rounds=ROUNDS, seconds=ROUND_SECONDS)
     label = Path(model).parent.name if Path(model).name == "model" else Path(model).name
     return [
         Export(

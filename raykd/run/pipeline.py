@@ -224,7 +224,9 @@ class Pipeline:
         student = self.config.student
         for candidate in candidates:
             if candidate.role != "teacher":
-                objective = "cross entropy with the labels" if candidate.role == "student_no_kd" else str(student.objective)
+                settings = student.objective.model_dump(exclude={"kind"}, exclude_none=True)
+                distilled = " ".join([student.objective.kind, *(f"{name}={value:g}" for name, value in settings.items())])
+                objective = "cross entropy with the labels" if candidate.role == "student_no_kd" else distilled
                 card = model_card(comparison, role=candidate.role, seed=candidate.seed, objective=objective, base=student.model)
                 storage.write_bytes(storage.join(candidate.model, "README.md"), card.encode())
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from safetensors.torch import load_file
 
@@ -14,10 +15,13 @@ from raykd.config import ExperimentConfig
 from raykd.data.prepare import prepare, spec_from_config
 from raykd.errors import ConfigError, TrainingError
 from raykd.models import model_digest
+from raykd.report.tables import load_logits
 from raykd.run.group import TrainingGroup
-from raykd.run.pipeline import run_experiment
+from raykd.run.pipeline import Pipeline, run_experiment
+from raykd.run.progress import Terminal
 from raykd.run.task import TrainTask
 from raykd.run.tasks import cache_folder, run_folder, teacher_task
+from tests.local_pipeline import LocalPipeline
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
 Make = Callable[..., ExperimentConfig]
@@ -85,6 +89,23 @@ def test_a_run_goes_through_torch_trainer_deepspeed_and_ray_data_and_is_skipped_
 def test_a_stage_alone_says_which_one_it_needs(experiment: Make) -> None:
     with pytest.raises(ConfigError, match="needs the stage teacher"):
         run_experiment(experiment(), only=["logits"])
+
+
+def test_cross_fitted_logits_through_ray_are_those_of_one_process(experiment: Make) -> None:
+    """Rows of a fold are left out by reading tasks and scored by actors, one for each model."""
+    training = {"epochs": 1, "batch_size": 16, "learning_rate": 5e-3}
+    changes = {"teacher__training": training, "logits__folds": 2, "compute__engine": {"kind": "torch"}}
+    local = LocalPipeline(experiment(name="local", **changes))
+    expected = local.logits()
+    pipeline = Pipeline(experiment(name="ray", **changes), only=(), terminal=Terminal())
+    try:
+        made = pipeline.logits()
+    finally:
+        pipeline.close()
+    assert made is not None
+    assert expected is not None
+    assert len(local.trained) == 3
+    np.testing.assert_array_equal(load_logits(made.path), load_logits(expected.path))
 
 
 def test_killed_worker_continues_bit_for_bit(experiment: Make) -> None:

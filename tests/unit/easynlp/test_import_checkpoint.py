@@ -81,6 +81,24 @@ def test_logits_stay_the_same(kind, tmp_path, inputs):
     assert not (tmp_path / "out" / "pytorch_model.bin").exists()
 
 
+@pytest.mark.parametrize(
+    ("kept", "options", "kind"),
+    [
+        (None, [], "single_label_classification"),
+        (None, ["--multi_label"], "multi_label_classification"),
+        ({"user_defined_parameters": "multi_label=True a=b"}, [], "multi_label_classification"),
+        ({"user_defined_parameters": {"app_parameters": {"multi_label": True}}}, [], "multi_label_classification"),
+        ({"user_defined_parameters": {"app_parameters": {}}}, [], "single_label_classification"),
+    ],
+)
+def test_several_labels_a_row_are_told_by_the_flags_of_the_training(kept, options, kind, tmp_path):
+    make_checkpoint(tmp_path / "easynlp")
+    if kept is not None:
+        (tmp_path / "easynlp" / "train_config.json").write_text(json.dumps(kept))
+    import_command([str(tmp_path / "easynlp"), str(tmp_path / "out"), *options])
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["problem_type"] == kind
+
+
 def test_the_folder_opens_everywhere_with_label_names(tmp_path):
     from transformers import pipeline
 

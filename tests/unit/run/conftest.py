@@ -1,64 +1,18 @@
-"""The whole distillation with its trainings and scorings in this process, without Ray."""
+"""The whole distillation without Ray, for the tests of this folder."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 
 from raykd.config import ExperimentConfig
-from raykd.data.feed import local_feed
-from raykd.data.tables import SideTable
-from raykd.predict import ScoreJob, score_locally
-from raykd.run.pipeline import Pipeline
-from raykd.run.progress import Terminal
-from raykd.run.task import TrainTask
-from raykd.run.training import run_task
-from raykd.trainers.context import local_context
-
-
-class LocalGroup:
-    """Trains in this process; knows what it was asked for."""
-
-    def __init__(self) -> None:
-        self.asked: list[list[str]] = []
-
-    def run(self, tasks: Sequence[TrainTask], on_record: Callable[[str, Mapping[str, Any]], None]) -> None:
-        self.asked.append([task.name for task in tasks])
-        with local_context() as context:
-            for task in tasks:
-                name = task.name
-                listener = lambda entry, name=name: on_record(name, entry)  # noqa: E731
-                run_task(task, context, build_feed=local_feed, listeners=(listener,))
-
-    def close(self) -> None:
-        pass
-
-
-class LocalPipeline(Pipeline):
-    """Everything but Ray."""
-
-    def __init__(self, config: ExperimentConfig) -> None:
-        super().__init__(config, only=(), terminal=Terminal())
-        self.group: Any = LocalGroup()
-        self.jobs: list[ScoreJob] = []
-        self.said: list[str] = []
-        self.terminal.say = self.said.append  # type: ignore[method-assign]
-
-    def start_ray(self) -> None:
-        """Nobody needs it."""
-
-    def score(self, jobs: Sequence[ScoreJob], what: str) -> list[SideTable]:
-        self.jobs += jobs
-        return score_locally(jobs)
-
-    @property
-    def trained(self) -> list[str]:
-        return [name for names in self.group.asked for name in names]
+from raykd.run import comparison
+from tests.local_pipeline import LocalPipeline
 
 
 @pytest.fixture
-def local() -> Callable[[ExperimentConfig], LocalPipeline]:
-    """A pipeline of a configuration, its input checked."""
+def local(monkeypatch: pytest.MonkeyPatch) -> Callable[[ExperimentConfig], LocalPipeline]:
+    """A pipeline of a configuration, its input checked; latencies are measured for a moment only."""
+    monkeypatch.setattr(comparison, "ROUND_SECONDS", 0.02)
 
     def make(config: ExperimentConfig) -> LocalPipeline:
         pipeline = LocalPipeline(config)

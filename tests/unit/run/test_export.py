@@ -81,6 +81,18 @@ def test_a_file_that_is_not_the_model_is_deleted(tmp_path, small_world, monkeypa
     assert not list((tmp_path / "model").glob("onnx/*"))
 
 
+def test_a_model_of_another_kind_of_job_is_compared_on_invented_rows(tmp_path, small_world):
+    import shutil
+
+    from tests.conftest import save_model
+
+    shutil.copytree(save_model(tmp_path / "new", hidden=16, seed=3), tmp_path / "run/students/one/model")
+    (tmp_path / "run/experiment.json").write_text(json.dumps({"kind": "meta_kd"}))
+    (made,) = export(str(tmp_path / "run/students/one/model"), int8=False, terminal=Terminal())
+    assert made.rows > 10
+    assert made.name == "one, ONNX"
+
+
 @pytest.mark.parametrize("content", [None, "experiment.json"])
 def test_a_folder_that_is_no_models(tmp_path, content):
     if content:

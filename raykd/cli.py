@@ -76,13 +76,12 @@ def report(
     runs: Annotated[list[str], typer.Argument(metavar="DIR...", help="Folders of finished runs, or their report folders.")],
 ) -> None:
     """Compare finished runs in one table."""
-    from rich.console import Console
-
     from raykd.data import storage
     from raykd.report.files import REPORT, compare_runs
+    from raykd.run.progress import stdout_console
 
     folders = [run if storage.exists(storage.join(run, REPORT)) else storage.join(run, "report") for run in runs]
-    Console().print(compare_runs(folders))
+    stdout_console().print(compare_runs(folders))
 
 
 @app.command()

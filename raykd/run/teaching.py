@@ -138,7 +138,8 @@ class Teaching:
             for part, side in (("training", quality.train), ("selection", quality.selection))
         ]
         name = TOGETHER if len(self.configs) > 1 else "teacher"
-        self._pipeline.terminal.say(f"{name}: {headline} {', '.join(figures)}")
+        scored = "" if self.config.logits.folds is None else ", each training row by a teacher that never saw it"
+        self._pipeline.terminal.say(f"{name}{scored}: {headline} {', '.join(figures)}")
         for warning in quality.warnings:
             self._pipeline.terminal.say(f"warning: {warning}")
         return quality.model_dump(mode="json")

@@ -5,11 +5,11 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from raykd.config.stages import STAGES, StageName
+from raykd.config.stages import META_STAGES, STAGES, MetaStageName, StageName
 from raykd.errors import ConfigError, RaykdError
 
 if TYPE_CHECKING:
@@ -44,7 +44,11 @@ def run(
     set_: Overrides = None,
     root: Root = None,
     stage: Annotated[
-        list[str] | None, typer.Option(help="Only this stage: teacher, logits, students, evaluation or report.")
+        list[str] | None,
+        typer.Option(
+            help="Only this stage: teacher, logits, students, evaluation or report; of a meta_kd job split, weights, "
+            "teachers, logits, students, evaluation or report."
+        ),
     ] = None,
     dry_run: Annotated[bool, typer.Option(help="Say what would run, start nothing.")] = False,
 ) -> None:
@@ -52,12 +56,11 @@ def run(
     from raykd.config import MetaKDConfig, load_job
 
     config = load_job(file, set_ or (), root=root)
-    stages = _stages(stage or ())
     try:
         if isinstance(config, MetaKDConfig):
-            _run_meta_kd(config, stages, dry_run)
+            _run_meta_kd(config, _stages(stage or (), META_STAGES), dry_run)
         else:
-            _run_distillation(config, stages, dry_run)
+            _run_distillation(config, _stages(stage or (), STAGES), dry_run)
     except KeyboardInterrupt:
         typer.echo("raykd: interrupted; the same command continues", err=True)
         raise typer.Exit(130) from None
@@ -175,24 +178,25 @@ def _run_distillation(config: "ExperimentConfig", stages: Sequence[StageName], d
     run_experiment(config, only=stages)
 
 
-def _run_meta_kd(config: "MetaKDConfig", stages: Sequence[StageName], dry_run: bool) -> None:
-    if stages:
-        raise ConfigError("--stage is for distillations; a meta_kd job skips what is finished, run it whole")
+def _run_meta_kd(config: "MetaKDConfig", stages: Sequence[MetaStageName], dry_run: bool) -> None:
     if dry_run:
         from raykd.run.metakd_tasks import outline
 
-        typer.echo(outline(config))
+        typer.echo(outline(config, stages))
         return
     from raykd.run.metakd import run_meta_kd
 
-    run_meta_kd(config)
+    run_meta_kd(config, only=stages)
 
 
-def _stages(names: Sequence[str]) -> list[StageName]:
+Name = TypeVar("Name", bound=str)
+
+
+def _stages(names: Sequence[str], known: Sequence[Name]) -> list[Name]:
     for name in names:
-        if name not in STAGES:
-            raise ConfigError(f"--stage {name}: there is no such stage; stages are {', '.join(STAGES)}")
-    return [name for name in STAGES if name in names]
+        if name not in known:
+            raise ConfigError(f"--stage {name}: there is no such stage; stages are {', '.join(known)}")
+    return [name for name in known if name in names]
 
 
 def main() -> None:

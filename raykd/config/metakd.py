@@ -14,6 +14,13 @@ Baseline = Literal["hard_labels", "single_teacher", "mixed_teacher", "meta_teach
 Layers = Literal["uniform"] | tuple[tuple[int, int], ...]
 
 
+class EasyNLPArithmetic(Section):
+    """EasyNLP's arithmetic, mistakes and all."""
+
+    sequence_length: int = Field(ge=4)
+    """Tokens that every row is padded to; its means run over the padding."""
+
+
 class MetaTeacherObjective(Section):
     """Cross entropy weighted by instance, and the domain-adversarial loss; Pan et al. 2021, arXiv:2012.01266."""
 
@@ -26,6 +33,8 @@ class MetaTeacherObjective(Section):
     """Its labels: wrong (uniform over the others), permuted (EasyNLP's, one worker only), reversed (gradient reversal)."""
     weigh_domain_loss: bool = False
     """Whether instance weights multiply it too, as in EasyNLP."""
+    compat: EasyNLPArithmetic | None = None
+    """EasyNLP's means, its draw of domains and its place of the weights; none is the paper."""
 
 
 class FeatureWeights(Section):
@@ -67,6 +76,8 @@ class MetaDistillationObjective(FeatureWeights):
     """T of the soft targets; they carry T^2."""
     hard_weight: float = Field(0.0, ge=0)
     """Weight of the cross entropy with the label."""
+    compat: EasyNLPArithmetic | None = None
+    """EasyNLP's stage first, of which `domain_loss_weight` is the one weight; none is the paper's."""
 
 
 class PredictionObjective(Section):
@@ -79,6 +90,8 @@ class PredictionObjective(Section):
     """Weight of the cross entropy with the label, beside soft targets of weight 1."""
     expertise: bool = False
     """Whether a row weighs (1 + t) / (exp((p_y - 1)^2) + 1)."""
+    compat: EasyNLPArithmetic | None = None
+    """EasyNLP's soft targets, without T^2; none carries T^2."""
 
 
 MetaObjective = Annotated[MetaTeacherObjective | MetaDistillationObjective | PredictionObjective, Field(discriminator="kind")]
@@ -212,10 +225,14 @@ class MetaKDConfig(Section):
     """The large model."""
     student: MetaStudentConfig
     """The small models."""
+    compat: Literal["easynlp"] | None = None
+    """EasyNLP's arithmetic in weights, meta-teacher and both stages, one worker only; none is the paper's."""
     baselines: tuple[Baseline, ...] = ("hard_labels", "single_teacher", "mixed_teacher", "meta_teacher")
     """Rows beside meta-distillation: the student on labels alone, and TinyBERT's two stages from each kind of teacher."""
     compute: ComputeConfig = ComputeConfig()
     """Workers, processors and waits."""
+    groups: int | None = Field(1, ge=1)
+    """Groups of workers that train domains side by side; null is as many as a cluster has room for, one on this machine."""
     tracking: TrackingConfig = TrackingConfig()
     """Where figures go while training runs."""
 
@@ -232,6 +249,10 @@ class MetaKDConfig(Section):
         ):
             if len(values) < least or len(set(values)) != len(values):
                 raise ValueError(f"{field} = {list(values)}: give at least {least}, each once")
+        if self.compat and (self.compute.max_workers != 1 or self.student.mode == "single"):
+            raise ValueError(
+                "compat = easynlp needs compute.num_workers = 1 and student.mode = two_stages, which is all it has"
+            )
         unknown = [name for name in self.student.domains if name not in self.domains]
         if unknown:
             raise ValueError(f"student.domains: {unknown[0]!r} does not exist; domains are {', '.join(self.domains)}")

@@ -21,6 +21,7 @@ META_PARAMETERS = (
     Parameter("use_sample_weights", "bool", "meta_teacher_train: whether the file's weights count; True when absent"),
     Parameter("use_sample_weight", "bool", "the same"),
     Parameter("T", "float", "temperature of stage second, 1 when absent"),
+    Parameter("compat", "str", "easynlp: EasyNLP's arithmetic, mistakes and all, for comparisons; one worker"),
 )
 DOMAINS = ("books", "dvd", "electronics", "kitchen")
 EVERY = ("all", "mix", "")
@@ -47,6 +48,8 @@ class MetaSettings:
     teacher: str | None
     model: str | None
     """pretrain_model_name_or_path as it was given."""
+    compat: bool
+    """Whether EasyNLP's arithmetic is asked for."""
 
 
 def read_meta_settings(script: str, arguments: Sequence[str]) -> tuple[MetaSettings, FlagValues]:
@@ -70,6 +73,7 @@ def read_meta_settings(script: str, arguments: Sequence[str]) -> tuple[MetaSetti
         temperature=_number(user, "T", 1.0, above=0.0),
         **_stage(script, flags["mode"], user),
         model=user.get("pretrain_model_name_or_path") or None,
+        compat=_compat(user),
     ), flags
 
 
@@ -113,6 +117,13 @@ def _number(
             key, f"{value:g}", f"it must be at least {least:g}" if least is not None else f"it must be above {above:g}"
         )
     return value
+
+
+def _compat(user: Mapping[str, Any]) -> bool:
+    given = user.get("compat")
+    if given not in (None, "easynlp"):
+        raise _wrong("compat", given, "the one arithmetic to be compatible with is easynlp")
+    return given is not None
 
 
 def _stage(script: str, mode: str, user: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from raykd.config import ComputeConfig
-from raykd.config.metakd import MetaDistillationObjective, MetaTeacherObjective, PredictionObjective
+from raykd.config.metakd import EasyNLPArithmetic, MetaDistillationObjective, MetaTeacherObjective, PredictionObjective
 from raykd.data import storage
 from raykd.data.prepare import prepare
 from raykd.data.prepared import PreparedSet
@@ -13,7 +13,7 @@ from raykd.easynlp.metakd_rows import MetaRows, sides_of
 from raykd.easynlp.metakd_settings import MetaSettings
 from raykd.easynlp.settings import TrainSettings
 from raykd.easynlp.train import Training
-from raykd.errors import ModelError
+from raykd.errors import ConfigError, ModelError
 from raykd.metakd import DOMAIN_HEAD
 from raykd.models import check_sequence_length, load_config
 from raykd.predict import ScoreJob, score
@@ -28,6 +28,11 @@ class MetaTraining(Training):
         """Look at everything that can be wrong before Ray starts. Raises RaykdError."""
         super().__init__(settings)
         self.script, self.meta, self.rows = script, meta, rows
+        if meta.compat and (settings.workers.count > 1 or settings.training.micro_size is not None):
+            raise ConfigError(
+                "compat=easynlp averages over a whole batch: it needs one worker (--worker_gpu=1, one process of the launcher) "
+                "and --gradient_accumulation_steps=1"
+            )
         if meta.teacher is not None and not storage.is_dir(meta.teacher):
             raise ModelError(
                 f"teacher_model_path={meta.teacher} is not a folder; give the checkpoint_dir of meta_teacher_train"
@@ -46,17 +51,22 @@ class MetaTraining(Training):
     @property
     def objective(self) -> TaskObjective:
         """What is minimised."""
-        meta = self.meta
+        meta, compat = self.meta, None
+        if meta.compat:
+            compat = EasyNLPArithmetic(sequence_length=self.settings.columns.sequence_length)
         if meta.teacher is None:
-            return MetaTeacherObjective(num_domains=len(meta.domains), domain_loss_weight=meta.domain_loss_weight)
+            return MetaTeacherObjective(
+                num_domains=len(meta.domains), domain_loss_weight=meta.domain_loss_weight, compat=compat
+            )
         if meta.stage == "second":
-            return PredictionObjective(temperature=meta.temperature)
+            return PredictionObjective(temperature=meta.temperature, compat=compat)
         teacher = storage.absolute(meta.teacher)
         return MetaDistillationObjective(
             teacher=teacher,
             domain_head=storage.join(teacher, f"{DOMAIN_HEAD}.safetensors") if meta.domain_loss_weight else None,
             num_domains=len(meta.domains),
             domain_loss_weight=meta.domain_loss_weight,
+            compat=compat,
         )
 
     def prepare_teacher(self, compute: ComputeConfig) -> None:

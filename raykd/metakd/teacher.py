@@ -69,6 +69,10 @@ class MetaTeacher(Objective):
                 "micro_size; train on one worker without micro_size, or take domain_loss = wrong"
             )
 
+    def content(self, hidden_states: Tensor, attention_mask: Tensor) -> Tensor:
+        """What the domain head is given: :func:`raykd.metakd.heads.content`."""
+        return content(hidden_states, attention_mask)
+
     def __call__(self, model: nn.Module, batch: Batch) -> ObjectiveOutput:
         """One forward pass of the :class:`~raykd.trainers.composite.Composite` of the classifier and the head."""
         return ObjectiveOutput(model(run=self._forward, batch=batch, **batch.model_inputs()))
@@ -77,7 +81,7 @@ class MetaTeacher(Objective):
         self, model: nn.Module, beside: nn.ModuleDict, *, batch: Batch, note: Note | None = None, **inputs: Tensor
     ) -> dict[str, Tensor]:
         output = model(**inputs, output_hidden_states=True)
-        row = content(output.hidden_states[-1], inputs["attention_mask"])
+        row = self.content(output.hidden_states[-1], inputs["attention_mask"])
         if self.domain_loss == "reversed":
             row = reverse_gradient(row)
         domains, score = side_column(batch, DOMAIN_ID), side_column(batch, WEIGHT)

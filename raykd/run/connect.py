@@ -9,13 +9,15 @@ STALE_SECONDS = 30.0
 that has left. The number is then chosen anew."""
 
 
-def connect(compute: ComputeConfig, folder: str) -> bool:
+def connect(compute: ComputeConfig, folder: str, *, groups: int = 1) -> bool:
     """Bring Ray up, if it is not; whether this call did. ``folder`` is where the run's results go.
+
+    A Ray of this machine's own gets places for ``groups`` groups of workers.
 
     Raises ResourceError when the cluster cannot be reached, or some of its nodes do not see the folder.
     """
     started = start_ray(
-        num_cpus=(compute.max_workers + compute.prediction_actors) * compute.cpus_per_worker + DATA_CPUS,
+        num_cpus=(groups * compute.max_workers + compute.prediction_actors) * compute.cpus_per_worker + groups * DATA_CPUS,
         start_timeout_s=min(compute.start_timeout_s, STALE_SECONDS) if compute.elastic else compute.start_timeout_s,
         collective_timeout_s=compute.collective_timeout_s,
     )

@@ -74,7 +74,7 @@ class TrainingGroup:
             while not self._finished(on_record):
                 time.sleep(POLL_SECONDS)
         except KeyboardInterrupt:
-            self._stop(on_record)
+            self.stop(on_record)
             raise
 
     def _finished(self, on_record: OnRecord) -> bool:
@@ -102,7 +102,7 @@ class TrainingGroup:
             on_record(name, entry)
         return news
 
-    def _stop(self, on_record: OnRecord) -> None:
+    def stop(self, on_record: OnRecord) -> None:
         """Ask the workers to stop, and give them some time to write a checkpoint."""
         import ray
 

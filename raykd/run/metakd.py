@@ -1,11 +1,13 @@
 """Meta-KD from rows of several domains to the table: split, weights, teachers, both stages for each domain, evaluation."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from raykd.cluster import require_room
 from raykd.config import MetaKDConfig
+from raykd.config.stages import META_STAGES, MetaStageName
 from raykd.data import storage
 from raykd.data.tables import SideTable
+from raykd.errors import ConfigError
 from raykd.models import check_sequence_length, load_config, model_digest
 from raykd.predict import ScoreJob, score
 from raykd.predict.scorer import Scorer
@@ -13,6 +15,7 @@ from raykd.report.tables import load_labels, load_logits
 from raykd.run.comparison import environment
 from raykd.run.connect import connect
 from raykd.run.group import TrainingGroup
+from raykd.run.groups import TrainingGroups, groups_that_fit
 from raykd.run.metakd_checks import check_pair
 from raykd.run.metakd_report import Line, MetaReport, Right, contrast, line, read, render, right_of, write
 from raykd.run.metakd_rows import DomainRows
@@ -50,15 +53,22 @@ TITLES: dict[str, str] = {
 }
 
 
-def run_meta_kd(config: MetaKDConfig, *, terminal: Terminal | None = None) -> MetaReport:
-    """Run all stages: finished ones are skipped, an interrupted one continues. Raises RaykdError for what a user can cause."""
-    pipeline = MetaKDPipeline(config, terminal or Terminal())
+def run_meta_kd(
+    config: MetaKDConfig, *, only: Sequence[MetaStageName] = (), terminal: Terminal | None = None
+) -> MetaReport | None:
+    """Run all stages, or some: finished ones are skipped, an interrupted one continues. The report, if it was asked for.
+
+    Raises RaykdError for what a user can cause; ConfigError when a stage in ``only`` needs one that is not finished.
+    """
+    pipeline = MetaKDPipeline(config, terminal or Terminal(), only=only)
     pipeline.check()
     try:
         with pipeline.terminal.bars():
-            report = pipeline.report()
+            report = pipeline.run()
     finally:
         pipeline.close()
+    if report is None:
+        return None
     pipeline.terminal.say(f"report: {storage.join(pipeline.folder, 'report', 'report.md')}")
     stdout_console().print(render(report))
     return report
@@ -67,14 +77,15 @@ def run_meta_kd(config: MetaKDConfig, *, terminal: Terminal | None = None) -> Me
 class MetaKDPipeline:
     """The stages of one run; each method returns its stage's result, making it if it is not there."""
 
-    def __init__(self, config: MetaKDConfig, terminal: Terminal) -> None:
+    def __init__(self, config: MetaKDConfig, terminal: Terminal, *, only: Sequence[MetaStageName] = ()) -> None:
         self.config = config
         self.terminal = terminal
+        self.only = tuple(only) or META_STAGES
         self.folder = storage.join(config.storage, config.name)
-        self.rows = DomainRows(config, terminal.say)
-        self.group = TrainingGroup(config.compute, storage=storage.join(self.folder, "ray"), name=config.name)
+        self.rows = DomainRows(config, terminal.say, self._need)
+        self.groups = TrainingGroups(self._new_group, terminal.record)
         self._started = False
-        self.tables = SideTables(config, self.rows, self._score)
+        self.tables = SideTables(config, self.rows, self._score, self._need)
 
     def check(self) -> None:
         """Find what is wrong with the models before anything starts. Raises ModelError, ConfigError."""
@@ -87,9 +98,28 @@ class MetaKDPipeline:
 
     def close(self) -> None:
         """Let workers go, and Ray, if it was started here."""
-        self.group.close()
+        self.groups.close()
         if self._started:
             stop_ray()
+
+    def run(self) -> MetaReport | None:
+        """All stages asked for: the last one asks for those before it. The report, if it is among them."""
+        last = [stage for stage in META_STAGES if stage in self.only][-1]
+        stages: dict[MetaStageName, Callable[[], object]] = {
+            "split": self.rows.split,
+            "weights": lambda: self.tables.weights(self.config.domains),
+            "teachers": self.teachers,
+            "logits": self.logits,
+            "students": self.students,
+            "evaluation": self.evaluation,
+            "report": self.report,
+        }
+        result = stages[last]()
+        return result if isinstance(result, MetaReport) else None
+
+    def _need(self, stage: MetaStageName) -> None:
+        if stage not in self.only:
+            raise ConfigError(f"stage {' '.join(self.only)} needs the stage {stage}, which is not finished; run that first")
 
     def teachers(self) -> dict[tuple[TeacherKind, tuple[str, ...]], TrainTask]:
         """All teachers; students on labels alone are trained in the same queue, as they wait for nobody."""
@@ -98,8 +128,13 @@ class MetaKDPipeline:
             (kind, domains): teacher_task(self.config, kind, domains, self._teacher_rows(kind, domains), digest)
             for kind, domains in teachers(self.config)
         }
-        self._train([*tasks.values(), *self._label_tasks().values()])
+        alone = self._label_tasks().values() if "students" in self.only else ()
+        self._train("teachers", [*tasks.values()], beside=[*alone])
         return tasks
+
+    def logits(self) -> dict[tuple[TeacherKind, str], SideTable]:
+        """Every teacher's logits on its training rows."""
+        return self.tables.logits(self.teachers())
 
     def _label_tasks(self) -> dict[Student, TrainTask]:
         """The students on labels alone."""
@@ -110,7 +145,7 @@ class MetaKDPipeline:
     def students(self) -> dict[Student, TrainTask]:
         """All students, trained: stage first of all of them, then stage second of all of them."""
         wanted = students(self.config, distilled=True)
-        logits = self.tables.logits(self.teachers())
+        logits = self.logits()
         first = self._first(wanted)
         if self.config.student.mode == "single":
             return first
@@ -119,7 +154,7 @@ class MetaKDPipeline:
             rows = self._student_rows(student, logits[TEACHER_OF[student.method], student.domain])
             digest = model_digest(task.model_folder)
             second[student] = second_task(self.config, student, rows, first=task, digest=digest)
-        self._train(list(second.values()))
+        self._train("students", list(second.values()))
         return second
 
     def evaluation(self) -> dict[tuple[str, str], list[SideTable]]:
@@ -132,6 +167,7 @@ class MetaKDPipeline:
             tables.append((system, domain, output))
         stage = self._stage("evaluation", tables, [(job.prepared, model_digest(job.model)) for job in jobs])
         if not stage.is_done():
+            self._need("evaluation")
             stage.begin()
             self._score(jobs, "test rows")
             stage.finish()
@@ -160,6 +196,7 @@ class MetaKDPipeline:
         if stage.is_done():
             self.terminal.say("report: finished before, skipped")
             return read(folder)
+        self._need("report")
         stage.begin()
         report = self._measure(tables)
         write(report, folder)
@@ -210,7 +247,7 @@ class MetaKDPipeline:
             rows = self._student_rows(student, select=single)
             digest = model_digest(storage.join(folder, "model"))
             tasks[student] = first_task(self.config, student, rows, own, teacher=folder, teacher_digest=digest)
-        self._train(list(tasks.values()))
+        self._train("students", list(tasks.values()))
         return tasks
 
     def _teacher_rows(self, kind: TeacherKind, domains: tuple[str, ...]) -> Rows:
@@ -230,18 +267,34 @@ class MetaKDPipeline:
     def _stage(self, name: str, *inputs: object) -> Stage:
         return Stage(name, storage.join(self.folder, name), key_of(name, *inputs))
 
-    def _train(self, tasks: Sequence[TrainTask]) -> None:
-        todo = [task for task in tasks if not task.is_done()]
-        if len(todo) < len(tasks):
-            self.terminal.say(f"{len(tasks) - len(todo)} of {len(tasks)} trainings finished before, skipped")
+    def _train(self, stage: MetaStageName, tasks: Sequence[TrainTask], *, beside: Sequence[TrainTask] = ()) -> None:
+        """Train what is not finished, with tasks of other stages that go into the same queue."""
+        everything = [*tasks, *beside]
+        todo = [task for task in everything if not task.is_done()]
+        if len(todo) < len(everything):
+            self.terminal.say(f"{len(everything) - len(todo)} of {len(everything)} trainings finished before, skipped")
+        if any(task in tasks for task in todo):
+            self._need(stage)
         if todo:
-            self._start_ray()
-            self.group.run(todo, self.terminal.record)
+            self._run_tasks(todo)
+
+    def _run_tasks(self, tasks: Sequence[TrainTask]) -> None:
+        self._start_ray()
+        self.groups.run(tasks, at_most=self._room())
+
+    def _new_group(self) -> TrainingGroup:
+        return TrainingGroup(self.config.compute, storage=storage.join(self.folder, "ray"), name=self.config.name)
+
+    def _room(self) -> int:
+        """How many groups of workers train side by side."""
+        if self.config.groups is not None:
+            return self.config.groups
+        return groups_that_fit(self.config.compute)
 
     def _score(self, jobs: Sequence[ScoreJob], what: str, scorer: type[Scorer] = Scorer) -> list[SideTable]:
         self._start_ray()
         compute = self.config.compute
-        self.group.make_room(cpus=compute.cpus_per_worker, gpu=False)
+        self.groups.make_room(cpus=compute.cpus_per_worker, gpu=False)
         require_room([{"CPU": float(compute.cpus_per_worker)}], "a prediction actor", limit_s=compute.start_timeout_s)
         return score(
             jobs,
@@ -252,7 +305,7 @@ class MetaKDPipeline:
         )
 
     def _start_ray(self) -> None:
-        self._started |= connect(self.config.compute, self.folder)
+        self._started |= connect(self.config.compute, self.folder, groups=self.config.groups or 1)
 
 
 def _name(method: Method) -> str:

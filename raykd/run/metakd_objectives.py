@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from raykd.config.metakd import MetaDistillationObjective, MetaTeacherObjective, PredictionObjective
+from raykd.config.metakd import EasyNLPArithmetic, MetaDistillationObjective, MetaTeacherObjective, PredictionObjective
 from raykd.data import storage
 from raykd.data.prepared import PreparedSet
 from raykd.metakd import DOMAIN_HEAD
+from raykd.metakd.compat import EasyNLPPrediction
 from raykd.metakd.distill import PROJECTIONS, MetaDistillation, PredictionDistillation, projections
 from raykd.metakd.heads import DomainHead, load_domain_head
 from raykd.metakd.layers import LayerMap, expose_scores, layer_map
@@ -20,6 +21,7 @@ from raykd.metakd.records import Records, ThriftyTeacher
 from raykd.metakd.targets import FeatureTeacher, LiveTeacher
 from raykd.metakd.teacher import MetaTeacher
 from raykd.models import load_classifier, model_digest
+from raykd.run.metakd_compat import easynlp_distillation, easynlp_teacher
 from raykd.run.objectives import build_objective
 from raykd.run.task import TrainTask
 from raykd.trainers.context import WorkerContext
@@ -42,9 +44,13 @@ def build_task_objective(
     match task.objective:
         case MetaTeacherObjective() as config:
             head = DomainHead(config.num_domains, model.config.hidden_size)
-            return MetaTeacher(head=head, **config.model_dump(exclude={"kind", "num_domains"}))
+            if config.compat is not None:
+                return easynlp_teacher(config, config.compat, head, rows)
+            return MetaTeacher(head=head, **config.model_dump(exclude={"kind", "num_domains", "compat"}))
         case PredictionObjective() as config:
-            return PredictionDistillation(**config.model_dump(exclude={"kind"}))
+            return _prediction(config)
+        case MetaDistillationObjective(compat=EasyNLPArithmetic() as compat) as config:
+            return easynlp_distillation(config, compat, student=model, labels=task.labels, rows=rows, device=context.device)
         case MetaDistillationObjective() as config:
             teacher = _live_teacher(config, model, task.labels, context.device)
             records = _records(rows.path, _identity(config), teacher.layers, teacher.mean_heads, teacher.with_scores, precision)
@@ -59,6 +65,12 @@ def build_task_objective(
             return _meta_distillation(config, model, thrifty, teacher)
         case _:
             return build_objective(task.objective, multi_label=rows.multi_label)
+
+
+def _prediction(config: PredictionObjective) -> Objective:
+    if config.compat is not None:
+        return EasyNLPPrediction(temperature=config.temperature)
+    return PredictionDistillation(**config.model_dump(exclude={"kind", "compat"}))
 
 
 @functools.lru_cache(maxsize=1)
@@ -101,5 +113,5 @@ def _meta_distillation(
     beside: dict[str, nn.Module] = {PROJECTIONS: projections(width, encoder.hidden_size)}
     if live.head is not None:
         beside[DOMAIN_HEAD] = DomainHead(config.num_domains, width)
-    left = {"kind", "teacher", "domain_head", "num_domains", "layers", "teacher_states", "trainings"}
+    left = {"kind", "teacher", "domain_head", "num_domains", "layers", "teacher_states", "trainings", "compat"}
     return MetaDistillation(teacher=teacher, layers=live.layers, beside=beside, **config.model_dump(exclude=left))

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from raykd.config import MetaKDConfig
 from raykd.config.metakd import DomainDataConfig, ReviewsConfig
+from raykd.config.stages import MetaStageName
 from raykd.data import storage
 from raykd.data.prepare import PrepareSpec, prepare
 from raykd.data.prepared import PreparedSet
@@ -34,10 +35,12 @@ _REVIEW_COLUMNS = Columns("review:str:1,domain:str:1,sentiment:str:1", "review",
 class DomainRows:
     """Splits once, prepares what is asked for."""
 
-    def __init__(self, config: MetaKDConfig, say: Callable[[str], None]) -> None:
+    def __init__(self, config: MetaKDConfig, say: Callable[[str], None], need: Callable[[MetaStageName], None]) -> None:
+        """``need`` raises ConfigError when a stage has to be run that was not asked for."""
         check_domain_names(config.domains)
         self._config = config
         self._say = say
+        self._need = need
         self._folder = storage.join(config.storage, config.name, "split")
         self._prepared: dict[tuple[Part, tuple[str, ...], str], PreparedSet] = {}
 
@@ -76,6 +79,10 @@ class DomainRows:
             self._prepared[key] = prepare(spec, self.cache)
         return self._prepared[key]
 
+    def split(self) -> None:
+        """Make the files, if they are not there."""
+        self._files  # noqa: B018
+
     @cached_property
     def _files(self) -> dict[Part, dict[str, str]]:
         """Part and domain to file; made when first asked for."""
@@ -87,6 +94,7 @@ class DomainRows:
         }
         if stage.is_done():
             return files
+        self._need("split")
         stage.begin()
         counts = self._from_reviews(source, files) if isinstance(source, ReviewsConfig) else self._from_tables(source)
         stage.finish(rows=counts)

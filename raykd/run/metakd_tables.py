@@ -3,9 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from raykd.config import MetaKDConfig
+from raykd.config.stages import MetaStageName
 from raykd.data import storage
 from raykd.data.prepared import PreparedSet
 from raykd.data.tables import SideTable
+from raykd.metakd.compat import Padding, padded_embedder
 from raykd.metakd.domains import restrict
 from raykd.metakd.embeddings import Embedder
 from raykd.metakd.prototypes import prototypes, weigh
@@ -27,7 +29,9 @@ Teacher = tuple[TeacherKind, tuple[str, ...]]
 class SideTables:
     """What belongs to training rows beside their tokens."""
 
-    def __init__(self, config: MetaKDConfig, rows: DomainRows, score: Score) -> None:
+    def __init__(self, config: MetaKDConfig, rows: DomainRows, score: Score, need: Callable[[MetaStageName], None]) -> None:
+        """``need`` raises ConfigError when a stage has to be run that was not asked for."""
+        self._need = need
         self._config = config
         self._rows = rows
         self._score = score
@@ -49,6 +53,8 @@ class SideTables:
         """Every teacher's logits on its training rows, by the domain whose students read them: each teacher runs once."""
         stages = {teacher: self._logits_stage(teacher, task) for teacher, task in teachers.items()}
         todo = [(teachers[teacher], rows, stage) for teacher, (rows, stage) in stages.items() if not stage.is_done()]
+        if todo:
+            self._need("logits")
         for _, _, stage in todo:
             stage.begin()
         if todo:
@@ -76,14 +82,20 @@ class SideTables:
         settings, domains, column = self._config.weights, self._config.domains, self._rows.columns.domain
         encoder = settings.encoder or self._config.teacher.model
         rows = self._rows.prepared("train", domains, encoder)
-        stage = self._stage("weights", rows.fingerprint, model_digest(encoder), settings.model_dump(), domains)
+        compat = self._config.compat
+        inputs = (rows.fingerprint, model_digest(encoder), settings.model_dump(), domains)
+        stage = self._stage("weights", *inputs, *filter(None, [compat]))
         folder = storage.join(stage.folder, "all")
         if not stage.is_done():
+            self._need("weights")
             stage.begin()
             job = ScoreJob(encoder, rows.path, storage.join(stage.folder, "embeddings"))
-            embeddings = self._score([job], "embeddings", Embedder)[0]
+            padding = Padding(self._config.sequence_length, rows.pad_token_id)
+            embedder = padded_embedder(padding) if compat else Embedder
+            embeddings = self._score([job], "embeddings", embedder)[0]
             found = prototypes(rows, embeddings, domain=column, domains=domains)
-            weigh(rows, embeddings, found, domain=column, domains=domains, out=folder, kind=settings.kind, alpha=settings.alpha)
+            kind = "easynlp" if compat else settings.kind
+            weigh(rows, embeddings, found, domain=column, domains=domains, out=folder, kind=kind, alpha=settings.alpha)
             stage.finish(counts=found.counts.tolist())
         return SideTable.open(folder)
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from raykd.config import FineTune, MetaKDConfig, TrainingConfig
-from raykd.config.metakd import MetaDistillationObjective, MetaTeacherObjective, PredictionObjective
+from raykd.config.metakd import EasyNLPArithmetic, MetaDistillationObjective, MetaTeacherObjective, PredictionObjective
+from raykd.config.stages import META_STAGES, MetaStageName
 from raykd.data import storage
 from raykd.data.prepared import PreparedSet
 from raykd.data.tables import SideTable
@@ -78,24 +79,33 @@ def teachers(config: MetaKDConfig) -> list[tuple[TeacherKind, tuple[str, ...]]]:
     return found
 
 
-def outline(config: MetaKDConfig) -> str:
-    """What a run would do, a line for each stage, said without doing any of it."""
+def outline(config: MetaKDConfig, only: Sequence[MetaStageName] = ()) -> str:
+    """What a run would do, a line for each stage asked for, said without doing any of it."""
     student, compute = config.student, config.compute
     stages = "the single objective" if student.mode == "single" else "stage first and second"
     distilled = [method for method in methods(config) if method in TEACHER_OF]
-    lines = [
+    source = config.reviews.folder if config.reviews else ", ".join(config.data.train if config.data else ())
+    said: dict[MetaStageName, str] = {
+        "split": source,
+        "weights": f"{config.weights.kind}, from {config.weights.encoder or config.teacher.model}",
+        "teachers": f"{len(teachers(config))} of {config.teacher.model}",
+        "logits": f"of {', '.join(dict.fromkeys(kind for kind, _ in teachers(config)))} teachers on their training rows",
+        "students": f"{len(students(config, distilled=True))} of {student.model}, {stages}: {', '.join(distilled)}; "
+        f"{', '.join(config.chosen_domains)}; seeds {', '.join(map(str, student.seeds))}; "
+        f"{len(students(config, distilled=False))} on hard labels",
+        "evaluation": "test rows of each domain",
+        "report": "report.json, report.md",
+    }
+    head = [
         f"{config.name} -> {storage.join(config.storage, config.name)}",
         f"{compute.workers_text} x {compute.cpus_per_worker} CPUs",
-        f"  split      {config.reviews.folder if config.reviews else ', '.join(config.data.train if config.data else ())}",
-        f"  weights    {config.weights.kind}, from {config.weights.encoder or config.teacher.model}",
-        f"  teachers   {len(teachers(config))} of {config.teacher.model}; "
-        f"{len(students(config, distilled=False))} students on hard labels",
-        f"  students   {len(students(config, distilled=True))} of {student.model}, {stages}: {', '.join(distilled)}; "
-        f"{', '.join(config.chosen_domains)}; seeds {', '.join(map(str, student.seeds))}",
-        "  evaluation test rows of each domain",
-        "  report     report.json, report.md",
     ]
-    return "\n".join(lines)
+    return "\n".join(head + [f"  {name:<11}{said[name]}" for name in META_STAGES if not only or name in only])
+
+
+def arithmetic(config: MetaKDConfig) -> EasyNLPArithmetic | None:
+    """EasyNLP's, where it is asked for."""
+    return EasyNLPArithmetic(sequence_length=config.sequence_length) if config.compat else None
 
 
 def teacher_folder(config: MetaKDConfig, kind: TeacherKind, domains: Sequence[str]) -> str:
@@ -110,7 +120,9 @@ def teacher_task(config: MetaKDConfig, kind: TeacherKind, domains: Sequence[str]
     if kind == "meta":
         fields = ("domain_loss_weight", "domain_loss", "weigh_domain_loss")
         objective = MetaTeacherObjective(
-            num_domains=len(config.domains), **{field: getattr(config.teacher, field) for field in fields}
+            num_domains=len(config.domains),
+            compat=arithmetic(config),
+            **{field: getattr(config.teacher, field) for field in fields},
         )
     return _task(
         config, f"{kind} teacher" + (f", {domains[0]}" if kind == "single" else ""),
@@ -153,6 +165,7 @@ def second_task(config: MetaKDConfig, student: Student, rows: Rows, *, first: Tr
         temperature=stage.temperature,
         hard_weight=stage.hard_weight,
         expertise=stage.expertise and student.method == "meta_kd",
+        compat=arithmetic(config) if student.method == "meta_kd" else None,
     )
     return _task(
         config, student.name, _folder(config, student), first.model_folder, digest, rows, objective, stage.training,
@@ -173,6 +186,7 @@ def _features(config: MetaKDConfig, method: Method, teacher: str) -> MetaDistill
         domain_head=head,
         num_domains=len(config.domains),
         trainings=len(config.student.seeds),
+        compat=arithmetic(config) if method == "meta_kd" else None,
         **given,
     )
 

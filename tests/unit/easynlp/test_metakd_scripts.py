@@ -161,6 +161,7 @@ def test_main_evaluate_takes_the_checkpoint_where_no_model_is_given(easynlp, her
         ("meta_teacher_train", {"user": "domain_loss_weight=-1"}, "domain_loss_weight=-1; it must be at least 0"),
         ("meta_student_distill", {"user": "T=0"}, "T=0; it must be above 0"),
         ("meta_teacher_train", {"input_schema": "text_a:str:1,label:str:1"}, "no column 'domain'"),
+        ("meta_teacher_train", {"user": "compat=bert"}, "compat=bert; the one arithmetic"),
         ("meta_teacher_train", {"genre": "books"}, "it belongs into --user_defined_parameters"),
         ("main_evaluate", {"mode": "evaluate", "checkpoint_dir": None}, "--checkpoint_dir is missing"),
     ],
@@ -186,6 +187,20 @@ def test_rows_that_cannot_be_read_are_named(easynlp, here, models, row, message)
     parameters = f"pretrain_model_name_or_path={models['TEACHER_MODEL']} domain_label=books,dvd"
     with pytest.raises(DataError, match=re.escape(message)):
         easynlp("meta_teacher_train", *flags(user_defined_parameters=parameters))
+
+
+def test_easynlps_arithmetic_is_asked_for_by_name(easynlp, here, models):
+    for name in ("train", "dev"):
+        write_table(f"{name}.tsv", table_rows())
+    user = f"pretrain_model_name_or_path={models['TEACHER_MODEL']} domain_label=books,dvd compat=easynlp"
+    with pytest.raises(ConfigError, match="it needs one worker"):
+        easynlp("meta_teacher_train", *flags(user_defined_parameters=user, worker_gpu=2))
+    easynlp("meta_teacher_train", *flags(user_defined_parameters=user))
+    head = load_file("model/domain_head.safetensors")
+    student = f"pretrain_model_name_or_path={models['STUDENT_MODEL']} domain_label=books,dvd compat=easynlp distill_stage=first"
+    easynlp("meta_student_distill", *flags(checkpoint_dir="s", user_defined_parameters=f"{student} teacher_model_path=model"))
+    assert set(load_file("s/projections.safetensors")) == {"fit_dense.weight", "fit_dense.bias"}
+    assert set(load_file("s/domain_head.safetensors")) == set(head)
 
 
 def test_a_genre_without_rows_is_named(easynlp, here, models):

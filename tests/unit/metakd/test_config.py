@@ -56,6 +56,8 @@ def load(path: str) -> MetaKDConfig:
         ({"teacher__domain_loss": "random"}, "teacher.domain_loss = 'random'"),
         ({"baselines": ["bert"]}, "hard_labels"),
         ({"student__seeds": [1, 1]}, "each once"),
+        ({"compat": "easynlp", "compute": {"num_workers": 2}}, "compat = easynlp needs compute.num_workers = 1"),
+        ({"compat": "bert"}, "easynlp"),
     ],
 )
 def test_what_is_wrong_is_said(tmp_path: Path, changes: dict[str, Any], message: str) -> None:

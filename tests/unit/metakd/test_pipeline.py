@@ -1,5 +1,6 @@
 """The whole pipeline with its trainings and scorings in this process: what is made, what is compared, what is skipped."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,10 @@ import numpy as np
 import pytest
 
 from raykd.config import MetaKDConfig
+from raykd.config.stages import META_STAGES, MetaStageName
 from raykd.data.feed import local_feed
 from raykd.data.tables import SideTable
-from raykd.errors import DataError
+from raykd.errors import ConfigError, DataError, RaykdError
 from raykd.predict import ScoreJob, score_locally
 from raykd.predict.scorer import Scorer
 from raykd.run.metakd import MetaKDPipeline
@@ -25,17 +27,16 @@ from tests.unit.metakd.worlds import DOMAINS, SCHEMA, save_model, write_rows
 class Local(MetaKDPipeline):
     """Notes what is trained and scored."""
 
-    def __init__(self, config: MetaKDConfig) -> None:
-        super().__init__(config, Terminal())
+    def __init__(self, config: MetaKDConfig, *, only: Sequence[MetaStageName] = ()) -> None:
+        super().__init__(config, Terminal(), only=only)
         self.trained: list[str] = []
         self.scored = 0
 
-    def _train(self, tasks: Sequence[TrainTask]) -> None:
+    def _run_tasks(self, tasks: Sequence[TrainTask]) -> None:
         for task in tasks:
-            if not task.is_done():
-                self.trained.append(task.name)
-                with local_context() as context:
-                    run_task(task, context, build_feed=local_feed)
+            self.trained.append(task.name)
+            with local_context() as context:
+                run_task(task, context, build_feed=local_feed)
 
     def _score(self, jobs: Sequence[ScoreJob], what: str, scorer: type[Scorer] = Scorer) -> list[SideTable]:
         self.scored += len(jobs)
@@ -108,6 +109,81 @@ def test_the_single_objective_has_no_second_stage(tmp_path: Path) -> None:
     assert all(f'"{name}"' in history for name in ("embedding", "hidden", "attention", "domain", "kd_kl"))
     assert '"event": "eval"' in history, "chosen on dev rows"
     assert report.contrasts == ()
+
+
+def test_stages_one_after_the_other_make_what_one_run_makes(tmp_path: Path) -> None:
+    config = make_config(tmp_path, seeds=[1]).model_copy(update={"baselines": ("hard_labels",)})
+    counts = {}
+    for stage in META_STAGES:
+        if stage not in ("split", "report"):
+            with pytest.raises(ConfigError, match=r"needs the stage \w+, which is not finished; run that first"):
+                Local(config, only=[META_STAGES[-1]]).run()
+        one = Local(config, only=[stage])
+        result = one.run()
+        counts[stage] = (len(one.trained), one.scored)
+    assert result is not None
+    assert counts == {
+        "split": (0, 0),
+        "weights": (0, 1),
+        "teachers": (1, 0),
+        "logits": (0, 1),
+        "students": (3, 0),
+        "evaluation": (0, 3),
+        "report": (0, 0),
+    }
+    whole = Local(config)
+    assert whole.run() == result
+    assert (whole.trained, whole.scored) == ([], 0)
+
+
+def test_one_switch_gives_every_stage_easynlps_arithmetic(tmp_path: Path) -> None:
+    config = make_config(tmp_path, seeds=[1]).model_copy(update={"baselines": (), "compat": "easynlp"})
+    small = save_model(tmp_path / "two_heads", hidden=8, layers=1, seed=2)
+    config = config.model_copy(update={"student": config.student.model_copy(update={"model": small})})
+    pipeline = Local(config)
+    assert pipeline.run() is not None
+    folder = tmp_path / "runs" / "small"
+    stages = [
+        folder / "teachers" / "meta",
+        *(folder / "students" / "meta_kd" / "dvd" / "seed1" / name for name in ("first", ".")),
+    ]
+    found = [json.loads((path / "task.json").read_text())["objective"]["compat"] for path in stages]
+    assert found == [{"sequence_length": 32}] * 3
+    weights = SideTable.open(str(folder / "weights" / "all"))
+    assert weights.provenance["kind"] == "easynlp"
+    again = Local(config.model_copy(update={"compat": None}))
+    again.run()
+    assert len(again.trained) == 3, "other numbers, other results"
+
+
+def test_a_killed_run_continues_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second student of stage first dies: what was finished stays, what comes after it is made by the next run."""
+    config = make_config(tmp_path).model_copy(update={"baselines": ()})
+    first = Local(config)
+    monkeypatch.setattr("raykd.trainers.loop.Loop._step", dying(first, "meta kd, dvd, seed 2, stage first"))
+    with pytest.raises(RaykdError, match="power cut"):
+        first.run()
+    monkeypatch.undo()
+    assert first.trained == ["meta teacher", "meta kd, dvd, seed 1, stage first", "meta kd, dvd, seed 2, stage first"]
+    second = Local(config)
+    assert second.run() is not None
+    assert second.trained == ["meta kd, dvd, seed 2, stage first", "meta kd, dvd, seed 1", "meta kd, dvd, seed 2"]
+    changed = Local(config.model_copy(update={"student": config.student.model_copy(update={"seeds": (2, 3)})}))
+    changed.run()
+    assert changed.trained == ["meta kd, dvd, seed 3, stage first", "meta kd, dvd, seed 3"]
+
+
+def dying(pipeline: Local, name: str) -> Any:
+    from raykd.trainers.loop import Loop
+
+    step = Loop._step
+
+    def cut(loop: Loop, rows: Any) -> bool:
+        if pipeline.trained[-1] == name and rows.step == 1:
+            raise RaykdError("power cut")
+        return step(loop, rows)
+
+    return cut
 
 
 def test_a_domain_with_one_class_is_named(tmp_path: Path) -> None:

@@ -1,0 +1,204 @@
+"""EasyNLP's arithmetic of Meta-KD where it differs from the paper's, mistakes and all: for comparisons, and for nothing else.
+
+Rows are padded to the full length, and every mean runs over the padding. Weights are averaged over the batch before they
+multiply, so a batch must go through one forward pass. What EasyNLP does and no stock model can is left out: the relu between
+pooler and classifier. In stage second its teacher drops out at random; here the teacher's logits are stored ones.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from raykd.data.batch import Batch
+from raykd.errors import ConfigError
+from raykd.losses import domain_expertise_weight
+from raykd.metakd import DOMAIN_HEAD
+from raykd.metakd.distill import PROJECTIONS
+from raykd.metakd.embeddings import Embedder
+from raykd.metakd.heads import DomainHead
+from raykd.metakd.layers import Insides, LayerMap, insides
+from raykd.metakd.prototypes import DOMAIN_ID, WEIGHT
+from raykd.metakd.teacher import MetaTeacher, side_column, valid_terms
+from raykd.predict.scorer import Scorer
+from raykd.trainers.objective import (
+    Objective,
+    ObjectiveOutput,
+    valid_labels,
+    valid_logits,
+    valid_output,
+    valid_teacher_logits,
+)
+
+FIT = "fit_dense"
+"""The one projection of all of a student's states."""
+
+
+@dataclass(frozen=True)
+class Padding:
+    """The length that EasyNLP pads every row to."""
+
+    length: int
+    token: int
+    """The tokenizer's padding token."""
+
+    def __call__(self, batch: Batch) -> Batch:
+        """The same rows, padded."""
+        more = self.length - batch.input_ids.shape[1]
+        types = batch.token_type_ids
+        return dataclasses.replace(
+            batch,
+            input_ids=F.pad(batch.input_ids, (0, more), value=self.token),
+            attention_mask=F.pad(batch.attention_mask, (0, more)),
+            token_type_ids=None if types is None else F.pad(types, (0, more)),
+        )
+
+
+def content(hidden_states: Tensor) -> Tensor:
+    """The mean of the last hidden states ``[B, L, H]`` over every position but the first, ``[B, H]``."""
+    return hidden_states[:, 1:].mean(1)
+
+
+def padded_embedder(padding: Padding) -> type[Scorer]:
+    """An :class:`~raykd.metakd.embeddings.Embedder` of the mean over padding and ``[SEP]`` too."""
+
+    class PaddedEmbedder(Embedder):
+        """Embeds rows as EasyNLP does."""
+
+        def forward(self, model: nn.Module, batch: Batch) -> Tensor:
+            """Embeddings ``[B, H]``."""
+            return content(model(**padding(batch).model_inputs()).last_hidden_state)
+
+    return PaddedEmbedder
+
+
+def refuse_cut_batches(whole_batch: bool) -> None:
+    """Raises ConfigError for batches that are cut: EasyNLP's losses would depend on how."""
+    if not whole_batch:
+        raise ConfigError(
+            "compat = easynlp averages weights over a whole batch, but batches are cut over workers or by micro_size; "
+            "train on one worker without micro_size"
+        )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class EasyNLPMetaTeacher(MetaTeacher):
+    """``weight · (CE + gamma · CE of the domain, its labels a permutation of the batch's)``. Terms: ``ce``, ``domain``."""
+
+    padding: Padding
+
+    def __call__(self, model: nn.Module, batch: Batch) -> ObjectiveOutput:
+        """One forward pass over the full length."""
+        return super().__call__(model, self.padding(batch))
+
+    def content(self, hidden_states: Tensor, attention_mask: Tensor) -> Tensor:
+        """The mean that padding is part of."""
+        del attention_mask
+        return content(hidden_states)
+
+
+def fit_module(student: int, teacher: int) -> nn.ModuleDict:
+    """The student's one projection, with bias, also where the widths are equal."""
+    return nn.ModuleDict({FIT: nn.Linear(student, teacher)})
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class EasyNLPDistillation(Objective):
+    """Stage first: ``hidden`` (embeddings among them), ``attention`` and ``domain``, each times the batch's mean weight."""
+
+    teacher: Any
+    """A classifier in training mode: its dropout is on."""
+    head: DomainHead
+    """The teacher's domain head."""
+    fit: nn.Linear
+    """Random and never trained: what the teacher's domain feature goes through."""
+    layers: LayerMap
+    beside: Mapping[str, nn.Module]
+    """The student's :func:`fit_module` and domain head."""
+    domain_loss_weight: float
+    padding: Padding
+
+    def __post_init__(self) -> None:
+        for module in (self.teacher, self.head, self.fit):
+            module.train().requires_grad_(False)
+
+    @property
+    def side_columns(self) -> tuple[str, ...]:
+        """Weights and domain ids."""
+        return (WEIGHT, DOMAIN_ID)
+
+    @property
+    def trainable(self) -> Mapping[str, nn.Module]:
+        """Projection and domain head of the student."""
+        return self.beside
+
+    def check(self, *, num_labels: int, whole_batch: bool) -> None:
+        """Raises ConfigError for a batch that is cut."""
+        del num_labels
+        refuse_cut_batches(whole_batch)
+
+    def __call__(self, model: nn.Module, batch: Batch) -> ObjectiveOutput:
+        """One forward pass of the teacher, one of the student, over the full length."""
+        batch = self.padding(batch)
+        with torch.no_grad():
+            seen = insides(self.teacher, batch.model_inputs(), with_scores=True)
+            knowledge = self.fit(_feature(self.head, seen, batch))
+        return ObjectiveOutput(model(run=self._forward, batch=batch, seen=seen, knowledge=knowledge, **batch.model_inputs()))
+
+    def _forward(
+        self, model: nn.Module, beside: nn.ModuleDict, *, batch: Batch, seen: Insides, knowledge: Tensor, **inputs: Any
+    ) -> dict[str, Tensor]:
+        inputs.pop("note", None)
+        own = insides(model, inputs, with_scores=True)
+        fit: Any = beside[PROJECTIONS]
+        places = [(0, 0), *self.layers]
+        hidden = [_mean_square(fit[FIT](own.hidden[mine]), seen.hidden[theirs]) for mine, theirs in places]
+        attention = [_mean_square(own.scores[mine - 1], seen.scores[theirs - 1]) for mine, theirs in self.layers]
+        head: Any = beside[DOMAIN_HEAD]
+        domain = _mean_square(fit[FIT](_feature(head, own, batch)), knowledge)
+        weight = domain_expertise_weight(seen.logits, valid_labels(batch), side_column(batch, WEIGHT)).mean()
+        terms = {
+            "hidden": torch.stack(hidden).sum(0),
+            "attention": torch.stack(attention).sum(0),
+            "domain": self.domain_loss_weight * domain,
+        }
+        return valid_terms({name: weight * term for name, term in terms.items()}, batch)
+
+
+def _feature(head: DomainHead, seen: Insides, batch: Batch) -> Tensor:
+    """The domain feature without tanh and dropout, ``[B, H]``."""
+    row = content(seen.hidden[-1]) + head.domain_embedding(side_column(batch, DOMAIN_ID))
+    feature: Tensor = head.corrupt_dense(row)
+    return feature
+
+
+def _mean_square(student: Tensor, teacher: Tensor) -> Tensor:
+    """The mean over everything but rows, ``[B]``; its mean over rows is EasyNLP's."""
+    return (student - teacher).square().flatten(1).mean(1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EasyNLPPrediction(Objective):
+    """Stage second: ``-sum softmax(t / T) log softmax(s / T)``, without T²: the larger T, the smaller the steps."""
+
+    temperature: float
+
+    @property
+    def side_columns(self) -> tuple[str, ...]:
+        """The teacher's logits."""
+        return ("logits",)
+
+    @property
+    def needs_labels(self) -> bool:
+        """They are not read."""
+        return False
+
+    def __call__(self, model: nn.Module, batch: Batch) -> ObjectiveOutput:
+        """One forward pass of the student."""
+        log_q = F.log_softmax(valid_logits(model, batch) / self.temperature, dim=-1)
+        p = F.softmax(valid_teacher_logits(batch) / self.temperature, dim=-1)
+        return valid_output({"kd_ce": -(p * log_q).sum(-1)}, batch.valid)

@@ -67,11 +67,37 @@ def run(
 
 
 @app.command()
+def tune(
+    file: JobFile,
+    set_: Overrides = None,
+    root: Root = None,
+    dry_run: Annotated[bool, typer.Option(help="Say what would run, start nothing.")] = False,
+) -> None:
+    """Search values of a job (kind: tune): trials, the best one retrained and tested, a report. Ended trials are skipped."""
+    from raykd.config import load_tune
+
+    config = load_tune(file, set_ or (), root=root)
+    if dry_run:
+        from raykd.tune.outline import outline
+
+        typer.echo(outline(config))
+        return
+    from raykd.tune.driver import run_search
+
+    try:
+        run_search(config)
+    except KeyboardInterrupt:
+        typer.echo("raykd: interrupted; the same command continues", err=True)
+        raise typer.Exit(130) from None
+
+
+@app.command()
 def validate(file: JobFile, set_: Overrides = None, root: Root = None) -> None:
     """Check a job file and print the resolved configuration as JSON. Starts nothing."""
-    from raykd.config import load_job
+    from raykd.config import is_search, load_job, load_tune
 
-    typer.echo(load_job(file, set_ or (), root=root).model_dump_json(indent=2))
+    load = load_tune if is_search(file) else load_job
+    typer.echo(load(file, set_ or (), root=root).model_dump_json(indent=2))
 
 
 @app.command()
@@ -135,7 +161,8 @@ def submit(
         ),
     ] = None,
 ) -> None:
-    """Run a job file on a cluster through Ray's job server."""
+    """Run a job file, or a search, on a cluster through Ray's job server."""
+    from raykd.config import is_search
     from raykd.submit import ENV_PASSTHROUGH
     from raykd.submit import submit as submit_job
 
@@ -146,6 +173,7 @@ def submit(
         root=root,
         wait=wait,
         working_dir=working_dir,
+        command="tune" if is_search(file) else "run",
         env_passthrough=ENV_PASSTHROUGH if env_passthrough is None else env_passthrough,
     )
     raise typer.Exit(code)

@@ -3,6 +3,7 @@
 from raykd.config.data import DataConfig
 from raykd.config.experiment import ExperimentConfig, LogitsConfig, StudentConfig, TeacherConfig, TrackingConfig
 from raykd.config.load import build, load, load_job, merge, parse_override, read_yaml
+from raykd.config.load_tune import is_search, load_tune, with_values
 from raykd.config.metakd import MetaKDConfig
 from raykd.config.objectives import DecoupledKD, DistKD, FineTune, MseKD, ObjectiveConfig, VanillaKD
 from raykd.config.training import (
@@ -13,6 +14,7 @@ from raykd.config.training import (
     TorchEngineConfig,
     TrainingConfig,
 )
+from raykd.config.tune import TuneConfig
 
 __all__ = [
     "ComputeConfig",
@@ -33,11 +35,15 @@ __all__ = [
     "TorchEngineConfig",
     "TrackingConfig",
     "TrainingConfig",
+    "TuneConfig",
     "VanillaKD",
     "build",
+    "is_search",
     "load",
     "load_job",
+    "load_tune",
     "merge",
     "parse_override",
     "read_yaml",
+    "with_values",
 ]

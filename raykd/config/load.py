@@ -44,9 +44,11 @@ def load_job(path: str | Path, overrides: Sequence[str] = (), *, root: str | Non
         content = rooted({"storage": STORAGE, **content}, os.path.abspath(root))
     if "kind" not in content:
         return build(content, source=str(path))
+    if content["kind"] == "tune":
+        raise ConfigError(f"{path} is a search (kind: tune); start it with raykd tune")
     if content["kind"] != "meta_kd":
         raise ConfigError(f"{path}: kind = {content['kind']!r}; it is meta_kd, or left out for a distillation")
-    return _validate(MetaKDConfig, content, source=str(path))
+    return validate(MetaKDConfig, content, source=str(path))
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
@@ -98,10 +100,11 @@ def merge(base: Mapping[str, Any], overrides: Iterable[tuple[Sequence[str], Any]
 
 def build(content: Mapping[str, Any], *, source: str = "the configuration") -> ExperimentConfig:
     """Validate nested mappings. Raises ConfigError with one line for each thing that is wrong."""
-    return _validate(ExperimentConfig, content, source=source)
+    return validate(ExperimentConfig, content, source=source)
 
 
-def _validate(root: type[_Root], content: Mapping[str, Any], *, source: str) -> _Root:
+def validate(root: type[_Root], content: Mapping[str, Any], *, source: str) -> _Root:
+    """The same for a configuration of any kind."""
     try:
         return root.model_validate(content)
     except ValidationError as error:

@@ -34,30 +34,31 @@ def html(comparison: Comparison) -> str:
         f'<p class="quiet">{escape(caption(comparison))}.</p>',
         _verdict(comparison),
         *(f'<div class="warning">{escape(_sentence(warning))}</div>' for warning in comparison.warnings),
-        _html_table(*table(comparison, titles=LONG_ROLES)),
+        html_table(*table(comparison, titles=LONG_ROLES)),
         f'<p class="quiet">{escape(legend(comparison))}</p>',
         "<h2>Metrics over seeds</h2>",
-        _image(plots.metric_plot(comparison), "Metrics of each system with their spread over seeds"),
+        image(plots.metric_plot(comparison), "Metrics of each system with their spread over seeds"),
         '<p class="quiet">A dot is one seed, the tick their mean, the bar one standard deviation to both sides. Axes do not '
         "start at zero.</p>",
         *_differences(comparison),
         *_training(comparison),
         "<h2>Calibration</h2>",
-        _image(plots.reliability_plot(comparison), "Reliability diagram of each system"),
+        image(plots.reliability_plot(comparison), "Reliability diagram of each system"),
         '<p class="quiet">How often a model is right when it is so sure, over all its seeds; pale bars hold few rows. Below '
         "the dashed line it is surer than it should be.</p>",
         "<h2>All metrics</h2>",
-        _html_table(*metric_table(comparison)),
+        html_table(*metric_table(comparison)),
         "<h2>Per class</h2>",
-        _html_table(*class_table(comparison)),
+        html_table(*class_table(comparison)),
         *_speed(comparison),
         *_teacher(comparison.teacher_quality),
         *_environment(comparison.environment),
     ]
-    return _page(comparison.name, body)
+    return page(comparison.name, body)
 
 
-def _page(title: str, body: Sequence[str]) -> str:
+def page(title: str, body: Sequence[str]) -> str:
+    """A page in a report's style."""
     lines = [
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
@@ -81,7 +82,7 @@ def _differences(comparison: Comparison) -> list[str]:
         "Paired bootstrap over rows and seeds. An interval that holds zero is not separable: these rows and seeds cannot tell "
         "the two apart."
     )
-    return ["<h2>Differences</h2>", _html_table(*verdict_table(comparison)), f'<p class="quiet">{note}</p>']
+    return ["<h2>Differences</h2>", html_table(*verdict_table(comparison)), f'<p class="quiet">{note}</p>']
 
 
 def _training(comparison: Comparison) -> list[str]:
@@ -90,7 +91,7 @@ def _training(comparison: Comparison) -> list[str]:
         return []
     return [
         "<h2>Training</h2>",
-        _image(plot, "Training curves of each system"),
+        image(plot, "Training curves of each system"),
         '<p class="quiet">Thin lines are single seeds, the thick one their mean. Terms have their weights in them.</p>',
     ]
 
@@ -98,10 +99,10 @@ def _training(comparison: Comparison) -> list[str]:
 def _speed(comparison: Comparison) -> list[str]:
     if all(one.latency is None for one in comparison.systems):
         return []
-    exports = [_html_table(*export_table(comparison))] if comparison.exports else []
+    exports = [html_table(*export_table(comparison))] if comparison.exports else []
     return [
         "<h2>Speed</h2>",
-        _html_table(*speed_table(comparison)),
+        html_table(*speed_table(comparison)),
         '<p class="quiet">On CPU, tokenisation included.</p>',
         *exports,
     ]
@@ -115,7 +116,7 @@ def _teacher(quality: TeacherQuality | None) -> list[str]:
         for name, side in (("training rows", quality.train), ("selection rows", quality.selection))
     ]
     header = ["teacher on", "rows", "accuracy %", "NLL", "entropy, % of the possible"]
-    return ["<h2>The teacher's certainty</h2>", _html_table(header, body)]
+    return ["<h2>The teacher's certainty</h2>", html_table(header, body)]
 
 
 def _environment(environment: dict[str, str]) -> list[str]:
@@ -125,13 +126,14 @@ def _environment(environment: dict[str, str]) -> list[str]:
     return ["<h2>Made with</h2>", f'<p class="quiet">{lines}</p>']
 
 
-def _html_table(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+def html_table(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    """A table of text."""
     head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
     rows = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in line) + "</tr>" for line in body)
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
 
 
-def _image(svg: str, description: str) -> str:
+def image(svg: str, description: str) -> str:
     """An image of its own inside the page, so that names inside several SVGs cannot meet."""
     encoded = base64.b64encode(svg.encode()).decode()
     return f'<img alt="{escape(description)}" src="data:image/svg+xml;base64,{encoded}">'

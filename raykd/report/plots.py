@@ -46,14 +46,14 @@ def metric_plot(comparison: Comparison) -> str:
     columns = 3
     lines = -(-len(shown) // columns)
     height = 0.45 + 0.36 * len(comparison.systems)
-    figure = _figure(10.5, lines * (height + 0.75))
-    with _style():
+    figure = new_figure(10.5, lines * (height + 0.75))
+    with plot_style():
         panels = figure.subplots(lines, columns, squeeze=False)
         for axes, name in zip(panels.flat, shown, strict=False):
             _metric_panel(axes, comparison, name, named=axes in panels[:, 0])
         for axes in panels.flat[len(shown) :]:
             axes.set_axis_off()
-        return _svg(figure)
+        return as_svg(figure)
 
 
 def curve_plot(comparison: Comparison) -> str | None:
@@ -62,8 +62,8 @@ def curve_plot(comparison: Comparison) -> str | None:
     if not systems:
         return None
     with_shares = any(curves.shares.steps for _, one in systems for curves in one.curves)
-    figure = _figure(10.5, 2.5 * len(systems))
-    with _style():
+    figure = new_figure(10.5, 2.5 * len(systems))
+    with plot_style():
         panels = figure.subplots(len(systems), 2 + with_shares, squeeze=False)
         colors = _colors(curves.terms for _, one in systems for curves in one.curves)
         for line, (name, system) in zip(panels, systems, strict=True):
@@ -74,19 +74,19 @@ def curve_plot(comparison: Comparison) -> str | None:
                 _share_panel(line[2], system.curves, colors)
         for axes in panels[-1]:
             axes.set_xlabel("optimiser step")
-        return _svg(figure)
+        return as_svg(figure)
 
 
 def reliability_plot(comparison: Comparison) -> str:
     """A panel a system: how often it is right (bars) when it is so sure; on the diagonal it knows how sure to be."""
     lowest = 0.5 if comparison.headline == "exact_match" else 1 / len(comparison.labels)
-    figure = _figure(min(10.5, 3.4 * len(comparison.systems)), 3.2)
-    with _style():
+    figure = new_figure(min(10.5, 3.4 * len(comparison.systems)), 3.2)
+    with plot_style():
         panels = figure.subplots(1, len(comparison.systems), squeeze=False, sharey=True)
         for axes, (name, system) in zip(panels[0], _named(comparison), strict=True):
             _reliability_panel(axes, name, system, lowest=lowest)
         panels[0][0].set_ylabel("right")
-        return _svg(figure)
+        return as_svg(figure)
 
 
 def _metric_panel(axes: "Axes", comparison: Comparison, name: str, *, named: bool) -> None:
@@ -201,20 +201,23 @@ def _named(comparison: Comparison) -> list[tuple[str, System]]:
     return list(zip(system_names(comparison.systems, LONG_ROLES), comparison.systems, strict=True))
 
 
-def _figure(width: float, height: float) -> "Figure":
+def new_figure(width: float, height: float) -> "Figure":
+    """An empty figure, in inches."""
     from matplotlib.figure import Figure  # no pyplot: no global state, no display
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     return Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(h_pad=0.1))
 
 
-def _style() -> Any:
+def plot_style() -> Any:
+    """A context in which plots look like a report's."""
     import matplotlib as mpl
 
     return mpl.rc_context(cast(Any, STYLE))
 
 
-def _svg(figure: "Figure") -> str:
+def as_svg(figure: "Figure") -> str:
+    """The figure as SVG text, the same for the same figure."""
     buffer = io.StringIO()
     metadata: Mapping[str, Any] = {"Date": None, "Creator": None}
     figure.savefig(buffer, format="svg", metadata=dict(metadata))

@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 
@@ -63,13 +64,18 @@ class OpenTask:
     feed: Feed
 
 
-def open_task(task: TrainTask, context: WorkerContext, build_feed: BuildFeed) -> OpenTask:
-    """Find the last checkpoint and start the feed there. *Collective.* Raises DataError, CheckpointError."""
+def open_task(
+    task: TrainTask, context: WorkerContext, build_feed: BuildFeed, *, checkpoints: Checkpoints | None = None
+) -> OpenTask:
+    """Find the last checkpoint and start the feed there. *Collective.* Raises DataError, CheckpointError.
+
+    ``checkpoints`` are the task's own, unless it goes on from what another one trained.
+    """
     prepared = PreparedSet.open(task.train)
     num_rows = prepared.num_rows if task.without is None else int(task.without.rows_outside.sum())
     steps_per_epoch = math.ceil(num_rows / task.training.batch_size)
     total = total_steps(task.training, steps_per_epoch)
-    checkpoints = Checkpoints(task.checkpoints, identity=task.key)
+    checkpoints = checkpoints or Checkpoints(task.checkpoints, identity=task.key)
     start = checkpoints.latest_step() or 0
     feed = build_feed(
         prepared.path,
@@ -107,12 +113,31 @@ def run_open_task(
 
     Raises Stopped when ``outside`` asks for it.
     """
+    for _ in task_in_parts(opened, context, listeners=listeners, near_end=near_end, outside=outside):
+        pass
+
+
+def task_in_parts(
+    opened: OpenTask,
+    context: WorkerContext,
+    *,
+    listeners: Sequence[Listener] = (),
+    near_end: Callable[[], None] = lambda: None,
+    outside: Outside | None = None,
+    keep_model: bool = True,
+) -> Iterator["Training"]:
+    """The same, handed over before the first step and after each evaluation: the iterator may be closed there. *Collective.*
+
+    ``keep_model`` says whether the best weights are saved, or its figures are all that is wanted.
+    """
     if context.is_first:
         opened.task.begin()
     with opened.feed as feed:
         rows = _calling(feed, near_end, at=max(opened.start, opened.total - LEAD_STEPS))
-        training = Training(opened, context, listeners, outside or Outside())
-        training.run(rows, total=opened.total, steps_per_epoch=opened.steps_per_epoch, start=opened.start)
+        training = Training(opened, context, listeners, outside or Outside(), keep_model=keep_model)
+        yield training
+        for _ in training.parts(rows, total=opened.total, steps_per_epoch=opened.steps_per_epoch, start=opened.start):
+            yield training
     context.barrier()
     if context.is_first:
         opened.task.mark_done()
@@ -129,9 +154,17 @@ def _calling(rows: Iterator[StepRows], call: Callable[[], None], *, at: int) -> 
 class Training:
     """One task's parts, put together around the loop."""
 
-    def __init__(self, opened: OpenTask, context: WorkerContext, listeners: Sequence[Listener], outside: Outside) -> None:
+    def __init__(
+        self,
+        opened: OpenTask,
+        context: WorkerContext,
+        listeners: Sequence[Listener],
+        outside: Outside,
+        *,
+        keep_model: bool = True,
+    ) -> None:
         task = opened.task
-        self.outside = outside
+        self.outside, self.keep_model = outside, keep_model
         self.task, self.context, self.prepared, self.checkpoints = task, context, opened.prepared, opened.checkpoints
         self.multi_label = opened.prepared.multi_label
         self.tokenizer = load_tokenizer(task.model)
@@ -161,17 +194,28 @@ class Training:
         self.selection = Selection(self._selection_metric(), task.training.patience)
         self.saved_at = time.monotonic()
 
-    def run(self, rows: Iterator[StepRows], *, total: int, steps_per_epoch: int, start: int) -> None:
-        """Resume, train, keep the best weights."""
+    def parts(self, rows: Iterator[StepRows], *, total: int, steps_per_epoch: int, start: int) -> Iterator[int]:
+        """Resume, train, keep the best weights; the step after each evaluation. Closed early, it frees what it holds."""
+        try:
+            every = self.task.training.evaluate_every or steps_per_epoch
+            loop, step = self.begin(total=total, every=every, start=start), start
+            while step < total and not self.selection.exhausted:
+                step = loop.run(islice(rows, min(total, (step // every + 1) * every) - step))
+                yield step
+            self.end(step)
+        except Stopped:
+            self.monitor.record("stopped", self.engine.updates)
+            raise
+        except TrainingError:
+            self.monitor.flush()  # the steps before show how it came to that
+            raise
+        finally:
+            self.engine.close()
+
+    def begin(self, *, total: int, every: int, start: int) -> Loop:
+        """The loop, where the last checkpoint left it."""
         if start:
-            kept = self.checkpoints.load(self.engine, start)["selection"]
-            if self.context.is_first:
-                restore_classifier(self.task.model_folder)
-            self.context.barrier()
-            if storage.exists(storage.join(self.task.model_folder, "config.json")):  # else its best is lost: any is better
-                self.selection.load(kept)
-            self.monitor.resume(start)
-            self.monitor.record("resumed", start)
+            self.resume(start)
         self.monitor.record(
             "start",
             start,
@@ -183,10 +227,9 @@ class Training:
             world_size=self.context.world_size,
         )
         training = self.task.training
-        every = training.evaluate_every or steps_per_epoch
         whole = training.micro_size is None and self.context.world_size == 1
         self.objective.check(num_labels=len(self.task.labels), whole_batch=whole)
-        loop = Loop(
+        return Loop(
             engine=self.engine,
             objective=self.objective,
             context=self.context,
@@ -207,19 +250,25 @@ class Training:
             log_every=training.log_every,
             stop_due=lambda: self.context.is_first and self.outside.stop(),
         )
-        try:
-            step = loop.run(rows)
-        except Stopped:
-            self.monitor.record("stopped", self.engine.updates)
-            raise
-        except TrainingError:
-            self.monitor.flush()  # the steps before show how it came to that
-            raise
+
+    def resume(self, start: int) -> None:
+        """Go on from the checkpoint of a step."""
+        kept = self.checkpoints.load(self.engine, start)["selection"]
+        if self.context.is_first:
+            restore_classifier(self.task.model_folder)
+        self.context.barrier()
+        # where the best model is lost, any is better
+        if not self.keep_model or storage.exists(storage.join(self.task.model_folder, "config.json")):
+            self.selection.load(kept)
+        self.monitor.resume(start)
+        self.monitor.record("resumed", start)
+
+    def end(self, step: int) -> None:
+        """Note what came out."""
         self.monitor.record("end", step, best=self.selection.best, best_step=self.selection.best_step)
         self.monitor.flush()
         best = {} if self.selection.best is None else {f"best/{self.selection.metric}": self.selection.best}
         self.tracker.finish({**best, "best/step": float(self.selection.best_step)})
-        self.engine.close()
 
     def split(self, rows: StepRows) -> list[Batch]:
         """Micro-batches of one step on the worker."""
@@ -256,7 +305,8 @@ class Training:
 
     def keep_best(self, engine: Engine) -> None:
         """Save the current weights as the task's model. *Collective.*"""
-        self.save(engine, self.task.model_folder)
+        if self.keep_model:
+            self.save(engine, self.task.model_folder)
 
     def save(self, engine: Engine, folder: str) -> None:
         """Save the current weights as a model folder. *Collective.*"""

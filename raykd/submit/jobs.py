@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from raykd.config import load_job
+from raykd.config import load_job, load_tune
 from raykd.config.paths import local_paths
 from raykd.errors import ConfigError, ResourceError
 from raykd.submit.client import connect, explaining
@@ -54,7 +54,7 @@ def submit(
     env_passthrough: Sequence[str] = ENV_PASSTHROUGH,
     command: Literal["run", "tune"] = "run",
 ) -> int:
-    """Run ``raykd run JOB`` on the cluster whose dashboard is at ``address``, show its output here, and return its exit code.
+    """Run ``raykd run JOB``, or ``tune``, on the cluster at ``address``, show its output here, and return its exit code.
 
     The job's id is written first, and alone with ``wait=False``. ``env_passthrough`` holds names or globs of variables.
     ``root`` is the folder on the cluster that relative paths in the job file start from.
@@ -119,7 +119,11 @@ def _entrypoint(job: str, overrides: Sequence[str], root: str | None, working_di
             f"root = {root!r} is relative; give a folder of the cluster that all its nodes see, /shared for example"
         )
     if command == "run":
-        _check_storage(load_job(job, overrides, root=root).storage)
+        content = load_job(job, overrides, root=root)
+        _check_storage(content.storage, "storage")
+    else:
+        content = load_tune(job, overrides, root=root).base
+        _check_storage(content.storage, "base.storage")
     if not file.is_relative_to(upload):
         raise ConfigError(f"{job} is not in {working_dir}, the folder that is uploaded; give the one it is in as working_dir")
     files = check_upload(working_dir)
@@ -127,8 +131,8 @@ def _entrypoint(job: str, overrides: Sequence[str], root: str | None, working_di
         raise ConfigError(
             f"{job} would not be uploaded: .gitignore, .rayignore or raykd exclude it; move it, for example to jobs/"
         )
-    if command == "run" and root is None:
-        _check_paths(load_job(job, overrides).model_dump(mode="json"), upload, files)
+    if root is None:
+        _check_paths(content.model_dump(mode="json"), upload, files)
     words = [word for override in overrides for word in ("--set", override)]
     words += ["--root", root] if root is not None else []
     return shlex.join(["raykd", command, file.relative_to(upload).as_posix(), *words])
@@ -145,11 +149,11 @@ def _check_paths(content: dict[str, Any], upload: Path, files: frozenset[Path]) 
             )
 
 
-def _check_storage(storage: str) -> None:
+def _check_storage(storage: str, key: str) -> None:
     if "://" not in storage and not os.path.isabs(storage):
         raise ConfigError(
-            f"storage = {storage!r} is relative: on a cluster it would lie in the job's own folder, which is deleted after it; "
-            "give --set storage=/a/folder/every/node/sees or storage=s3://bucket/folder"
+            f"{key} = {storage!r} is relative: on a cluster it would lie in the job's own folder, which is deleted after it; "
+            f"give --set {key}=/a/folder/every/node/sees or {key}=s3://bucket/folder"
         )
 
 

@@ -6,7 +6,7 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -31,6 +31,9 @@ class Tracker(Protocol):
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """Note figures after ``step`` optimiser steps; steps never go back."""
 
+    def table(self, name: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Note a table of text, once."""
+
     def finish(self, summary: Mapping[str, float] | None = None) -> None:
         """Note the final figures and write everything out; nothing may be logged after it."""
 
@@ -39,6 +42,9 @@ class NullTracker:
     """Keeps nothing."""
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Nothing."""
+
+    def table(self, name: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Nothing."""
 
     def finish(self, summary: Mapping[str, float] | None = None) -> None:
@@ -68,6 +74,12 @@ class WandbTracker:
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """Note figures; those of the same step are one row."""
         self._run.log(dict(metrics), step=step)
+
+    def table(self, name: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Note a table."""
+        import wandb
+
+        self._run.log({name: wandb.Table(columns=list(header), data=[list(row) for row in rows])})
 
     def finish(self, summary: Mapping[str, float] | None = None) -> None:
         """Note the final figures and close the run; the file of an offline run is whole then."""
@@ -133,6 +145,12 @@ class TensorBoardTracker:
         for name, value in metrics.items():
             writer.add_scalar(name, value, global_step=step)
 
+    def table(self, name: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Note a table as Markdown."""
+        lines = [header, ["---"] * len(header), *rows]
+        text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+        self._open(self._step).add_text(name, text, global_step=self._step)
+
     def finish(self, summary: Mapping[str, float] | None = None) -> None:
         """Note the final figures under ``summary/`` and close the file."""
         writer = self._open(self._step)
@@ -160,6 +178,10 @@ class _Uploading:
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """Note figures."""
         self._tracker.log(step, metrics)
+
+    def table(self, name: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Note a table."""
+        self._tracker.table(name, header, rows)
 
     def finish(self, summary: Mapping[str, float] | None = None) -> None:
         """Close the tracker and copy what it wrote."""

@@ -28,9 +28,10 @@ def test_a_dry_run_starts_nothing(job: Path, tmp_path: Path) -> None:
     code = (
         "import sys\nfrom raykd.cli import main\ntry:\n    main()\nfinally:\n    assert not {'torch', 'ray'} & set(sys.modules)"
     )
-    result = raykd("run", str(job), "--dry-run", "--set", f"storage={tmp_path}", code=code)
+    command, storage = ("tune", "base.storage") if job.name.startswith("tune-") else ("run", "storage")
+    result = raykd(command, str(job), "--dry-run", "--set", f"{storage}={tmp_path}", code=code)
     assert result.returncode == 0, result.stderr
-    assert "students" in result.stdout
+    assert "report.html" in result.stdout or "report.md" in result.stdout
     assert not list(tmp_path.iterdir())
 
 

@@ -276,12 +276,15 @@ def test_a_meta_kd_job_is_one_too(folder: Path, monkeypatch: pytest.MonkeyPatch)
     assert fake.submitted["entrypoint"].startswith("raykd run jobs/metakd-amazon.yaml")
 
 
-def test_a_search_is_submitted_without_knowing_its_fields(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (folder / "jobs" / "search.yaml").write_text("anything: 1\n")
+def test_a_search_is_submitted_as_one(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    search = "kind: tune\nname: search\nbase: demo.yaml\nset: {data.test: ['s3://bucket/test.tsv']}\n"
+    (folder / "jobs" / "search.yaml").write_text(search)
     fake = FakeClient([[]], ["SUCCEEDED"], 0)
     monkeypatch.setattr(jobs, "connect", lambda address: fake)
-    jobs.submit("jobs/search.yaml", address=ADDRESS, command="tune")
-    assert fake.submitted["entrypoint"] == "raykd tune jobs/search.yaml"
+    jobs.submit("jobs/search.yaml", address=ADDRESS, command="tune", overrides=["trials=3"])
+    assert fake.submitted["entrypoint"] == "raykd tune jobs/search.yaml --set trials=3"
+    with pytest.raises(ConfigError, match=r"give --set base\.storage"):
+        jobs.submit("jobs/search.yaml", address=ADDRESS, command="tune", overrides=["base.storage=runs"])
     with pytest.raises(ConfigError, match="cannot read the job file"):
         jobs.submit("jobs/absent.yaml", address=ADDRESS, command="tune")
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raykd.config import ExperimentConfig, build, load, load_job, merge, parse_override
+from raykd.config import ExperimentConfig, build, is_search, load, load_job, load_tune, merge, parse_override
 from raykd.errors import ConfigError
 
 JOBS = sorted((Path(__file__).parents[3] / "jobs").glob("*.yaml"))
@@ -21,7 +21,7 @@ def minimal(**changes: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("path", JOBS, ids=lambda path: path.name)
 def test_every_job_file_is_valid(path: Path) -> None:
-    assert load_job(path).name
+    assert (load_tune(path) if is_search(path) else load_job(path)).name
 
 
 def test_a_number_of_workers_may_be_a_range() -> None:

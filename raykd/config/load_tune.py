@@ -1,0 +1,128 @@
+"""From a job file of ``kind: tune`` to a :class:`TuneConfig` whose every trial the base's configuration allows."""
+
+import difflib
+import itertools
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from raykd.config.experiment import STORAGE, ExperimentConfig
+from raykd.config.load import merge, parse_override, read_yaml, validate
+from raykd.config.metakd import MetaKDConfig
+from raykd.config.paths import rooted
+from raykd.config.tune import BaseConfig, TuneConfig, Value, default_space
+from raykd.errors import ConfigError
+
+MAX_CORNERS = 64
+"""Combinations of bounds that are tried on the configuration; of more knobs than that, each alone."""
+_FIXED = ("student.seeds", "student.baseline", "student.domains", "student.model")
+"""Parts of the student that are no knobs: they say what is trained, and what the report compares."""
+
+
+def load_tune(path: str | Path, overrides: Sequence[str] = (), *, root: str | None = None) -> TuneConfig:
+    """Read a search's job file; an override reaches the base as ``base.a.b=c``, a path in ``space`` is one key.
+
+    Relative paths in the base are taken from the folder ``root``; without one, from the current folder.
+
+    Raises ConfigError: what a job file can have wrong, in either file; a path that the base does not have (with the nearest
+    one it has), a value in the space that the base's configuration forbids, a grid with more combinations than trials.
+    """
+    content = read_yaml(path)
+    if content.get("kind") != "tune":
+        raise ConfigError(f"{path}: kind = {content.get('kind')!r}; a search has kind: tune, and another job as base")
+    if isinstance(content.get("base"), str):
+        content["base"] = read_yaml(Path(path).parent / content["base"])
+    knobs = [str(knob) for knob in content.get("space") or {}]
+    given = [_in_space(*parse_override(text), knobs) for text in overrides]
+    content = merge(content, given)
+    if root is not None and isinstance(content.get("base"), dict):
+        changes = [(key.split("."), value) for key, value in (content.pop("set", None) or {}).items()]
+        base = merge(content["base"], changes)
+        content["base"] = rooted({"storage": STORAGE, **base}, os.path.abspath(root))
+    return build_tune(content, source=str(path))
+
+
+def is_search(path: str | Path) -> bool:
+    """Whether a job file is a search. Raises ConfigError for what is no job file."""
+    return read_yaml(path).get("kind") == "tune"
+
+
+def build_tune(content: Mapping[str, Any], *, source: str = "the configuration") -> TuneConfig:
+    """Validate nested mappings; see :func:`load_tune`."""
+    base = build_base(content.get("base"), name=content.get("name"), changes=content.get("set") or {}, source=source)
+    given = {key: value for key, value in content.items() if key != "set"}
+    config = validate(TuneConfig, {"space": default_space(base), **given, "base": base.model_dump(mode="json")}, source=source)
+    check_space(config)
+    return config
+
+
+def build_base(content: Any, *, name: Any, changes: Mapping[str, Any], source: str) -> BaseConfig:
+    """The searched job, called as the search and with ``changes`` by path. Raises ConfigError."""
+    if not isinstance(content, Mapping):
+        raise ConfigError(f"{source}: base is missing; give the path of the job file that is searched, or its content")
+    if not isinstance(name, str) or not isinstance(changes, Mapping):
+        raise ConfigError(f"{source}: name = {name!r}, set = {changes!r}; a search has a name, and set maps paths to values")
+    merged = merge(content, [(["name"], name), *((path.split("."), value) for path, value in changes.items())])
+    kind = merged.get("kind")
+    if kind not in (None, "meta_kd"):
+        raise ConfigError(f"{source}: base has kind = {kind!r}; a distillation or a meta_kd job can be searched")
+    source = f"{source}, base"
+    return validate(MetaKDConfig, merged, source=source) if kind else validate(ExperimentConfig, merged, source=source)
+
+
+def with_values(base: BaseConfig, values: Mapping[str, Value]) -> BaseConfig:
+    """The base with values at the given paths. Raises ConfigError when it forbids them."""
+    content = merge(base.model_dump(mode="json"), [(path.split("."), value) for path, value in values.items()])
+    named = ", ".join(f"{path} = {value}" for path, value in values.items())
+    return validate(type(base), content, source=f"space, {named}")
+
+
+def check_space(config: TuneConfig) -> None:
+    """Raise ConfigError for a path that cannot be searched, or bounds that the base's configuration forbids."""
+    known = list(_paths(config.base.model_dump(mode="json")))
+    for path, knob in config.space.items():
+        if path not in known:
+            raise ConfigError(f"space: {path} does not exist{_nearest(path, known)}")
+        if not searchable(path):
+            raise ConfigError(
+                f"space: {path} cannot be searched: all trials share rows, teacher and logits; search values of student, "
+                "or run a search for each value of this one (--set base.a.b=c --set name=another)"
+            )
+        for value in knob.probes():
+            with_values(config.base, {path: value})
+    corners = [(knob.probes()[0], knob.probes()[1 if len(knob.probes()) > 1 else 0]) for knob in config.space.values()]
+    if 2 ** len(corners) <= MAX_CORNERS:
+        for values in itertools.product(*corners):
+            with_values(config.base, dict(zip(config.space, values, strict=True)))
+
+
+def searchable(path: str) -> bool:
+    """Whether a trial may have its own value there: rows, teachers and logits are shared by all of them."""
+    return path.startswith("student.") and path not in _FIXED
+
+
+def _in_space(path: tuple[str, ...], value: Any, knobs: Sequence[str]) -> tuple[tuple[str, ...], Any]:
+    """``space.a.b`` and ``space.a.b.high``: a knob is one key of the space, with dots in it."""
+    if path[0] != "space" or len(path) < 3:
+        return path, value
+    whole = ".".join(path[1:])
+    known = next((knob for knob in knobs if whole.startswith(f"{knob}.")), None)
+    return ("space", *([whole] if known is None else [known, *whole.removeprefix(f"{known}.").split(".")])), value
+
+
+def _paths(content: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in content.items():
+        if isinstance(value, Mapping):
+            yield from _paths(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
+
+
+def _nearest(path: str, known: Sequence[str]) -> str:
+    """The known path that is most likely meant: one with the same last word first, then one spelled alike."""
+    last = path.rsplit(".", 1)[-1]
+    words = difflib.get_close_matches(last, {one.rsplit(".", 1)[-1] for one in known}, n=1, cutoff=0.6)
+    same = [one for one in known if words and one.rsplit(".", 1)[-1] == words[0]]
+    near = difflib.get_close_matches(path, same or known, n=1, cutoff=0.0)
+    return f"; did you mean {near[0]}?"

@@ -1,0 +1,151 @@
+"""What a search ends with: the best values trained on the full budget over several seeds, and tested once.
+
+Beside them stand the base's own values and the same student without distillation. Test rows are read here, and here only.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from raykd.config import TuneConfig, with_values
+from raykd.config.tune import BaseConfig, Value
+from raykd.data import storage
+from raykd.data.prepared import PreparedSet
+from raykd.data.tables import SideTable
+from raykd.models import model_digest
+from raykd.predict import ScoreJob, score
+from raykd.report.tables import load_labels, load_logits
+from raykd.run.group import TrainingGroup, uses_gpu
+from raykd.run.metakd_report import Right, right_of
+from raykd.run.progress import Terminal
+from raykd.run.task import TrainTask
+from raykd.run.tasks import key_of
+from raykd.stages import Stage
+from raykd.tune.listen import end_of
+from raykd.tune.plan import Chain, Plan, Variant
+
+TUNED, DEFAULT, NO_KD, TEACHER = "tuned", "default", "no_kd", "teacher"
+
+
+@dataclass
+class Training:
+    """One student on its way to the end: a system, a seed, a domain."""
+
+    system: str
+    seed: int
+    domain: str
+    chain: Chain
+    task: TrainTask | None = None
+    """The training it is at; the last one, when all are done."""
+
+
+@dataclass
+class Final:
+    """The trainings at the end of a search, and their test."""
+
+    config: TuneConfig
+    plan: Plan
+    values: dict[str, Value]
+    folder: str
+    group: TrainingGroup
+    terminal: Terminal
+    trained: list[Training] = field(default_factory=list)
+
+    def train(self) -> list[Training]:
+        """Every student, through the worker group: all first trainings, then all that follow them."""
+        self.trained = list(self._trainings())
+        while tasks := [task for one in self.trained if (task := self._next(one)) is not None]:
+            todo = [task for task in tasks if not task.is_done()]
+            if len(todo) < len(tasks):
+                self.terminal.say(f"{len(tasks) - len(todo)} of {len(tasks)} last trainings finished before, skipped")
+            if todo:
+                self.group.run(todo, self.terminal.record)
+        self.group.close()
+        return self.trained
+
+    def test(self, rows: dict[str, PreparedSet], teacher: tuple[str, dict[str, PreparedSet]] | None) -> dict[str, Right]:
+        """Which test rows every system has right, by domain; scored once. The teacher with its own tokens, if there is one."""
+        jobs: list[tuple[str, str, ScoreJob]] = []
+        for one in self.trained:
+            output = storage.join(self.folder, "test", f"{one.system}-{one.domain or 'all'}-seed{one.seed}")
+            jobs.append((one.system, one.domain, ScoreJob(_model(one), rows[one.domain].path, output)))
+        if teacher is not None:
+            for domain, own in teacher[1].items():
+                job = ScoreJob(teacher[0], own.path, storage.join(self.folder, "test", f"teacher-{domain or 'all'}"))
+                jobs.append((TEACHER, domain, job))
+        self._score([job for _, _, job in jobs])
+        labels = {domain: load_labels(own.path) for domain, own in rows.items()}
+        outputs: dict[str, dict[str, list[str]]] = {}
+        for system, domain, job in jobs:
+            outputs.setdefault(system, {}).setdefault(domain, []).append(job.output)
+        return {
+            system: {
+                domain: right_of([load_logits(output) for output in found], labels[domain])
+                for domain, found in by_domain.items()
+            }
+            for system, by_domain in outputs.items()
+        }
+
+    def save_best(self, provenance: dict[str, object]) -> str:
+        """The tuned model of the seed that the selection rows like best, for each domain, with its origin beside it."""
+        target = storage.join(self.folder, "best")
+        sign = 1 if self.config.mode == "max" else -1
+        for domain in dict.fromkeys(one.domain for one in self.trained):
+            tuned = [one for one in self.trained if one.system == TUNED and one.domain == domain]
+            figures = {one.seed: float(end_of(_task(one))["best"]) for one in tuned}
+            best = max(tuned, key=lambda one: sign * figures[one.seed])
+            folder = storage.join(target, domain) if domain else target
+            storage.remove(folder)
+            storage.upload_dir(_model(best), folder)
+            origin = {**provenance, "seed": best.seed, "domain": domain or None, "selection": figures}
+            storage.write_json(storage.join(folder, "provenance.json"), origin)
+        return target
+
+    def _trainings(self) -> Iterator[Training]:
+        base: BaseConfig = self.config.base
+        systems: list[tuple[str, Variant, BaseConfig]] = [
+            (NO_KD, "no_kd", base),
+            (DEFAULT, "kd", base),
+            (TUNED, "kd", with_values(base, self.values)),
+        ]
+        for system, variant, config in systems:
+            for seed in self.config.final_seeds:
+                folder = storage.join(self.folder, "final", system, f"seed{seed}")
+                for domain, chain in self.plan.chains(config, variant=variant, seed=seed, folder=folder).items():
+                    yield Training(system, seed, domain, chain)
+
+    def _next(self, one: Training) -> TrainTask | None:
+        """The next training of a chain, named for people and for the tracker."""
+        task = next(one.chain, None)
+        if task is None:
+            return None
+        about = [one.system.replace("_", " "), one.domain, f"seed {one.seed}", "stage first" * task.folder.endswith("/first")]
+        changes = {"name": ", ".join(filter(None, about)), "key": key_of("final", one.system, task.key)}
+        one.task = task.model_copy(update={**changes, "group": self.config.name, "tracking": self.config.base.tracking})
+        return one.task
+
+    def _score(self, jobs: list[ScoreJob]) -> list[SideTable]:
+        inputs = [(PreparedSet.open(job.prepared).fingerprint, model_digest(job.model), job.output) for job in jobs]
+        stage = Stage("test", storage.join(self.folder, "test"), key_of("test", inputs))
+        compute = self.config.base.compute
+        if not stage.is_done():
+            stage.begin()
+            score(
+                jobs,
+                actors=compute.prediction_actors,
+                cpus_per_actor=compute.cpus_per_worker,
+                precision=compute.precision,
+                use_gpu=uses_gpu(compute),
+                progress=lambda done, total: self.terminal.advance("test rows", done, total),
+            )
+            stage.finish()
+        return [SideTable.open(job.output) for job in jobs]
+
+
+def _task(one: Training) -> TrainTask:
+    if one.task is None:
+        raise RuntimeError(f"{one.system} seed {one.seed} was not trained")
+    return one.task
+
+
+def _model(one: Training) -> str:
+    return _task(one).model_folder

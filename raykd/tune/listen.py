@@ -1,0 +1,73 @@
+"""What a trial's trainings say of themselves, added up over them: for Ray Tune, and for the trial's run in the tracker."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from raykd.data import storage
+from raykd.run.task import TrainTask
+from raykd.tracking import Tracker, metrics_of
+from raykd.tune.record import Work
+
+
+class Listening:
+    """Hears the records of one trial's trainings, one training after the other."""
+
+    def __init__(self, tracker: Tracker) -> None:
+        self._tracker = tracker
+        self._before = 0
+        self._step = 0
+        self._prefix = ""
+        self._task: TrainTask | None = None
+        self._finals: list[float] = []
+        self._current: float | None = None
+        self.work = Work()
+        """What the trial has done that trials should not repeat."""
+
+    @property
+    def step(self) -> int:
+        """Optimiser steps of the training at hand."""
+        return self._step
+
+    def begin(self, task: TrainTask, domain: str) -> None:
+        """The next training begins; its figures are tracked under its domain, if it has one."""
+        self._task, self._prefix = task, f"{domain}/" if domain else ""
+        self._current = None
+
+    def hear(self, entry: Mapping[str, Any]) -> None:
+        """A record of the training at hand."""
+        self._step = entry["step"]
+        if entry["event"] == "eval" and self._task is not None:
+            self._current = entry["metrics"].get(self._task.training.metric)
+        if entry["event"] == "start" and self._task is not None and self._task.objective.kind == "meta_teacher":
+            self.work += Work(teacher_trainings=1)
+        metrics = metrics_of(entry)
+        if metrics:
+            self._tracker.log(self._before + self._step, {f"{self._prefix}{name}": value for name, value in metrics.items()})
+
+    def end(self, task: TrainTask, *, final: bool) -> None:
+        """The training is done, now or before; ``final`` says that its figure is the trial's."""
+        record = end_of(task)
+        self._before += record["step"]
+        self._step = 0
+        if final:
+            self._finals.append(record["best"])
+
+    def report(self, best: float | None = None) -> dict[str, Any]:
+        """How far the trial is: its steps, its best so far and its last figure, where they speak of the whole trial."""
+        figures = {} if best is None else {"value": best, "current": best if self._current is None else self._current}
+        return {"step": self._before + self._step, "work": self.work.model_dump(), **figures}
+
+    def last_report(self) -> dict[str, Any]:
+        """What came out: the mean over the chains' results."""
+        value = float(np.mean(self._finals))
+        return {**self.report(), "value": value, "current": value, "complete": True}
+
+
+def end_of(task: TrainTask) -> dict[str, Any]:
+    """The record that a finished training ends its history with: its last step, and its best figure."""
+    lines = storage.read_bytes(task.history).decode("utf-8").splitlines()
+    record: dict[str, Any] = next(found for found in map(json.loads, reversed(lines)) if found["event"] == "end")
+    return record

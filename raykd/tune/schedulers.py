@@ -1,0 +1,85 @@
+"""Ray Tune's schedulers on raykd's own count of optimiser steps; they hear again what earlier runs of a search reported."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from raykd.config.tune import Asha, Median, NoScheduler, Population, TuneConfig
+from raykd.tune.record import TrialRecord
+from raykd.tune.space import mutation, within
+
+STEP = "step"
+"""Time, for a scheduler: optimiser steps, whatever machine they were made on."""
+
+
+def build_scheduler(config: TuneConfig, *, total_steps: int) -> Any:
+    """The scheduler of a search whose trials have ``total_steps`` optimiser steps."""
+    from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, MedianStoppingRule
+
+    settings: dict[str, Any] = {"time_attr": STEP, "metric": "value", "mode": config.mode}
+    match config.scheduler:
+        case NoScheduler():
+            return FIFOScheduler()
+        case Asha(grace_steps=grace, reduction=reduction):
+            grace = min(grace, total_steps)
+            return ASHAScheduler(**settings, max_t=total_steps + 1, grace_period=grace, reduction_factor=reduction)
+        case Median(grace_steps=grace, min_trials=least):
+            return MedianStoppingRule(**settings, grace_period=grace, min_samples_required=least)
+        case Population(interval_steps=interval, quantile=quantile, resample=resample):
+            return _population()(
+                **{**settings, "metric": "current"},
+                perturbation_interval=interval,
+                quantile_fraction=quantile,
+                resample_probability=resample,
+                hyperparam_mutations={"values": {path: mutation(knob) for path, knob in config.space.items()}},
+                custom_explore_fn=lambda trial: _bounded(config, trial),
+                log_config=False,
+            )
+
+
+def _population() -> type[Any]:
+    """Ray Tune's scheduler, whose members take over another's knobs but stay who they are."""
+    from ray.tune.schedulers import PopulationBasedTraining
+
+    class Members(PopulationBasedTraining):  # type: ignore[misc]
+        """Keeps a trial's number, which lies beside its knobs."""
+
+        def _get_new_config(self, trial: Any, trial_to_clone: Any) -> Any:
+            config, *rest = super()._get_new_config(trial, trial_to_clone)
+            return ({**config, "index": trial.config["index"]}, *rest)
+
+    return Members
+
+
+@dataclass(frozen=True)
+class _PastTrial:
+    """A trial of an earlier run, as far as a scheduler looks at one."""
+
+    trial_id: str
+
+
+class _NoController:
+    """What a scheduler asks of Ray Tune's controller before there is one."""
+
+    def get_live_trials(self) -> list[Any]:
+        """None yet."""
+        return []
+
+
+def replay(scheduler: Any, records: Sequence[TrialRecord]) -> None:
+    """Tell a scheduler of trials that have ended, so that rungs and medians stand where they stood."""
+    controller = _NoController()
+    for record in records:
+        trial, result = _PastTrial(f"past-{record.index}"), None
+        scheduler.on_trial_add(controller, trial)
+        for step, value in record.curve:
+            result = {STEP: step, "value": value, "current": value}
+            if scheduler.on_trial_result(controller, trial, result) == scheduler.STOP:
+                break
+        if result is not None:
+            scheduler.on_trial_complete(controller, trial, result)
+
+
+def _bounded(config: TuneConfig, trial: dict[str, Any]) -> dict[str, Any]:
+    values = {path: within(config.space[path], value) for path, value in trial["values"].items()}
+    return {**trial, "values": values}

@@ -1,0 +1,138 @@
+"""What all trials of a search share, made once before the first: rows, the teacher and its logits, or the meta-teacher."""
+
+from typing import Protocol
+
+from raykd.config import ExperimentConfig, MetaKDConfig
+from raykd.data import storage
+from raykd.data.prepared import PreparedSet
+from raykd.errors import ConfigError
+from raykd.models import model_digest
+from raykd.run.group import TrainingGroup
+from raykd.run.metakd import MetaKDPipeline
+from raykd.run.metakd_tasks import teacher_folder
+from raykd.run.pipeline import Pipeline
+from raykd.run.progress import Terminal
+from raykd.tune.plan import DistillationPlan, DomainTables, MetaPlan, Plan
+
+
+class Shared(Protocol):
+    """The stages of the searched job that come before its students."""
+
+    def check(self) -> None:
+        """Find what is wrong with models and files before anything starts. Raises RaykdError."""
+
+    def make(self) -> Plan:
+        """Everything that trials share; what is there is left as it is."""
+
+    @property
+    def group(self) -> TrainingGroup:
+        """The job's workers."""
+
+    def test_rows(self) -> dict[str, PreparedSet]:
+        """Rows that the search never sees, by domain, as the student reads them."""
+
+    def teacher(self) -> tuple[str, dict[str, PreparedSet]] | None:
+        """The trained teacher and the same rows as it reads them; none where there is not just one."""
+
+    def close(self) -> None:
+        """Let the workers go."""
+
+
+class SharedDistillation:
+    """Teacher and logits of a distillation."""
+
+    def __init__(self, base: ExperimentConfig, terminal: Terminal) -> None:
+        self.base = base
+        self.pipeline = Pipeline(base, only=(), terminal=terminal)
+
+    def check(self) -> None:
+        """See :class:`Shared`."""
+        self.pipeline.check()
+
+    def make(self) -> DistillationPlan:
+        """See :class:`Shared`."""
+        logits = self.pipeline.logits()
+        if logits is None:
+            raise ConfigError("base: student.objective distils nothing, so there is nothing to search")
+        model = self.base.student.model
+        return DistillationPlan(
+            base=self.base,
+            train=self.pipeline.prepared("train", model).path,
+            selection=self.pipeline.prepared("selection", model).path,
+            logits=logits.path,
+            digest=model_digest(model),
+        )
+
+    @property
+    def group(self) -> TrainingGroup:
+        """See :class:`Shared`."""
+        return self.pipeline.group
+
+    def test_rows(self) -> dict[str, PreparedSet]:
+        """See :class:`Shared`."""
+        return {"": self.pipeline.prepared("test", self.base.student.model)}
+
+    def teacher(self) -> tuple[str, dict[str, PreparedSet]] | None:
+        """See :class:`Shared`."""
+        teachers = self.pipeline.teaching.candidates()
+        if len(teachers) != 1:  # of several none says alone what students learn from
+            return None
+        return teachers[0].model, {"": self.pipeline.prepared("test", teachers[0].tokenizer)}
+
+    def close(self) -> None:
+        """See :class:`Shared`."""
+        self.pipeline.close()
+
+
+class SharedMeta:
+    """The meta-teacher, its logits and the instance weights."""
+
+    def __init__(self, base: MetaKDConfig, terminal: Terminal) -> None:
+        self.base = base.model_copy(update={"baselines": (), "storage": storage.absolute(base.storage)})
+        self.pipeline = MetaKDPipeline(self.base, terminal)
+        folder = storage.join(self.base.storage, self.base.name, "ray")
+        self.group = TrainingGroup(self.base.compute, storage=folder, name=self.base.name)
+
+    def check(self) -> None:
+        """See :class:`Shared`."""
+        self.pipeline.check()
+
+    def make(self) -> MetaPlan:
+        """See :class:`Shared`."""
+        tables, rows, model = self.pipeline.tables, self.pipeline.rows, self.base.student.model
+        logits = tables.logits(self.pipeline.teachers())
+        return MetaPlan(
+            base=self.base,
+            teacher=teacher_folder(self.base, "meta", self.base.domains),
+            tables={
+                domain: DomainTables(
+                    train=tables.train_rows((domain,)).path,
+                    dev=rows.prepared("dev", (domain,), model).path,
+                    weights=tables.weights((domain,)).path,
+                    logits=logits["meta", domain].path,
+                )
+                for domain in self.base.chosen_domains
+            },
+        )
+
+    def test_rows(self) -> dict[str, PreparedSet]:
+        """See :class:`Shared`."""
+        return self._test_rows(self.base.student.model)
+
+    def teacher(self) -> tuple[str, dict[str, PreparedSet]] | None:
+        """See :class:`Shared`."""
+        folder = teacher_folder(self.base, "meta", self.base.domains)
+        return storage.join(folder, "model"), self._test_rows(self.base.teacher.model)
+
+    def _test_rows(self, model: str) -> dict[str, PreparedSet]:
+        return {domain: self.pipeline.rows.prepared("test", (domain,), model) for domain in self.base.chosen_domains}
+
+    def close(self) -> None:
+        """See :class:`Shared`."""
+        self.group.close()
+        self.pipeline.close()
+
+
+def shared_of(base: ExperimentConfig | MetaKDConfig, terminal: Terminal) -> SharedDistillation | SharedMeta:
+    """The stages of a job of either kind."""
+    return SharedMeta(base, terminal) if isinstance(base, MetaKDConfig) else SharedDistillation(base, terminal)

@@ -1,0 +1,112 @@
+"""What a search space is to Optuna and to Ray Tune, and the values of a trial as a function of its number and what is known."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState, create_trial
+
+from raykd.config.tune import Choice, Grid, Knob, LogUniform, QUniform, TuneConfig, Uniform, Value
+from raykd.tune.record import TrialRecord
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+class Suggester:
+    """Draws a trial's values from its number and from the trials that have ended.
+
+    Every draw has its own seed, made of the search's seed and the trial's number: a search that is continued draws what it
+    would have drawn, and never draws again what it drew at its start.
+    """
+
+    def __init__(self, config: TuneConfig) -> None:
+        self._config = config
+        self._cells = config.cells
+        self._drawn = {path: distribution(knob) for path, knob in config.space.items() if path not in self._cells[0]}
+        self._study = optuna.create_study(direction="maximize" if config.mode == "max" else "minimize")
+        self._asked: dict[int, optuna.trial.Trial] = {}
+
+    def values(self, index: int) -> dict[str, Value]:
+        """The knobs of a trial."""
+        cell = self._cells[index % len(self._cells)]
+        if not self._drawn:
+            return dict(cell)
+        seed = _seed(self._config.seed, index)
+        random = self._config.searcher != "optuna" or self._config.scheduler.kind == "pbt"
+        self._study.sampler = (
+            optuna.samplers.RandomSampler(seed=seed) if random else optuna.samplers.TPESampler(seed=seed, constant_liar=True)
+        )
+        self._asked[index] = self._study.ask(fixed_distributions=self._drawn)
+        return {**cell, **self._asked[index].params}
+
+    def tell(self, record: TrialRecord) -> None:
+        """Learn from a trial that has ended; one that failed has nothing to teach."""
+        known = record.value is not None and record.status != "failed"
+        asked = self._asked.pop(record.index, None)
+        if asked is not None:
+            self._study.tell(asked, record.value if known else None, state=TrialState.COMPLETE if known else TrialState.FAIL)
+        elif known:  # it was drawn by an earlier run of this search
+            self._study.add_trial(frozen(record, self._drawn))
+
+
+def frozen(record: TrialRecord, distributions: dict[str, BaseDistribution]) -> optuna.trial.FrozenTrial:
+    """A trial as Optuna keeps it."""
+    values = {path: record.values[path] for path in distributions}
+    return create_trial(state=TrialState.COMPLETE, params=values, distributions=distributions, value=record.value)
+
+
+def distribution(knob: Knob) -> BaseDistribution:
+    """A knob as Optuna draws it."""
+    match knob:
+        case Uniform():
+            return FloatDistribution(knob.low, knob.high)
+        case LogUniform():
+            return FloatDistribution(knob.low, knob.high, log=True)
+        case QUniform():
+            if knob.whole:
+                return IntDistribution(int(knob.low), int(knob.high), step=int(knob.step))
+            return FloatDistribution(knob.low, knob.high, step=knob.step)
+        case Choice() | Grid():
+            return CategoricalDistribution(knob.values)
+
+
+def mutation(knob: Knob) -> Any:
+    """A knob as population-based training draws it anew."""
+    from ray import tune
+
+    match knob:
+        case Uniform():
+            return tune.uniform(knob.low, knob.high)
+        case LogUniform():
+            return tune.loguniform(knob.low, knob.high)
+        case QUniform():
+            return [knob.low + knob.step * number for number in range(round((knob.high - knob.low) / knob.step) + 1)]
+        case Choice() | Grid():
+            return list(knob.values)
+
+
+def within(knob: Knob, value: Any) -> Any:
+    """A perturbed value, brought back between the bounds."""
+    return value if isinstance(knob, Choice | Grid) else min(max(value, knob.low), knob.high)
+
+
+def importances(config: TuneConfig, records: Sequence[TrialRecord]) -> dict[str, float] | None:
+    """Share of the metric's variance that each knob explains (fANOVA, Hutter et al. 2014, ICML), most important first.
+
+    None where nothing can be said: fewer than four trials ran to their end, or all came to the same.
+    """
+    whole = [record for record in records if record.status == "finished" and record.value is not None]
+    if len(whole) < 4 or len({record.value for record in whole}) < 2:
+        return None
+    distributions = {path: distribution(knob) for path, knob in config.space.items()}
+    distributions = {path: one for path, one in distributions.items() if len({str(r.values[path]) for r in whole}) > 1}
+    study = optuna.create_study(direction="maximize" if config.mode == "max" else "minimize")
+    study.add_trials([frozen(record, distributions) for record in whole])
+    evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+    return {path: float(share) for path, share in optuna.importance.get_param_importances(study, evaluator=evaluator).items()}
+
+
+def _seed(seed: int, index: int) -> int:
+    return int.from_bytes(hashlib.blake2b(f"{seed}/{index}".encode(), digest_size=4).digest(), "big")

@@ -1,0 +1,53 @@
+"""A search in the terminal and in the tracker: its own run, beside those of its trials."""
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from raykd.config import TuneConfig
+from raykd.data import storage
+from raykd.tracking import open_tracker
+from raykd.tune.report import SearchReport, result_table, summary, trials_table, value_table, work_sentence
+
+
+def track_summary(config: TuneConfig, report: SearchReport, folder: str) -> None:
+    """A run with a step for each trial, all trials as a table, and what came out."""
+    tracking = config.base.tracking
+    tracker = open_tracker(
+        tracking.kind,
+        project=tracking.project,
+        run_name=f"{config.name} summary",
+        group=config.name,
+        run_id=f"{config.name}-summary",
+        config=config.model_dump(mode="json"),
+        folder=storage.join(folder, "tracking"),
+    )
+    best: float | None = None
+    choose = max if config.mode == "max" else min
+    for record in report.trials:
+        if record.value is None:
+            continue
+        best = record.value if best is None else choose(best, record.value)
+        knobs = {f"knob/{path}": value for path, value in record.values.items() if isinstance(value, int | float)}
+        tracker.log(record.index, {f"trial/{config.metric}": record.value, f"best/{config.metric}": best, **knobs})
+    tracker.table("trials", *trials_table(report))
+    figures = {f"test/accuracy/{one.system}": one.average.mean for one in report.lines}
+    figures |= {f"test/difference/{one.reference}": one.result.difference for one in report.contrasts}
+    figures |= {f"during_trials/{name}": float(count) for name, count in report.work.model_dump().items()}
+    tracker.finish({**figures, "best/trial": float(report.best)})
+
+
+def print_search(report: SearchReport, console: Console) -> None:
+    """The tables and the verdicts."""
+    console.print(Text(summary(report)))
+    for header, body in (value_table(report), result_table(report)):
+        table = Table(box=SIMPLE_HEAD, pad_edge=False)
+        for number, name in enumerate(header):
+            table.add_column(Text(name), justify="right" if number else "left")
+        for cells in body:
+            table.add_row(*map(Text, cells))
+        console.print(table)
+    console.print(Text(work_sentence(report.work)))
+    for sentence in report.conclusion:
+        console.print(Text(sentence, style="bold"))

@@ -1,0 +1,151 @@
+"""Trials as Ray Tune runs them: in the trial's own actor, which then takes the next trial without importing anything again."""
+
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from ray import tune
+
+from raykd.config import TrackingConfig
+from raykd.config.tune import Value
+from raykd.data import storage
+from raykd.tune.plan import TrialPlan
+from raykd.tune.record import Journal
+
+POPULATION = "population"
+"""Identity of checkpoints that any trial may go on from."""
+
+
+@dataclass(frozen=True)
+class TrialSettings:
+    """What every trial of a search is told."""
+
+    plan: TrialPlan
+    journal: Journal
+    group: str
+    """Name of the search, under which its runs are tracked."""
+    tracking: TrackingConfig
+    threads: int
+    """Of PyTorch, in an actor that trains."""
+
+
+class LocalTrial(tune.Trainable):  # type: ignore[misc]
+    """A trial on one worker. Each step of Ray Tune's trains up to the next evaluation."""
+
+    def setup(self, config: dict[str, Any], *, settings: TrialSettings) -> None:
+        """Once for an actor: everything that trials can share."""
+        import ray
+        import torch
+
+        from raykd.trainers.context import local_context
+
+        torch.set_num_threads(settings.threads)
+        self._settings = settings
+        self._stack = ExitStack()
+        self._context = self._stack.enter_context(local_context("cuda" if ray.get_gpu_ids() else "cpu"))
+        self._begin(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take another trial, or the same one with other values."""
+        self._end()
+        self._begin(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Train up to the next evaluation."""
+        report = next(self._reports)
+        if report.get("complete"):
+            self._end({"best/value": report["value"]})
+        return {**report, "done": report.get("complete", False)}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """The state of training, for any trial of the population."""
+        from raykd.trainers.checkpoint import Checkpoints
+
+        self._run.save(Checkpoints(checkpoint_dir, identity=POPULATION))
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """Go on from a trial's state; copied, because Ray Tune keeps its folder no longer than this call."""
+        from raykd.trainers.checkpoint import Checkpoints
+
+        start = storage.join(self._run.folder, f"start-{uuid.uuid4().hex}")  # the trial may still be leaving another actor
+        storage.upload_dir(str(checkpoint), start)
+        self._run.start = Checkpoints(start, identity=POPULATION)
+
+    def cleanup(self) -> None:
+        """The actor ends."""
+        self._end()
+        self._stack.close()
+
+    def _begin(self, config: dict[str, Any]) -> None:
+        from raykd.tune.local import TrialRun
+
+        index, values, settings = config["index"], config["values"], self._settings
+        folder = settings.journal.trial_folder(index)
+        self._tracker = open_trial_tracker(settings, index, values)
+        self._run = TrialRun(settings.plan, index, values, folder=folder, context=self._context, tracker=self._tracker)
+        self._reports: Iterator[dict[str, Any]] = iter(self._run)
+
+    def _end(self, summary: Mapping[str, float] | None = None) -> None:
+        """Close what the trial holds; also one that was stopped on its way."""
+        if self._tracker is not None:
+            self._reports.close()  # type: ignore[attr-defined]
+            if self._run.start is not None:
+                self._run.start.clear()
+            self._tracker.finish(summary)
+            self._tracker = None
+
+
+def open_trial_tracker(settings: TrialSettings, index: int, values: dict[str, Value]) -> Any:
+    """The one writer of a trial's run."""
+    from raykd.tracking import open_tracker
+
+    return open_tracker(
+        settings.tracking.kind,
+        project=settings.tracking.project,
+        run_name=f"trial {index}",
+        group=settings.group,
+        run_id=f"{settings.group}-trial-{index}",
+        config={"values": values, "job": settings.plan.plan.base.model_dump(mode="json")},
+        folder=storage.join(settings.journal.trial_folder(index), "tracking"),
+    )
+
+
+def grouped_trial(config: dict[str, Any], *, settings: TrialSettings) -> None:
+    """A trial whose training takes several workers: a driver that holds no CPU, and a ``TorchTrainer`` that holds them."""
+    from raykd.run.group import TrainingGroup
+    from raykd.trainers.selection import Selection
+    from raykd.tune.listen import Listening
+
+    index, plan = config["index"], settings.plan
+    folder = settings.journal.trial_folder(index)
+    tracker = open_trial_tracker(settings, index, config["values"])
+    heard = Listening(tracker)
+    group = TrainingGroup(plan.plan.base.compute, storage=storage.join(folder, "ray"), name=f"{settings.group}-trial-{index}")
+    chains = plan.chains(index, config["values"], folder)
+    for domain, chain in chains.items():
+        for link, task in enumerate(chain, 1):
+            final = link == plan.plan.links
+            heard.begin(task, domain)
+            if not task.is_done():
+                selection = Selection(task.training.metric)
+                group.run([task], _reporting(heard, selection, speaks=final and len(chains) == 1))
+            heard.end(task, final=final)
+    group.close()
+    report = heard.last_report()
+    tracker.finish({"best/value": report["value"]})
+    tune.report(report)
+
+
+def _reporting(heard: Any, selection: Any, *, speaks: bool) -> Any:
+    """Tells Ray Tune of each evaluation; ``speaks`` says that its figure is the trial's."""
+
+    def on_record(_: str, entry: Any) -> None:
+        heard.hear(entry)
+        if entry["event"] == "eval":
+            selection.update(entry["step"], entry["metrics"])
+            tune.report(heard.report(selection.best if speaks else None))
+
+    return on_record

@@ -1,0 +1,135 @@
+"""Searches on real Ray: trials in actors, what they share, failures, continuing, schedulers, the end, and what is tracked."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet
+import pytest
+from transformers import AutoModelForSequenceClassification
+
+from raykd.config import ExperimentConfig
+from raykd.config.load_tune import build_tune
+from raykd.config.tune import TuneConfig
+from raykd.errors import ConfigError, ResourceError
+from raykd.run.progress import Terminal
+from raykd.run.tasks import run_folder
+from raykd.tracking import read_offline_run
+from raykd.tune.driver import Search, run_search
+from raykd.tune.record import Journal, TrialRecord, Work
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
+ALPHA, TEMPERATURE, RATE = "student.objective.alpha", "student.objective.temperature", "student.training.learning_rate"
+
+Build = Callable[..., TuneConfig]
+
+
+@pytest.fixture
+def search(experiment: Callable[..., ExperimentConfig]) -> Build:
+    """A search of the small experiment; ``changes`` are the base's, by path."""
+
+    def make(*, changes: dict[str, Any] | None = None, **content: Any) -> TuneConfig:
+        base = experiment(student__seeds=[1]).model_dump(mode="json")
+        given = {"student.training.evaluate_every": 10, "student.training.epochs": 1, **(changes or {})}
+        return build_tune({"kind": "tune", "name": "search", "base": base, "set": given, "final_seeds": [1, 2], **content})
+
+    return make
+
+
+def trials_of(config: TuneConfig) -> list[TrialRecord]:
+    """Shared work and trials, without the end."""
+    one = Search(config, Terminal())
+    one.check()
+    one.start_ray()
+    try:
+        return one.trials(one.plan())
+    finally:
+        one.close()
+
+
+def test_a_whole_search(search: Build, capsys: pytest.CaptureFixture[str]) -> None:
+    config = search(trials=4, concurrency=2, changes={"tracking.kind": "wandb"})
+    report = run_search(config)
+    folder = Path(run_folder(config.base))  # type: ignore[arg-type]
+    assert [record.status for record in report.trials] == ["finished"] * 4
+    assert report.work == Work()  # no teacher was trained, exported or run for the trials
+    assert (
+        len({json.loads((folder / f"trials/{i:04d}/history.jsonl").read_text().splitlines()[0])["pid"] for i in range(4)}) == 2
+    )
+    assert [line.system for line in report.lines] == ["teacher", "no_kd", "default", "tuned"]
+    assert [one.reference for one in report.contrasts] == ["default", "no_kd"]
+    assert report.contrasts[0].result.rows == 101
+    table = pyarrow.parquet.read_table(folder / "report/trials.parquet").to_pylist()
+    assert [row[ALPHA] for row in table] == [record.values[ALPHA] for record in report.trials]
+    html = (folder / "report/report.html").read_text()
+    assert html.count("data:image/svg+xml") >= 3
+    kept = json.loads((folder / "best/provenance.json").read_text())
+    assert kept["values"] == report.values
+    assert kept["trials"] == 4
+    assert AutoModelForSequenceClassification.from_pretrained(folder / "best").config.id2label == {0: "0", 1: "1"}
+    for record in report.trials:
+        run = read_offline_run(folder / f"trials/{record.index:04d}/tracking")
+        assert (run.group, run.name, run.config["values"]) == ("search", f"trial {record.index}", record.values)
+        assert max(row["eval/accuracy"] for row in run.history if "eval/accuracy" in row) == pytest.approx(record.value)
+        assert run.summary["best/value"] == pytest.approx(record.value)
+    whole = read_offline_run(folder / "tracking")
+    assert [row["trial/accuracy"] for row in whole.history if "trial/accuracy" in row] == [one.value for one in report.trials]
+    assert whole.summary["test/accuracy/tuned"] == pytest.approx(report.lines[-1].average.mean)
+    capsys.readouterr()
+    assert run_search(config) == report  # nothing is left to do
+    assert "4 of 4 trials ended before" in capsys.readouterr().err
+
+
+def test_a_search_continues_and_keeps_what_has_ended(search: Build, capsys: pytest.CaptureFixture[str]) -> None:
+    config = search(trials=3, searcher="random", scheduler={"kind": "median", "grace_steps": 10, "min_trials": 1})
+    first = trials_of(config)
+    folder = Path(run_folder(config.base))  # type: ignore[arg-type]
+    journal = Journal(str(folder / "trials"))
+    journal.write(first[1].model_copy(update={"status": "running", "value": None, "curve": ()}))  # as a killed driver leaves it
+    shutil.rmtree(folder / "trials/0002")
+    before = (folder / "trials/0000/trial.json").read_bytes()
+    again = trials_of(config)
+    assert (folder / "trials/0000/trial.json").read_bytes() == before
+    assert [record.values for record in again] == [record.values for record in first]
+    assert [record.attempts for record in again] == [1, 2, 1]
+    assert all(record.ended for record in again)
+    assert "1 of 3 trials ended before" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match="another search of this name"):
+        Search(config.model_copy(update={"seed": 7}), Terminal()).check()
+
+
+def test_a_trial_that_fails_is_tried_again_and_kept_with_its_reason(search: Build, capsys: pytest.CaptureFixture[str]) -> None:
+    space = {RATE: {"kind": "grid", "values": [1e30, 5e-3]}}
+    records = trials_of(search(searcher="grid", space=space, changes={"student.training.max_grad_norm": 0}))
+    failed, fine = records
+    assert (failed.status, failed.attempts) == ("failed", 2)
+    assert "Training stopped before the update" in str(failed.reason)
+    assert fine.status == "finished"
+    assert "trial 0 failed and is tried again" in capsys.readouterr().err
+
+
+def test_rungs_stop_trials_by_steps(search: Build) -> None:
+    space = {RATE: {"kind": "grid", "values": [5e-3, 4e-3, 1e-12, 1e-11]}}
+    scheduler = {"kind": "asha", "grace_steps": 10, "reduction": 2}
+    config = search(searcher="grid", space=space, scheduler=scheduler, concurrency=1, changes={"student.training.epochs": 3})
+    records = trials_of(config)
+    assert {record.status for record in records} == {"finished", "stopped"}
+    stopped = [record for record in records if record.status == "stopped"]
+    assert all(record.step % 10 == 0 and record.step < 60 for record in stopped)
+
+
+def test_larger_trials_train_in_a_group_of_workers(search: Build) -> None:
+    records = trials_of(search(trials=1, changes={"compute.num_workers": 2}))
+    assert [record.status for record in records] == ["finished"]
+    assert records[0].value is not None
+    assert records[0].step == records[0].curve[-1][0]
+
+
+@pytest.mark.parametrize("changes", [{"compute.cpus_per_worker": 64}, {"compute.use_gpu": True}])
+def test_no_room_for_one_trial_is_said_before_any(search: Build, changes: dict[str, Any]) -> None:
+    config = search(changes=changes)
+    with pytest.raises(ResourceError, match="one trial needs"):
+        trials_of(config)
+    assert not Journal(str(Path(run_folder(config.base), "trials"))).read()  # type: ignore[arg-type]

@@ -1,0 +1,139 @@
+"""Search files: what is refused before anything starts, and with which words."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from raykd.config import TuneConfig, load_tune, with_values
+from raykd.errors import ConfigError
+
+BASE = {
+    "name": "base",
+    "data": {"input_schema": "t:str:1,y:str:1", "first_sequence": "t", "label": "y", "train": ["a.tsv"], "test": ["b.tsv"]},
+    "teacher": {"model": "teacher"},
+    "student": {"model": "student"},
+}
+META = {
+    "kind": "meta_kd",
+    "name": "meta",
+    "reviews": {"folder": "reviews"},
+    "domains": ["books", "dvd"],
+    "teacher": {"model": "teacher"},
+    "student": {"model": "student"},
+}
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Callable[..., TuneConfig]:
+    def make(*overrides: str, base: dict[str, Any] = BASE, **content: Any) -> TuneConfig:
+        (tmp_path / "base.yaml").write_text(yaml.safe_dump(base))
+        file = tmp_path / "tune.yaml"
+        file.write_text(yaml.safe_dump({"kind": "tune", "name": "search", "base": "base.yaml", **content}))
+        return load_tune(file, overrides)
+
+    return make
+
+
+def test_defaults_are_the_knobs_of_each_kind_of_job(load: Callable[..., TuneConfig]) -> None:
+    logit = load()
+    assert set(logit.space) == {"student.objective.temperature", "student.objective.alpha"}
+    assert logit.base.name == "search"
+    assert set(load(base=META).space) == {"student.second.temperature", "student.first.domain_loss_weight"}
+    no_temperature = {**BASE, "student": {"model": "student", "objective": {"kind": "mse_kd"}}}
+    assert set(load(base=no_temperature).space) == {"student.objective.alpha"}
+
+
+def test_the_resolved_search_reads_back_as_itself(load: Callable[..., TuneConfig]) -> None:
+    for config in (load(), load(base=META)):
+        assert TuneConfig.model_validate(config.model_dump(mode="json")) == config
+
+
+def test_values_and_overrides_reach_the_base(load: Callable[..., TuneConfig]) -> None:
+    config = load(
+        "base.student.training.epochs=7", "space.student.objective.alpha.high=0.5", set={"student.seeds": [4]}, space=ALPHA
+    )
+    assert config.base.student.seeds == (4,)
+    assert config.base.student.training.epochs == 7  # type: ignore[union-attr]
+    assert config.space["student.objective.alpha"].probes()[1] == 0.5
+    changed = with_values(config.base, {"student.objective.alpha": 0.25})
+    assert changed.student.objective.alpha == 0.25  # type: ignore[union-attr]
+
+
+ALPHA = {"student.objective.alpha": {"kind": "uniform", "low": 0, "high": 1}}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"space": {"student.objective.alpha": {"kind": "uniform", "low": 0, "high": 2}}}, "alpha = 2.0: input should be less"),
+        (
+            {"space": {"student.temprature": {"kind": "uniform", "low": 1, "high": 2}}},
+            "student.temprature does not exist; did you mean student.objective.temperature",
+        ),
+        (
+            {"space": {"student.training.batch_size": {"kind": "uniform", "low": 8, "high": 64}}},
+            "batch_size = 42.6.*valid integer",
+        ),
+        ({"space": {"compute.num_workers": {"kind": "choice", "values": [1, 2]}}}, "cannot be searched"),
+        ({"space": {"student.seeds": {"kind": "choice", "values": [1, 2]}}}, "cannot be searched"),
+        ({"space": {"teacher.training.epochs": {"kind": "choice", "values": [1, 2]}}}, "share rows, teacher and logits"),
+        (
+            {
+                "searcher": "grid",
+                "trials": 5,
+                "space": {
+                    "student.objective.alpha": {"kind": "grid", "values": [0.1, 0.5, 0.9]},
+                    "student.objective.temperature": {"kind": "grid", "values": [1, 2]},
+                },
+            },
+            r"6 combinations \(3 x 2\), trials = 5",
+        ),
+        ({"searcher": "grid", "space": ALPHA}, "needs listed values"),
+        ({"space": {"student.objective.alpha": {"kind": "grid", "values": [0.1]}}}, "cannot learn from the grid"),
+        ({"space": {"student.objective.alpha": {"kind": "uniform", "low": 1, "high": 0}}}, "low lies below high"),
+        ({"space": {"student.objective.temperature": {"kind": "loguniform", "low": 0, "high": 4}}}, "lies above 0"),
+        ({"space": {"student.objective.alpha": {"kind": "quniform", "low": 0, "high": 1, "step": 0.3}}}, "does not divide"),
+        (
+            {"scheduler": {"kind": "pbt"}, "space": {"student.training.batch_size": {"kind": "choice", "values": [8, 16]}}},
+            "pbt",
+        ),
+        ({"base": {"kind": "tune"}}, "can be searched"),
+        ({"trails": 3}, "did you mean trials"),
+        ({"set": {"data.test": []}}, "never sees"),
+        ({"set": {"student.objective": {"kind": "fine_tune"}}}, "distils nothing"),
+    ],
+)
+def test_refused_before_anything_starts(load: Callable[..., TuneConfig], content: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load(**content)
+
+
+def test_a_meta_teacher_is_shared_and_no_knob(load: Callable[..., TuneConfig]) -> None:
+    with pytest.raises(ConfigError, match=r"teacher\.domain_loss_weight cannot be searched"):
+        load(base=META, space={"teacher.domain_loss_weight": {"kind": "uniform", "low": 0, "high": 1}})
+    with pytest.raises(ConfigError, match=r"did you mean student\.first\.domain_loss_weight"):
+        load(base=META, space={"student.domain_loss_weight": {"kind": "uniform", "low": 0, "high": 1}})
+
+
+def test_meta_kd_has_no_figure_for_a_scheduler(load: Callable[..., TuneConfig]) -> None:
+    with pytest.raises(ConfigError, match="no figure before its end"):
+        load(base=META, scheduler={"kind": "asha"})
+
+
+def test_cells_of_a_grid_come_in_order_and_set_the_number_of_trials(load: Callable[..., TuneConfig]) -> None:
+    space = {
+        "student.objective.alpha": {"kind": "grid", "values": [0.1, 0.9]},
+        "student.objective.temperature": {"kind": "choice", "values": [1, 2, 4]},
+    }
+    config = load(searcher="grid", space=space)
+    assert config.planned == 6
+    assert config.cells[1] == {"student.objective.alpha": 0.1, "student.objective.temperature": 2}
+
+
+def test_every_search_of_the_repository_is_valid() -> None:
+    jobs = Path(__file__).resolve().parents[3] / "jobs"
+    searches = sorted(jobs.glob("tune-*.yaml"))
+    assert [load_tune(path).planned for path in searches] == [12, 24]

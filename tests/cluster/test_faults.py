@@ -3,11 +3,13 @@
 Each at a random step; the weights are those of a run that was left alone, bit for bit.
 """
 
+import contextlib
 import random
 import re
 import signal
+import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,6 +61,37 @@ def test_the_command_is_stopped_and_killed_and_given_again(
         run.wait_said("kd seed 1: continues from the checkpoint at step")
         assert run.end() == 0, run.output()
         assert run.said("teacher: finished before, skipped")
+    assert same(run.weights(), calm)
+
+
+@pytest.fixture
+def small_disk(world: World) -> Iterator[Path]:
+    """A file system of 64 MB."""
+    folder = world.folder / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(folder)], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"no tmpfs can be mounted here: {mounted.stderr.decode().strip()}")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=False)
+
+
+def test_a_full_disk_ends_the_run_and_room_continues_it(
+    world: World, environment: Mapping[str, str], calm: Mapping[str, object], draw: random.Random, small_disk: Path
+) -> None:
+    run = Run(world, "full", environment, sets=[f"storage={small_disk}"], draw=draw, storage=small_disk)
+    filler = small_disk / "filler"
+    with run.command():
+        run.wait_random_step("teacher", low=10, high=150)
+        with contextlib.suppress(OSError), filler.open("wb", buffering=0) as stream:
+            while True:
+                stream.write(b"x" * (1 << 20))
+        assert run.end() == 2, run.output()
+        assert run.said("raykd: .*No space left on device; free space there")
+    filler.unlink()
+    with run.command():
+        run.wait_said("teacher: continues from the checkpoint at step")
+        assert run.end() == 0, run.output()
     assert same(run.weights(), calm)
 
 

@@ -3,13 +3,16 @@
 import random
 import signal
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.cluster.heads import ROOT
 from tests.cluster.processes import wait_until
 from tests.cluster.raylets import Raylets, raylets
 from tests.cluster.runs import PREDICTION_ACTOR, STAGE_LIMIT_S, TRAIN_WORKER, Run, World, same
+from tests.ray.test_metakd import config as meta_kd
 
 pytestmark = pytest.mark.cluster
 
@@ -50,6 +53,24 @@ def test_nodes_are_removed_in_each_kind_of_stage_and_one_is_drained(
         run.wait_said("kd seed 1: workers were lost, continues from the checkpoint at step")
         assert run.end() == 0, run.output()
     assert same(run.weights(), calm)
+
+
+def test_meta_kd_on_several_nodes_gives_the_weights_of_one(
+    environment: Mapping[str, str], nodes: Raylets, tmp_path: Path
+) -> None:
+    job = tmp_path / "job.yaml"
+    content = meta_kd(tmp_path, compute={"num_workers": 2}, baselines=("hard_labels",)).model_dump(mode="json")
+    job.write_text(yaml.safe_dump(content))
+    one = Run(World(tmp_path, job), "one", environment)
+    several = Run(World(tmp_path, job), "several", {**environment, **nodes.environment})
+    with one.command():
+        assert one.end() == 0, one.output()
+    with several.command():
+        wait_until(lambda: len(several.processes(TRAIN_WORKER)) == 2, f"two workers:\n{several.output()}", STAGE_LIMIT_S)
+        workers = {nodes.node_of(process).node_id for process in several.processes(TRAIN_WORKER)}
+        assert several.end() == 0, several.output()
+    assert len(workers) == 2, "the workers are on different nodes"
+    assert same(several.weights(), one.weights())
 
 
 ENDLESS = [

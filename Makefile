@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: install demo checks test test-cluster docs clean
+.PHONY: install demo checks test test-long test-cluster docs clean
 
 install: $(VENV)/installed
 
@@ -26,7 +26,10 @@ checks: install
 	$(BIN)/lint-imports
 
 test: install
-	$(BIN)/python -m pytest -m 'not cluster'
+	$(BIN)/python -m pytest -m 'not cluster and not long'
+
+test-long: install
+	$(BIN)/python -m pytest -m long
 
 test-cluster: install
 	$(BIN)/python -m pytest -m cluster

@@ -61,6 +61,7 @@ def test_machines_times_gpus_are_training_workers(flow, tmp_path):
     assert next(record for record in history if record["event"] == "train")["total_steps"] == 3  # of 64 rows, of 130
 
 
+@pytest.mark.long
 def test_two_processes_of_the_launcher_are_two_workers_with_one_warning(flow, tmp_path, monkeypatch, capfd):
     """Meta-KD's data and teacher: ``--gpu 7`` and two processes, on a machine without GPUs."""
     write_reviews(tmp_path)

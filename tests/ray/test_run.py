@@ -91,6 +91,7 @@ def test_a_stage_alone_says_which_one_it_needs(experiment: Make) -> None:
         run_experiment(experiment(), only=["logits"])
 
 
+@pytest.mark.long
 def test_cross_fitted_logits_through_ray_are_those_of_one_process(experiment: Make) -> None:
     """Rows of a fold are left out by reading tasks and scored by actors, one for each model."""
     training = {"epochs": 1, "batch_size": 16, "learning_rate": 5e-3}
@@ -131,7 +132,13 @@ def test_killed_worker_continues_bit_for_bit(experiment: Make) -> None:
     assert all(bool((actual[name] == value).all()) for name, value in expected.items())
 
 
-@pytest.mark.parametrize("engine", [{"kind": "deepspeed", "zero_stage": 2}, {"kind": "torch"}], ids=["zero2", "torch"])
+@pytest.mark.parametrize(
+    "engine",
+    [
+        pytest.param({"kind": "deepspeed", "zero_stage": 2}, id="zero2"),
+        pytest.param({"kind": "torch"}, id="torch", marks=pytest.mark.long),
+    ],
+)
 def test_two_workers_give_the_weights_of_one(experiment: Make, engine: dict[str, Any]) -> None:
     changes = {"teacher__training__dropout": 0.0, "teacher__training__batch_size": 15, "compute__engine": engine}
     one = weights(train(experiment(name="one", **changes)))

@@ -100,6 +100,7 @@ def test_a_search_continues_and_keeps_what_has_ended(search: Build, capsys: pyte
         Search(config.model_copy(update={"seed": 7}), Terminal()).check()
 
 
+@pytest.mark.long
 def test_a_trial_that_fails_is_tried_again_and_kept_with_its_reason(search: Build, capsys: pytest.CaptureFixture[str]) -> None:
     space = {RATE: {"kind": "grid", "values": [1e30, 5e-3]}}
     records = trials_of(search(searcher="grid", space=space, changes={"student.training.max_grad_norm": 0}))
@@ -110,6 +111,7 @@ def test_a_trial_that_fails_is_tried_again_and_kept_with_its_reason(search: Buil
     assert "trial 0 failed and is tried again" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_rungs_stop_trials_by_steps(search: Build) -> None:
     space = {RATE: {"kind": "grid", "values": [5e-3, 4e-3, 1e-12, 1e-11]}}
     scheduler = {"kind": "asha", "grace_steps": 10, "reduction": 2}
@@ -120,6 +122,7 @@ def test_rungs_stop_trials_by_steps(search: Build) -> None:
     assert all(record.step % 10 == 0 and record.step < 60 for record in stopped)
 
 
+@pytest.mark.long
 def test_larger_trials_train_in_a_group_of_workers(search: Build) -> None:
     records = trials_of(search(trials=1, changes={"compute.num_workers": 2}))
     assert [record.status for record in records] == ["finished"]

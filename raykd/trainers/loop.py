@@ -93,7 +93,7 @@ class Loop:
 
     def _step(self, rows: StepRows) -> tuple[bool, bool]:
         """One optimiser step; returns whether a checkpoint is wanted after it, and whether to stop there."""
-        torch.manual_seed(step_seed(self.seed, rows.step, self.context.rank))
+        seed_device(self.engine.device, step_seed(self.seed, rows.step, self.context.rank))
         terms, pulls = self._accumulate(rows, self.objective.at(rows.step / max(self.total_steps - 1, 1)))
         norm = self.engine.reduce_gradients()
         figures, shares = self._read(rows, terms, pulls, norm)
@@ -193,6 +193,13 @@ class Loop:
         self.monitor.record("eval", step, metrics=metrics, best=better)
         self.monitor.flush()
         return self.selection.exhausted
+
+
+def seed_device(device: torch.device, seed: int) -> None:
+    """Seed what dropout draws from. `torch.manual_seed` does more, for 0.9 ms a step on a CPU."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:

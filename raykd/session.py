@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 def start_ray(
     *,
     num_cpus: int | None = None,
+    object_store_bytes: int | None = None,
     start_timeout_s: float = 600,
     collective_timeout_s: float = 600,
     runtime_env: dict[str, object] | None = None,
@@ -25,8 +26,8 @@ def start_ray(
     """Connect to the cluster in ``RAY_ADDRESS`` (set under ``ray job submit``), else start a local Ray.
 
     Its ``num_cpus`` logical CPUs only count what runs at once: a laptop of two cores may run one worker, one data task and one
-    actor. Worker logs stay in files under Ray's session folder. True when this call connected, false when Ray was up.
-    Raises ResourceError when the cluster cannot be reached.
+    actor. ``object_store_bytes`` caps its shared memory (none: Ray's own choice). Worker logs stay in files under Ray's session
+    folder. True when this call connected, false when Ray was up. Raises ResourceError when the cluster cannot be reached.
     """
     os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(start_timeout_s)
     os.environ["RAY_TRAIN_COLLECTIVE_TIMEOUT_S"] = str(collective_timeout_s)
@@ -41,7 +42,7 @@ def start_ray(
     if ray.is_initialized():
         return False
     address = os.environ.get("RAY_ADDRESS") or "local"
-    local = {"num_cpus": num_cpus} if address == "local" else {}
+    local = {"num_cpus": num_cpus, "object_store_memory": object_store_bytes} if address == "local" else {}
     on_sigterm = signal.getsignal(signal.SIGTERM)
     with warnings.catch_warnings(), _silent_stderr(), _loopback() if local else contextlib.nullcontext():
         warnings.simplefilter("ignore")  # about versions and address files; nothing a user can act on

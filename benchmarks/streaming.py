@@ -1,0 +1,226 @@
+"""Memory and speed from one million rows to ten: preparing, scoring, and training on a fixed number of rows of each.
+
+    python -m benchmarks.streaming [--sizes 1000000 3000000 10000000] [--train-rows 100000] [--cores 2] [--folder DIR]
+
+A model of one layer of width 32, generated TSV in shards of 500,000 rows, Ray's object store capped at 512 MB. Each size runs
+in a process of its own and is written to DIR/results.jsonl: the same command continues with the next. Printed: rows/s of each
+step; the largest unique memory (USS) of each kind of process at the smallest and the largest size, with their ratio; and
+preparation against the same tokenizer in a bare loop, one process a core, on the same rows (reading, tokens, nothing written).
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.footprints import Footprints
+
+STORE_BYTES = 512 << 20
+SHARD_ROWS = 500_000
+BARE_ROWS = 200_000
+LENGTH = 64
+LABELS = ("0", "1")
+SYLLABLES = [consonant + vowel for consonant in "bdklmn" for vowel in "aeiou"]
+WORDS = [first + second + third for first in SYLLABLES for second in SYLLABLES for third in SYLLABLES[:4]]
+
+
+def main() -> None:
+    """Run the sizes that have no result yet; print all."""
+    options = _options()
+    folder = Path(options.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    if options.only:
+        print(json.dumps(_measure(options, folder, options.only)))
+        return
+    results = _results(folder)
+    for size in options.sizes:
+        if size not in results:
+            words = [sys.executable, "-m", "benchmarks.streaming", "--only", str(size), "--folder", options.folder]
+            words += ["--cores", str(options.cores), "--train-rows", str(options.train_rows)]
+            done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True)
+            with (folder / "results.jsonl").open("a") as file:
+                file.write(done.stdout.splitlines()[-1] + "\n")
+            results = _results(folder)
+            print(f"{size} rows measured", flush=True)
+    _print([results[size] for size in sorted(options.sizes)])
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1_000_000, 3_000_000, 10_000_000])
+    parser.add_argument("--train-rows", type=int, default=100_000)
+    parser.add_argument("--cores", type=int, default=2)
+    parser.add_argument("--folder", default="runs/streaming")
+    parser.add_argument("--only", type=int, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def _results(folder: Path) -> dict[int, dict[str, Any]]:
+    file = folder / "results.jsonl"
+    lines = file.read_text().splitlines() if file.exists() else []
+    return {one["rows"]: one for one in map(json.loads, lines)}
+
+
+def _measure(options: argparse.Namespace, folder: Path, rows: int) -> dict[str, Any]:
+    """One size, from its files to trained weights. Raises RaykdError as any run does."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    files = _shards(folder, rows)
+    model = _model(folder)
+    bare = _bare(files, model, folder, options.cores)
+    from raykd.predict import ScoreJob, score
+    from raykd.session import start_ray, stop_ray
+
+    work = folder / f"work-{rows}"
+    found: dict[str, Any] = {"rows": rows, "bare": bare, "rate": {}, "uss": {}}
+    start_ray(num_cpus=options.cores + 1, object_store_bytes=STORE_BYTES)
+    with Footprints() as seen:
+        began = time.perf_counter()
+        prepared = _prepare(files, model, work)
+        found["rate"]["prepare"] = rows / (time.perf_counter() - began)
+    found["uss"]["prepare"] = seen.most
+    with Footprints() as seen:
+        began = time.perf_counter()
+        score([ScoreJob(model, prepared.path, str(work / "logits"))], actors=1)
+        found["rate"]["score"] = rows / (time.perf_counter() - began)
+    found["uss"]["score"] = seen.most
+    with Footprints() as seen:
+        found["rate"]["train"] = _train(prepared, model, work, options.train_rows)
+    found["uss"]["train"] = seen.most
+    stop_ray()
+    return found
+
+
+def _shards(folder: Path, rows: int) -> list[str]:
+    """The first shards are the same at every size."""
+    made = []
+    for number in range(-(-rows // SHARD_ROWS)):
+        count = min(SHARD_ROWS, rows - number * SHARD_ROWS)
+        path = folder / f"rows-{number:03d}-{count}.tsv"
+        if not path.exists():
+            draw = np.random.default_rng(number)
+            words = np.array(WORDS)
+            with path.with_suffix(".part").open("w") as file:
+                for start in range(0, count, 50_000):
+                    size = min(50_000, count - start)
+                    lengths = draw.integers(4, 24, size)
+                    drawn = words[draw.integers(0, len(words), int(lengths.sum()))].tolist()
+                    ends = np.cumsum(lengths)
+                    for row, label in enumerate(draw.integers(0, 2, size).tolist()):
+                        file.write(f"{' '.join(drawn[ends[row] - lengths[row] : ends[row]])}\t{label}\n")
+            path.with_suffix(".part").rename(path)
+        made.append(str(path))
+    return made
+
+
+def _model(folder: Path) -> str:
+    from transformers import BertTokenizerFast
+
+    from raykd.models import build_classifier, save_classifier
+
+    path = folder / "model"
+    if not path.exists():
+        pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
+        tokenizer = BertTokenizerFast(vocab={piece: index for index, piece in enumerate(pieces)}, model_max_length=LENGTH)
+        shape = {"vocab_size": len(pieces), "hidden": 32, "layers": 1, "heads": 2, "positions": LENGTH}
+        model = build_classifier("bert", labels=LABELS, seed=1, **shape)
+        save_classifier(model, tokenizer, str(path))
+    return str(path)
+
+
+def _prepare(files: list[str], model: str, work: Path) -> Any:
+    from raykd.data.prepare import PrepareSpec, prepare
+
+    spec = PrepareSpec(
+        files=tuple(files), input_schema="text:str:1,label:str:1", first_sequence="text", second_sequence=None, label="label",
+        labels=LABELS, skip_header=False, sequence_length=LENGTH, max_rejected_rows=0, tokenizer=model, keep=None,
+    )  # fmt: skip
+    return prepare(spec, str(work / "cache"))
+
+
+def _bare(files: list[str], model: str, folder: Path, cores: int) -> float:
+    """Rows/s of the tokenizer alone, in as many processes as cores: lines read, split at the tab, encoded, dropped."""
+    jobs = [(files[0], model, str(folder), core, cores) for core in range(cores)]
+    with multiprocessing.get_context("spawn").Pool(cores) as pool:
+        rates = pool.map(_bare_loop, jobs)
+    return sum(rates)
+
+
+def _bare_loop(job: tuple[str, str, str, int, int]) -> float:
+    from raykd.data.tokenizer import load_row_tokenizer
+
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    path, model, folder, core, cores = job
+    tokenizer = load_row_tokenizer(model, folder)
+    tokenizer.encode(["warm"], sequence_length=LENGTH)
+    texts: list[str] = []
+    began, done = time.perf_counter(), 0
+    with open(path, encoding="utf-8") as file:
+        for number, line in enumerate(file):
+            if number % cores != core:
+                continue
+            texts.append(line.rstrip("\n").split("\t")[0])
+            if len(texts) == 2048:
+                tokenizer.encode(texts, sequence_length=LENGTH)
+                done += len(texts)
+                texts.clear()
+            if done >= BARE_ROWS // cores:
+                break
+    return done / (time.perf_counter() - began)
+
+
+def _train(prepared: Any, model: str, work: Path, rows: int) -> float:
+    """Rows/s of a training of so many rows, from its first recorded step to its last, through the group and Ray Data."""
+    from raykd.config import ComputeConfig, FineTune, TrainingConfig
+    from raykd.models import model_digest
+    from raykd.run.group import TrainingGroup
+    from raykd.run.task import TrainTask
+    from raykd.run.tasks import key_of
+
+    compute, batch = ComputeConfig(), 256
+    steps = rows // batch
+    training = TrainingConfig(epochs=100, max_steps=steps, batch_size=batch, learning_rate=1e-3)
+    task = TrainTask(
+        name="student", folder=str(work / "student"), model=model, labels=LABELS, train=prepared.path, selection=None,
+        objective=FineTune(), training=training, seed=1, engine=compute.engine, precision="fp32",
+        key=key_of(model_digest(model), prepared.fingerprint, steps),
+    )  # fmt: skip
+    seen: list[tuple[int, float]] = []
+
+    def hear(_: str, entry: Mapping[str, Any]) -> None:
+        if entry["event"] == "train":
+            seen.append((entry["step"], time.perf_counter()))
+
+    group = TrainingGroup(compute, storage=str(work / "ray"), name="streaming")
+    try:
+        group.run([task], hear)
+    finally:
+        group.close()
+    (first, began), (last, ended) = seen[0], seen[-1]
+    return (last - first) * batch / (ended - began)
+
+
+def _print(results: list[dict[str, Any]]) -> None:
+    print(f"{'rows':>12} {'prepare':>10} {'of bare':>8} {'score':>10} {'train':>10}   rows/s")
+    for one in results:
+        rate = one["rate"]
+        share = rate["prepare"] / one["bare"]
+        print(f"{one['rows']:>12,} {rate['prepare']:>10,.0f} {share:>8.2f} {rate['score']:>10,.0f} {rate['train']:>10,.0f}")
+    small, large = results[0]["uss"], results[-1]["uss"]
+    print(f"\n{'most unique memory, MB':<48} {results[0]['rows']:>12,} {results[-1]['rows']:>12,} {'ratio':>7}")
+    for step in small:
+        for kind in sorted(small[step].keys() & large[step].keys()):
+            before, after = small[step][kind] / 1e6, large[step][kind] / 1e6
+            if after >= 20:
+                print(f"{step + ': ' + kind:<48} {before:>12,.0f} {after:>12,.0f} {after / before:>7.2f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -33,7 +33,7 @@ def main(argv: Sequence[str]) -> int:
     arguments = list(argv)
     if not arguments or {"--help", "-h"} & set(arguments):
         usage = HELP.format(scripts=", ".join(META_SCRIPTS))
-        print(usage + "\n".join(f"  --{flag.name:30} {flag.meaning}" for flag in FLAGS))  # noqa: T201
+        print(usage + "\n".join(f"  --{flag.name:30} {flag.meaning}" for flag in FLAGS))  # noqa: T201 (what --help is for)
         return 0
     started = time.monotonic()
     with printing():

@@ -39,7 +39,7 @@ def copy_rows(
     *,
     second: str | None,
     every_domain: bool = False,
-    check: Check = lambda where, cells: None,  # noqa: ARG005
+    check: Check = lambda where, cells: None,  # noqa: ARG005 (nothing to check)
 ) -> MetaRows:
     """Copy the rows of the genre asked for, or of all; a missing second text becomes an empty one.
 

@@ -140,7 +140,7 @@ class Training:
         storage.remove(out)
         return import_tsv(self.settings.logits.path, rows, out=out, column=self.logits_column)
 
-    def _sides(self, rows: PreparedSet) -> tuple[SideTable, ...]:  # noqa: ARG002
+    def _sides(self, rows: PreparedSet) -> tuple[SideTable, ...]:  # noqa: ARG002 (Meta-KD's need the rows)
         """Other tables of the training rows; here none."""
         return ()
 

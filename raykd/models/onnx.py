@@ -1,5 +1,6 @@
 """Classifiers as ONNX files: written by ``torch.onnx``, opened with onnxruntime. Both come with the extra ``raykd[export]``."""
 
+import importlib
 import logging
 import os
 import tempfile
@@ -25,11 +26,8 @@ LOGITS = "logits"
 def require_onnx() -> None:
     """Raise ConfigError when the libraries are not installed."""
     try:
-        import onnx
-        import onnxruntime
-        import onnxscript  # noqa: F401
-
-        del onnx, onnxruntime
+        for name in ("onnx", "onnxruntime", "onnxscript"):  # torch.onnx asks for the last one late, in its own words
+            importlib.import_module(name)
     except ImportError as error:
         raise ConfigError(f"exporting needs {error.name}, which is not installed; pip install 'raykd[export]'") from None
 

@@ -81,7 +81,7 @@ class DomainRows:
 
     def split(self) -> None:
         """Make the files, if they are not there."""
-        self._files  # noqa: B018
+        self._files  # noqa: B018 (asking for it makes it)
 
     @cached_property
     def _files(self) -> dict[Part, dict[str, str]]:

@@ -82,7 +82,8 @@ def _knob_panel(axes: "Axes", report: SearchReport, path: str) -> None:
         value = record.values[path]
         place = value if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
         best = record.index == report.best
-        axes.plot(place, record.value, "o", color=BEST if best else COLORS[record.status], markersize=8 if best else 5)  # type: ignore[arg-type]
+        color, size = (BEST, 8) if best else (COLORS[record.status], 5)
+        axes.plot([place], [record.value or 0.0], "o", color=color, markersize=size)
     if path in report.log_knobs:
         axes.set_xscale("log")
 

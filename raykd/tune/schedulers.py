@@ -41,7 +41,7 @@ def _population() -> type[Any]:
     """Ray Tune's scheduler, whose members take over another's knobs but stay who they are."""
     from ray.tune.schedulers import PopulationBasedTraining
 
-    class Members(PopulationBasedTraining):  # type: ignore[misc]
+    class Members(PopulationBasedTraining):  # type: ignore[misc]  # Ray's classes have no types
         """Keeps a trial's number, which lies beside its knobs."""
 
         def _get_new_config(self, trial: Any, trial_to_clone: Any) -> Any:

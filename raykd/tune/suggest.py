@@ -8,7 +8,7 @@ from ray.tune.search import Searcher
 from raykd.config.tune import Value
 
 
-class Remaining(Searcher):  # type: ignore[misc]
+class Remaining(Searcher):  # type: ignore[misc]  # Ray's classes have no types
     """Hands out the trials of ``indices``, in order; their values are decided when each is asked for."""
 
     def __init__(self, indices: Sequence[int], values: Callable[[int], dict[str, Value]]) -> None:
@@ -20,11 +20,11 @@ class Remaining(Searcher):  # type: ignore[misc]
         """Nothing: the journal is what a search continues from."""
         return {}
 
-    def set_search_properties(self, *given: Any, **named: Any) -> bool:  # noqa: ARG002
+    def set_search_properties(self, *given: Any, **named: Any) -> bool:  # noqa: ARG002 (Tune's signature)
         """Nothing is left to be set."""
         return True
 
-    def suggest(self, trial_id: str) -> Any:  # noqa: ARG002
+    def suggest(self, trial_id: str) -> Any:  # noqa: ARG002 (Tune's signature)
         """The next trial."""
         if not self._indices:
             return Searcher.FINISHED

@@ -31,7 +31,7 @@ class TrialSettings:
     """Of PyTorch, in an actor that trains."""
 
 
-class LocalTrial(tune.Trainable):  # type: ignore[misc]
+class LocalTrial(tune.Trainable):  # type: ignore[misc]  # Ray's classes have no types
     """A trial on one worker. Each step of Ray Tune's trains up to the next evaluation."""
 
     def setup(self, config: dict[str, Any], *, settings: TrialSettings) -> None:
@@ -91,7 +91,7 @@ class LocalTrial(tune.Trainable):  # type: ignore[misc]
     def _end(self, summary: Mapping[str, float] | None = None) -> None:
         """Close what the trial holds; also one that was stopped on its way."""
         if self._tracker is not None:
-            self._reports.close()  # type: ignore[attr-defined]
+            self._reports.close()  # type: ignore[attr-defined]  # a generator, held as the iterator it is used as
             if self._run.start is not None:
                 self._run.start.clear()
             self._tracker.finish(summary)

@@ -20,7 +20,7 @@ SHOWN = 8
 """Trials in the live table, the running ones first."""
 
 
-class Watch(tune.Callback):  # type: ignore[misc]
+class Watch(tune.Callback):  # type: ignore[misc]  # Ray's classes have no types
     """Hears from Ray Tune what happens to trials."""
 
     def __init__(

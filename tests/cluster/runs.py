@@ -163,7 +163,7 @@ class Run:
             STAGE_LIMIT_S, poll_s=0.02,
         )  # fmt: skip
         assert not self._ended(), self.output()
-        time.sleep(self.draw.random() * 0.3)
+        time.sleep(self.draw.random() * 0.3)  # somewhere between two steps
         return self.checkpoint(task)
 
     def processes(self, title: str) -> list[psutil.Process]:

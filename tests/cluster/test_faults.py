@@ -124,7 +124,7 @@ def test_a_store_that_goes_away_for_a_while_is_waited_for(
         with run.command():
             run.wait_random_step("teacher", low=20, high=120)
             server.tunnel.cut()
-            time.sleep(15)
+            time.sleep(15)  # longer than one request waits, shorter than the store is waited for
             server.tunnel.mend()
             assert run.end() == 0, run.output()
         assert same(run.weights(), calm)

@@ -70,6 +70,8 @@ class MetaDistillationObjective(FeatureWeights):
     """Domains that the head knows."""
     trainings: int = Field(1, ge=1)
     """Trainings that need the same rows' teacher states, one after another: what storing them pays for."""
+    share_states: bool = False
+    """Whether processes of one machine share what is stored, and not the trainings of one process alone."""
     soft_weight: float = Field(0.0, ge=0)
     """Weight of the soft targets."""
     temperature: float = Field(1.0, gt=0)

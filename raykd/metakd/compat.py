@@ -136,6 +136,12 @@ class EasyNLPDistillation(Objective):
         """Projection and domain head of the student."""
         return self.beside
 
+    @property
+    def frozen(self) -> nn.Module:
+        """The teacher."""
+        found: nn.Module = self.teacher
+        return found
+
     def check(self, *, num_labels: int, whole_batch: bool) -> None:
         """Raises ConfigError for a batch that is cut."""
         del num_labels

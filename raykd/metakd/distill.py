@@ -81,6 +81,12 @@ class MetaDistillation(Objective):
         """Projections (none of them where the widths are equal) and domain head of the student."""
         return self.beside
 
+    @property
+    def frozen(self) -> nn.Module:
+        """The teacher."""
+        found: nn.Module = self.teacher.model
+        return found
+
     def __call__(self, model: nn.Module, batch: Batch) -> ObjectiveOutput:
         """What the frozen teacher says, then a forward pass of the student and what is beside it."""
         seen = self.teacher(batch)

@@ -1,9 +1,9 @@
 """A teacher's states from records of them, where that costs less than the teacher itself.
 
-A frozen teacher says the same of a row in every epoch, for every seed that distils from it. A record holds what the layer map
-asks for, in fp32, in a file of fixed-size records on the worker's own disk, found by the row's name. The file has no name: it
-is gone with the process. It is no side table in the rows' stream: a window of 2,048 rows, half a megabyte each, would have to
-fit into memory; records are read for the batch at hand.
+A frozen teacher says the same of a row in every epoch, for every seed and every trial that distils from it. A record holds what
+the layer map asks for, in fp32, in a file of fixed-size records on the worker's own disk, found by the row's name
+(:mod:`raykd.metakd.state_files`). It is no side table in the rows' stream: a window of 2,048 rows, half a megabyte each, would
+have to fit into memory; records are read for the batch at hand.
 """
 
 import dataclasses
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from raykd.data.batch import Batch
 from raykd.data.prepared import PreparedSet
+from raykd.metakd.state_files import Array, Chosen, Files, OwnFiles
 from raykd.metakd.targets import LiveTeacher, Targets
 
 Source = Literal["auto", "live", "stored"]
@@ -32,23 +33,29 @@ DISK_SHARE = 0.5
 """Part of the free disk that all workers' records may take, should they share one."""
 
 
-@dataclass
 class Records:
     """Records of a prepared set's rows, and what was found out about their cost."""
 
-    rows: PreparedSet
-    chosen: Literal["live", "stored"] | None = None
-    """What the trials ended with; none before."""
-    _arrays: dict[str, "np.memmap[tuple[int, ...], np.dtype[np.float32]]"] = field(default_factory=dict)
+    def __init__(self, rows: PreparedSet, files: Files | None = None) -> None:
+        self.rows = rows
+        self._files: Files = files or OwnFiles()
+        self._first = np.concatenate([[0], np.cumsum([source.rows for source in rows.sources])])
+        self._has = self._files.flags(int(self._first[-1]))
+        self._arrays: dict[str, Array] = {}
 
-    def __post_init__(self) -> None:
-        counts = [source.rows for source in self.rows.sources]
-        self._first = np.concatenate([[0], np.cumsum(counts)])
-        self._has = np.zeros(int(self._first[-1]), bool)
+    @property
+    def chosen(self) -> Chosen | None:
+        """What the trials ended with; none before."""
+        return self._files.chosen
+
+    @chosen.setter
+    def chosen(self, value: Chosen) -> None:
+        self._files.chosen = value
 
     def has(self, batch: Batch) -> NDArray[np.bool_]:
         """Which of its rows are recorded, ``[B]``."""
-        found: NDArray[np.bool_] = self._has[self._index(batch)]
+        with self._files.changing():
+            found: NDArray[np.bool_] = self._has[self._index(batch)]
         return found
 
     def _index(self, batch: Batch) -> NDArray[np.int64]:
@@ -68,21 +75,24 @@ class Records:
 
     def write(self, batch: Batch, targets: Targets) -> None:
         """Record all rows of a batch."""
-        index = self._index(batch)
-        for name, value in targets.named().items():
-            if name not in self._arrays:
-                self._arrays[name] = _file((len(self._has), *self._shape(name, value)))
-            array: Any = self._arrays[name]
+        index, named = self._index(batch), targets.named()
+        if not self._arrays:
+            self._arrays = self._files.arrays(
+                {name: (len(self._has), *self._shape(name, value)) for name, value in named.items()}
+            )
+        for name, value in named.items():
+            array = self._arrays[name]
             places = _places(name, value.shape[-2:], array.shape)
             array[(index, *places)] = value.float().cpu().numpy()[(slice(None), *places)]
-        self._has[index] = True
+        with self._files.changing():
+            self._has[index] = True
 
     def read(self, batch: Batch) -> Targets:
         """The records of a batch whose rows are all recorded, padded as it is."""
         index, length = self._index(batch), batch.input_ids.shape[1]
+        self._arrays = self._arrays or self._files.arrays(None)  # another process may have made them
         named = {}
-        for name, stored_rows in self._arrays.items():
-            array: Any = stored_rows
+        for name, array in self._arrays.items():
             stored = torch.from_numpy(np.asarray(array[(index, *_places(name, (length, length), array.shape))]))
             more = length - array.shape[-1 if name.startswith("scores") else -2]
             if more > 0 and name.startswith(("hidden", "scores")):
@@ -93,13 +103,13 @@ class Records:
     def drop(self) -> None:
         """Give the disk back."""
         self._arrays.clear()
-        self._has[:] = False
+        with self._files.changing():
+            self._has[:] = False
 
-
-def _file(shape: tuple[int, ...]) -> "np.memmap[tuple[int, ...], np.dtype[np.float32]]":
-    """Zeros in a file without a name; blocks that were never written take no room."""
-    with tempfile.TemporaryFile(prefix="raykd-states-") as stream:
-        return np.memmap(stream, np.float32, mode="w+", shape=shape)
+    def close(self) -> None:
+        """Take no further part in records that processes share."""
+        self._arrays.clear()
+        self._files.close()
 
 
 def _places(name: str, lengths: tuple[int, ...], shape: tuple[int, ...]) -> tuple[slice, ...]:
@@ -139,6 +149,11 @@ class ThriftyTeacher:
     """Seconds, when everything asked of the batch's device is done."""
     _trials: list[Cost] = field(default_factory=list)
     _left: float | None = None
+
+    @property
+    def model(self) -> Any:
+        """See :class:`~raykd.metakd.targets.FeatureTeacher`."""
+        return self.live.model
 
     def __call__(self, batch: Batch) -> Targets:
         """Without gradients."""

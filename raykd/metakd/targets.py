@@ -49,6 +49,11 @@ def _number(name: str) -> int:
 class FeatureTeacher(Protocol):
     """Says what a student is to resemble on a batch."""
 
+    @property
+    def model(self) -> Any:
+        """The classifier that says it."""
+        ...
+
     def __call__(self, batch: Batch) -> Targets:
         """Without gradients."""
         ...

@@ -18,12 +18,14 @@ from raykd.metakd.distill import PROJECTIONS, MetaDistillation, PredictionDistil
 from raykd.metakd.heads import DomainHead, load_domain_head
 from raykd.metakd.layers import LayerMap, expose_scores, layer_map
 from raykd.metakd.records import Records, ThriftyTeacher
+from raykd.metakd.state_files import SharedFiles, shared_folder
 from raykd.metakd.targets import FeatureTeacher, LiveTeacher
 from raykd.metakd.teacher import MetaTeacher
 from raykd.models import load_classifier, model_digest
 from raykd.run.metakd_compat import easynlp_distillation, easynlp_teacher
 from raykd.run.objectives import build_objective
 from raykd.run.task import TrainTask
+from raykd.run.tasks import key_of
 from raykd.trainers.context import WorkerContext
 from raykd.trainers.engine import Precision
 from raykd.trainers.objective import Objective
@@ -53,7 +55,8 @@ def build_task_objective(
             return easynlp_distillation(config, compat, student=model, labels=task.labels, rows=rows, device=context.device)
         case MetaDistillationObjective() as config:
             teacher = _live_teacher(config, model, task.labels, context.device)
-            records = _records(rows.path, _identity(config), teacher.layers, teacher.mean_heads, teacher.with_scores, precision)
+            about = (_identity(config), teacher.layers, teacher.mean_heads, teacher.with_scores, precision)
+            records = _shared_records(rows, key_of(about)) if config.share_states else _records(rows.path, *about)
             thrifty = ThriftyTeacher(
                 live=teacher,
                 records=records,
@@ -77,6 +80,26 @@ def _prediction(config: PredictionObjective) -> Objective:
 def _records(rows: str, *_teacher: object) -> Records:
     """Records of a teacher on some rows; kept until others are asked for, so that the trainings of a queue share them."""
     return Records(PreparedSet.open(rows))
+
+
+_SHARED: dict[tuple[str, str], Records] = {}
+"""Records that other processes of this machine read too, by teacher and rows; of one teacher at a time."""
+
+
+def _shared_records(rows: PreparedSet, teacher: str) -> Records:
+    """Kept for all rows of a teacher, until another teacher's are asked for."""
+    if any(known != teacher for known, _ in _SHARED):
+        leave_shared_records()
+    if (teacher, rows.path) not in _SHARED:
+        _SHARED[teacher, rows.path] = Records(rows, SharedFiles(shared_folder(key_of(teacher, rows.fingerprint))))
+    return _SHARED[teacher, rows.path]
+
+
+def leave_shared_records() -> None:
+    """Let go of records that processes share: the last process that does takes them off the disk."""
+    for records in _SHARED.values():
+        records.close()
+    _SHARED.clear()
 
 
 def _identity(config: MetaDistillationObjective) -> str:
@@ -113,5 +136,5 @@ def _meta_distillation(
     beside: dict[str, nn.Module] = {PROJECTIONS: projections(width, encoder.hidden_size)}
     if live.head is not None:
         beside[DOMAIN_HEAD] = DomainHead(config.num_domains, width)
-    left = {"kind", "teacher", "domain_head", "num_domains", "layers", "teacher_states", "trainings", "compat"}
+    left = {"kind", "teacher", "domain_head", "num_domains", "layers", "teacher_states", "trainings", "share_states", "compat"}
     return MetaDistillation(teacher=teacher, layers=live.layers, beside=beside, **config.model_dump(exclude=left))

@@ -214,7 +214,7 @@ def _task(  # noqa: PLR0917 (every caller gives all of them)
         [side_digest(table) for table in tables if table is not None],
     ]
     unlogged = training.model_dump(exclude={"log_every", "keep_evaluated"})
-    said = objective.model_dump(exclude_none=True, exclude={"teacher_states", "trainings"})  # these change no number
+    said = objective.model_dump(exclude_none=True, exclude={"teacher_states", "trainings", "share_states"})  # no numbers
     numbers = [said, unlogged, seed, config.compute.precision]
     return TrainTask(
         name=name,

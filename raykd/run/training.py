@@ -191,6 +191,9 @@ class Training:
             precision=self.precision,
             device=context.device,
         )
+        self.teacher_forwards = 0  # on this worker, since this start
+        if (frozen := self.objective.frozen) is not None:
+            frozen.register_forward_hook(self._count_forward)
         self.selection = Selection(self._selection_metric(), task.training.patience)
         self.saved_at = time.monotonic()
 
@@ -265,10 +268,15 @@ class Training:
 
     def end(self, step: int) -> None:
         """Note what came out."""
-        self.monitor.record("end", step, best=self.selection.best, best_step=self.selection.best_step)
+        ran = int(self.context.sum(torch.tensor(self.teacher_forwards, device=self.context.device)))
+        beside = {} if self.objective.frozen is None else {"teacher_forwards": ran}
+        self.monitor.record("end", step, best=self.selection.best, best_step=self.selection.best_step, **beside)
         self.monitor.flush()
         best = {} if self.selection.best is None else {f"best/{self.selection.metric}": self.selection.best}
         self.tracker.finish({**best, "best/step": float(self.selection.best_step)})
+
+    def _count_forward(self, *_: object) -> None:
+        self.teacher_forwards += 1
 
     def split(self, rows: StepRows) -> list[Batch]:
         """Micro-batches of one step on the worker."""

@@ -48,6 +48,11 @@ class Objective(Protocol):
         """Modules trained beside the model, by the name their weights are stored under; none by default."""
         return {}
 
+    @property
+    def frozen(self) -> nn.Module | None:
+        """The model that runs beside the one that is trained, whose forward passes are counted; none by default."""
+        return None
+
     def check(self, *, num_labels: int, whole_batch: bool) -> None:
         """Raise ConfigError when the task cannot be trained this way; called once, before the first step.
 

@@ -16,8 +16,11 @@ from raykd.errors import ConfigError
 
 MAX_CORNERS = 64
 """Combinations of bounds that are tried on the configuration; of more knobs than that, each alone."""
-_FIXED = ("student.seeds", "student.baseline", "student.domains", "student.model")
-"""Parts of the student that are no knobs: they say what is trained, and what the report compares."""
+_FIXED = (
+    "student.seeds", "student.baseline", "student.domains", "student.model", "student.mode",
+    "teacher.model", "teacher.fine_tune",
+)  # fmt: skip
+"""Parts of student and teacher that are no knobs: they say what is trained, and what the report compares."""
 
 
 def load_tune(path: str | Path, overrides: Sequence[str] = (), *, root: str | None = None) -> TuneConfig:
@@ -84,11 +87,9 @@ def check_space(config: TuneConfig) -> None:
     for path, knob in config.space.items():
         if path not in known:
             raise ConfigError(f"space: {path} does not exist{_nearest(path, known)}")
-        if not searchable(path):
-            raise ConfigError(
-                f"space: {path} cannot be searched: all trials share rows, teacher and logits; search values of student, "
-                "or run a search for each value of this one (--set base.a.b=c --set name=another)"
-            )
+        reason = refusal(path, config)
+        if reason is not None:
+            raise ConfigError(f"space: {path} cannot be searched: {reason}")
         for value in knob.probes():
             with_values(config.base, {path: value})
     corners = [(knob.probes()[0], knob.probes()[1 if len(knob.probes()) > 1 else 0]) for knob in config.space.values()]
@@ -97,9 +98,40 @@ def check_space(config: TuneConfig) -> None:
             with_values(config.base, dict(zip(config.space, values, strict=True)))
 
 
-def searchable(path: str) -> bool:
-    """Whether a trial may have its own value there: rows, teachers and logits are shared by all of them."""
-    return path.startswith("student.") and path not in _FIXED
+def refusal(path: str, config: TuneConfig) -> str | None:
+    """Why a trial may not have its own value there, and what to do instead; none where it may."""
+    base = config.base
+    if path.endswith("training.metric"):
+        return "it is what trials are compared by; set it in the base (--set base.a.b=c)"
+    if path in _FIXED or not path.startswith(("student.", "teacher.")):
+        return (
+            "all trials share rows and models; search values of student or teacher, or run a search for each value of this one "
+            "(--set base.a.b=c --set name=another)"
+        )
+    if path.startswith("teacher."):
+        return _no_teacher(base) or (
+            "population-based training moves knobs while a student trains, and its teacher is trained by then; use another "
+            "scheduler"
+            if config.scheduler.kind == "pbt"
+            else None
+        )
+    if isinstance(base, MetaKDConfig) and base.student.mode == "single" and path.startswith("student.second.training."):
+        return "student.mode = single is one training, as student.first.training says; search that"
+    return None
+
+
+def _no_teacher(base: BaseConfig) -> str | None:
+    """Why no trial can train a teacher of its own."""
+    if isinstance(base, MetaKDConfig):
+        return None
+    if base.logits.file is not None:
+        return f"the logits come from logits.file = {base.logits.file}, so no teacher is trained; leave it out"
+    if base.teacher is not None and not base.teacher.fine_tune:
+        return "teacher.fine_tune = false takes the teacher as it is; set it to true, or search values of student"
+    folds = base.logits.folds
+    if folds is None:
+        return None
+    return f"logits.folds = {folds} trains {folds + 1} teachers for each value; leave logits.folds out"
 
 
 def _in_space(path: tuple[str, ...], value: Any, knobs: Sequence[str]) -> tuple[tuple[str, ...], Any]:

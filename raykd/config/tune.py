@@ -1,5 +1,6 @@
 """A search: a job of ``kind: tune``, which tries values of another job's configuration."""
 
+import functools
 import itertools
 import math
 import re
@@ -180,7 +181,8 @@ class TuneConfig(Section):
     retries: int = Field(1, ge=0)
     """Times a failed trial is tried again."""
     max_steps: int | None = Field(None, ge=1)
-    """Optimiser steps of each training in a trial at most; none gives trials the base's full budget."""
+    """Optimiser steps of each student's training in a trial at most; none gives trials the base's full budget. A teacher that a
+    trial trains has its full budget always."""
     seed: int = Field(1, ge=0)
     """Seed of the searcher."""
     final_seeds: tuple[int, ...] = Field((1, 2, 3, 4, 5), min_length=1)
@@ -202,8 +204,6 @@ class TuneConfig(Section):
             return
         if self.base.student.objective.kind == "fine_tune":
             raise ValueError("base: student.objective.kind = 'fine_tune' distils nothing; search a job that distils")
-        if self.base.data.multi_label:
-            raise ValueError("base: data.multi_label = true cannot be searched; the verdict is about rows with one label")
         if self.base.data.label is None or not self.base.data.test:
             raise ValueError("base: a search needs labels (data.label) and rows that it never sees (data.test) for its verdict")
 
@@ -254,13 +254,50 @@ class TuneConfig(Section):
     def metric(self) -> str:
         """The metric on the selection rows that trials are compared by; larger is better, except `loss`."""
         if isinstance(self.base, MetaKDConfig):
-            return self.base.student.second.training.metric
-        return self.base.student.training.metric
+            student = self.base.student
+            return (student.first if student.mode == "single" else student.second).training.metric
+        metric = self.base.student.training.metric
+        return "exact_match" if self.base.data.multi_label and metric == "accuracy" else metric
 
     @property
     def mode(self) -> Literal["min", "max"]:
         """Which way the metric is better."""
-        return "min" if self.metric == "loss" else "max"
+        return "min" if self.metric in ("loss", "ece") else "max"
+
+    @property
+    def teacher_knobs(self) -> tuple[str, ...]:
+        """Those that are the teacher's: it is trained again for each of their values."""
+        return tuple(path for path in self.space if path.startswith("teacher."))
+
+    @property
+    def most_teachers(self) -> int:
+        """Teachers that the trials train at most, beside the one with the job's own values."""
+        if not self.teacher_knobs:
+            return 0
+        knobs = [self.space[path] for path in self.teacher_knobs]
+        own = [functools.reduce(lambda part, key: part[key], path.split("."), self._base_values) for path in self.teacher_knobs]
+        listed = all(_has(knob, value) for knob, value in zip(knobs, own, strict=True))
+        return int(min(self.planned, math.prod(_count(knob) for knob in knobs) - listed))
+
+    @property
+    def _base_values(self) -> Any:
+        return self.base.model_dump(mode="json")
+
+
+def _count(knob: Knob) -> float:
+    """How many values it has."""
+    if isinstance(knob, Choice | Grid):
+        return len(knob.values)
+    return round((knob.high - knob.low) / knob.step) + 1 if isinstance(knob, QUniform) else math.inf
+
+
+def _has(knob: Knob, value: Any) -> bool:
+    """Whether a value is one of those it has; of a range nobody draws any one in particular."""
+    if isinstance(knob, Choice | Grid):
+        return value in knob.values
+    if not isinstance(knob, QUniform) or not isinstance(value, int | float) or not knob.low <= value <= knob.high:
+        return False
+    return math.isclose((value - knob.low) / knob.step % 1, 0, abs_tol=1e-9)
 
 
 def default_space(base: BaseConfig) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from raykd.run.comparison import environment
 from raykd.run.connect import connect
 from raykd.run.group import TrainingGroup
 from raykd.run.groups import TrainingGroups, groups_that_fit
-from raykd.run.metakd_checks import check_pair
+from raykd.run.metakd_checks import check_metrics, check_pair
 from raykd.run.metakd_report import Line, MetaReport, Right, contrast, line, read, render, right_of, write
 from raykd.run.metakd_rows import DomainRows
 from raykd.run.metakd_tables import SideTables
@@ -92,6 +92,7 @@ class MetaKDPipeline:
         teacher, student = self.config.teacher.model, self.config.student.model
         for model in (teacher, student):
             check_sequence_length(load_config(model), self.config.sequence_length)
+        check_metrics(self.config)
         names = ("teacher.model", "student.model")
         check_pair(teacher, student, layers=self.config.student.first.layers, cache=self.rows.cache, names=names)
         storage.write_json(storage.join(self.folder, "experiment.json"), self.config.model_dump(mode="json"))

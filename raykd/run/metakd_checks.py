@@ -1,10 +1,22 @@
 """What can be seen to be wrong with a teacher and a student before anything starts."""
 
+from raykd.config import MetaKDConfig
 from raykd.config.metakd import Layers
 from raykd.data.tokenizer import load_row_tokenizer
 from raykd.errors import ConfigError
 from raykd.metakd.layers import layer_map
 from raykd.models import load_config
+from raykd.report.metrics import metric_names
+
+
+def check_metrics(config: MetaKDConfig) -> None:
+    """Whether evaluations have the metrics that weights are chosen by. Raises ConfigError."""
+    student, known = config.student, metric_names(len(config.labels))
+    last = {"first": student.first.training} if student.mode == "single" else {"second": student.second.training}
+    chosen = {"teacher": config.teacher.training} | {f"student.{stage}": training for stage, training in last.items()}
+    for name, training in chosen.items():
+        if training.metric not in known:
+            raise ConfigError(f"{name}.training.metric = {training.metric!r}: evaluations have {', '.join(known)}")
 
 
 def check_pair(teacher: str, student: str, *, layers: Layers, cache: str, names: tuple[str, str]) -> None:

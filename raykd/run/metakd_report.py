@@ -12,6 +12,7 @@ from rich.text import Text
 
 from raykd.data import storage
 from raykd.report.bootstrap import Verdict, paired_bootstrap
+from raykd.report.multi_label import decisions
 from raykd.report.record import Record
 from raykd.report.system import Spread, spread
 
@@ -124,5 +125,7 @@ def _percent(one: Spread | None) -> str:
 
 
 def right_of(logits: Sequence[NDArray[np.float32]], labels: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which rows each seed has right: logits ``[N, C]`` each to ``[S, N]``."""
+    """Which rows each seed has right: logits ``[N, C]`` each to ``[S, N]``; of labels ``[N, C]`` all must be right."""
+    if labels.ndim == 2:
+        return np.stack([(decisions(one) == labels).all(axis=1) for one in logits])
     return np.stack([one.argmax(axis=1) == labels for one in logits])

@@ -9,11 +9,13 @@ from raykd.config import TuneConfig
 from raykd.config.tune import Value
 from raykd.data import storage
 from raykd.errors import ConfigError, TrainingError
+from raykd.metakd.state_files import sweep
 from raykd.run.progress import Terminal, stdout_console
 from raykd.run.tasks import key_of
 from raykd.session import start_ray, stop_ray
 from raykd.stages import Stage
 from raykd.tune.final import Final
+from raykd.tune.outline import teachers_sentence
 from raykd.tune.places import cpus_wanted, find_places
 from raykd.tune.plan import Plan
 from raykd.tune.record import Journal, TrialRecord, best_of
@@ -76,6 +78,8 @@ class Search:
 
     def plan(self) -> Plan:
         """What trials share. Raises ResourceError before that where the cluster cannot hold one trial."""
+        for sentence in teachers_sentence(self.config):
+            self.terminal.say(sentence)
         with self.terminal.bars():
             plan = self.shared.make()
         self.shared.close()  # its idle workers would hold what trials are waiting for
@@ -116,6 +120,7 @@ class Search:
         self.shared.close()
         if self._started:
             stop_ray()
+        sweep()  # a trial whose process was killed takes the teacher's states that it shared with others nowhere
 
     def _finish(self, plan: Plan, records: list[TrialRecord], best: TrialRecord) -> SearchReport:
         final = Final(self.config, plan, best.values, self.folder, self.shared.group, self.terminal)

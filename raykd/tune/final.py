@@ -3,10 +3,13 @@
 Beside them stand the base's own values and the same student without distillation. Test rows are read here, and here only.
 """
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from raykd.config import TuneConfig, with_values
+from raykd.config.metakd import MetaDistillationObjective
 from raykd.config.tune import BaseConfig, Value
 from raykd.data import storage
 from raykd.data.prepared import PreparedSet
@@ -20,10 +23,12 @@ from raykd.run.progress import Terminal
 from raykd.run.task import TrainTask
 from raykd.run.tasks import key_of
 from raykd.stages import Stage
+from raykd.tune.lessons import Lesson
 from raykd.tune.listen import end_of
-from raykd.tune.plan import Chain, Plan, Variant
+from raykd.tune.plan import Adapt, Chain, Plan, Variant
+from raykd.tune.turns import teach_in_group
 
-TUNED, DEFAULT, NO_KD, TEACHER = "tuned", "default", "no_kd", "teacher"
+TUNED, DEFAULT, NO_KD, TEACHER, TUNED_TEACHER = "tuned", "default", "no_kd", "teacher", "tuned_teacher"
 
 
 @dataclass
@@ -52,8 +57,11 @@ class Final:
 
     def train(self) -> list[Training]:
         """Every student, through the worker group: all first trainings, then all that follow them."""
+        if self.lesson is not None:  # the trial has made it, unless somebody removed it
+            for _ in teach_in_group(self.lesson, self.group, self.config.base.compute):
+                pass
         self.trained = list(self._trainings())
-        while tasks := [task for one in self.trained if (task := self._next(one)) is not None]:
+        while tasks := self._next_tasks():
             todo = [task for task in tasks if not task.is_done()]
             if len(todo) < len(tasks):
                 self.terminal.say(f"{len(tasks) - len(todo)} of {len(tasks)} last trainings finished before, skipped")
@@ -62,6 +70,11 @@ class Final:
         self.group.close()
         return self.trained
 
+    @property
+    def lesson(self) -> Lesson | None:
+        """The tuned student's teacher, where it is not the job's own."""
+        return self.plan.lesson(with_values(self.plan.base, self.values))
+
     def test(self, rows: dict[str, PreparedSet], teacher: tuple[str, dict[str, PreparedSet]] | None) -> dict[str, Right]:
         """Which test rows every system has right, by domain; scored once. The teacher with its own tokens, if there is one."""
         jobs: list[tuple[str, str, ScoreJob]] = []
@@ -69,9 +82,10 @@ class Final:
             output = storage.join(self.folder, "test", f"{one.system}-{one.domain or 'all'}-seed{one.seed}")
             jobs.append((one.system, one.domain, ScoreJob(_model(one), rows[one.domain].path, output)))
         if teacher is not None:
-            for domain, own in teacher[1].items():
-                job = ScoreJob(teacher[0], own.path, storage.join(self.folder, "test", f"teacher-{domain or 'all'}"))
-                jobs.append((TEACHER, domain, job))
+            models = {TEACHER: teacher[0]} | ({TUNED_TEACHER: self.lesson.model} if self.lesson else {})
+            for (system, model), (domain, own) in itertools.product(models.items(), teacher[1].items()):
+                output = storage.join(self.folder, "test", f"{system}-{domain or 'all'}")
+                jobs.append((system, domain, ScoreJob(model, own.path, output)))
         self._score([job for _, _, job in jobs])
         labels = {domain: load_labels(own.path) for domain, own in rows.items()}
         outputs: dict[str, dict[str, list[str]]] = {}
@@ -109,19 +123,36 @@ class Final:
         ]
         for system, variant, config in systems:
             for seed in self.config.final_seeds:
-                folder = storage.join(self.folder, "final", system, f"seed{seed}")
-                for domain, chain in self.plan.chains(config, variant=variant, seed=seed, folder=folder).items():
+                folder, adapt = storage.join(self.folder, "final", system, f"seed{seed}"), self._adapt(system, seed)
+                chains = self.plan.chains(config, variant=variant, seed=seed, folder=folder, adapt=adapt)
+                for domain, chain in chains.items():
                     yield Training(system, seed, domain, chain)
 
-    def _next(self, one: Training) -> TrainTask | None:
-        """The next training of a chain, named for people and for the tracker."""
-        task = next(one.chain, None)
-        if task is None:
-            return None
-        about = [one.system.replace("_", " "), one.domain, f"seed {one.seed}", "stage first" * task.folder.endswith("/first")]
-        changes = {"name": ", ".join(filter(None, about)), "key": key_of("final", one.system, task.key)}
-        one.task = task.model_copy(update={**changes, "group": self.config.name, "tracking": self.config.base.tracking})
-        return one.task
+    def _next_tasks(self) -> list[TrainTask]:
+        """The next training of every chain, each once; those on the same rows follow each other, as they share what is read."""
+        found = {}
+        for one in self.trained:
+            task = next(one.chain, None)
+            if task is not None:
+                one.task = found[task.folder] = task
+        return sorted(found.values(), key=lambda task: task.train)
+
+    def _adapt(self, system: str, seed: int) -> Adapt:
+        """Tasks named for people and the tracker; those that others follow lie where every system with the same one looks."""
+        shared = {"group": self.config.name, "tracking": self.config.base.tracking}
+
+        def adapt(task: TrainTask, *, domain: str, last: bool) -> TrainTask:
+            about = [system.replace("_", " ") if last else "stage first", domain, f"seed {seed}"]
+            changes: dict[str, Any] = {**shared, "name": ", ".join(filter(None, about))}
+            changes["key"] = key_of("final", *([system] if last else []), task.key)
+            if not last:
+                changes["folder"] = storage.join(self.folder, "final", "stage-first", changes["key"][:16])
+            if isinstance(task.objective, MetaDistillationObjective):
+                both = 2 * len(self.config.final_seeds)  # tuned and the job's own values
+                changes["objective"] = task.objective.model_copy(update={"trainings": both})
+            return task.model_copy(update=changes)
+
+        return adapt
 
     def _score(self, jobs: list[ScoreJob]) -> list[SideTable]:
         inputs = [(PreparedSet.open(job.prepared).fingerprint, model_digest(job.model), job.output) for job in jobs]

@@ -15,12 +15,11 @@ from raykd.tune.record import Work
 class Listening:
     """Hears the records of one trial's trainings, one training after the other."""
 
-    def __init__(self, tracker: Tracker) -> None:
-        self._tracker = tracker
+    def __init__(self, tracker: Tracker, metric: str) -> None:
+        self._tracker, self._metric = tracker, metric
         self._before = 0
         self._step = 0
         self._prefix = ""
-        self._task: TrainTask | None = None
         self._finals: list[float] = []
         self._current: float | None = None
         self.work = Work()
@@ -31,18 +30,22 @@ class Listening:
         """Optimiser steps of the training at hand."""
         return self._step
 
-    def begin(self, task: TrainTask, domain: str) -> None:
+    @property
+    def current(self) -> float | None:
+        """The last evaluation's figure."""
+        return self._current
+
+    def begin(self, domain: str) -> None:
         """The next training begins; its figures are tracked under its domain, if it has one."""
-        self._task, self._prefix = task, f"{domain}/" if domain else ""
+        self._prefix = f"{domain}/" if domain else ""
         self._current = None
 
     def hear(self, entry: Mapping[str, Any]) -> None:
         """A record of the training at hand."""
-        self._step = entry["step"]
-        if entry["event"] == "eval" and self._task is not None:
-            self._current = entry["metrics"].get(self._task.training.metric)
-        if entry["event"] == "start" and self._task is not None and self._task.objective.kind == "meta_teacher":
-            self.work += Work(teacher_trainings=1)
+        if entry["event"] != "teacher_states":  # of no step in particular
+            self._step = entry["step"]
+        if entry["event"] == "eval":
+            self._current = entry["metrics"].get(self._metric)
         metrics = metrics_of(entry)
         if metrics:
             self._tracker.log(self._before + self._step, {f"{self._prefix}{name}": value for name, value in metrics.items()})

@@ -19,6 +19,7 @@ def outline(config: TuneConfig) -> str:
     lines = [
         f"{config.name} -> {folder}",
         f"  shared     {'the meta-teacher, its logits and weights' if meta else 'teacher and logits'}, once: {teacher}",
+        *(f"  teachers   {sentence}" for sentence in teachers_sentence(config)),
         f"  trials     {config.planned} by {config.searcher}, scheduler {config.scheduler.kind}, {trained}{there}",
         *(f"    {path:<40}{_knob(knob)}" for path, knob in config.space.items()),
         f"  best       retrained with the base's own values and without distillation, seeds {_list(config.final_seeds)}",
@@ -27,6 +28,18 @@ def outline(config: TuneConfig) -> str:
     if best is not None:
         lines.append(f"  so far     {config.metric} {best.value:.4f} with {best.values}")
     return "\n".join(lines)
+
+
+def teachers_sentence(config: TuneConfig) -> tuple[str, ...]:
+    """How often the teacher is trained, where trials have teachers of their own; a sentence, or none."""
+    most = config.most_teachers
+    if not most:
+        return ()
+    several = "s" if most > 1 else ""
+    return (
+        f"{_list(config.teacher_knobs)} train{'' if len(config.teacher_knobs) > 1 else 's'} the teacher again for each value: "
+        f"once for the job's own, and up to {most} more training{several} and export{several} of logits during the trials",
+    )
 
 
 def _knob(knob: Knob) -> str:

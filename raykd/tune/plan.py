@@ -7,20 +7,29 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from raykd.config import ExperimentConfig, MetaKDConfig, TorchEngineConfig, TrackingConfig, TrainingConfig, with_values
+from raykd.config import ExperimentConfig, TorchEngineConfig, TrackingConfig, TrainingConfig, with_values
+from raykd.config.metakd import MetaDistillationObjective
 from raykd.config.tune import BaseConfig, Value
 from raykd.data import storage
 from raykd.data.prepared import PreparedSet
 from raykd.data.tables import SideTable
 from raykd.models import model_digest
-from raykd.run.metakd_tasks import Rows, Student, first_task, label_task, second_task
 from raykd.run.task import TrainTask
-from raykd.run.tasks import key_of, student_tasks
+from raykd.run.tasks import key_of, run_folder, student_tasks, teacher_task
+from raykd.tune.lessons import Lesson, lesson
 
 NEVER_S = 1e9
 Variant = Literal["kd", "no_kd"]
 Chain = Iterator[TrainTask]
 """Trainings that follow each other: one is asked for when the one before it is trained. The last one's model is the result."""
+
+
+class Adapt(Protocol):
+    """What whoever trains a chain changes in each of its tasks; ``last`` says that its model is the chain's result."""
+
+    def __call__(self, task: TrainTask, *, domain: str, last: bool) -> TrainTask:
+        """The task as it is trained; a task that follows begins with its model."""
+        ...
 
 
 class Plan(Protocol):
@@ -34,7 +43,10 @@ class Plan(Protocol):
     def links(self) -> int:
         """Trainings in a chain of a student that is distilled."""
 
-    def chains(self, config: BaseConfig, *, variant: Variant, seed: int, folder: str) -> dict[str, Chain]:
+    def lesson(self, config: BaseConfig) -> Lesson | None:
+        """The teacher that its students need; none where the job's own serves."""
+
+    def chains(self, config: BaseConfig, *, variant: Variant, seed: int, folder: str, adapt: Adapt) -> dict[str, Chain]:
         """By domain, or by an empty name, the chain that makes a student in ``folder``."""
 
 
@@ -51,89 +63,40 @@ class DistillationPlan:
     """Side table of teacher logits."""
     digest: str
     """Hash of the student's initial model."""
+    taught: tuple[str, str] | None = None
+    """Prepared sets of training and selection rows as the teacher reads them; none where no trial has a teacher of its own."""
 
     links: int = 1
 
-    def chains(self, config: BaseConfig, *, variant: Variant, seed: int, folder: str) -> dict[str, Chain]:
+    def lesson(self, config: BaseConfig) -> Lesson | None:
+        """See :class:`Plan`."""
+        config = _distillation(config)
+        if config.teacher == self.base.teacher or config.teacher is None or self.taught is None:
+            return None
+        train, selection = map(PreparedSet.open, self.taught)
+        task = teacher_task(config, train=train, selection=selection, digest=model_digest(config.teacher.model))
+        return lesson(task, folder=run_folder(self.base), rows=train.path)
+
+    def chains(self, config: BaseConfig, *, variant: Variant, seed: int, folder: str, adapt: Adapt) -> dict[str, Chain]:
         """The one chain, of one task."""
-        if not isinstance(config, ExperimentConfig):
-            raise TypeError(f"a distillation's plan was given {type(config).__name__}")
+        config = _distillation(config)
+        own = None if variant == "no_kd" else self.lesson(config)
         student = config.student.model_copy(update={"seeds": (seed,), "baseline": True})
         tasks = student_tasks(
             config.model_copy(update={"student": student}),
             train=PreparedSet.open(self.train),
             selection=PreparedSet.open(self.selection),
-            logits=SideTable.open(self.logits),
+            logits=SideTable.open(own.logits() if own else self.logits),
             digest=self.digest,
         )
         task = tasks[0] if variant == "no_kd" else tasks[-1]
-        return {"": iter([task.model_copy(update={"folder": folder})])}
+        return {"": iter([adapt(task.model_copy(update={"folder": folder}), domain="", last=True)])}
 
 
-@dataclass(frozen=True)
-class DomainTables:
-    """What the students of one domain read; paths."""
-
-    train: str
-    dev: str
-    weights: str
-    logits: str
-
-
-@dataclass(frozen=True)
-class MetaPlan:
-    """Students of a meta-teacher: a chain for each domain, stage first and then stage second."""
-
-    base: MetaKDConfig
-    teacher: str
-    """Folder of the meta-teacher's task."""
-    tables: Mapping[str, DomainTables]
-    """By domain."""
-
-    @property
-    def links(self) -> int:
-        """One training where the objective is a single one."""
-        return 1 if self.base.student.mode == "single" else 2
-
-    def chains(self, config: BaseConfig, *, variant: Variant, seed: int, folder: str) -> dict[str, Chain]:
-        """A chain for each of the chosen domains."""
-        if not isinstance(config, MetaKDConfig):
-            raise TypeError(f"a Meta-KD plan was given {type(config).__name__}")
-        return {
-            domain: self._chain(config, domain, variant=variant, seed=seed, folder=storage.join(folder, domain))
-            for domain in self.tables
-        }
-
-    def _chain(self, config: MetaKDConfig, domain: str, *, variant: Variant, seed: int, folder: str) -> Chain:
-        digest, single = model_digest(config.student.model), config.student.mode == "single"
-        if variant == "no_kd":
-            student = Student("hard_labels", domain, seed)
-            yield label_task(config, student, self._rows(domain, chooses=True), digest).model_copy(update={"folder": folder})
-            return
-        student = Student("meta_kd", domain, seed)
-        first = first_task(
-            config,
-            student,
-            self._rows(domain, chooses=single, weighted=True),
-            digest,
-            teacher=self.teacher,
-            teacher_digest=model_digest(storage.join(self.teacher, "model")),
-        )
-        first = first.model_copy(update={"folder": folder if single else storage.join(folder, "first")})
-        yield first
-        if not single:
-            rows = self._rows(domain, chooses=True, weighted=True, distils=True)
-            second = second_task(config, student, rows, first=first, digest=model_digest(first.model_folder))
-            yield second.model_copy(update={"folder": folder})
-
-    def _rows(self, domain: str, *, chooses: bool, weighted: bool = False, distils: bool = False) -> Rows:
-        tables = self.tables[domain]
-        return Rows(
-            PreparedSet.open(tables.train),
-            PreparedSet.open(tables.dev) if chooses else None,
-            SideTable.open(tables.logits) if distils else None,
-            (SideTable.open(tables.weights),) if weighted else (),
-        )
+def _distillation(config: BaseConfig) -> ExperimentConfig:
+    if not isinstance(config, ExperimentConfig):
+        raise TypeError(f"a distillation's plan was given {type(config).__name__}")
+    return config
 
 
 @dataclass(frozen=True)
@@ -143,27 +106,63 @@ class TrialPlan:
     plan: Plan
     seed: int
     """Seed that every trial trains with."""
+    metric: str
+    """What trials are compared by."""
+    folder: str
+    """Where trials tell each other which trainings they have in common."""
     max_steps: int | None
     """Optimiser steps of each training at most."""
+    trials: int = 1
+    """How many there are."""
     local: bool = True
     """Whether trials train in their own actor, on the engine that needs no process group."""
     resumable: bool = True
     """Whether a trial checkpoints its trainings; one whose knobs move while it trains begins anew instead."""
 
+    def lesson(self, values: Mapping[str, Value]) -> Lesson | None:
+        """The teacher that the trial needs, with the base's full budget; none where the job's own serves."""
+        found = self.plan.lesson(with_values(self.plan.base, values))
+        if found is None:
+            return None
+        engine = {"engine": TorchEngineConfig()} if self.local else {}
+        return found.on(tracking=TrackingConfig(), **engine)
+
     def chains(self, index: int, values: Mapping[str, Value], folder: str) -> dict[str, Chain]:
         """The trial's chains; its tasks are tracked as one run, by the trial, and not each for itself."""
-        config = with_values(self.plan.base, values)
-        chains = self.plan.chains(config, variant="kd", seed=self.seed, folder=folder)
-        return {domain: (self._of_trial(task, index) for task in chain) for domain, chain in chains.items()}
 
-    def _of_trial(self, task: TrainTask, index: int) -> TrainTask:
+        def adapt(task: TrainTask, *, domain: str, last: bool) -> TrainTask:
+            del domain
+            task = self._of_trial(task)
+            return task.model_copy(update={"key": key_of(index, task.key)}) if last else self._known(task)
+
+        config = with_values(self.plan.base, values)
+        return self.plan.chains(config, variant="kd", seed=self.seed, folder=folder, adapt=adapt)
+
+    def offer(self, task: TrainTask) -> None:
+        """Tell other trials that a training which others follow is done: one of theirs may be the same."""
+        storage.write_json(self._word_of(task), {"folder": task.folder})
+
+    def _known(self, task: TrainTask) -> TrainTask:
+        """The same training where another trial has done it already."""
+        word = self._word_of(task)
+        if not storage.exists(word):
+            return task
+        there = task.model_copy(update={"folder": storage.read_json(word)["folder"]})
+        return there if there.is_done() else task
+
+    def _word_of(self, task: TrainTask) -> str:
+        return storage.join(self.folder, f"{task.key}.json")
+
+    def _of_trial(self, task: TrainTask) -> TrainTask:
         training = limited(task.training, self.max_steps)
         if not self.resumable:
             training = training.model_copy(update={"checkpoint_steps": None, "checkpoint_seconds": NEVER_S})
         changes: dict[str, Any] = {"training": training, "tracking": TrackingConfig()}
         if self.local:
             changes["engine"] = TorchEngineConfig()
-        return task.model_copy(update={**changes, "key": key_of("trial", index, task.key, self.max_steps)})
+        if isinstance(task.objective, MetaDistillationObjective):
+            changes["objective"] = task.objective.model_copy(update={"trainings": self.trials, "share_states": True})
+        return task.model_copy(update={**changes, "key": key_of("trial", task.key, self.max_steps)})
 
 
 def limited(training: TrainingConfig, max_steps: int | None) -> TrainingConfig:

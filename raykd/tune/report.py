@@ -2,29 +2,31 @@
 
 import io
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 from pydantic import Field
 
-from raykd.config import TuneConfig
+from raykd.config import ExperimentConfig, TuneConfig
 from raykd.config.tune import Value
 from raykd.data import storage
 from raykd.report.bootstrap import Verdict
 from raykd.report.markdown import pipe_table
 from raykd.report.record import Record
 from raykd.report.system import Spread
-from raykd.report.verdicts import points
+from raykd.report.verdicts import METRIC_NAMES, points
 from raykd.run.comparison import environment
 from raykd.run.metakd_report import Right, contrast, line
-from raykd.tune.final import DEFAULT, NO_KD, TEACHER, TUNED
+from raykd.tune.final import DEFAULT, NO_KD, TEACHER, TUNED, TUNED_TEACHER
 from raykd.tune.record import TrialRecord, Work, best_of
 from raykd.tune.space import importances
 
 FORMAT = 1
 TITLES = {
     TEACHER: "teacher",
+    TUNED_TEACHER: "teacher, tuned",
     NO_KD: "student without distillation",
     DEFAULT: "student, the job's own values",
     TUNED: "student, tuned",
@@ -32,7 +34,7 @@ TITLES = {
 
 
 class SystemLine(Record):
-    """Accuracy on the test rows of one system."""
+    """The headline metric on the test rows of one system."""
 
     system: str
     domains: dict[str, Spread]
@@ -74,6 +76,8 @@ class SearchReport(Record):
     """What trials did that they should not: zero of all for searches of the loss over stored logits."""
     lines: tuple[SystemLine, ...] = ()
     contrasts: tuple[SearchContrast, ...] = ()
+    headline: Literal["accuracy", "exact_match"] = "accuracy"
+    """What lines and verdicts are about; of rows with any number of labels that all of them are right."""
     rows: dict[str, int] = Field(default_factory=dict)
     """Test rows by domain."""
     seeds: tuple[int, ...] = ()
@@ -82,7 +86,7 @@ class SearchReport(Record):
     @property
     def conclusion(self) -> tuple[str, ...]:
         """What came out, in sentences."""
-        return tuple(_sentence(one) for one in self.contrasts)
+        return tuple(_sentence(one, METRIC_NAMES[self.headline]) for one in self.contrasts)
 
 
 def build_report(
@@ -118,6 +122,7 @@ def build_report(
         contrasts=tuple(
             SearchContrast(reference=system, result=contrast(tuned, ("", right[system])).result) for system in (DEFAULT, NO_KD)
         ),
+        headline="exact_match" if isinstance(config.base, ExperimentConfig) and config.base.data.multi_label else "accuracy",
         rows=dict(rows),
         seeds=config.final_seeds,
         environment=environment(),
@@ -179,13 +184,13 @@ def summary(report: SearchReport) -> str:
 
 
 def result_table(report: SearchReport) -> tuple[list[str], list[list[str]]]:
-    """Accuracy on the test rows."""
+    """The headline metric on the test rows."""
     domains = [domain for domain in report.rows if domain]
     body = [
         [TITLES[one.system], *(_percent(one.domains.get(domain)) for domain in domains), _percent(one.average)]
         for one in report.lines
     ]
-    return ["accuracy % on test rows", *domains, "average" if domains else "all"], body
+    return [f"{METRIC_NAMES[report.headline]} % on test rows", *domains, "average" if domains else "all"], body
 
 
 def value_table(report: SearchReport) -> tuple[list[str], list[list[str]]]:
@@ -229,11 +234,11 @@ def work_sentence(work: Work) -> str:
     )
 
 
-def _sentence(one: SearchContrast) -> str:
+def _sentence(one: SearchContrast, metric: str) -> str:
     result = one.result
     return (
         f"Tuned against {TITLES[one.reference].removeprefix('student, ').removeprefix('student ')}: {result.verdict}, "
-        f"{points(result.difference)} points of accuracy, 95% interval {points(result.low)} to {points(result.high)} "
+        f"{points(result.difference)} points of {metric}, 95% interval {points(result.low)} to {points(result.high)} "
         f"({result.rows:,} test rows, {result.candidate_seeds} seeds each, paired bootstrap)."
     )
 

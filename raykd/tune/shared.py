@@ -10,9 +10,10 @@ from raykd.models import model_digest
 from raykd.run.group import TrainingGroup
 from raykd.run.metakd import MetaKDPipeline
 from raykd.run.metakd_tasks import teacher_folder
-from raykd.run.pipeline import Pipeline
+from raykd.run.pipeline import Part, Pipeline
 from raykd.run.progress import Terminal
-from raykd.tune.plan import DistillationPlan, DomainTables, MetaPlan, Plan
+from raykd.tune.meta_plan import DomainTables, MetaPlan, TeacherTables
+from raykd.tune.plan import DistillationPlan, Plan
 
 
 class Shared(Protocol):
@@ -55,13 +56,19 @@ class SharedDistillation:
         if logits is None:
             raise ConfigError("base: student.objective distils nothing, so there is nothing to search")
         model = self.base.student.model
+        own = self.base.teacher is not None and self.base.logits.file is None
         return DistillationPlan(
             base=self.base,
             train=self.pipeline.prepared("train", model).path,
             selection=self.pipeline.prepared("selection", model).path,
             logits=logits.path,
             digest=model_digest(model),
+            taught=(self._read("train"), self._read("selection")) if own else None,
         )
+
+    def _read(self, part: Part) -> str:
+        """Rows as the one teacher reads them."""
+        return self.pipeline.prepared(part, self.base.every_teacher[0].model).path
 
     @property
     def group(self) -> TrainingGroup:
@@ -94,16 +101,23 @@ class SharedMeta:
         self.group = TrainingGroup(self.base.compute, storage=folder, name=self.base.name)
 
     def check(self) -> None:
-        """See :class:`Shared`."""
+        """See :class:`Shared`; rows are split, which shows what is wrong with them."""
         self.pipeline.check()
+        self.pipeline.rows.split()
 
     def make(self) -> MetaPlan:
         """See :class:`Shared`."""
         tables, rows, model = self.pipeline.tables, self.pipeline.rows, self.base.student.model
         logits = tables.logits(self.pipeline.teachers())
+        every, theirs = self.base.domains, self.base.teacher.model
         return MetaPlan(
             base=self.base,
-            teacher=teacher_folder(self.base, "meta", self.base.domains),
+            teacher=teacher_folder(self.base, "meta", every),
+            taught=TeacherTables(
+                train=rows.prepared("train", every, theirs).path,
+                dev=rows.prepared("dev", every, theirs).path,
+                weights=tables.weights(every).path,
+            ),
             tables={
                 domain: DomainTables(
                     train=tables.train_rows((domain,)).path,

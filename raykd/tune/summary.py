@@ -32,7 +32,7 @@ def track_summary(config: TuneConfig, report: SearchReport, folder: str) -> None
         knobs = {f"knob/{path}": value for path, value in record.values.items() if isinstance(value, int | float)}
         tracker.log(record.index, {f"trial/{config.metric}": record.value, f"best/{config.metric}": best, **knobs})
     tracker.table("trials", *trials_table(report))
-    figures = {f"test/accuracy/{one.system}": one.average.mean for one in report.lines}
+    figures = {f"test/{report.headline}/{one.system}": one.average.mean for one in report.lines}
     figures |= {f"test/difference/{one.reference}": one.result.difference for one in report.contrasts}
     figures |= {f"during_trials/{name}": float(count) for name, count in report.work.model_dump().items()}
     tracker.finish({**figures, "best/trial": float(report.best)})

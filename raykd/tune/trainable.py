@@ -1,5 +1,6 @@
 """Trials as Ray Tune runs them: in the trial's own actor, which then takes the next trial without importing anything again."""
 
+import functools
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -12,7 +13,8 @@ from raykd.config import TrackingConfig
 from raykd.config.tune import Value
 from raykd.data import storage
 from raykd.tune.plan import TrialPlan
-from raykd.tune.record import Journal
+from raykd.tune.record import Journal, Work
+from raykd.tune.turns import Turn, Turns, at_once, teach_in_group
 
 POPULATION = "population"
 """Identity of checkpoints that any trial may go on from."""
@@ -29,6 +31,12 @@ class TrialSettings:
     tracking: TrackingConfig
     threads: int
     """Of PyTorch, in an actor that trains."""
+    turns: Turns | None = None
+    """Who makes a teacher that several trials may need; none where no trial has one of its own."""
+
+    def turn(self, index: int) -> Turn:
+        """How a trial waits for what another one makes."""
+        return at_once if self.turns is None else functools.partial(self.turns.of, index)
 
 
 class LocalTrial(tune.Trainable):  # type: ignore[misc]  # Ray's classes have no types
@@ -76,7 +84,10 @@ class LocalTrial(tune.Trainable):  # type: ignore[misc]  # Ray's classes have no
 
     def cleanup(self) -> None:
         """The actor ends."""
+        from raykd.run.metakd_objectives import leave_shared_records
+
         self._end()
+        leave_shared_records()
         self._stack.close()
 
     def _begin(self, config: dict[str, Any]) -> None:
@@ -85,7 +96,10 @@ class LocalTrial(tune.Trainable):  # type: ignore[misc]  # Ray's classes have no
         index, values, settings = config["index"], config["values"], self._settings
         folder = settings.journal.trial_folder(index)
         self._tracker = open_trial_tracker(settings, index, values)
-        self._run = TrialRun(settings.plan, index, values, folder=folder, context=self._context, tracker=self._tracker)
+        self._run = TrialRun(
+            settings.plan, index, values,
+            folder=folder, context=self._context, tracker=self._tracker, turn=settings.turn(index),
+        )  # fmt: skip
         self._reports: Iterator[dict[str, Any]] = iter(self._run)
 
     def _end(self, summary: Mapping[str, float] | None = None) -> None:
@@ -116,36 +130,45 @@ def open_trial_tracker(settings: TrialSettings, index: int, values: dict[str, Va
 def grouped_trial(config: dict[str, Any], *, settings: TrialSettings) -> None:
     """A trial whose training takes several workers: a driver that holds no CPU, and a ``TorchTrainer`` that holds them."""
     from raykd.run.group import TrainingGroup
-    from raykd.trainers.selection import Selection
     from raykd.tune.listen import Listening
 
     index, plan = config["index"], settings.plan
     folder = settings.journal.trial_folder(index)
     tracker = open_trial_tracker(settings, index, config["values"])
-    heard = Listening(tracker)
+    heard = Listening(tracker, plan.metric)
     group = TrainingGroup(plan.plan.base.compute, storage=storage.join(folder, "ray"), name=f"{settings.group}-trial-{index}")
+    lesson = plan.lesson(config["values"])
+    if lesson is not None and not lesson.is_done():
+        with settings.turn(index)(lesson.task.key):
+            for work in teach_in_group(lesson, group, plan.plan.base.compute):
+                heard.work += work
+                tune.report(heard.report())
     chains = plan.chains(index, config["values"], folder)
     for domain, chain in chains.items():
         for link, task in enumerate(chain, 1):
             final = link == plan.plan.links
-            heard.begin(task, domain)
+            heard.begin(domain)
             if not task.is_done():
-                selection = Selection(task.training.metric)
-                group.run([task], _reporting(heard, selection, speaks=final and len(chains) == 1))
+                group.run([task], _reporting(heard, speaks=final and len(chains) == 1))
             heard.end(task, final=final)
+            if not final:
+                plan.offer(task)
     group.close()
     report = heard.last_report()
     tracker.finish({"best/value": report["value"]})
     tune.report(report)
 
 
-def _reporting(heard: Any, selection: Any, *, speaks: bool) -> Any:
+def _reporting(heard: Any, *, speaks: bool) -> Any:
     """Tells Ray Tune of each evaluation; ``speaks`` says that its figure is the trial's."""
+    best = None
 
     def on_record(_: str, entry: Any) -> None:
+        nonlocal best
         heard.hear(entry)
+        heard.work += Work(teacher_forwards=entry.get("teacher_forwards", 0))  # the workers' own count, at the end
         if entry["event"] == "eval":
-            selection.update(entry["step"], entry["metrics"])
-            tune.report(heard.report(selection.best if speaks else None))
+            best = heard.current if entry["best"] else best
+            tune.report(heard.report(best if speaks else None))
 
     return on_record

@@ -17,12 +17,14 @@ from raykd.tune.places import Places
 from raykd.tune.plan import DistillationPlan, Plan, TrialPlan, limited
 from raykd.tune.record import Journal, TrialRecord
 from raykd.tune.space import Suggester
+from raykd.tune.turns import Turns
 
 QUIET = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # CSV, JSON and TensorBoard files of its own
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is ours
     "RAY_AIR_NEW_OUTPUT": "0",  # the other one prints errors whatever it is told
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a report of a trial that is not as far has no figure
     "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # the journal is what a search continues from
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
@@ -41,17 +43,24 @@ def run_trials(config: TuneConfig, plan: Plan, places: Places, *, folder: str, t
     remaining = [index for index in range(config.planned) if index not in {record.index for record in ended}]
     if ended:
         terminal.say(f"{len(ended)} of {config.planned} trials ended before, skipped")
+    turns = Turns() if remaining and config.teacher_knobs else None
+
+    def on_end(record: TrialRecord) -> None:
+        suggester.tell(record)
+        if turns is not None:
+            turns.forget(record.index)
+
     watch = Watch(
         journal,
         mode=config.mode,
         planned=config.planned,
         terminal=terminal,
-        on_end=suggester.tell,
+        on_end=on_end,
     )
     if remaining:
         values = _Values(suggester, known)
         with watch.table():
-            _tuner(config, plan, places, journal, remaining, values, watch, ended, folder).fit()
+            _tuner(config, plan, places, journal, remaining, values, watch, ended, folder, turns).fit()
     return watch.records
 
 
@@ -75,6 +84,7 @@ def _tuner(  # noqa: PLR0917 (one caller, one purpose)
     watch: Any,
     ended: list[TrialRecord],
     folder: str,
+    turns: Turns | None,
 ) -> Any:
     os.environ.update(QUIET)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # it tells of every failed trial, as we do
@@ -90,11 +100,21 @@ def _tuner(  # noqa: PLR0917 (one caller, one purpose)
         replay(scheduler, ended)
     compute = config.base.compute
     settings = TrialSettings(
-        plan=TrialPlan(plan, seed_of(config), config.max_steps, local=places.local, resumable=not moving),
+        plan=TrialPlan(
+            plan,
+            seed_of(config),
+            config.metric,
+            storage.join(journal.folder, "stage-first"),
+            config.max_steps,
+            trials=config.planned,
+            local=places.local,
+            resumable=not moving,
+        ),
         journal=journal,
         group=config.name,
         tracking=config.base.tracking,
         threads=compute.cpus_per_worker,
+        turns=turns,
     )
     trainable = tune.with_parameters(LocalTrial if places.local else grouped_trial, settings=settings)
     given: dict[str, Any] = {"search_alg": Remaining(remaining, values), "num_samples": len(remaining)}

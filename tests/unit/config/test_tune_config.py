@@ -62,6 +62,7 @@ def test_values_and_overrides_reach_the_base(load: Callable[..., TuneConfig]) ->
     assert changed.student.objective.alpha == 0.25  # type: ignore[union-attr]
 
 
+EPOCHS = {"teacher.training.epochs": {"kind": "choice", "values": [1, 2]}}
 ALPHA = {"student.objective.alpha": {"kind": "uniform", "low": 0, "high": 1}}
 
 
@@ -79,7 +80,11 @@ ALPHA = {"student.objective.alpha": {"kind": "uniform", "low": 0, "high": 1}}
         ),
         ({"space": {"compute.num_workers": {"kind": "choice", "values": [1, 2]}}}, "cannot be searched"),
         ({"space": {"student.seeds": {"kind": "choice", "values": [1, 2]}}}, "cannot be searched"),
-        ({"space": {"teacher.training.epochs": {"kind": "choice", "values": [1, 2]}}}, "share rows, teacher and logits"),
+        ({"space": {"teacher.model": {"kind": "choice", "values": ["a", "b"]}}}, "all trials share rows and models"),
+        ({"space": EPOCHS, "set": {"teacher.fine_tune": False}}, "takes the teacher as it is"),
+        ({"space": EPOCHS, "set": {"logits.folds": 4}}, "logits.folds = 4 trains 5 teachers for each value"),
+        ({"space": EPOCHS, "set": {"logits.file": "logits.tsv"}}, "the logits come from logits.file = logits.tsv"),
+        ({"space": {"teacher.training.epochs": {"kind": "uniform", "low": 1, "high": 3}}}, "epochs = 2.2.*valid integer"),
         (
             {
                 "searcher": "grid",
@@ -111,16 +116,70 @@ def test_refused_before_anything_starts(load: Callable[..., TuneConfig], content
         load(**content)
 
 
-def test_a_meta_teacher_is_shared_and_no_knob(load: Callable[..., TuneConfig]) -> None:
-    with pytest.raises(ConfigError, match=r"teacher\.domain_loss_weight cannot be searched"):
-        load(base=META, space={"teacher.domain_loss_weight": {"kind": "uniform", "low": 0, "high": 1}})
-    with pytest.raises(ConfigError, match=r"did you mean student\.first\.domain_loss_weight"):
-        load(base=META, space={"student.domain_loss_weight": {"kind": "uniform", "low": 0, "high": 1}})
+RANGE = {"kind": "uniform", "low": 0, "high": 1}
 
 
-def test_meta_kd_has_no_figure_for_a_scheduler(load: Callable[..., TuneConfig]) -> None:
-    with pytest.raises(ConfigError, match="no figure before its end"):
-        load(base=META, scheduler={"kind": "asha"})
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"space": {"student.domain_loss_weight": RANGE}}, r"did you mean student\.first\.domain_loss_weight"),
+        ({"space": {"meta_teacher.domain_loss_weight": RANGE}}, r"did you mean teacher\.domain_loss_weight"),
+        ({"space": {"teacher.domain_loss_weight": {**RANGE, "low": -1}}}, "domain_loss_weight = -1.0: input should be greater"),
+        (
+            {"space": {"student.second.training.metric": {"kind": "choice", "values": ["accuracy", "f1"]}}},
+            "what trials are compared by",
+        ),
+        ({"space": {"weights.alpha": RANGE}}, r"weights\.alpha cannot be searched: all trials share rows and models"),
+        ({"space": {"student.mode": {"kind": "choice", "values": ["single", "two_stages"]}}}, "cannot be searched"),
+        ({"space": {"student.domains": {"kind": "choice", "values": ["books"]}}}, "cannot be searched"),
+        (
+            {
+                "set": {"student.mode": "single"},
+                "space": {"student.second.training.learning_rate": {"kind": "loguniform", "low": 1e-5, "high": 1e-3}},
+            },
+            r"search that$",
+        ),
+        ({"set": {"student.domains": ["kitchen"]}}, "'kitchen' does not exist; domains are books, dvd"),
+        ({"scheduler": {"kind": "asha"}}, "no figure before its end"),
+    ],
+)
+def test_refused_of_meta_kd_before_anything_starts(
+    load: Callable[..., TuneConfig], content: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load(base=META, **content)
+
+
+def test_a_single_objective_is_selected_as_its_one_training_says(load: Callable[..., TuneConfig]) -> None:
+    metrics = {"student.first.training": {"metric": "loss"}, "student.second.training": {"metric": "macro_f1"}}
+    assert (load(base=META, set=metrics).metric, load(base=META, set=metrics).mode) == ("macro_f1", "max")
+    single = load(base=META, set={**metrics, "student.mode": "single"})
+    assert (single.metric, single.mode) == ("loss", "min")
+
+
+@pytest.mark.parametrize(
+    ("space", "content", "most"),
+    [
+        ({"student.objective.alpha": RANGE}, {}, 0),
+        (EPOCHS, {}, 2),  # the job's own is 3
+        ({"teacher.training.epochs": {"kind": "choice", "values": [1, 3, 9]}}, {}, 2),
+        ({"teacher.training.epochs": {"kind": "quniform", "low": 1, "high": 9, "step": 2}}, {}, 4),
+        ({"teacher.training.epochs": {"kind": "quniform", "low": 1, "high": 9, "step": 1}}, {"trials": 5}, 5),
+        ({"teacher.training.learning_rate": {"kind": "loguniform", "low": 1e-6, "high": 1e-3}}, {"trials": 7}, 7),
+        ({**EPOCHS, "teacher.training.learning_rate": {"kind": "choice", "values": [1e-5, 5e-5]}}, {}, 4),
+        ({**EPOCHS, "student.objective.alpha": RANGE}, {"trials": 1}, 1),
+    ],
+)
+def test_how_often_the_teacher_is_trained_is_known_before(
+    load: Callable[..., TuneConfig], space: dict[str, Any], content: dict[str, Any], most: int
+) -> None:
+    assert load(space=space, **content).most_teachers == most
+
+
+def test_rows_with_several_labels_are_compared_by_exact_match(load: Callable[..., TuneConfig]) -> None:
+    config = load(set={"data.multi_label": True})
+    assert (config.metric, config.mode) == ("exact_match", "max")
+    assert load(set={"data.multi_label": True, "student.training.metric": "micro_f1"}).metric == "micro_f1"
 
 
 def test_cells_of_a_grid_come_in_order_and_set_the_number_of_trials(load: Callable[..., TuneConfig]) -> None:

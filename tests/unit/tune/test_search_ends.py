@@ -1,0 +1,148 @@
+"""The end of a search in this process: what is trained, tested and said, for Meta-KD and for rows with several labels."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from transformers import AutoModelForSequenceClassification
+
+from raykd.config.load_tune import build_tune
+from raykd.config.tune import TuneConfig
+from raykd.predict import score_locally
+from raykd.report.multi_label import multi_label_metrics
+from raykd.report.tables import load_labels, load_logits
+from raykd.run.progress import Terminal
+from raykd.tracking import NullTracker
+from raykd.trainers.context import local_context
+from raykd.tune import final
+from raykd.tune.final import Final
+from raykd.tune.local import TrialRun
+from raykd.tune.plan import Plan, TrialPlan
+from raykd.tune.record import TrialRecord
+from raykd.tune.report import SearchReport, build_report, markdown
+from raykd.tune.shared import SharedDistillation
+from tests.local_pipeline import LocalGroup, LocalPipeline
+from tests.unit.metakd.test_pipeline import make_config
+from tests.unit.run.test_multi_label_run import LABELS, save_headless, write_rows
+from tests.unit.tune.test_metakd_trials import GAMMA1, TEMPERATURE, LocalShared
+
+Finish = Callable[..., tuple[SearchReport, LocalGroup, Final]]
+
+
+def search(base: dict[str, Any], space: dict[str, Any]) -> TuneConfig:
+    given = {"set": {"compute.use_gpu": False}, "final_seeds": [1, 2], "trials": 1}
+    return build_tune({"kind": "tune", "name": "search", "base": base, "space": space, **given})
+
+
+@pytest.fixture
+def finish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Finish:
+    """The end of a search with one trial of these values, which has ended."""
+    monkeypatch.setattr(final, "score", lambda jobs, **_: score_locally(jobs))
+
+    def make(config: TuneConfig, shared: Any, plan: Plan, values: dict[str, Any]) -> tuple[SearchReport, LocalGroup, Final]:
+        group: Any = LocalGroup()
+        one = Final(config, plan, values, str(tmp_path / "runs" / "search"), group, Terminal())
+        one.train()
+        rows = shared.test_rows()
+        right = one.test(rows, shared.teacher())
+        records = [TrialRecord(index=0, values=values, status="finished", value=0.5)]
+        default: dict[str, Any] = dict.fromkeys(values)
+        counts = {domain: prepared.num_rows for domain, prepared in rows.items()}
+        report = build_report(config, records, right, rows=counts, default_values=default)
+        one.save_best({"values": values})
+        return report, group, one
+
+    return make
+
+
+def test_meta_kd_ends_by_domain_and_trains_stage_first_once_for_both(tmp_path: Path, finish: Finish) -> None:
+    base = make_config(tmp_path, domains=["dvd", "books"], seeds=[1])
+    config = search(base.model_dump(mode="json"), {TEMPERATURE: {"kind": "loguniform", "low": 1, "high": 10}})
+    shared = LocalShared(config.base)  # type: ignore[arg-type]
+    report, group, _ = finish(config, shared, shared.make(), {TEMPERATURE: 8.0})
+    first, second = group.asked
+    assert sorted(first) == sorted(
+        [f"no kd, {domain}, seed {seed}" for domain in ("dvd", "books") for seed in (1, 2)]
+        + [f"stage first, {domain}, seed {seed}" for domain in ("dvd", "books") for seed in (1, 2)]
+    )
+    assert sorted(second) == sorted(
+        [
+            f"{system}, {domain}, seed {seed}"
+            for system in ("default", "tuned")
+            for domain in ("dvd", "books")
+            for seed in (1, 2)
+        ]
+    )
+    assert [line.system for line in report.lines] == ["teacher", "no_kd", "default", "tuned"]
+    assert {domain: len(spread.values) for domain, spread in report.lines[-1].domains.items()} == {"dvd": 2, "books": 2}
+    mean = np.mean([spread.values for spread in report.lines[-1].domains.values()], axis=0)
+    assert report.lines[-1].average.values == pytest.approx(mean.tolist())
+    assert report.contrasts[0].result.rows == sum(report.rows.values()) == 40
+    assert "| accuracy % on test rows | dvd | books | average |" in markdown(report)
+    for domain in ("dvd", "books"):
+        folder = tmp_path / "runs" / "search" / "best" / domain
+        assert json.loads((folder / "provenance.json").read_text())["domain"] == domain
+        assert AutoModelForSequenceClassification.from_pretrained(folder).config.id2label == {0: "negative", 1: "positive"}
+
+
+def test_a_tuned_teacher_stands_beside_the_jobs_own(tmp_path: Path, finish: Finish) -> None:
+    base = make_config(tmp_path, domains=["dvd"], seeds=[1])
+    space = {GAMMA1: {"kind": "choice", "values": [0.0, 0.5]}}
+    config = search(base.model_dump(mode="json"), space)
+    shared = LocalShared(config.base)  # type: ignore[arg-type]
+    plan = shared.make()
+    values = {GAMMA1: 0.0}
+    trials = TrialPlan(plan, 1, "accuracy", str(tmp_path / "words"), None)
+    with local_context() as context:
+        for _ in TrialRun(trials, 0, values, folder=str(tmp_path / "t"), context=context, tracker=NullTracker()):
+            pass
+    report, group, end = finish(config, shared, plan, values)
+    assert all("teacher" not in name for names in group.asked for name in names), "the trial has trained it"
+    assert [line.system for line in report.lines] == ["teacher", "tuned_teacher", "no_kd", "default", "tuned"]
+    assert end.lesson is not None
+    own = json.loads(Path(tmp_path / "runs/search/final/tuned/seed1/dvd/task.json").read_text())
+    assert own["logits"] == end.lesson.logits("dvd")
+    assert "| teacher, tuned |" in markdown(report)
+
+
+def test_rows_with_several_labels_are_compared_by_exact_match(tmp_path: Path, finish: Finish) -> None:
+    from tests.unit.metakd.worlds import save_model
+
+    training = {"epochs": 6, "batch_size": 16, "learning_rate": 5e-3}
+    base = {
+        "storage": str(tmp_path / "runs"),
+        "data": {
+            "input_schema": "text:str:1,tags:str:1", "first_sequence": "text", "label": "tags", "labels": list(LABELS),
+            "multi_label": True, "train": [write_rows(tmp_path / "train.tsv", 300, 1)],
+            "test": [write_rows(tmp_path / "test.tsv", 120, 2)], "selection": 0.2, "sequence_length": 32,
+        },
+        "teacher": {"model": save_headless(save_model, tmp_path / "teacher"), "training": training},
+        "student": {"model": save_headless(save_model, tmp_path / "student"), "training": training},
+        "compute": {"engine": {"kind": "torch"}},
+    }  # fmt: skip
+    config = search(base, {"student.objective.alpha": {"kind": "uniform", "low": 0, "high": 1}})
+    assert (config.metric, config.mode) == ("exact_match", "max")
+    shared = SharedDistillation(config.base, Terminal())  # type: ignore[arg-type]
+    shared.pipeline = LocalPipeline(config.base)  # type: ignore[arg-type]
+    plan = shared.make()
+    values = {"student.objective.alpha": 0.9}
+    trials = TrialPlan(plan, 1, config.metric, str(tmp_path / "words"), None)
+    with local_context() as context:
+        reports = list(TrialRun(trials, 0, values, folder=str(tmp_path / "t"), context=context, tracker=NullTracker()))
+    assert all(report["current"] >= 0 for report in reports), "every evaluation has the figure"
+    assert reports[-1]["value"] == max(report["current"] for report in reports)
+
+    report, _, _ = finish(config, shared, plan, values)
+    rows = shared.test_rows()[""]
+    labels = load_labels(rows.path)
+    for system in ("no_kd", "default", "tuned"):
+        line = next(line for line in report.lines if line.system == system)
+        logits = [load_logits(str(tmp_path / f"runs/search/test/{system}-all-seed{seed}")) for seed in (1, 2)]
+        expected = [multi_label_metrics(labels, one, LABELS)["exact_match"] for one in logits]
+        assert line.average.values == pytest.approx(expected)
+    assert report.headline == "exact_match"
+    assert all("points of exact match" in sentence for sentence in report.conclusion)
+    assert "exact match % on test rows" in markdown(report)

@@ -78,17 +78,22 @@ class _Rows:
     """The rows of a job, and how to read their domains."""
 
     prepared: str
-    embeddings: str
+    embeddings: str | None
+    """None: embeddings of width 0."""
     domain: str
     domains: tuple[str, ...]
 
     def groups(self, first: int, count: int) -> Iterator[tuple[pa.Table, NDArray[np.int32], NDArray[np.float32]]]:
         """Row names with labels, domain ids ``[n]`` and embeddings ``[n, H]`` of each row group."""
-        prepared, side = PreparedSet.open(self.prepared), SideTable.open(self.embeddings)
-        side.check_fits(prepared)
+        prepared = PreparedSet.open(self.prepared)
+        side = None if self.embeddings is None else SideTable.open(self.embeddings)
+        if side is not None:
+            side.check_fits(prepared)
         for group in range(first, first + count):
             rows = prepared.read_group(group, ["shard", "row", "label", self.domain])
-            yield rows, domain_ids(rows[self.domain], self.domains), logits_numpy(side.read_group(group)[EMBEDDING])
+            none: NDArray[np.float32] = np.empty((len(rows), 0), np.float32)
+            embeddings = none if side is None else logits_numpy(side.read_group(group)[EMBEDDING])
+            yield rows, domain_ids(rows[self.domain], self.domains), embeddings
 
 
 def domain_ids(column: pa.ChunkedArray, domains: Sequence[str]) -> NDArray[np.int32]:
@@ -111,11 +116,20 @@ def prototypes(prepared: PreparedSet, embeddings: SideTable, *, domain: str, dom
 
     Raises DataError: rows without labels, an unknown domain, a domain without rows of some class, embeddings of other rows.
     """
+    return _sums(prepared, embeddings.path, domain, domains)
+
+
+def check_classes(prepared: PreparedSet, *, domain: str, domains: Sequence[str]) -> None:
+    """Raises what :func:`prototypes` raises, as far as it can be seen before anything is embedded."""
+    _sums(prepared, None, domain, domains)
+
+
+def _sums(prepared: PreparedSet, embeddings: str | None, domain: str, domains: Sequence[str]) -> Prototypes:
     if prepared.labels is None:
         raise DataError(f"{prepared.path} has no labels, but prototypes are means of a class; name the label column")
     if len(domains) < 2:
         raise DataError(f"domains = {list(domains)}: scores compare domains, at least two are needed")
-    job = _Summing(_Rows(prepared.path, embeddings.path, domain, tuple(domains)), len(prepared.labels))
+    job = _Summing(_Rows(prepared.path, embeddings, domain, tuple(domains)), len(prepared.labels))
     parts = dict(run_job(job, _items(prepared), in_process=prepared.num_rows < _IN_PROCESS_ROWS))
     total: Prototypes = sum((parts[index] for index in sorted(parts) if index), start=parts[0])
     total.check(domains, prepared.labels)

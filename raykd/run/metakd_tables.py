@@ -10,7 +10,7 @@ from raykd.data.tables import SideTable
 from raykd.metakd.compat import Padding, padded_embedder
 from raykd.metakd.domains import restrict
 from raykd.metakd.embeddings import Embedder
-from raykd.metakd.prototypes import prototypes, weigh
+from raykd.metakd.prototypes import check_classes, prototypes, weigh
 from raykd.models import model_digest
 from raykd.predict import ScoreJob
 from raykd.predict.scorer import Scorer
@@ -43,7 +43,10 @@ class SideTables:
         return self._rows.prepared("train", domains, self._config.student.model)
 
     def weights(self, domains: tuple[str, ...]) -> SideTable:
-        """Instance weights and domain ids of the training rows of some domains; computed once, for all of them."""
+        """Instance weights and domain ids of the training rows of some domains; computed once, for all of them.
+
+        Raises DataError: rows that have no weight (an unknown domain, a class that is missing), a table of other rows.
+        """
         if domains not in self._weights:
             whole = domains == self._config.domains
             self._weights[domains] = self._all_weights() if whole else self._part_of_weights(domains)
@@ -88,6 +91,7 @@ class SideTables:
         folder = storage.join(stage.folder, "all")
         if not stage.is_done():
             self._need("weights")
+            check_classes(rows, domain=column, domains=domains)
             stage.begin()
             job = ScoreJob(encoder, rows.path, storage.join(stage.folder, "embeddings"))
             padding = Padding(self._config.sequence_length, rows.pad_token_id)
@@ -97,7 +101,9 @@ class SideTables:
             kind = "easynlp" if compat else settings.kind
             weigh(rows, embeddings, found, domain=column, domains=domains, out=folder, kind=kind, alpha=settings.alpha)
             stage.finish(counts=found.counts.tolist())
-        return SideTable.open(folder)
+        table = SideTable.open(folder)
+        table.check_fits(rows)
+        return table
 
     def _part_of_weights(self, domains: tuple[str, ...]) -> SideTable:
         whole = self.weights(self._config.domains)

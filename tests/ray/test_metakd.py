@@ -80,6 +80,20 @@ def test_one_run_makes_the_table_and_the_next_makes_nothing(
     assert len(fits) == 1, "nothing is trained twice"
 
 
+@pytest.mark.long
+def test_domains_train_side_by_side_in_groups_of_their_own(tmp_path: Path) -> None:
+    """Two groups of one worker each: one trains the meta-teacher, the other meanwhile the students on hard labels."""
+    given = config(tmp_path, baselines=["hard_labels"], groups=2)
+    student = given.student.model_copy(update={"domains": ("books", "kitchen")})
+    report = run_meta_kd(given.model_copy(update={"student": student}))
+
+    trainings = sorted((tmp_path / "runs" / "small").glob("*/**/history.jsonl"))
+    starts = {str(path): json.loads(path.read_text().splitlines()[0])["pid"] for path in trainings}
+    assert len(starts) == 7  # the meta-teacher; for each domain hard labels, stage first and stage second
+    assert len(set(starts.values())) == 2, starts
+    assert list(report.rows) == ["books", "kitchen"]
+
+
 def test_embeddings_are_the_same_bytes_from_two_actors(tmp_path: Path) -> None:
     model = save_model(tmp_path / "model", hidden=16)
     rows = prepared_rows([str(write_rows(tmp_path / f"{seed}.tsv", 40, seed=seed)) for seed in (1, 2, 3)], model, tmp_path)

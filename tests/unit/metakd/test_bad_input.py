@@ -1,0 +1,128 @@
+"""What a user can get wrong in a Meta-KD job: one sentence with the values at hand, exit code 2, before Ray starts."""
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from raykd import cli
+from tests.easynlp_world import as_flags
+from tests.unit.metakd.test_pipeline import Local
+from tests.unit.metakd.worlds import DOMAINS, SCHEMA, save_model, write_rows
+
+Refusal = Callable[..., str]
+
+
+@pytest.fixture
+def refusal(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Refusal:
+    """Runs ``raykd`` in this process, where Ray cannot start; what it says when it ends with code 2."""
+
+    def run(*arguments: str) -> str:
+        monkeypatch.setattr("ray.init", lambda *_, **__: pytest.fail("Ray was started"))
+        monkeypatch.setattr(sys, "argv", ["raykd", *arguments])
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        said = capfd.readouterr().err
+        assert stopped.value.code == 2, said
+        assert "Traceback" not in said
+        sentences = [line for line in said.splitlines() if line.startswith("raykd: ")]
+        assert len(sentences) == 1, said
+        return sentences[0]
+
+    return run
+
+
+def job(tmp_path: Path, *, name: str = "small", **changes: Any) -> str:
+    """A job file on rows of three domains."""
+    files = {}
+    for part, count in {"train": 60, "dev": 30, "test": 30}.items():
+        path = tmp_path / f"{part}.tsv"
+        files[part] = [str(path if path.exists() else write_rows(path, count, seed=count))]
+    content = {
+        "kind": "meta_kd",
+        "name": name,
+        "storage": str(tmp_path / "runs"),
+        "data": {"input_schema": SCHEMA, "first_sequence": "text", "label": "label", "domain": "domain", **files},
+        "domains": list(DOMAINS),
+        "sequence_length": 32,
+        "teacher": {"model": save_model(tmp_path / "teacher", hidden=16)},
+        "student": {"model": save_model(tmp_path / "student", hidden=8, layers=1, heads=1)},
+    }
+    path = tmp_path / f"{name}.yaml"
+    path.write_text(yaml.safe_dump(content | changes))
+    return str(path)
+
+
+def test_a_row_whose_domain_is_not_in_the_list(tmp_path: Path, refusal: Refusal) -> None:
+    said = refusal("run", job(tmp_path, domains=["books", "dvd"]))
+    assert "train.tsv:3: domain 'kitchen' is not one of books, dvd" in said
+
+
+def test_a_domain_without_rows(tmp_path: Path, refusal: Refusal) -> None:
+    said = refusal("run", job(tmp_path, domains=[*DOMAINS, "toys"]))
+    assert "domain 'toys' has no rows in" in said
+
+
+def test_a_domain_with_one_class_only(tmp_path: Path, refusal: Refusal) -> None:
+    train = write_rows(tmp_path / "train.tsv", 60, seed=1)
+    kept = [line for line in train.read_text().splitlines() if not line.endswith("dvd\tnegative")]
+    train.write_text("\n".join(kept) + "\n")
+    said = refusal("run", job(tmp_path))
+    assert "domain 'dvd' lacks a class: its training rows are {'negative': 0, 'positive': 10}" in said
+
+
+def test_weights_made_from_other_rows(tmp_path: Path, refusal: Refusal) -> None:
+    from raykd.config import load_job
+
+    own = job(tmp_path)
+    write_rows(tmp_path / "other" / "train.tsv", 90, seed=9)
+    other = job(tmp_path / "other", name="other")
+    for path in (own, other):
+        config = load_job(path, ())
+        Local(config).tables.weights(config.domains)  # type: ignore[arg-type]
+    table = Path("weights", "all")
+    shutil.rmtree(tmp_path / "runs" / "small" / table)
+    shutil.copytree(tmp_path / "other" / "runs" / "other" / table, tmp_path / "runs" / "small" / table)
+    assert "weights/all was made for other rows than" in refusal("run", own, "--stage", "teachers")
+
+
+def test_layers_that_do_not_divide(tmp_path: Path, refusal: Refusal) -> None:
+    deep = save_model(tmp_path / "deep", hidden=16, layers=3)
+    student = save_model(tmp_path / "two", hidden=8, layers=2)
+    said = refusal("run", job(tmp_path, teacher={"model": deep}, student={"model": student}))
+    assert "3 teacher layers" in said
+    assert "2 student layers" in said
+
+
+def test_two_tokenizers_under_a_feature_loss(tmp_path: Path, refusal: Refusal) -> None:
+    other = save_model(tmp_path / "other", hidden=8, layers=1, heads=1, extra=3)
+    said = refusal("run", job(tmp_path, student={"model": other}))
+    assert f"student.model = {other} have different tokenizers" in said
+
+
+def test_a_genre_that_does_not_exist(tmp_path: Path, refusal: Refusal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = ["guid", "text_a", "text_b", "label", "domain", "weight"]
+    row = ["1", "a plot", "None", "positive", "books", "0.5"]
+    for part in ("train", "dev"):
+        Path(f"{part}.tsv").write_text("\t".join(names) + "\n" + "\t".join(row) + "\n")
+    teacher = save_model(tmp_path / "teacher", hidden=16)
+    flags = as_flags(
+        mode="train", tables="train.tsv,dev.tsv", input_schema=",".join(f"{name}:str:1" for name in names), label_name="label",
+        first_sequence="text_a", second_sequence="text_b", label_enumerate_values="positive,negative", checkpoint_dir="model",
+        sequence_length=32, user_defined_parameters=f"pretrain_model_name_or_path={teacher} domain_label=books,dvd genre=toys",
+    )  # fmt: skip
+    said = refusal("easynlp", "meta_teacher_train", *flags)
+    assert "toys" in said
+    assert "books" in said
+
+
+def test_the_job_file_of_these_tests_is_a_good_one(tmp_path: Path) -> None:
+    from raykd.config import load_job
+
+    assert json.loads(load_job(job(tmp_path), ()).model_dump_json())["domains"] == list(DOMAINS)

@@ -9,7 +9,7 @@ from typing import Literal
 
 from raykd.data import storage
 from raykd.data.prepare import PrepareSpec, prepare
-from raykd.data.reader import read_chunk, scan
+from raykd.easynlp.metakd_rows import table_cells
 from raykd.easynlp.ray_workers import connected
 from raykd.easynlp.settings import Workers
 from raykd.errors import ConfigError, DataError
@@ -82,26 +82,13 @@ def _spec(rows: str, tokenizer: str, sequence_length: int, *, paired: bool) -> P
 
 def _rows(path: str, layout: Layout) -> Iterator[TextRow]:
     """The rows under a header: review, domain and sentiment, or MNLI's own columns."""
-    for where, row, cells in _cells(path, _COLUMNS[layout]):
+    for where, row, cells in table_cells(path, _COLUMNS[layout], "split at tabs"):
         if layout == "senti":
             if len(cells) != _COLUMNS[layout]:
                 raise DataError(f"{where}: {len(cells)} columns, where review, domain and sentiment are needed")
             yield TextRow(row_guid(row, cells[0]), cells[0], "", cells[2], cells[1])
         else:
             yield TextRow(cells[2], cells[8], cells[9], cells[-1], cells[3])
-
-
-def _cells(path: str, least: int) -> Iterator[tuple[str, int, list[str]]]:
-    for chunk in scan([path], skip_header=True):
-        for raw in read_chunk(chunk):
-            where = f"{path}:{raw.line}"
-            try:
-                cells = raw.data.decode().split("\t")
-            except UnicodeDecodeError as error:
-                raise DataError(f"{where}: not UTF-8 text ({error.reason} at byte {error.start})") from None
-            if len(cells) < least:
-                raise DataError(f"{where}: {len(cells)} columns, where at least {least} are needed, split at tabs")
-            yield where, raw.row, cells
 
 
 def weigh(embeddings: str, out: str, *, domains: Sequence[str], kind: ScoreKind, alpha: float) -> None:

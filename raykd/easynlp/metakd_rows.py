@@ -51,7 +51,7 @@ def copy_rows(
     wanted = None if every_domain else meta.genre
     paired, count = False, 0
     with storage.open_output(path) as stream:
-        for where, cells in _cells(source, names):
+        for where, _, cells in table_cells(source, len(names), ", ".join(names)):
             if cells[domain] not in meta.domains:
                 raise DataError(
                     f"{where}: domain {shorten(cells[domain])} is not one of {', '.join(meta.domains)}; "
@@ -70,7 +70,11 @@ def copy_rows(
     return MetaRows(path, paired)
 
 
-def _cells(path: str, names: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+def table_cells(path: str, least: int, needed: str) -> Iterator[tuple[str, int, list[str]]]:
+    """``file:line``, number and cells of every row under a header, in one file or those of a pattern.
+
+    Raises DataError with file and line for what is not UTF-8, and for fewer than ``least`` cells: ``needed`` names them.
+    """
     for expanded in storage.expand([path]):
         for chunk in scan([expanded], skip_header=True):
             for raw in read_chunk(chunk):
@@ -79,9 +83,9 @@ def _cells(path: str, names: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
                     cells = raw.data.decode().split("\t")
                 except UnicodeDecodeError as error:
                     raise DataError(f"{where}: not UTF-8 text ({error.reason} at byte {error.start})") from None
-                if len(cells) < len(names):
-                    raise DataError(f"{where}: {len(cells)} columns where {len(names)} are needed ({', '.join(names)})")
-                yield where, cells
+                if len(cells) < least:
+                    raise DataError(f"{where}: {len(cells)} columns where at least {least} are needed ({needed})")
+                yield where, raw.row, cells
 
 
 def sides_of(rows: MetaRows, prepared: PreparedSet, meta: MetaSettings, *, out: str) -> SideTable:

@@ -91,6 +91,7 @@ def test_domains_train_side_by_side_in_groups_of_their_own(tmp_path: Path) -> No
     starts = {str(path): json.loads(path.read_text().splitlines()[0])["pid"] for path in trainings}
     assert len(starts) == 7  # the meta-teacher; for each domain hard labels, stage first and stage second
     assert len(set(starts.values())) == 2, starts
+    assert report is not None
     assert list(report.rows) == ["books", "kitchen"]
 
 

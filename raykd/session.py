@@ -10,6 +10,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 
+from raykd.data.beats import limit_waits
 from raykd.errors import ResourceError
 
 log = logging.getLogger(__name__)
@@ -20,6 +21,7 @@ def start_ray(
     num_cpus: int | None = None,
     object_store_bytes: int | None = None,
     start_timeout_s: float = 600,
+    workers_timeout_s: float | None = None,
     collective_timeout_s: float = 600,
     runtime_env: dict[str, object] | None = None,
 ) -> bool:
@@ -27,9 +29,11 @@ def start_ray(
 
     Its ``num_cpus`` logical CPUs only count what runs at once: a laptop of two cores may run one worker, one data task and one
     actor. ``object_store_bytes`` caps its shared memory (none: Ray's own choice). Worker logs stay in files under Ray's session
-    folder. True when this call connected, false when Ray was up. Raises ResourceError when the cluster cannot be reached.
+    folder. Whatever needs CPUs waits for them ``start_timeout_s`` at most, an attempt to place training workers
+    ``workers_timeout_s`` (none: as long). True when this call connected, false when Ray was up. Raises ResourceError when the
+    cluster cannot be reached.
     """
-    os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(start_timeout_s)
+    os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(workers_timeout_s or start_timeout_s)
     os.environ["RAY_TRAIN_COLLECTIVE_TIMEOUT_S"] = str(collective_timeout_s)
     os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"  # relative paths of a job file mean the same on the driver and on workers
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -53,6 +57,7 @@ def start_ray(
         finally:
             _keep_sigterm(on_sigterm)
     _quiet_ray_data()
+    limit_waits(start_timeout_s)
     log.info("Ray is up: %s", "local" if address == "local" else address)
     return True
 

@@ -88,7 +88,7 @@ class ComputeConfig(Section):
     max_failures: int = Field(3, ge=0)
     """Times a training is restarted from its last checkpoint after workers are lost."""
     start_timeout_s: float = Field(600, gt=0)
-    """Seconds that nodes may take to join a cluster, and workers to start."""
+    """Seconds that nodes may take to join a cluster, workers to start, and CPUs to come free that somebody else holds."""
     collective_timeout_s: float = Field(600, gt=0)
     """Seconds that a worker waits for the others."""
 

@@ -221,7 +221,7 @@ def _run(job: ChunkJob, chunks: Sequence[Chunk], progress: Progress | None) -> l
     in_process = sum(chunk.stop - chunk.start for chunk in chunks) <= _IN_PROCESS_BYTES
     results: dict[int, ChunkResult] = {}
     rejected = 0
-    for position, result in run_job(job, list(enumerate(chunks)), in_process=in_process):
+    for position, result in run_job(job, list(enumerate(chunks)), in_process=in_process, to="prepare rows"):
         results[position] = result
         rejected += len(result.rejected)
         if rejected > job.max_rejected_rows:

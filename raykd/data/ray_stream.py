@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from raykd.data.beats import Turns
 from raykd.data.plan import slice_bounds
 from raykd.data.planned_reader import Order, read_pools
 from raykd.errors import RaykdError, ResourceError
@@ -52,10 +53,11 @@ def stream(order: Order, pools: range, *, cpus: float) -> Generator[pa.Table, No
     context.execution_options.preserve_order = True
     context.execution_options.resource_limits = ExecutionResources.for_limits(object_store_memory=READ_AHEAD_BYTES)
     context.custom_execution_callback_classes = [Pace]
+    context.execution_no_progress_timeout_s = -1  # Ray's 30 minutes would end a training that takes as long over what it has
     yield from data.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1)
 
 
-class Pace:
+class Pace(Turns):
     """Slows Ray Data's control loop down, in the callback that it makes at each turn.
 
     While a task has a block that may not be taken yet, the loop turns without a pause (Ray 2.60: 1,800 times a second, a
@@ -71,15 +73,6 @@ class Pace:
         time.sleep(max(0.0, self._next - time.monotonic()))
         self._turns += 1
         self._next = time.monotonic() + min(TURN_SECONDS, 0.002 * self._turns)
-
-    def before_execution_starts(self, executor: Any) -> None:
-        """Nothing to do."""
-
-    def after_execution_succeeds(self, executor: Any) -> None:
-        """Nothing to do."""
-
-    def after_execution_fails(self, executor: Any, error: Exception) -> None:
-        """Nothing to do."""
 
 
 class Background(Iterator[pa.Table]):

@@ -47,7 +47,7 @@ def find_sources(patterns: Sequence[str], skip_header: bool, cache: str) -> Sour
 
 def _ordered_map(in_process: bool) -> Callable[[Callable[[Any], Any], Sequence[Any]], list[Any]]:
     def ordered_map(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
-        results = dict(run_job(function, items, in_process=in_process))
+        results = dict(run_job(function, items, in_process=in_process, to="count rows"))
         return [results[position] for position in range(len(items))]
 
     return ordered_map

@@ -4,9 +4,9 @@ Two passes over a table of row embeddings, each memory-flat: sums and counts per
 Both are jobs over row groups; results are added in the order of the groups, so they do not depend on who computed them.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +19,7 @@ from raykd.data.tables import SideTable, commit, logits_numpy, write_part
 from raykd.errors import DataError
 from raykd.metakd.embeddings import EMBEDDING
 
+T = TypeVar("T")
 ScoreKind = Literal["paper", "easynlp"]
 WEIGHT, DOMAIN_ID = "weight", "domain_id"
 """Columns of the side table: the score float32, and the position of the row's domain among the domains, int32."""
@@ -130,7 +131,7 @@ def _sums(prepared: PreparedSet, embeddings: str | None, domain: str, domains: S
     if len(domains) < 2:
         raise DataError(f"domains = {list(domains)}: scores compare domains, at least two are needed")
     job = _Summing(_Rows(prepared.path, embeddings, domain, tuple(domains)), len(prepared.labels))
-    parts = dict(run_job(job, _items(prepared), in_process=prepared.num_rows < _IN_PROCESS_ROWS))
+    parts = dict(_pass_over(prepared, job, to="sum up domains"))
     total: Prototypes = sum((parts[index] for index in sorted(parts) if index), start=parts[0])
     total.check(domains, prepared.labels)
     return total
@@ -169,7 +170,7 @@ def weigh(
     """
     rows = _Rows(prepared.path, embeddings.path, domain, tuple(domains))
     job = _Weighing(rows, found, kind, alpha, out)
-    parts = [part for _, part in run_job(job, _items(prepared), in_process=prepared.num_rows < _IN_PROCESS_ROWS)]
+    parts = [part for _, part in _pass_over(prepared, job, to="weigh rows")]
     provenance = {"kind": kind, "alpha": alpha, "domains": list(domains), "embeddings": embeddings.provenance}
     return commit(out, prepared, parts, [WEIGHT, DOMAIN_ID], provenance)
 
@@ -232,6 +233,8 @@ def _cosine(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np
     return cosines
 
 
-def _items(prepared: PreparedSet) -> list[tuple[int, int]]:
+def _pass_over(prepared: PreparedSet, job: Callable[[tuple[int, int]], T], *, to: str) -> Iterator[tuple[int, T]]:
+    """What the job makes of each run of row groups, with the run's position."""
     total = len(prepared.group_rows)
-    return [(first, min(GROUPS_PER_ITEM, total - first)) for first in range(0, total, GROUPS_PER_ITEM)]
+    items = [(first, min(GROUPS_PER_ITEM, total - first)) for first in range(0, total, GROUPS_PER_ITEM)]
+    return run_job(job, items, in_process=prepared.num_rows < _IN_PROCESS_ROWS, to=to)

@@ -5,47 +5,27 @@ the same bytes whichever actor computes them, and however many there are. Actors
 names travel back, and the manifest is written last.
 """
 
+import functools
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
-from typing import Any
 
 import torch
-from numpy.typing import NDArray
 
-from raykd import errors, models
+from raykd import models
 from raykd.data import storage
-from raykd.data.parts import MANIFEST, PartInfo
+from raykd.data.jobs import run_actors
+from raykd.data.parts import MANIFEST
 from raykd.data.prepared import PreparedSet
 from raykd.data.tables import SideTable, commit
-from raykd.errors import RaykdError, ResourceError
+from raykd.errors import ResourceError
 from raykd.predict.scorer import Item, Precision, Scored, ScoreJob, Scorer
 
 Progress = Callable[[int, int], None]
 """Called with the rows that are done and all rows, over all jobs."""
 PARTS_AIM, MAX_GROUPS_PER_PART = 64, 32
 """Small sets are cut finely, so that actors share them evenly; large ones into parts of at most 65,536 rows."""
-
-
-class _Worker:
-    """The scorer as Ray Data calls it. Errors travel as values: Ray would wrap them in its own, with its own text."""
-
-    def __init__(self, jobs: Sequence[ScoreJob], items: Sequence[Item], scorer: type[Scorer], **settings: Any) -> None:
-        self._items = items
-        self._scorer = scorer(jobs, **settings)
-
-    def __call__(self, batch: dict[str, NDArray[Any]]) -> dict[str, Any]:
-        rows = [self._row(int(index)) for index in batch["id"]]
-        return {name: [row[name] for row in rows] for name in ("index", "part", "precision", "error")}
-
-    def _row(self, index: int) -> dict[str, Any]:
-        row: dict[str, Any] = {"index": index, "part": None, "precision": self._scorer.precision, "error": None}
-        try:
-            row["part"] = self._scorer(self._items[index]).part.to_json()
-        except RaykdError as error:
-            row["error"] = [type(error).__name__, str(error)]
-        return row
 
 
 def score(
@@ -63,27 +43,21 @@ def score(
 
     Another ``scorer`` gives its own column.
     At most ``actors`` model actors of ``cpus_per_actor`` CPUs (and torch threads) each; Ray must be up.
-    Raises ModelError (a model that is not trained, does not fit its rows, or gives NaN), DataError, ResourceError.
+    Raises ModelError (a model that is not trained, does not fit its rows, or gives NaN), DataError, ResourceError (also when no
+    place comes free for an actor, :func:`raykd.data.beats.limit_waits`).
     """
-    import ray
-
     jobs = [_absolute(job) for job in jobs]
     prepared = [_checked(job) for job in jobs]
     items = _items(jobs, prepared)
     _require_place(cpus_per_actor, use_gpu)
-    settings = {"threads": cpus_per_actor, "batch_rows": batch_rows, "precision": precision, "use_gpu": use_gpu}
     done: list[Scored] = []
     if items:
-        pool = ray.data.ActorPoolStrategy(size=min(actors, len(items)), max_tasks_in_flight_per_actor=2)
-        rows = ray.data.range(len(items), override_num_blocks=len(items)).map_batches(
-            _Worker, batch_size=None, compute=pool, num_cpus=cpus_per_actor, num_gpus=1 if use_gpu else None,
-            fn_constructor_kwargs={"jobs": list(jobs), "items": items, "scorer": scorer, **settings},
-        )  # fmt: skip
-        for row in rows.iter_rows():
-            if row["error"] is not None:
-                kind, message = row["error"]
-                raise getattr(errors, kind)(message)
-            done.append(Scored(items[row["index"]], PartInfo.from_json(row["part"]), row["precision"]))
+        build = functools.partial(
+            scorer, jobs, threads=cpus_per_actor, batch_rows=batch_rows, precision=precision, use_gpu=use_gpu
+        )
+        scored = run_actors(build, items, actors=actors, cpus=cpus_per_actor, use_gpu=use_gpu, to="score rows")
+        for _, one in scored:
+            done.append(one)
             _tell(progress, done, prepared)
     return _commit(jobs, prepared, done, batch_rows, scorer.column)
 

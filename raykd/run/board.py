@@ -5,7 +5,29 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from raykd.errors import RaykdError
+from raykd.errors import RaykdError, ResourceError
+
+ANSWER_SECONDS = 300
+"""Seconds within which the board answers: at first its process starts, beside those of all workers."""
+
+
+def ask(answer: Any) -> Any:
+    """What the board answers to a call. Raises ResourceError when it does not in time, or has died."""
+    import ray
+    from ray.exceptions import ActorDiedError, GetTimeoutError
+
+    try:
+        return ray.get(answer, timeout=ANSWER_SECONDS)
+    except GetTimeoutError:
+        raise ResourceError(
+            f"waited {ANSWER_SECONDS} s for the run's board, a process between the command and the training workers; see that "
+            "the command's machine has memory for it, and that the nodes of the workers reach it. The same command continues"
+        ) from None
+    except ActorDiedError:
+        raise ResourceError(
+            "the run's board, a process between the command and the training workers, was lost; see that the command's machine "
+            "has memory for it. The same command continues"
+        ) from None
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ def connect(compute: ComputeConfig, folder: str, *, groups: int = 1) -> bool:
     """
     started = start_ray(
         num_cpus=(groups * compute.max_workers + compute.prediction_actors) * compute.cpus_per_worker + groups * DATA_CPUS,
-        start_timeout_s=min(compute.start_timeout_s, STALE_SECONDS) if compute.elastic else compute.start_timeout_s,
+        start_timeout_s=compute.start_timeout_s,
+        workers_timeout_s=min(compute.start_timeout_s, STALE_SECONDS) if compute.elastic else None,
         collective_timeout_s=compute.collective_timeout_s,
     )
     if started:

@@ -3,6 +3,7 @@
 Starting a group costs as much as training a small student, so one ``TorchTrainer.fit()`` serves teacher and students alike.
 """
 
+import contextlib
 import logging
 import threading
 import time
@@ -13,7 +14,7 @@ from raykd.cluster import offered, require_room, worker_bundles
 from raykd.config import ComputeConfig
 from raykd.data.storage import absolute
 from raykd.errors import ResourceError, TrainingError
-from raykd.run.board import News, TaskBoard
+from raykd.run.board import News, TaskBoard, ask
 from raykd.run.task import TrainTask
 from raykd.session import free_cpus
 
@@ -65,10 +66,8 @@ class TrainingGroup:
 
         Raises the error of the first task that fails, TrainingError when workers keep dying, ResourceError when none come.
         """
-        import ray
-
         self.start()
-        ray.get(self._board.submit.remote([task.model_dump(mode="json") for task in tasks]))
+        ask(self._board.submit.remote([task.model_dump(mode="json") for task in tasks]))
         self._submitted += len(tasks)
         try:
             while not self._finished(on_record):
@@ -95,21 +94,17 @@ class TrainingGroup:
         return False
 
     def _news(self, on_record: OnRecord) -> News:
-        import ray
-
-        news: News = ray.get(self._board.news.remote())
+        news: News = ask(self._board.news.remote())
         for name, entry in news.records:
             on_record(name, entry)
         return news
 
     def stop(self, on_record: OnRecord) -> None:
         """Ask the workers to stop, and give them some time to write a checkpoint."""
-        import ray
-
         if self._fit is None or not self._fit.is_alive():
             return
         log.warning("stopping: the workers write a checkpoint first, for at most %d s", STOP_SECONDS)
-        ray.get(self._board.stop.remote())
+        ask(self._board.stop.remote())
         deadline = time.monotonic() + STOP_SECONDS
         while self._fit.is_alive() and time.monotonic() < deadline:
             self._news(on_record)
@@ -128,7 +123,8 @@ class TrainingGroup:
         import ray
 
         if self._fit.is_alive():
-            ray.get(self._board.close.remote())
+            with contextlib.suppress(ResourceError):  # a board that is lost: the workers end without it
+                ask(self._board.close.remote())
             self._fit.join(timeout=STOP_SECONDS)
         ray.kill(self._board)
         self._board = self._fit = None

@@ -8,6 +8,8 @@ import ray
 import ray.train
 from ray.exceptions import RayError
 
+from raykd.errors import ResourceError
+from raykd.run.board import ask
 from raykd.run.training import Outside
 from raykd.trainers.context import WorkerContext
 
@@ -38,7 +40,7 @@ class Ears:
         known: set[str] = set()
         try:
             while True:
-                if self._context.is_first and ray.get(self._board.listen.remote()):
+                if self._context.is_first and ask(self._board.listen.remote()):
                     self._stop.set()
                 info = ray.train.get_preemption_info()
                 leaving = set(info.preempted_node_ids) if info is not None else set()
@@ -46,5 +48,5 @@ class Ears:
                     known |= leaving
                     self._leaving.set()
                 time.sleep(LISTEN_SECONDS)
-        except RayError:  # the group is being taken down
+        except (RayError, ResourceError):  # the group is being taken down
             return

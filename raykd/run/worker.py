@@ -4,11 +4,11 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-import ray
 import torch
 
 from raykd.data.feed import ray_feed
 from raykd.errors import RaykdError
+from raykd.run.board import ask
 from raykd.run.outside import Ears
 from raykd.run.task import TrainTask
 from raykd.run.training import OpenTask, open_task, run_open_task
@@ -27,11 +27,11 @@ def train_worker(config: dict[str, Any]) -> None:
     worker = _Worker(board, ray_context())
     logging.getLogger("raykd").addHandler(_ToDriver(board))
     try:
-        worker.run(ray.get(board.first_open.remote()))
+        worker.run(ask(board.first_open.remote()))
     except Stopped:
         return
     except RaykdError as error:
-        ray.get(board.fail.remote(type(error), str(error)))
+        ask(board.fail.remote(type(error), str(error)))
 
 
 class _Worker:
@@ -45,14 +45,14 @@ class _Worker:
 
     def run(self, index: int) -> None:
         """Train every task that is not done, until the board says that no more will come."""
-        while (given := ray.get(self._board.task.remote(index))) is not False:
+        while (given := ask(self._board.task.remote(index))) is not False:
             if given is True:
                 continue
             task = TrainTask.model_validate(given)
             if not task.is_done():
                 self._train(task, index)
             if self._context.is_first:
-                ray.get(self._board.finish.remote(index))
+                ask(self._board.finish.remote(index))
             index += 1
 
     def _train(self, task: TrainTask, index: int) -> None:
@@ -70,7 +70,7 @@ class _Worker:
 
     def _open_next(self, index: int) -> None:
         """Send for the next task's rows, if the board has one by now. The first worker looks for all. *Collective.*"""
-        given = ray.get(self._board.task.remote(index, patience_s=0.0)) if self._context.is_first else None
+        given = ask(self._board.task.remote(index, patience_s=0.0)) if self._context.is_first else None
         given = self._context.broadcast(given)
         if isinstance(given, dict):
             task = TrainTask.model_validate(given)

@@ -53,7 +53,7 @@ def test_a_job_writes_the_bytes_of_one_process(
     request.getfixturevalue("as_job")
     started: list[int] = []
     start = jobs._ray_job
-    monkeypatch.setattr(jobs, "_ray_job", lambda function, items: started.append(len(items)) or start(function, items))
+    monkeypatch.setattr(jobs, "_ray_job", lambda function, items, to: started.append(len(items)) or start(function, items, to))
     told: list[tuple[int, int]] = []
     job = prepare(rows, str(tmp_path / "job"), progress=lambda *done: told.append(done))
     assert len(job.parts) > 5
@@ -87,7 +87,7 @@ def dies_once(folder: str) -> Callable[[int], PartInfo]:
 
 def test_a_task_whose_worker_died_counts_once(tmp_path: Path) -> None:
     folder = str(tmp_path / "parts")
-    results = dict(run_job(dies_once(folder), [0, 1, 2], in_process=False))
+    results = dict(run_job(dies_once(folder), [0, 1, 2], in_process=False, to="write parts"))
     assert sorted(results) == [0, 1, 2]
     written = sorted(name for name in os.listdir(folder) if name.endswith(".parquet"))
     assert len(written) == 4
@@ -101,4 +101,4 @@ def test_a_prepared_set_travels_to_tasks(rows: PrepareSpec, tmp_path: Path) -> N
     def longest(item: PreparedSet) -> int:
         return max(int(item.lengths(group).max()) for group in range(len(item.group_rows)))
 
-    assert dict(run_job(longest, [prepared], in_process=False)) == {0: prepared.max_length}
+    assert dict(run_job(longest, [prepared], in_process=False, to="look")) == {0: prepared.max_length}

@@ -162,3 +162,18 @@ def test_a_consumer_that_waits_neither_fills_memory_nor_spins_the_control_loop(
         assert 1 <= len(turns) - before < 60
         for _ in range(2 * STEPS):
             assert next(feed).table.equals(next(expected).table)
+
+
+def test_a_training_may_take_longer_over_its_rows_than_ray_waits_for_progress(
+    folders: tuple[str, dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ray.data import DataContext
+
+    monkeypatch.setattr(DataContext.get_current(), "execution_no_progress_timeout_s", 2)  # 30 minutes, if nobody says otherwise
+    monkeypatch.setattr(ray_stream, "BLOCK_BYTES", 100_000)
+    monkeypatch.setattr(ray_stream, "READ_AHEAD_BYTES", 400_000)  # the reading stands still until rows are taken
+    with ray_feed(*folders, **arguments()) as feed:
+        expected = local_feed(*folders, **arguments())
+        assert next(feed).table.equals(next(expected).table)
+        time.sleep(6)
+        assert_same(feed, expected)

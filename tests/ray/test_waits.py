@@ -1,0 +1,76 @@
+"""Waits on Ray end: where somebody else holds the CPUs, an error says what was waited for; work itself may take its time."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from raykd.data.beats import LIMIT_S, limit_waits
+from raykd.data.jobs import run_job
+from raykd.errors import ResourceError
+from raykd.predict import ScoreJob, score
+from raykd.run import board
+from tests.unit.test_predict import make_model, make_prepared
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
+
+
+@pytest.fixture(autouse=True)
+def usual_limit() -> Iterator[None]:
+    yield
+    limit_waits(LIMIT_S)
+
+
+@contextlib.contextmanager
+def every_cpu_taken() -> Iterator[None]:
+    """Somebody else's bundle, with all that the cluster has."""
+    import ray
+    from ray.util.placement_group import placement_group, remove_placement_group
+
+    bundle = placement_group([{"CPU": ray.cluster_resources()["CPU"]}])
+    ray.get(bundle.ready(), timeout=120)
+    try:
+        yield
+    finally:
+        remove_placement_group(bundle)
+
+
+def test_jobs_and_actors_that_find_no_cpu_end_with_what_they_waited_for(tmp_path: Path) -> None:
+    job = ScoreJob(make_model(tmp_path / "model"), make_prepared(tmp_path / "set").path, str(tmp_path / "logits"))
+    limit_waits(3)
+    with every_cpu_taken():
+        for what, start in {
+            "a CPU to count rows": lambda: dict(run_job(str, [1, 2], in_process=False, to="count rows")),
+            "an actor of 1 CPU to score rows": lambda: score([job]),
+        }.items():
+            with pytest.raises(
+                ResourceError, match=rf"waited 3 s \(compute\.start_timeout_s\) for {what}: .* 0 of the .* 4 CPUs"
+            ):
+                start()
+    limit_waits(LIMIT_S)
+    assert dict(run_job(str, [1, 2], in_process=False, to="count rows")) == {0: "1", 1: "2"}
+
+
+def test_work_that_takes_longer_than_the_limit_is_no_wait() -> None:
+    def slow(seconds: float) -> float:
+        time.sleep(seconds)
+        return seconds
+
+    assert dict(run_job(slow, [0.0, 0.1], in_process=False, to="sleep")) == {0: 0.0, 1: 0.1}  # the processes are up now
+    limit_waits(5)
+    assert dict(run_job(slow, [9.0], in_process=False, to="sleep")) == {0: 9.0}
+
+
+def test_a_board_that_does_not_answer_or_is_lost_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    one = ray.remote(num_cpus=0)(board.TaskBoard).remote()
+    assert board.ask(one.first_open.remote()) == 0
+    monkeypatch.setattr(board, "ANSWER_SECONDS", 1)
+    with pytest.raises(ResourceError, match="waited 1 s for the run's board"):
+        board.ask(one.task.remote(0))
+    ray.kill(one)
+    with pytest.raises(ResourceError, match=r"the run's board, .* was lost"):
+        board.ask(one.first_open.remote())

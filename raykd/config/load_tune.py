@@ -36,6 +36,9 @@ def load_tune(path: str | Path, overrides: Sequence[str] = (), *, root: str | No
         raise ConfigError(f"{path}: kind = {content.get('kind')!r}; a search has kind: tune, and another job as base")
     if isinstance(content.get("base"), str):
         content["base"] = read_yaml(Path(path).parent / content["base"])
+    if isinstance(content.get("base"), dict) and isinstance(content.get("set"), dict):  # before overrides, which go first
+        changes = [(str(key).split("."), value) for key, value in content.pop("set").items()]
+        content["base"] = merge(content["base"], changes)
     knobs = [str(knob) for knob in content.get("space") or {}]
     given = [_in_space(*parse_override(text), knobs) for text in overrides]
     content = merge(content, given)

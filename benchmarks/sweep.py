@@ -1,18 +1,25 @@
 """CPU time of a sweep's trials against as many bare training loops over the same planned batches.
 
-    python -m benchmarks.sweep [--rows 5000] [--trials 20] [--concurrency 2] [--loops 20]
+    python -m benchmarks.sweep [--rows 5000] [--trials 20] [--concurrency 2] [--loops 20] [--rounds 3] [--folder DIR]
 
-The sweep's side is this process and Ray's workers, from before the first trial to after the last: the actors' start and
-imports are in it, shared work and the trainings at the end are not. The bare side is a PyTorch loop with the same loss over
-batches that lie ready in memory, the model's loading included, imports excluded. One thread each. Logits are drawn at random:
-what they say changes no time.
+The sweep's side is everything from before the first trial to after the last: this process, the trials' actors with their
+start and imports, and Ray's own services. Shared work and the trainings at the end are not in it. The bare side is a PyTorch
+loop with the same loss over batches that lie ready in memory, the model's loading included, imports excluded; as many loops
+run at a time as trials do, because two threads of one core, or two cores on one memory, slow each other down. One thread
+each. Logits are drawn at random: what they say changes no time.
+
+Each round is a process of its own and is written to DIR/rounds.jsonl: the same command continues with the next.
 """
 
 import argparse
+import json
 import math
+import multiprocessing
 import os
 import random
 import statistics
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -39,13 +46,64 @@ from raykd.tune.plan import DistillationPlan
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 BATCH, RATE, LENGTH = 32, 5e-4, 128
+POLL_S = 1.0
+SIDES = ("this process", "trials' actors", "other workers", "Ray's services")
+SETTINGS = ("rows", "trials", "concurrency", "loops", "data", "model")
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure the rounds that are left, and print."""
     options = _options()
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
+    if options.one:
+        print(json.dumps(_round(options)))
+        return
+    folder = Path(options.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    while len(done := _done(folder, options)) < options.rounds:
+        print(f"round {len(done) + 1} of {options.rounds} ...", file=sys.stderr)
+        output = subprocess.run([*sys.orig_argv, "--one"], check=True, stdout=subprocess.PIPE, text=True).stdout
+        with (folder / "rounds.jsonl").open("a") as file:
+            file.write(output.splitlines()[-1] + "\n")
+    _print(options, done)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=5_000)
+    parser.add_argument("--trials", type=int, default=20)
+    parser.add_argument("--concurrency", type=int, default=2)
+    parser.add_argument("--loops", type=int, default=20, help="bare loops to measure; fewer are scaled up")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds to make, those of earlier calls included")
+    parser.add_argument("--folder", default="runs/sweep", help="where the rounds are written to")
+    parser.add_argument("--data", default=str(SHARED / "data/sst2/train.tsv"), help="TSV of text and label 0 or 1")
+    parser.add_argument("--model", default=str(SHARED / "models/review-tiny"))
+    parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def _done(folder: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """The rounds with these settings."""
+    file = folder / "rounds.jsonl"
+    rounds = map(json.loads, file.read_text().splitlines() if file.exists() else [])
+    return [one for one in rounds if all(one[name] == getattr(options, name) for name in SETTINGS)]
+
+
+def _print(options: argparse.Namespace, rounds: list[dict[str, Any]]) -> None:
+    ratios = [one["sweep"] / one["bare"] for one in rounds]
+    print(
+        f"{options.rows} rows, {Path(options.model).name}, {options.trials} trials, {options.concurrency} at a time, 1 thread, "
+        f"medians of {len(rounds)} rounds"
+    )
+    for name, key in (("sweep's trials", "sweep"), *((f"  {side}", side) for side in SIDES), ("bare loops", "bare")):
+        print(f"  {name:<22}{statistics.median(one[key] for one in rounds):8.1f} CPU s")
+    spread = f"({min(ratios):.2f} to {max(ratios):.2f})"
+    print(f"  {'ratio':<22}{statistics.median(ratios):8.2f}   {spread}   aim 1.25 at most")
+
+
+def _round(options: argparse.Namespace) -> dict[str, Any]:
+    """Both sides, in CPU seconds."""
     with tempfile.TemporaryDirectory() as folder:
         search = Search(_search(options, folder), Terminal())
         try:
@@ -58,26 +116,9 @@ def main() -> None:
         finally:
             search.close()
         assert all(record.status == "finished" for record in records)
-        loops = _bare(plan, options.model, options.loops)
-    bare = statistics.mean(loops) * options.trials
-    print(
-        f"{options.rows} rows, {Path(options.model).name}, {options.trials} trials, {options.concurrency} at a time, 1 thread"
-    )
-    print(f"  sweep's trials             {spent['seconds']:8.1f} CPU s")
-    spread = f"({len(loops)} measured, {min(loops):.1f} to {max(loops):.1f} s)"
-    print(f"  {f'{options.trials} bare loops':<27}{bare:8.1f} CPU s   {spread}")
-    print(f"  ratio                      {spent['seconds'] / bare:8.2f}   aim 1.25 at most")
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=5_000)
-    parser.add_argument("--trials", type=int, default=20)
-    parser.add_argument("--concurrency", type=int, default=2)
-    parser.add_argument("--loops", type=int, default=20, help="bare loops to measure; fewer are scaled up")
-    parser.add_argument("--data", default=str(SHARED / "data/sst2/train.tsv"), help="TSV of text and label 0 or 1")
-    parser.add_argument("--model", default=str(SHARED / "models/review-tiny"))
-    return parser.parse_args()
+        loops = _bare(plan, options)
+    settings = {name: getattr(options, name) for name in SETTINGS}
+    return {**settings, **spent, "sweep": sum(spent.values()), "bare": statistics.mean(loops) * options.trials}
 
 
 def _search(options: argparse.Namespace, folder: str) -> TuneConfig:
@@ -109,35 +150,52 @@ def _search(options: argparse.Namespace, folder: str) -> TuneConfig:
 
 @contextmanager
 def _metered() -> Iterator[dict[str, float]]:
-    """CPU seconds of this process and of Ray's workers, those that end meanwhile too; not of Ray's services."""
+    """CPU seconds by side, of processes that end meanwhile too (but for their last second)."""
     seen: dict[int, float] = {}
-    start, ended, spent = _times(), threading.Event(), {"seconds": 0.0}
+    sides: dict[int, str] = {}
+    start, ended = _times(sides), threading.Event()
+    spent: dict[str, float] = {}
 
     def watch() -> None:
-        while not ended.wait(0.5):
-            seen.update(_times())
+        while not ended.wait(POLL_S):
+            seen.update(_times(sides))
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
     yield spent
     ended.set()
     thread.join()
-    seen.update(_times())
-    spent["seconds"] = sum(seconds - start.get(pid, 0.0) for pid, seconds in seen.items())
+    seen.update(_times(sides))
+    for side in SIDES:
+        spent[side] = sum(seconds - start.get(pid, 0.0) for pid, seconds in seen.items() if sides[pid] == side)
 
 
-def _times() -> dict[int, float]:
-    found = {os.getpid(): sum(psutil.Process().cpu_times()[:2])}
-    session = {child.pid for child in psutil.Process().children(recursive=True)}
-    for process in psutil.process_iter(["cmdline", "cpu_times"]):
-        mine = process.pid in session and any("ray::" in word for word in process.info["cmdline"] or ())
-        if mine and process.info["cpu_times"] is not None:
-            found[process.pid] = sum(process.info["cpu_times"][:2])
+def _times(sides: dict[int, str]) -> dict[int, float]:
+    """CPU seconds of this process and of all below it by their ids; ``sides`` learns what each one is."""
+    me = psutil.Process()
+    found = {me.pid: sum(me.cpu_times()[:2])}
+    sides[me.pid] = SIDES[0]
+    for process in me.children(recursive=True):
+        try:
+            title, times = " ".join(process.cmdline()), process.cpu_times()
+        except psutil.Error:
+            continue  # it has just ended
+        found[process.pid] = sum(times[:2])
+        if sides.get(process.pid) != SIDES[1]:  # an actor keeps its name only while it works
+            sides[process.pid] = SIDES[3] if "ray::" not in title else SIDES[1] if "Trial" in title else SIDES[2]
     return found
 
 
-def _bare(plan: DistillationPlan, model: str, count: int) -> list[float]:
-    """CPU seconds of each of some loops with nothing around them."""
+def _bare(plan: DistillationPlan, options: argparse.Namespace) -> list[float]:
+    """CPU seconds of each of some loops with nothing around them, as many at a time as there were trials."""
+    shares = [len(range(number, options.loops, options.concurrency)) for number in range(options.concurrency)]
+    with multiprocessing.get_context("spawn").Pool(options.concurrency) as pool:
+        measured = pool.starmap(_loops, [(plan, options.model, share) for share in shares], chunksize=1)
+    return [seconds for share in measured for seconds in share]
+
+
+def _loops(plan: DistillationPlan, model: str, count: int) -> list[float]:
+    torch.set_num_threads(1)
     prepared = PreparedSet.open(plan.train)
     steps = math.ceil(prepared.num_rows / BATCH)
     feed = local_feed(
@@ -145,6 +203,7 @@ def _bare(plan: DistillationPlan, model: str, count: int) -> list[float]:
     )
     settings: dict[str, Any] = {"pad_token_id": prepared.pad_token_id, "with_token_types": prepared.has_token_types}
     batches = [batch for rows in feed for batch in micro_batches(rows, world=1, micro_size=None, **settings)]
+    _loop(batches[:1], model, steps)  # some imports come with the first step
     return [_loop(batches, model, steps) for _ in range(count)]
 
 

@@ -1,6 +1,6 @@
 """Where figures go while a model trains: nowhere, Weights & Biases, or TensorBoard, behind one small interface."""
 
-from raykd.tracking.offline import OfflineRun, read_offline_run
+from raykd.tracking.offline import OfflineRun, read_offline_run, read_offline_table
 from raykd.tracking.trackers import NullTracker, TensorBoardTracker, Tracker, WandbTracker, listener, metrics_of, open_tracker
 
 __all__ = [
@@ -13,4 +13,5 @@ __all__ = [
     "metrics_of",
     "open_tracker",
     "read_offline_run",
+    "read_offline_table",
 ]

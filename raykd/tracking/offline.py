@@ -65,6 +65,15 @@ def read_offline_run(path: str | Path) -> OfflineRun:
     )
 
 
+def read_offline_table(path: str | Path, name: str) -> list[dict[str, Any]]:
+    """The rows of a table of the run in the folder ``path``, by column. Raises DataError when the run has no such table."""
+    run = read_offline_run(path)
+    if f"{name}.path" not in run.summary:
+        raise DataError(f"{path}: the run {run.run_id} has no table {name!r}")
+    content = json.loads(next(Path(path).rglob(run.summary[f"{name}.path"])).read_text(encoding="utf-8"))
+    return [dict(zip(content["columns"], row, strict=True)) for row in content["data"]]
+
+
 def is_finished(folder: str | Path) -> bool:
     """Whether the files of a run in ``folder`` end with the record that says so."""
     return any(record.WhichOneof("record_type") == "exit" for file in Path(folder).glob("*.wandb") for record in _records(file))

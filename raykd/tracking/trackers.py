@@ -31,8 +31,8 @@ class Tracker(Protocol):
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """Note figures after ``step`` optimiser steps; steps never go back."""
 
-    def table(self, name: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Note a table of text, once."""
+    def table(self, name: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        """Note a table of numbers and text, once."""
 
     def finish(self, summary: Mapping[str, float] | None = None) -> None:
         """Note the final figures and write everything out; nothing may be logged after it."""
@@ -44,7 +44,7 @@ class NullTracker:
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """Nothing."""
 
-    def table(self, name: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    def table(self, name: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Nothing."""
 
     def finish(self, summary: Mapping[str, float] | None = None) -> None:
@@ -75,7 +75,7 @@ class WandbTracker:
         """Note figures; those of the same step are one row."""
         self._run.log(dict(metrics), step=step)
 
-    def table(self, name: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    def table(self, name: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Note a table."""
         import wandb
 
@@ -145,10 +145,10 @@ class TensorBoardTracker:
         for name, value in metrics.items():
             writer.add_scalar(name, value, global_step=step)
 
-    def table(self, name: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    def table(self, name: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Note a table as Markdown."""
         lines = [header, ["---"] * len(header), *rows]
-        text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+        text = "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
         self._open(self._step).add_text(name, text, global_step=self._step)
 
     def finish(self, summary: Mapping[str, float] | None = None) -> None:
@@ -179,7 +179,7 @@ class _Uploading:
         """Note figures."""
         self._tracker.log(step, metrics)
 
-    def table(self, name: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    def table(self, name: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Note a table."""
         self._tracker.table(name, header, rows)
 

@@ -16,7 +16,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from raykd.errors import ConfigError, DataError
-from raykd.tracking import NullTracker, listener, metrics_of, open_tracker, read_offline_run
+from raykd.tracking import NullTracker, listener, metrics_of, open_tracker, read_offline_run, read_offline_table
 from raykd.tracking.credentials import has_wandb_key, server_answers, wandb_mode, without_secrets
 from raykd.tracking.offline import BLOCK, IDENT, is_finished
 
@@ -95,6 +95,16 @@ def test_a_run_id_that_the_server_would_not_take_is_made_one_that_it_does(tmp_pa
     tracker = open_tracker("wandb", **{**OPTIONS, "run_id": "a/b c:1"}, config={}, folder=str(tmp_path))
     tracker.finish()
     assert read_offline_run(tmp_path).run_id == "a-b-c-1"
+
+
+def test_a_table_comes_back_as_it_was_noted(tmp_path: Path):
+    rows = [[0, 2.345678901, "linear", None], [1, None, "cosine", "out of memory"]]
+    tracker = open_tracker("wandb", **OPTIONS, config={}, folder=str(tmp_path))
+    tracker.table("trials", ["trial", "temperature", "schedule", "reason"], rows)
+    tracker.finish()
+    assert [list(row.values()) for row in read_offline_table(tmp_path, "trials")] == rows
+    with pytest.raises(DataError, match="has no table 'others'"):
+        read_offline_table(tmp_path, "others")
 
 
 def test_switched_off_by_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -13,6 +13,8 @@ from raykd.config.experiment import ExperimentConfig
 from raykd.config.metakd import MetaKDConfig
 
 BaseConfig = ExperimentConfig | MetaKDConfig
+MOVABLE = ("student.training.learning_rate", "student.objective.temperature", "student.objective.alpha")
+"""What population-based training may move while a model trains."""
 Value = bool | int | float | str | None
 """What a knob can be set to."""
 _INSIDE = 0.6180339887
@@ -145,7 +147,7 @@ class Median(Section):
 class Population(Section):
     """Population-based training: now and then the worst trials go on from the best ones' weights with their knobs perturbed.
 
-    Jaderberg et al. 2017, arXiv:1711.09846. Only learning rate, temperature and alpha can move while a model trains.
+    Jaderberg et al. 2017, arXiv:1711.09846. Learning rate, temperature and alpha of a distillation can move while it trains.
     """
 
     kind: Literal["pbt"] = "pbt"
@@ -228,8 +230,29 @@ class TuneConfig(Section):
         kind = self.scheduler.kind
         if kind != "none" and isinstance(self.base, MetaKDConfig):
             raise ValueError(f"scheduler = {kind!r}: a Meta-KD trial has no figure before its end; set scheduler.kind to none")
-        if kind == "pbt":
-            raise ValueError("scheduler = 'pbt' is not ready in this version; use asha, median or none")
+        if isinstance(self.scheduler, Population):
+            self._check_population(self.scheduler)
+
+    def _check_population(self, population: Population) -> None:
+        for path in self.space:
+            if path not in MOVABLE:
+                raise ValueError(f"scheduler = 'pbt' cannot move {path} while a model trains; it moves {', '.join(MOVABLE)}")
+        if self.searcher == "optuna":
+            raise ValueError(
+                "searcher = 'optuna' with scheduler = 'pbt': a population is drawn at once, so no trial can be learnt from "
+                "before the next is drawn; set searcher to random"
+            )
+        if self.planned < 2:
+            raise ValueError("scheduler = 'pbt' needs trials to take over from each other; raise trials to at least 2")
+        if self.base.compute.max_workers > 1:
+            raise ValueError("scheduler = 'pbt' needs trials that train in their own actor; set base.compute.num_workers to 1")
+        assert isinstance(self.base, ExperimentConfig)  # a Meta-KD base was refused before
+        every = self.base.student.training.evaluate_every
+        if every is None or every > population.interval_steps:
+            raise ValueError(
+                f"scheduler.interval_steps = {population.interval_steps} with student.training.evaluate_every = {every}: "
+                "trials are compared at evaluations, so evaluate at least once an interval"
+            )
 
     @property
     def _listed(self) -> dict[str, Grid | Choice]:

@@ -29,6 +29,7 @@ from raykd.run.tasks import key_of
 from raykd.trainers.context import WorkerContext
 from raykd.trainers.engine import Precision
 from raykd.trainers.objective import Objective
+from raykd.trainers.phases import PhasedObjective
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +68,9 @@ def build_task_objective(
             )
             return _meta_distillation(config, model, thrifty, teacher)
         case _:
-            return build_objective(task.objective, multi_label=rows.multi_label)
+            first = build_objective(task.objective, multi_label=rows.multi_label)
+            later = ((phase.start, build_objective(phase.objective, multi_label=rows.multi_label)) for phase in task.phases)
+            return PhasedObjective(((0.0, first), *later)) if task.phases else first
 
 
 def _prediction(config: PredictionObjective) -> Objective:

@@ -13,6 +13,16 @@ from raykd.data.folds import Fold
 TaskObjective = Annotated[ObjectiveConfig | MetaObjective, Field(discriminator="kind")]
 
 
+class Phase(Section):
+    """Settings that take over from those before them while a model trains."""
+
+    start: float = Field(gt=0, lt=1)
+    """Fraction of the steps from which they hold."""
+    learning_rate: float = Field(gt=0)
+    """Peak learning rate; the schedule's shape goes on."""
+    objective: ObjectiveConfig
+
+
 class TrainTask(Section):
     """One model to train; its folder holds the model, checkpoints and history, and ``task.json`` once it is done."""
 
@@ -38,6 +48,8 @@ class TrainTask(Section):
     """Other side tables of the training rows that the objective reads."""
     objective: TaskObjective
     training: TrainingConfig
+    phases: tuple[Phase, ...] = ()
+    """What the objective and the learning rate become while it trains, by ascending start; none leaves them."""
     seed: int
     engine: EngineConfig
     precision: str

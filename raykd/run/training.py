@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import torch
 
@@ -31,6 +32,7 @@ from raykd.trainers.engines import build_engine
 from raykd.trainers.evaluation import Evaluator, Metrics
 from raykd.trainers.loop import Loop, Stopped
 from raykd.trainers.monitor import Listener, Monitor
+from raykd.trainers.phases import at_progress
 from raykd.trainers.schedule import learning_rate
 from raykd.trainers.selection import Selection
 
@@ -57,6 +59,8 @@ class OpenTask:
     task: TrainTask
     prepared: PreparedSet
     checkpoints: Checkpoints
+    source: Checkpoints
+    """Where the checkpoint it continues from lies: with its own, unless it goes on from what another training made."""
     start: int
     """Step of the checkpoint it continues from; 0 begins."""
     steps_per_epoch: int
@@ -65,18 +69,18 @@ class OpenTask:
 
 
 def open_task(
-    task: TrainTask, context: WorkerContext, build_feed: BuildFeed, *, checkpoints: Checkpoints | None = None
+    task: TrainTask, context: WorkerContext, build_feed: BuildFeed, *, start_from: tuple[Checkpoints, int] | None = None
 ) -> OpenTask:
     """Find the last checkpoint and start the feed there. *Collective.* Raises DataError, CheckpointError.
 
-    ``checkpoints`` are the task's own, unless it goes on from what another one trained.
+    ``start_from``: another training's checkpoint to go on from, by its step, in place of the task's own last one.
     """
     prepared = PreparedSet.open(task.train)
     num_rows = prepared.num_rows if task.without is None else int(task.without.rows_outside.sum())
     steps_per_epoch = math.ceil(num_rows / task.training.batch_size)
     total = total_steps(task.training, steps_per_epoch)
-    checkpoints = checkpoints or Checkpoints(task.checkpoints, identity=task.key)
-    start = checkpoints.latest_step() or 0
+    own = Checkpoints(task.checkpoints, identity=task.key)
+    source, start = start_from or (own, own.latest_step() or 0)
     feed = build_feed(
         prepared.path,
         ({"logits": task.logits} if task.logits else {}) | {path: path for path in task.sides},
@@ -89,7 +93,7 @@ def open_task(
         stop_step=total,
         without=task.without,
     )
-    return OpenTask(task, prepared, checkpoints, start, steps_per_epoch, total, feed)
+    return OpenTask(task, prepared, own, source, start, steps_per_epoch, total, feed)
 
 
 def run_task(task: TrainTask, context: WorkerContext, *, build_feed: BuildFeed, listeners: Sequence[Listener] = ()) -> None:
@@ -125,10 +129,12 @@ def task_in_parts(
     near_end: Callable[[], None] = lambda: None,
     outside: Outside | None = None,
     keep_model: bool = True,
+    keep_checkpoints: bool = False,
 ) -> Iterator["Training"]:
     """The same, handed over before the first step and after each evaluation: the iterator may be closed there. *Collective.*
 
-    ``keep_model`` says whether the best weights are saved, or its figures are all that is wanted.
+    ``keep_model`` says whether the best weights are saved, or its figures are all that is wanted; ``keep_checkpoints`` that
+    another training may still go on from them.
     """
     if context.is_first:
         opened.task.begin()
@@ -141,7 +147,8 @@ def task_in_parts(
     context.barrier()
     if context.is_first:
         opened.task.mark_done()
-        opened.checkpoints.clear()
+        if not keep_checkpoints:
+            opened.checkpoints.clear()
 
 
 def _calling(rows: Iterator[StepRows], call: Callable[[], None], *, at: int) -> Iterator[StepRows]:
@@ -165,7 +172,10 @@ class Training:
     ) -> None:
         task = opened.task
         self.outside, self.keep_model = outside, keep_model
-        self.task, self.context, self.prepared, self.checkpoints = task, context, opened.prepared, opened.checkpoints
+        self.task, self.context, self.prepared = task, context, opened.prepared
+        self.checkpoints, self.source = opened.checkpoints, opened.source
+        self.position: dict[str, Any] = {}
+        """What its checkpoints keep for whoever runs it."""
         self.multi_label = opened.prepared.multi_label
         self.tokenizer = load_tokenizer(task.model)
         torch.manual_seed(task.seed)  # a new classifier head is drawn from the task's seed
@@ -229,7 +239,8 @@ class Training:
             precision=self.precision,
             world_size=self.context.world_size,
         )
-        training = self.task.training
+        training, phases = self.task.training, self.task.phases
+        peaks = ((0.0, training.learning_rate), *((phase.start, phase.learning_rate) for phase in phases))
         whole = training.micro_size is None and self.context.world_size == 1
         self.objective.check(num_labels=len(self.task.labels), whole_batch=whole)
         return Loop(
@@ -238,7 +249,11 @@ class Training:
             context=self.context,
             split=self.split,
             learning_rate=lambda step: learning_rate(
-                step, total_steps=total, warmup=training.warmup, peak=training.learning_rate, shape=training.schedule
+                step,
+                total_steps=total,
+                warmup=training.warmup,
+                peak=at_progress(peaks, step / total),
+                shape=training.schedule,
             ),
             total_steps=total,
             seed=self.task.seed,
@@ -256,7 +271,7 @@ class Training:
 
     def resume(self, start: int) -> None:
         """Go on from the checkpoint of a step."""
-        kept = self.checkpoints.load(self.engine, start)["selection"]
+        kept = self.source.load(self.engine, start)["selection"]
         if self.context.is_first:
             restore_classifier(self.task.model_folder)
         self.context.barrier()
@@ -264,7 +279,7 @@ class Training:
         if not self.keep_model or storage.exists(storage.join(self.task.model_folder, "config.json")):
             self.selection.load(kept)
         self.monitor.resume(start)
-        self.monitor.record("resumed", start)
+        self.monitor.record("resumed", start, **({} if self.source == self.checkpoints else {"source": self.source.folder}))
 
     def end(self, step: int) -> None:
         """Note what came out."""
@@ -334,7 +349,7 @@ class Training:
 
     def save_checkpoint(self, step: int) -> None:
         """Write everything a later attempt needs. *Collective.*"""
-        self.checkpoints.save(self.engine, step, {"selection": self.selection.state()})
+        self.checkpoints.save(self.engine, step, {**self.position, "selection": self.selection.state()})
         self.saved_at = time.monotonic()
 
 

@@ -69,6 +69,19 @@ class Checkpoints:
         """
         return _on_first(self._latest_step)
 
+    def has(self, step: int) -> bool:
+        """Whether the checkpoint of ``step`` is there, whole and unharmed; for one process."""
+        try:
+            verify(self._path(step))
+        except CheckpointError:
+            return False
+        return True
+
+    def position(self, step: int) -> dict[str, Any]:
+        """What was saved as the position with the checkpoint of ``step``."""
+        position: dict[str, Any] = storage.read_json(storage.join(self._path(step), "state.json"))["position"]
+        return position
+
     def load(self, engine: Engine, step: int) -> dict[str, Any]:
         """Set the engine's weights, buffers and moments to those of ``step``; the position saved with them. *Collective.*
 

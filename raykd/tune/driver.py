@@ -22,7 +22,7 @@ from raykd.tune.record import Journal, TrialRecord, best_of
 from raykd.tune.report import SearchReport, build_report, read_search, write_search
 from raykd.tune.shared import shared_of
 from raykd.tune.summary import print_search, track_summary
-from raykd.tune.trials import run_trials
+from raykd.tune.trials import run_trials, trial_steps
 
 
 def run_search(config: TuneConfig, *, terminal: Terminal | None = None) -> SearchReport:
@@ -33,6 +33,9 @@ def run_search(config: TuneConfig, *, terminal: Terminal | None = None) -> Searc
         search.start_ray()
         plan = search.plan()
         report = search.report(plan, search.trials(plan))
+    except KeyboardInterrupt:
+        search.say_best()
+        raise
     finally:
         search.close()
     search.terminal.say(f"report: {storage.join(search.folder, 'report', 'report.html')}")
@@ -87,11 +90,7 @@ class Search:
 
     def trials(self, plan: Plan) -> list[TrialRecord]:
         """All trials. Raises TrainingError when every one has failed."""
-        try:
-            records = run_trials(self.config, plan, self.places, folder=self.folder, terminal=self.terminal)
-        except KeyboardInterrupt:
-            self._say_best()
-            raise
+        records = run_trials(self.config, plan, self.places, folder=self.folder, terminal=self.terminal)
         if best_of(records, self.config.mode) is None:
             raise TrainingError(f"none of {len(records)} trials came to a figure; trial 0 failed: {records[0].reason}")
         return records
@@ -115,6 +114,14 @@ class Search:
         stage.finish()
         return report
 
+    def say_best(self) -> None:
+        """What an interrupted search has found so far."""
+        from raykd.tune.watch import sentence
+
+        best = best_of(self.journal.read(), self.config.mode)
+        found = "no trial has a figure yet" if best is None else f"best so far: {sentence(best, None)}"
+        self.terminal.say(f"interrupted; {found}")
+
     def close(self) -> None:
         """Let workers go, and Ray, if it was started here."""
         self.shared.close()
@@ -123,7 +130,8 @@ class Search:
         sweep()  # a trial whose process was killed takes the teacher's states that it shared with others nowhere
 
     def _finish(self, plan: Plan, records: list[TrialRecord], best: TrialRecord) -> SearchReport:
-        final = Final(self.config, plan, best.values, self.folder, self.shared.group, self.terminal)
+        schedule = best.schedule(trial_steps(self.config, plan))
+        final = Final(self.config, plan, schedule, self.folder, self.shared.group, self.terminal)
         final.train()
         rows = self.shared.test_rows()
         right = final.test(rows, self.shared.teacher())
@@ -140,19 +148,12 @@ class Search:
                 "trial": best.index,
                 "trials": len(records),
                 "values": best.values,
+                **({"schedule": [{"from": start, "values": values} for start, values in schedule]} if best.moved else {}),
                 "conclusion": report.conclusion,
                 "environment": report.environment,
             }
         )
         return report
-
-    def _say_best(self) -> None:
-        from raykd.tune.watch import sentence
-
-        best = best_of(self.journal.read(), self.config.mode)
-        self.terminal.say(
-            "interrupted; " + ("no trial has a figure yet" if best is None else f"best so far: {sentence(best, None)}")
-        )
 
 
 def default_values(config: TuneConfig) -> dict[str, Value]:

@@ -1,5 +1,6 @@
 """What a search ends with: the best values trained on the full budget over several seeds, and tested once.
 
+Where population-based training moved the best trial's values, they move in the same way here, by the fraction of the steps.
 Beside them stand the base's own values and the same student without distillation. Test rows are read here, and here only.
 """
 
@@ -9,8 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from raykd.config import TuneConfig, with_values
+from raykd.config.experiment import StudentConfig
 from raykd.config.metakd import MetaDistillationObjective
-from raykd.config.tune import BaseConfig, Value
+from raykd.config.tune import BaseConfig
 from raykd.data import storage
 from raykd.data.prepared import PreparedSet
 from raykd.data.tables import SideTable
@@ -20,12 +22,13 @@ from raykd.report.tables import load_labels, load_logits
 from raykd.run.group import TrainingGroup, uses_gpu
 from raykd.run.metakd_report import Right, right_of
 from raykd.run.progress import Terminal
-from raykd.run.task import TrainTask
+from raykd.run.task import Phase, TrainTask
 from raykd.run.tasks import key_of
 from raykd.stages import Stage
 from raykd.tune.lessons import Lesson
 from raykd.tune.listen import end_of
 from raykd.tune.plan import Adapt, Chain, Plan, Variant
+from raykd.tune.record import Schedule
 from raykd.tune.turns import teach_in_group
 
 TUNED, DEFAULT, NO_KD, TEACHER, TUNED_TEACHER = "tuned", "default", "no_kd", "teacher", "tuned_teacher"
@@ -49,7 +52,8 @@ class Final:
 
     config: TuneConfig
     plan: Plan
-    values: dict[str, Value]
+    schedule: Schedule
+    """The best trial's values, over time where they moved."""
     folder: str
     group: TrainingGroup
     terminal: Terminal
@@ -73,7 +77,7 @@ class Final:
     @property
     def lesson(self) -> Lesson | None:
         """The tuned student's teacher, where it is not the job's own."""
-        return self.plan.lesson(with_values(self.plan.base, self.values))
+        return self.plan.lesson(with_values(self.plan.base, self.schedule[0][1]))
 
     def test(self, rows: dict[str, PreparedSet], teacher: tuple[str, dict[str, PreparedSet]] | None) -> dict[str, Right]:
         """Which test rows every system has right, by domain; scored once. The teacher with its own tokens, if there is one."""
@@ -119,11 +123,13 @@ class Final:
         systems: list[tuple[str, Variant, BaseConfig]] = [
             (NO_KD, "no_kd", base),
             (DEFAULT, "kd", base),
-            (TUNED, "kd", with_values(base, self.values)),
+            (TUNED, "kd", with_values(base, self.schedule[0][1])),
         ]
+        phases = phases_of(base, self.schedule)
         for system, variant, config in systems:
             for seed in self.config.final_seeds:
-                folder, adapt = storage.join(self.folder, "final", system, f"seed{seed}"), self._adapt(system, seed)
+                folder = storage.join(self.folder, "final", system, f"seed{seed}")
+                adapt = self._adapt(system, seed, phases if system == TUNED else ())
                 chains = self.plan.chains(config, variant=variant, seed=seed, folder=folder, adapt=adapt)
                 for domain, chain in chains.items():
                     yield Training(system, seed, domain, chain)
@@ -137,11 +143,12 @@ class Final:
                 one.task = found[task.folder] = task
         return sorted(found.values(), key=lambda task: task.train)
 
-    def _adapt(self, system: str, seed: int) -> Adapt:
+    def _adapt(self, system: str, seed: int, phases: tuple[Phase, ...]) -> Adapt:
         """Tasks named for people and the tracker; those that others follow lie where every system with the same one looks."""
         shared = {"group": self.config.name, "tracking": self.config.base.tracking}
 
         def adapt(task: TrainTask, *, domain: str, last: bool) -> TrainTask:
+            task = in_phases(task, phases)
             about = [system.replace("_", " ") if last else "stage first", domain, f"seed {seed}"]
             changes: dict[str, Any] = {**shared, "name": ", ".join(filter(None, about))}
             changes["key"] = key_of("final", *([system] if last else []), task.key)
@@ -170,6 +177,24 @@ class Final:
             )
             stage.finish()
         return [SideTable.open(job.output) for job in jobs]
+
+
+def phases_of(base: BaseConfig, schedule: Schedule) -> tuple[Phase, ...]:
+    """What a student's settings become while it trains, after those it begins with."""
+    students = [(start, with_values(base, values).student) for start, values in schedule[1:]]
+    return tuple(
+        Phase(start=start, learning_rate=student.training.learning_rate, objective=student.objective)
+        for start, student in students
+        if isinstance(student, StudentConfig)  # the values of a Meta-KD student do not move
+    )
+
+
+def in_phases(task: TrainTask, phases: tuple[Phase, ...]) -> TrainTask:
+    """A training whose settings change on the way; as it is where there are no phases."""
+    if not phases:
+        return task
+    key = key_of("phases", task.key, [phase.model_dump() for phase in phases])
+    return task.model_copy(update={"phases": phases, "key": key})
 
 
 def _task(one: Training) -> TrainTask:

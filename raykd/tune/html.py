@@ -4,7 +4,17 @@ from html import escape
 
 from raykd.report.html import html_table, image, page
 from raykd.tune import plots
-from raykd.tune.report import SearchReport, result_table, summary, trials_table, value_table, work_sentence
+from raykd.tune.report import (
+    MOVED_TITLE,
+    SearchReport,
+    moved_sentence,
+    moved_table,
+    result_table,
+    summary,
+    trials_table,
+    value_table,
+    work_sentence,
+)
 
 
 def search_html(report: SearchReport) -> str:
@@ -18,6 +28,7 @@ def search_html(report: SearchReport) -> str:
         html_table(*result_table(report)),
         "<h2>What was found</h2>",
         html_table(*value_table(report)),
+        *_moved(report),
         "<h2>The metric against each knob</h2>",
         image(plots.knob_plot(report), "Metric of every trial against each knob"),
         '<p class="quiet">Green: the best trial; grey: stopped early. On the selection rows.</p>',
@@ -33,3 +44,10 @@ def search_html(report: SearchReport) -> str:
         f'<p class="quiet">{"<br>".join(f"{escape(key)}: {escape(value)}" for key, value in report.environment.items())}</p>',
     ]
     return page(report.name, body)
+
+
+def _moved(report: SearchReport) -> list[str]:
+    """How the best trial's values moved, if they did."""
+    if not report.lineage:
+        return []
+    return [f"<h2>{escape(MOVED_TITLE)}</h2>", f"<p>{escape(moved_sentence(report))}</p>", html_table(*moved_table(report))]

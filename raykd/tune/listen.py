@@ -23,7 +23,7 @@ class Listening:
         self._finals: list[float] = []
         self._current: float | None = None
         self.work = Work()
-        """What the trial has done that trials should not repeat."""
+        """What the trial has done since its last report that trials should not repeat."""
 
     @property
     def step(self) -> int:
@@ -59,9 +59,10 @@ class Listening:
             self._finals.append(record["best"])
 
     def report(self, best: float | None = None) -> dict[str, Any]:
-        """How far the trial is: its steps, its best so far and its last figure, where they speak of the whole trial."""
+        """How far the trial is: steps, work since the last report, best and last figure where they speak of the whole."""
         figures = {} if best is None else {"value": best, "current": best if self._current is None else self._current}
-        return {"step": self._before + self._step, "work": self.work.model_dump(), **figures}
+        work, self.work = self.work, Work()
+        return {"step": self._before + self._step, "work": work.model_dump(), **figures}
 
     def last_report(self) -> dict[str, Any]:
         """What came out: the mean over the chains' results."""

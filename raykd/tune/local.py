@@ -1,22 +1,32 @@
 """One trial in this process: its trainings on the one loop, handed over after each evaluation. Knows nothing of Ray."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from raykd.config.tune import Value
 from raykd.data.feed import local_feed
+from raykd.errors import CheckpointError
 from raykd.predict import ScoreJob, score_locally
 from raykd.run.task import TrainTask
-from raykd.run.training import Training, open_task, resolve_precision, run_task, task_in_parts
+from raykd.run.training import OpenTask, Training, open_task, resolve_precision, run_task, task_in_parts
 from raykd.tracking import Tracker
 from raykd.trainers.checkpoint import Checkpoints
 from raykd.trainers.context import WorkerContext
 from raykd.tune.listen import Listening
 from raykd.tune.plan import TrialPlan
-from raykd.tune.record import Work
+from raykd.tune.record import Journal, Stretch, Work
 from raykd.tune.turns import Turn, at_once
+
+
+@dataclass(frozen=True)
+class Place:
+    """A checkpoint of a trial whose knobs move."""
+
+    trial: int
+    step: int
 
 
 class TrialRun:
@@ -28,38 +38,42 @@ class TrialRun:
         index: int,
         values: Mapping[str, Value],
         *,
-        folder: str,
+        journal: Journal,
         context: WorkerContext,
         tracker: Tracker,
         turn: Turn = at_once,
     ) -> None:
-        self._plan, self._index, self._values = plan, index, values
-        self.folder = folder
-        self.start: Checkpoints | None = None
-        """What its one training begins from: another trial's weights. None begins where the trial was left."""
+        self._plan, self._index, self._values, self._journal = plan, index, values, journal
+        self.start: Place | None = None
+        """What its one training goes on from, where knobs move; none goes on where the trial was left."""
         self._context, self._turn = context, turn
         self._heard = Listening(tracker, plan.metric)
         self._training: Training | None = None
+        self._saved = 0
+        self._lineage: tuple[Stretch, ...] = ()
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         yield from self._teach()
-        chains = self._plan.chains(self._index, self._values, self.folder)
+        chains = self._plan.chains(self._index, self._values, self._journal.trial_folder(self._index))
         for domain, chain in chains.items():
             for link, task in enumerate(chain, 1):
                 final = link == self._plan.plan.links
                 self._heard.begin(domain)
                 for best in self._train(task, keep_model=not final):
-                    yield self._heard.report(best if final and len(chains) == 1 else None)
+                    yield self._with_lineage(self._heard.report(best if final and len(chains) == 1 else None))
                 self._heard.end(task, final=final)
                 if not final:
                     self._plan.offer(task)
-        yield self._heard.last_report()
+        yield self._with_lineage(self._heard.last_report())
 
-    def save(self, checkpoints: Checkpoints) -> None:
-        """Write the training's state after the last evaluation; without its best, which another trial did not reach itself."""
+    def save(self) -> Place:
+        """A checkpoint of the state after the last evaluation, written unless the training has just done so."""
         if self._training is None:
             raise RuntimeError("a trial is saved while it trains")
-        checkpoints.save(self._training.engine, self._heard.step, {"selection": {}})
+        if self._saved != self._heard.step:
+            self._training.save_checkpoint(self._heard.step)
+            self._saved = self._heard.step
+        return Place(self._index, self._saved)
 
     def _teach(self) -> Iterator[dict[str, Any]]:
         """Make the teacher that its values ask for, unless another trial has; a report after each part of it."""
@@ -85,14 +99,52 @@ class TrialRun:
 
     def _train(self, task: TrainTask, *, keep_model: bool) -> Iterator[float | None]:
         """The best so far after each evaluation but the last, which is for the report of what came out."""
-        if task.is_done():
+        moves = self._plan.interval is not None
+        if task.is_done() and not moves:
             return
-        opened, ran = open_task(task, self._context, local_feed, checkpoints=self.start), 0
-        for training in task_in_parts(opened, self._context, listeners=(self._heard.hear,), keep_model=keep_model):
+        opened, ran = open_task(task, self._context, local_feed, start_from=self._start_from()), 0
+        parts = task_in_parts(opened, self._context, listeners=(self._hear,), keep_model=keep_model, keep_checkpoints=moves)
+        for training in parts:
             self._heard.work += Work(teacher_forwards=training.teacher_forwards - ran)
             ran = training.teacher_forwards
             if training is not self._training:
                 self._training = training
+                if moves:
+                    training.position["lineage"] = self._descend(opened)
             elif self._heard.step < opened.total:
                 yield training.selection.best
         self._training = None
+
+    def _descend(self, opened: OpenTask) -> list[dict[str, Any]]:
+        """Note whose weights it goes on with, and with which knobs; what its checkpoints keep of that."""
+        before = opened.source.position(opened.start)["lineage"] if opened.start else []
+        kept = [Stretch.model_validate(one) for one in before]
+        self._lineage = lineage(kept, opened.start, self._index, self._values)
+        return [one.model_dump(mode="json") for one in self._lineage]
+
+    def _start_from(self) -> tuple[Checkpoints, int] | None:
+        """The checkpoint to go on from; a newer one of that trial where it has gone on meanwhile. Raises CheckpointError."""
+        if self.start is None:
+            return None
+        folder = self._journal.trial_folder(self.start.trial)
+        donor = next(self._plan.chains(self.start.trial, self._values, folder)[""])
+        checkpoints = Checkpoints(donor.checkpoints, identity=donor.key)
+        step = self.start.step if checkpoints.has(self.start.step) else checkpoints.latest_step()
+        if step is None:
+            raise CheckpointError(f"{checkpoints.folder} has no checkpoint to go on from: it was deleted while the search ran")
+        return checkpoints, step
+
+    def _hear(self, entry: Mapping[str, Any]) -> None:
+        self._heard.hear(entry)
+        if entry["event"] == "checkpoint":
+            self._saved = entry["step"]
+
+    def _with_lineage(self, report: dict[str, Any]) -> dict[str, Any]:
+        return {**report, "lineage": [one.model_dump(mode="json") for one in self._lineage]} if self._lineage else report
+
+
+def lineage(before: list[Stretch], step: int, trial: int, values: Mapping[str, Value]) -> tuple[Stretch, ...]:
+    """The stretches of weights that ``trial`` goes on with, which have ``step`` steps and ``before`` behind them."""
+    if before and (before[-1].trial, before[-1].values) == (trial, dict(values)):
+        return tuple(before)
+    return (*before, Stretch(step=step, trial=trial, values=dict(values)))

@@ -48,8 +48,19 @@ def find_places(config: TuneConfig) -> Places:
             f"concurrency = {config.concurrency}, but the cluster carries {fit} trials of {compute.min_workers} x "
             f"{compute.cpus_per_worker} CPUs at a time; lower concurrency, or add nodes"
         )
-    resources = {"CPU": float(compute.cpus_per_worker), "GPU": float(gpus)} if local else {"memory": DRIVER_BYTES}
-    return Places(min(config.concurrency or fit, config.planned), resources, local)
+    at_once = min(config.concurrency or fit, config.planned)
+    cpus = float(compute.cpus_per_worker)
+    if config.scheduler.kind == "pbt":
+        cpus = _share(at_once, at_least=cpus)
+    resources = {"CPU": cpus, "GPU": float(gpus)} if local else {"memory": DRIVER_BYTES}
+    return Places(at_once, resources, local)
+
+
+def _share(at_once: int, *, at_least: float) -> float:
+    """CPUs for each trial of which no more than ``at_once`` shall run: Ray Tune limits a population by its resources alone."""
+    nodes = [float(node.get("CPU", 0)) for node in _nodes()]
+    shares = sorted({at_least, *(cpus / trials for cpus in nodes for trials in range(1, at_once + 1))})
+    return next(share for share in shares if share >= at_least and sum(cpus // share for cpus in nodes) <= at_once)
 
 
 def _fit_in_actors(compute: ComputeConfig, gpus: int) -> int:

@@ -18,7 +18,6 @@ from raykd.run.task import TrainTask
 from raykd.run.tasks import key_of, run_folder, student_tasks, teacher_task
 from raykd.tune.lessons import Lesson, lesson
 
-NEVER_S = 1e9
 Variant = Literal["kd", "no_kd"]
 Chain = Iterator[TrainTask]
 """Trainings that follow each other: one is asked for when the one before it is trained. The last one's model is the result."""
@@ -116,8 +115,8 @@ class TrialPlan:
     """How many there are."""
     local: bool = True
     """Whether trials train in their own actor, on the engine that needs no process group."""
-    resumable: bool = True
-    """Whether a trial checkpoints its trainings; one whose knobs move while it trains begins anew instead."""
+    interval: int | None = None
+    """Where knobs move while trials train: optimiser steps between the checkpoints that other trials go on from."""
 
     def lesson(self, values: Mapping[str, Value]) -> Lesson | None:
         """The teacher that the trial needs, with the base's full budget; none where the job's own serves."""
@@ -133,10 +132,21 @@ class TrialPlan:
         def adapt(task: TrainTask, *, domain: str, last: bool) -> TrainTask:
             del domain
             task = self._of_trial(task)
-            return task.model_copy(update={"key": key_of(index, task.key)}) if last else self._known(task)
+            if not last:
+                return self._known(task)
+            return task.model_copy(update={"key": key_of(index, task.key if self.interval is None else self._key_of_base())})
 
         config = with_values(self.plan.base, values)
         return self.plan.chains(config, variant="kd", seed=self.seed, folder=folder, adapt=adapt)
+
+    def _key_of_base(self) -> str:
+        """Key of the training with the base's values: of one training, whatever its knobs become meanwhile."""
+
+        def adapt(task: TrainTask, *, domain: str, last: bool) -> TrainTask:
+            del domain, last
+            return self._of_trial(task)
+
+        return next(self.plan.chains(self.plan.base, variant="kd", seed=self.seed, folder="", adapt=adapt)[""]).key
 
     def offer(self, task: TrainTask) -> None:
         """Tell other trials that a training which others follow is done: one of theirs may be the same."""
@@ -155,8 +165,8 @@ class TrialPlan:
 
     def _of_trial(self, task: TrainTask) -> TrainTask:
         training = limited(task.training, self.max_steps)
-        if not self.resumable:
-            training = training.model_copy(update={"checkpoint_steps": None, "checkpoint_seconds": NEVER_S})
+        if self.interval is not None:
+            training = training.model_copy(update={"checkpoint_steps": self.interval})
         changes: dict[str, Any] = {"training": training, "tracking": TrackingConfig()}
         if self.local:
             changes["engine"] = TorchEngineConfig()

@@ -11,6 +11,8 @@ from raykd.config.tune import Value
 from raykd.data import storage
 from raykd.report.record import Record
 
+Schedule = tuple[tuple[float, dict[str, Value]], ...]
+"""Knobs by the fraction of the steps from which they hold; the first hold from the start."""
 Status = Literal["running", "finished", "stopped", "failed"]
 ENDED: tuple[Status, ...] = ("finished", "stopped", "failed")
 
@@ -29,12 +31,15 @@ class Work(Record):
         return Work(**{name: getattr(self, name) + getattr(other, name) for name in type(self).model_fields})
 
 
-class Change(Record):
-    """Knobs that population-based training moved while a model trained."""
+class Stretch(Record):
+    """A part of a training under population-based training: who went on with the weights, and with which knobs."""
 
     step: int
-    """Optimiser step from which they hold."""
+    """Optimiser steps behind the weights when it began."""
+    trial: int
+    """Number of the trial that trained them from there on."""
     values: dict[str, Value]
+    """Its knobs meanwhile, by path."""
 
 
 class TrialRecord(Record):
@@ -47,7 +52,7 @@ class TrialRecord(Record):
     status: Status = "running"
     """stopped: by the scheduler, as not worth going on; failed: by an error, after all retries."""
     value: float | None = None
-    """Best of the metric on the selection rows; for several domains the mean of their bests."""
+    """Best of the metric on the selection rows, over all of its lineage; for several domains the mean of their bests."""
     step: int = 0
     """Optimiser steps done, over all its trainings."""
     curve: tuple[tuple[int, float], ...] = ()
@@ -60,13 +65,24 @@ class TrialRecord(Record):
     """Why it failed, or why its last attempt did."""
     work: Work = Work()
     """What it did that trials should not repeat."""
-    changes: tuple[Change, ...] = ()
-    """How its knobs moved."""
+    lineage: tuple[Stretch, ...] = ()
+    """How its weights came about where knobs move: the stretches of other trials that it took over, and its own last."""
 
     @property
     def ended(self) -> bool:
         """Whether it needs no further work."""
         return self.status in ENDED
+
+    def schedule(self, total_steps: int) -> "Schedule":
+        """Its knobs over a training of ``total_steps``."""
+        if not self.lineage:
+            return ((0.0, self.values),)
+        return tuple((one.step / total_steps, one.values) for one in self.lineage)
+
+    @property
+    def moved(self) -> bool:
+        """Whether its weights were trained with different knobs over time."""
+        return len(self.lineage) > 1
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,11 @@ from raykd.report.verdicts import METRIC_NAMES, points
 from raykd.run.comparison import environment
 from raykd.run.metakd_report import Right, contrast, line
 from raykd.tune.final import DEFAULT, NO_KD, TEACHER, TUNED, TUNED_TEACHER
-from raykd.tune.record import TrialRecord, Work, best_of
+from raykd.tune.record import Stretch, TrialRecord, Work, best_of
 from raykd.tune.space import importances
 
 FORMAT = 1
+MOVED_TITLE = "How the best trial's values moved"
 TITLES = {
     TEACHER: "teacher",
     TUNED_TEACHER: "teacher, tuned",
@@ -67,11 +68,13 @@ class SearchReport(Record):
     best: int
     """Number of the best trial."""
     values: dict[str, Value]
-    """Its values."""
+    """Its values; those it ended with where they moved."""
+    lineage: tuple[Stretch, ...] = ()
+    """How its values moved under population-based training."""
     default_values: dict[str, Value]
     """The job's own."""
     importances: dict[str, float] | None
-    """Share of the metric's variance that each knob explains; none where there are too few trials."""
+    """Share of the metric's variance that each knob explains; none where there are too few trials, or knobs moved."""
     work: Work
     """What trials did that they should not: zero of all for searches of the loss over stored logits."""
     lines: tuple[SystemLine, ...] = ()
@@ -115,8 +118,9 @@ def build_report(
         trials=tuple(records),
         best=best.index,
         values=best.values,
+        lineage=best.lineage if best.moved else (),
         default_values=dict(default_values),
-        importances=importances(config, records),
+        importances=None if config.scheduler.kind == "pbt" else importances(config, records),  # no trial had one value
         work=work,
         lines=tuple(SystemLine(system=one.method, domains=one.domains, average=one.average) for one in found),
         contrasts=tuple(
@@ -153,7 +157,8 @@ def trial_table(report: SearchReport) -> pa.Table:
     rows = []
     for record in report.trials:
         figures = record.model_dump(include={"index", "status", "value", "step", "seconds", "attempts", "reason"})
-        rows.append({**figures, **record.values, **record.work.model_dump()})
+        path = "; ".join(f"from step {one.step} trial {one.trial} with {one.values}" for one in record.lineage)
+        rows.append({**figures, **record.values, **record.work.model_dump(), **({"lineage": path} if record.lineage else {})})
     return pa.Table.from_pylist(rows)
 
 
@@ -165,6 +170,7 @@ def markdown(report: SearchReport) -> str:
         f"{summary(report)}",
         pipe_table(*result_table(report)),
         "## What was found\n\n" + pipe_table(*value_table(report)),
+        f"## {MOVED_TITLE}\n\n{moved_sentence(report)}\n\n" + pipe_table(*moved_table(report)) if report.lineage else "",
         "## Trials\n\n" + pipe_table(*trials_table(report)),
         work_sentence(report.work),
         "\n".join(f"- {key}: {value}" for key, value in report.environment.items()),
@@ -205,7 +211,24 @@ def value_table(report: SearchReport) -> tuple[list[str], list[list[str]]]:
         ]
         for path in report.knobs
     ]
-    return ["knob", "the job's own", "best trial", "explains of the variance (fANOVA)"], body
+    best = "best trial, at its end" if report.lineage else "best trial"
+    return ["knob", "the job's own", best, "explains of the variance (fANOVA)"], body
+
+
+def moved_sentence(report: SearchReport) -> str:
+    """What of the best trial's values was trained again, where they moved."""
+    return (
+        f"Trial {report.best} took over weights, and its values moved: the students at the end were trained with this whole "
+        "schedule, its steps stretched to the full budget."
+    )
+
+
+def moved_table(report: SearchReport) -> tuple[list[str], list[list[str]]]:
+    """How the best trial's values moved, and whose weights it went on with."""
+    from raykd.tune.watch import short_names
+
+    body = [[str(one.step), str(one.trial), *(_value(one.values[path]) for path in report.knobs)] for one in report.lineage]
+    return ["from step", "trained by trial", *short_names(report.knobs)], body
 
 
 def trials_table(report: SearchReport) -> tuple[list[str], list[list[str]]]:

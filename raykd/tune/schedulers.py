@@ -26,7 +26,9 @@ def build_scheduler(config: TuneConfig, *, total_steps: int) -> Any:
         case Median(grace_steps=grace, min_trials=least):
             return MedianStoppingRule(**settings, grace_period=grace, min_samples_required=least)
         case Population(interval_steps=interval, quantile=quantile, resample=resample):
-            return _population()(
+            from ray.tune.schedulers import PopulationBasedTraining
+
+            return PopulationBasedTraining(
                 **{**settings, "metric": "current"},
                 perturbation_interval=interval,
                 quantile_fraction=quantile,
@@ -35,20 +37,6 @@ def build_scheduler(config: TuneConfig, *, total_steps: int) -> Any:
                 custom_explore_fn=lambda trial: _bounded(config, trial),
                 log_config=False,
             )
-
-
-def _population() -> type[Any]:
-    """Ray Tune's scheduler, whose members take over another's knobs but stay who they are."""
-    from ray.tune.schedulers import PopulationBasedTraining
-
-    class Members(PopulationBasedTraining):  # type: ignore[misc]  # Ray's classes have no types
-        """Keeps a trial's number, which lies beside its knobs."""
-
-        def _get_new_config(self, trial: Any, trial_to_clone: Any) -> Any:
-            config, *rest = super()._get_new_config(trial, trial_to_clone)
-            return ({**config, "index": trial.config["index"]}, *rest)
-
-    return Members
 
 
 @dataclass(frozen=True)

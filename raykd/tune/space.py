@@ -34,7 +34,7 @@ class Suggester:
         if not self._drawn:
             return dict(cell)
         seed = _seed(self._config.seed, index)
-        random = self._config.searcher != "optuna" or self._config.scheduler.kind == "pbt"
+        random = self._config.searcher != "optuna"
         self._study.sampler = (
             optuna.samplers.RandomSampler(seed=seed) if random else optuna.samplers.TPESampler(seed=seed, constant_liar=True)
         )

@@ -8,7 +8,15 @@ from rich.text import Text
 from raykd.config import TuneConfig
 from raykd.data import storage
 from raykd.tracking import open_tracker
-from raykd.tune.report import SearchReport, result_table, summary, trials_table, value_table, work_sentence
+from raykd.tune.report import (
+    SearchReport,
+    moved_sentence,
+    result_table,
+    summary,
+    trial_table,
+    value_table,
+    work_sentence,
+)
 
 
 def track_summary(config: TuneConfig, report: SearchReport, folder: str) -> None:
@@ -31,7 +39,8 @@ def track_summary(config: TuneConfig, report: SearchReport, folder: str) -> None
         best = record.value if best is None else choose(best, record.value)
         knobs = {f"knob/{path}": value for path, value in record.values.items() if isinstance(value, int | float)}
         tracker.log(record.index, {f"trial/{config.metric}": record.value, f"best/{config.metric}": best, **knobs})
-    tracker.table("trials", *trials_table(report))
+    table = trial_table(report)
+    tracker.table("trials", table.column_names, [list(row.values()) for row in table.to_pylist()])
     figures = {f"test/{report.headline}/{one.system}": one.average.mean for one in report.lines}
     figures |= {f"test/difference/{one.reference}": one.result.difference for one in report.contrasts}
     figures |= {f"during_trials/{name}": float(count) for name, count in report.work.model_dump().items()}
@@ -48,6 +57,8 @@ def print_search(report: SearchReport, console: Console) -> None:
         for cells in body:
             table.add_row(*map(Text, cells))
         console.print(table)
+    if report.lineage:
+        console.print(Text(moved_sentence(report)))
     console.print(Text(work_sentence(report.work)))
     for sentence in report.conclusion:
         console.print(Text(sentence, style="bold"))

@@ -1,10 +1,9 @@
 """Trials as Ray Tune runs them: in the trial's own actor, which then takes the next trial without importing anything again."""
 
 import functools
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from ray import tune
@@ -16,8 +15,13 @@ from raykd.tune.plan import TrialPlan
 from raykd.tune.record import Journal, Work
 from raykd.tune.turns import Turn, Turns, at_once, teach_in_group
 
-POPULATION = "population"
-"""Identity of checkpoints that any trial may go on from."""
+
+def trial_name(trial: Any) -> str:
+    """What Ray Tune calls a trial, from its birth to its end: its number.
+
+    It must not be looked up in a trial's config, which population-based training replaces with a copy of another trial's.
+    """
+    return f"{trial.config['index']:04d}"
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ class LocalTrial(tune.Trainable):  # type: ignore[misc]  # Ray's classes have no
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Take another trial, or the same one with other values."""
+        """Take another trial, or the same one again, maybe with other values."""
         self._end()
         self._begin(new_config)
         return True
@@ -68,19 +72,15 @@ class LocalTrial(tune.Trainable):  # type: ignore[misc]  # Ray's classes have no
             self._end({"best/value": report["value"]})
         return {**report, "done": report.get("complete", False)}
 
-    def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """The state of training, for any trial of the population."""
-        from raykd.trainers.checkpoint import Checkpoints
+    def save_checkpoint(self, checkpoint_dir: str) -> dict[str, int]:  # noqa: ARG002 (Ray Tune's folder stays empty)
+        """Where the state of training lies: in the trial's own folder, from which any trial of the population reads it."""
+        return asdict(self._run.save())
 
-        self._run.save(Checkpoints(checkpoint_dir, identity=POPULATION))
+    def load_checkpoint(self, checkpoint: dict[str, int]) -> None:
+        """Go on from where a trial was saved, this one or another, before the first step."""
+        from raykd.tune.local import Place
 
-    def load_checkpoint(self, checkpoint: Any) -> None:
-        """Go on from a trial's state; copied, because Ray Tune keeps its folder no longer than this call."""
-        from raykd.trainers.checkpoint import Checkpoints
-
-        start = storage.join(self._run.folder, f"start-{uuid.uuid4().hex}")  # the trial may still be leaving another actor
-        storage.upload_dir(str(checkpoint), start)
-        self._run.start = Checkpoints(start, identity=POPULATION)
+        self._run.start = Place(**checkpoint)
 
     def cleanup(self) -> None:
         """The actor ends."""
@@ -93,12 +93,11 @@ class LocalTrial(tune.Trainable):  # type: ignore[misc]  # Ray's classes have no
     def _begin(self, config: dict[str, Any]) -> None:
         from raykd.tune.local import TrialRun
 
-        index, values, settings = config["index"], config["values"], self._settings
-        folder = settings.journal.trial_folder(index)
+        index, values, settings = int(self.trial_name), config["values"], self._settings
         self._tracker = open_trial_tracker(settings, index, values)
         self._run = TrialRun(
             settings.plan, index, values,
-            folder=folder, context=self._context, tracker=self._tracker, turn=settings.turn(index),
+            journal=settings.journal, context=self._context, tracker=self._tracker, turn=settings.turn(index),
         )  # fmt: skip
         self._reports: Iterator[dict[str, Any]] = iter(self._run)
 
@@ -106,8 +105,6 @@ class LocalTrial(tune.Trainable):  # type: ignore[misc]  # Ray's classes have no
         """Close what the trial holds; also one that was stopped on its way."""
         if self._tracker is not None:
             self._reports.close()  # type: ignore[attr-defined]  # a generator, held as the iterator it is used as
-            if self._run.start is not None:
-                self._run.start.clear()
             self._tracker.finish(summary)
             self._tracker = None
 
@@ -132,7 +129,7 @@ def grouped_trial(config: dict[str, Any], *, settings: TrialSettings) -> None:
     from raykd.run.group import TrainingGroup
     from raykd.tune.listen import Listening
 
-    index, plan = config["index"], settings.plan
+    index, plan = int(tune.get_context().get_trial_name()), settings.plan
     folder = settings.journal.trial_folder(index)
     tracker = open_trial_tracker(settings, index, config["values"])
     heard = Listening(tracker, plan.metric)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from raykd.config import ExperimentConfig, MetaKDConfig, TuneConfig
-from raykd.config.tune import Value
+from raykd.config.tune import Population, Value
 from raykd.data import storage
 from raykd.data.prepared import PreparedSet
 from raykd.run.progress import Terminal
@@ -28,6 +28,9 @@ QUIET = {
     "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # the journal is what a search continues from
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
+
+RAY_NOTES = "ray/trials"
+"""Where Ray Tune keeps its own notes, of which nothing is read once it has ended."""
 
 
 def run_trials(config: TuneConfig, plan: Plan, places: Places, *, folder: str, terminal: Terminal) -> list[TrialRecord]:
@@ -61,6 +64,9 @@ def run_trials(config: TuneConfig, plan: Plan, places: Places, *, folder: str, t
         values = _Values(suggester, known)
         with watch.table():
             _tuner(config, plan, places, journal, remaining, values, watch, ended, folder, turns).fit()
+        storage.remove(storage.join(folder, RAY_NOTES))
+        for index in remaining:  # of a population, which others could still have gone on from
+            storage.remove(storage.join(journal.trial_folder(index), "checkpoints"))
     return watch.records
 
 
@@ -92,9 +98,10 @@ def _tuner(  # noqa: PLR0917 (one caller, one purpose)
 
     from raykd.tune.schedulers import build_scheduler, replay
     from raykd.tune.suggest import Remaining
-    from raykd.tune.trainable import LocalTrial, TrialSettings, grouped_trial
+    from raykd.tune.trainable import LocalTrial, TrialSettings, grouped_trial, trial_name
 
-    moving = config.scheduler.kind == "pbt"
+    interval = config.scheduler.interval_steps if isinstance(config.scheduler, Population) else None
+    moving = interval is not None
     scheduler = build_scheduler(config, total_steps=trial_steps(config, plan))
     if not moving:
         replay(scheduler, ended)
@@ -108,7 +115,7 @@ def _tuner(  # noqa: PLR0917 (one caller, one purpose)
             config.max_steps,
             trials=config.planned,
             local=places.local,
-            resumable=not moving,
+            interval=interval,
         ),
         journal=journal,
         group=config.name,
@@ -130,11 +137,13 @@ def _tuner(  # noqa: PLR0917 (one caller, one purpose)
             scheduler=scheduler,
             max_concurrent_trials=None if moving else places.concurrency,
             reuse_actors=places.local,
+            trial_name_creator=trial_name,
+            trial_dirname_creator=trial_name,
             **given,
         ),
         run_config=tune.RunConfig(
             name=f"{config.name}-{time.time_ns()}",
-            storage_path=storage.absolute(storage.join(folder, "ray")),
+            storage_path=storage.absolute(storage.join(folder, RAY_NOTES)),
             failure_config=tune.FailureConfig(max_failures=config.retries),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             callbacks=[watch],

@@ -1,5 +1,6 @@
 """What the driver does while trials run: keeps the journal, shows a live table, and says a line when a trial ends."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,8 +15,10 @@ from rich.text import Text
 
 from raykd.config.tune import Value
 from raykd.run.progress import Terminal
-from raykd.tune.record import Change, Journal, TrialRecord, Work, best_of
+from raykd.tune.record import Journal, Stretch, TrialRecord, Work, best_of
 
+OUT_OF_MEMORY = re.compile(r"(?i)out of memory|can't allocate memory|running low on memory")
+"""What CUDA, PyTorch's CPU allocator and Ray's memory monitor say."""
 SHOWN = 8
 """Trials in the live table, the running ones first."""
 
@@ -38,7 +41,7 @@ class Watch(tune.Callback):  # type: ignore[misc]  # Ray's classes have no types
         self._terminal = terminal
         self._on_end = on_end
         self._records = {record.index: record for record in journal.read()}
-        self._before: dict[int, TrialRecord] = {}
+        self._seen: set[int] = set()
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Ray Tune pickles its callbacks for a way of continuing that is not ours."""
@@ -64,10 +67,11 @@ class Watch(tune.Callback):  # type: ignore[misc]  # Ray's classes have no types
 
     def on_trial_result(self, *_given: Any, trial: Any, result: dict[str, Any], **_: Any) -> None:
         """A trial has evaluated."""
-        moved = heard(self._record(trial), trial.config["values"], result, mode=self._mode)
-        before = self._before[moved.index]
-        work = before.work + Work.model_validate(result["work"])
-        self._keep(moved.model_copy(update={"work": work, "seconds": before.seconds + result["time_total_s"]}))
+        before = self._record(trial)
+        after = heard(before, result)
+        self._keep(after)
+        if after.moved and after.lineage != before.lineage:
+            self._terminal.say(take_over(after))
 
     def on_trial_complete(self, *_given: Any, trial: Any, **_: Any) -> None:
         """A trial has run to its end, or was stopped."""
@@ -79,7 +83,6 @@ class Watch(tune.Callback):  # type: ignore[misc]  # Ray's classes have no types
         record, reason = self._record(trial), _reason(trial)
         self._terminal.say(f"trial {record.index} failed and is tried again: {reason}")
         record = record.model_copy(update={"attempts": record.attempts + 1, "reason": reason})
-        self._before[record.index] = record
         self._keep(record)
 
     def on_trial_error(self, *_given: Any, trial: Any, **_: Any) -> None:
@@ -88,11 +91,11 @@ class Watch(tune.Callback):  # type: ignore[misc]  # Ray's classes have no types
 
     def _record(self, trial: Any) -> TrialRecord:
         """The record of a trial; at its first sign of life in this run, begun or taken up again."""
-        index, values = trial.config["index"], trial.config["values"]
-        if index not in self._before:
+        index = int(str(trial))
+        if index not in self._seen:
+            self._seen.add(index)
             known = self._records.get(index)
-            self._before[index] = TrialRecord(index=index, values=values) if known is None else again(known)
-            self._keep(self._before[index])
+            self._keep(TrialRecord(index=index, values=trial.config["values"]) if known is None else again(known))
         return self._records[index]
 
     def _keep(self, record: TrialRecord) -> None:
@@ -126,24 +129,34 @@ def again(record: TrialRecord) -> TrialRecord:
     return record.model_copy(update={"attempts": record.attempts + 1, "status": "running"})
 
 
-def heard(
-    record: TrialRecord, values: Mapping[str, Value], result: Mapping[str, Any], *, mode: Literal["min", "max"]
-) -> TrialRecord:
-    """The record after a report; a figure that was reached under other values does not count for these."""
-    update: dict[str, Any] = {"step": result["step"]}
-    known, curve = record.value, record.curve
-    if dict(values) != record.values:
-        change = Change(step=result["step"], values=dict(values))
-        update |= {"values": dict(values), "changes": (*record.changes, change)}
-        known = None
+def heard(record: TrialRecord, result: Mapping[str, Any]) -> TrialRecord:
+    """The record after a report. What it was reached with is what the report says: Ray Tune may have decided on more by now."""
+    update: dict[str, Any] = {
+        "step": result["step"],
+        "work": record.work + Work.model_validate(result["work"]),
+        "seconds": record.seconds + result["time_this_iter_s"],
+    }
+    lineage = tuple(Stretch.model_validate(one) for one in result.get("lineage", ()))
+    if lineage:
+        update |= {"lineage": lineage, "values": lineage[-1].values}
     value = result.get("value")
     if value is not None:
-        better = value if known is None else (max if mode == "max" else min)(known, value)
         update |= {
-            "value": better,
-            "curve": (*(point for point in curve if point[0] < result["step"]), (result["step"], better)),
+            "value": value,
+            "curve": (*(point for point in record.curve if point[0] < result["step"]), (result["step"], value)),
         }
     return record.model_copy(update=update)
+
+
+def take_over(record: TrialRecord) -> str:
+    """The last change of a trial's knobs in one line."""
+    before, now = record.lineage[-2:]
+    moves = ", ".join(
+        f"{name} {show(before.values[path])} -> {show(value)}"
+        for name, (path, value) in zip(short_names(now.values), now.values.items(), strict=True)
+    )
+    whose = f"took over trial {before.trial}" if before.trial != now.trial else "went on"
+    return f"trial {record.index}: at step {now.step} {whose}; {moves}"
 
 
 def sentence(record: TrialRecord, best: TrialRecord | None) -> str:
@@ -187,8 +200,8 @@ def reason_of(error: BaseException | None) -> str:
         return "unknown; Ray's session folder has the trial's log"
     cause = getattr(error, "cause", None) or error
     last = next(reversed(str(cause).strip().splitlines()), "")
-    if "memory" in str(error).lower():
-        return f"out of memory; {last}"
+    if isinstance(cause, MemoryError) or OUT_OF_MEMORY.search(str(cause)):
+        return f"out of memory; {last}" if last else "out of memory"
     if "ActorDied" in type(error).__name__:
         return "its process died; Ray's session folder has its log"
     return last or type(cause).__name__

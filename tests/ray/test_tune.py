@@ -16,7 +16,7 @@ from raykd.config.tune import TuneConfig
 from raykd.errors import ConfigError, ResourceError
 from raykd.run.progress import Terminal
 from raykd.run.tasks import run_folder
-from raykd.tracking import read_offline_run
+from raykd.tracking import read_offline_run, read_offline_table
 from raykd.tune.driver import Search, run_search
 from raykd.tune.record import Journal, TrialRecord, Work
 
@@ -76,6 +76,9 @@ def test_a_whole_search(search: Build, capsys: pytest.CaptureFixture[str]) -> No
         assert run.summary["best/value"] == pytest.approx(record.value)
     whole = read_offline_run(folder / "tracking")
     assert [row["trial/accuracy"] for row in whole.history if "trial/accuracy" in row] == [one.value for one in report.trials]
+    tracked = read_offline_table(folder / "tracking", "trials")
+    assert tracked == table
+    assert [row["value"] for row in tracked] == [one.value for one in report.trials]
     assert whole.summary["test/accuracy/tuned"] == pytest.approx(report.lines[-1].average.mean)
     capsys.readouterr()
     assert run_search(config) == report  # nothing is left to do
@@ -120,6 +123,32 @@ def test_rungs_stop_trials_by_steps(search: Build) -> None:
     assert {record.status for record in records} == {"finished", "stopped"}
     stopped = [record for record in records if record.status == "stopped"]
     assert all(record.step % 10 == 0 and record.step < 60 for record in stopped)
+
+
+@pytest.mark.long
+def test_members_of_a_population_take_over_from_the_best(
+    search: Build, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "logits.tsv").write_text("1.5,-0.5\n-0.5,2.0\n" * 200)
+    space = {RATE: {"kind": "grid", "values": [5e-3, 4e-3, 1e-12, 1e-11]}}
+    scheduler = {"kind": "pbt", "interval_steps": 10, "resample": 0}
+    changes = {"student.training.epochs": 4, "teacher": None, "logits.file": str(tmp_path / "logits.tsv")}
+    config = search(searcher="grid", space=space, scheduler=scheduler, concurrency=2, changes=changes)
+    records = trials_of(config)
+    assert [(record.index, record.status, record.step) for record in records] == [(i, "finished", 80) for i in range(4)]
+    moved = [record for record in records if record.moved]
+    assert moved
+    for record in records:
+        assert (record.lineage[-1].trial, record.lineage[-1].values) == (record.index, record.values)
+        assert [one.step for one in record.lineage] == sorted({one.step for one in record.lineage})
+        folder = Path(run_folder(config.base), f"trials/{record.index:04d}")  # type: ignore[arg-type]
+        lines = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+        sources = {line["step"]: line["source"] for line in lines if line["event"] == "resumed" and "source" in line}
+        if record.moved:
+            donor = record.lineage[-2].trial
+            assert sources[record.lineage[-1].step] == str(folder.parent / f"{donor:04d}/checkpoints")
+        assert not (folder / "checkpoints").exists()
+    assert f"took over trial {moved[0].lineage[-2].trial}; learning_rate" in capsys.readouterr().err
 
 
 @pytest.mark.long

@@ -67,6 +67,11 @@ def test_values_and_overrides_reach_the_base(load: Callable[..., TuneConfig]) ->
 
 EPOCHS = {"teacher.training.epochs": {"kind": "choice", "values": [1, 2]}}
 ALPHA = {"student.objective.alpha": {"kind": "uniform", "low": 0, "high": 1}}
+POPULATION = {
+    "scheduler": {"kind": "pbt", "interval_steps": 100},
+    "searcher": "random",
+    "set": {"compute.num_workers": 1, "student.training.evaluate_every": 50},
+}
 
 
 @pytest.mark.parametrize(
@@ -105,9 +110,14 @@ ALPHA = {"student.objective.alpha": {"kind": "uniform", "low": 0, "high": 1}}
         ({"space": {"student.objective.temperature": {"kind": "loguniform", "low": 0, "high": 4}}}, "lies above 0"),
         ({"space": {"student.objective.alpha": {"kind": "quniform", "low": 0, "high": 1, "step": 0.3}}}, "does not divide"),
         (
-            {"scheduler": {"kind": "pbt"}, "space": {"student.training.batch_size": {"kind": "choice", "values": [8, 16]}}},
-            "pbt",
+            {**POPULATION, "space": {"student.training.batch_size": {"kind": "choice", "values": [8, 16]}}},
+            "cannot move student.training.batch_size while a model trains",
         ),
+        ({**POPULATION, "searcher": "optuna"}, "set searcher to random"),
+        ({**POPULATION, "trials": 1}, "raise trials to at least 2"),
+        ({**POPULATION, "set": {"compute.num_workers": 2}}, "set base.compute.num_workers to 1"),
+        ({**POPULATION, "set": {"student.training.evaluate_every": None}}, "evaluate at least once an interval"),
+        ({**POPULATION, "set": {"student.training.evaluate_every": 200}}, "evaluate at least once an interval"),
         ({"base": {"kind": "tune"}}, "can be searched"),
         ({"trails": 3}, "did you mean trials"),
         ({"set": {"data.test": []}}, "never sees"),
@@ -117,6 +127,11 @@ ALPHA = {"student.objective.alpha": {"kind": "uniform", "low": 0, "high": 1}}
 def test_refused_before_anything_starts(load: Callable[..., TuneConfig], content: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load(**content)
+
+
+def test_a_population_moves_what_can_move(load: Callable[..., TuneConfig]) -> None:
+    config = load(**POPULATION, space={**ALPHA, "student.training.learning_rate": {"kind": "choice", "values": [1e-4, 1e-3]}})
+    assert config.scheduler.kind == "pbt"
 
 
 RANGE = {"kind": "uniform", "low": 0, "high": 1}

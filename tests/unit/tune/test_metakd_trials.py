@@ -18,7 +18,7 @@ from raykd.trainers.context import local_context
 from raykd.tune.local import TrialRun
 from raykd.tune.meta_plan import MetaPlan
 from raykd.tune.plan import TrialPlan
-from raykd.tune.record import Work
+from raykd.tune.record import Journal, Work
 from raykd.tune.shared import SharedMeta
 from tests.unit.metakd.test_pipeline import Local, make_config
 
@@ -52,13 +52,13 @@ def shared(tmp_path: Path, **student: Any) -> LocalShared:
 def run(plan: MetaPlan, tmp_path: Path, index: int, values: Mapping[str, Value]) -> list[dict[str, Any]]:
     """What a trial reports."""
     trials = TrialPlan(plan, 1, "accuracy", str(tmp_path / "trials" / "stage-first"), None, trials=3)
-    folder = str(tmp_path / "trials" / f"{index:04d}")
+    journal = Journal(str(tmp_path / "trials"))
     with local_context() as context:
-        return list(TrialRun(trials, index, values, folder=folder, context=context, tracker=NullTracker()))
+        return list(TrialRun(trials, index, values, journal=journal, context=context, tracker=NullTracker()))
 
 
 def work(reports: list[dict[str, Any]]) -> Work:
-    return Work.model_validate(reports[-1]["work"])
+    return sum((Work.model_validate(report["work"]) for report in reports), Work())
 
 
 def test_a_trial_is_the_mean_of_its_domains_and_runs_the_teacher_once_a_row(tmp_path: Path, states: Path) -> None:
@@ -140,7 +140,7 @@ def test_a_trial_that_was_cut_off_goes_on_where_its_trainings_ended(tmp_path: Pa
     trials = TrialPlan(plan, 1, "accuracy", str(tmp_path / "trials" / "stage-first"), None, trials=3)
     with local_context() as context:
         cut = iter(
-            TrialRun(trials, 0, values, folder=str(tmp_path / "trials" / "0000"), context=context, tracker=NullTracker())
+            TrialRun(trials, 0, values, journal=Journal(str(tmp_path / "trials")), context=context, tracker=NullTracker())
         )
         while not (tmp_path / "trials" / "0000" / "dvd" / "task.json").exists():
             next(cut)

@@ -21,7 +21,7 @@ from raykd.tune import final
 from raykd.tune.final import Final
 from raykd.tune.local import TrialRun
 from raykd.tune.plan import Plan, TrialPlan
-from raykd.tune.record import TrialRecord
+from raykd.tune.record import Journal, TrialRecord
 from raykd.tune.report import SearchReport, build_report, markdown
 from raykd.tune.shared import SharedDistillation
 from tests.local_pipeline import LocalGroup, LocalPipeline
@@ -44,7 +44,7 @@ def finish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Finish:
 
     def make(config: TuneConfig, shared: Any, plan: Plan, values: dict[str, Any]) -> tuple[SearchReport, LocalGroup, Final]:
         group: Any = LocalGroup()
-        one = Final(config, plan, values, str(tmp_path / "runs" / "search"), group, Terminal())
+        one = Final(config, plan, ((0.0, values),), str(tmp_path / "runs" / "search"), group, Terminal())
         one.train()
         rows = shared.test_rows()
         right = one.test(rows, shared.teacher())
@@ -97,7 +97,7 @@ def test_a_tuned_teacher_stands_beside_the_jobs_own(tmp_path: Path, finish: Fini
     values = {GAMMA1: 0.0}
     trials = TrialPlan(plan, 1, "accuracy", str(tmp_path / "words"), None)
     with local_context() as context:
-        for _ in TrialRun(trials, 0, values, folder=str(tmp_path / "t"), context=context, tracker=NullTracker()):
+        for _ in TrialRun(trials, 0, values, journal=Journal(str(tmp_path / "t")), context=context, tracker=NullTracker()):
             pass
     report, group, end = finish(config, shared, plan, values)
     assert all("teacher" not in name for names in group.asked for name in names), "the trial has trained it"
@@ -131,7 +131,9 @@ def test_rows_with_several_labels_are_compared_by_exact_match(tmp_path: Path, fi
     values = {"student.objective.alpha": 0.9}
     trials = TrialPlan(plan, 1, config.metric, str(tmp_path / "words"), None)
     with local_context() as context:
-        reports = list(TrialRun(trials, 0, values, folder=str(tmp_path / "t"), context=context, tracker=NullTracker()))
+        reports = list(
+            TrialRun(trials, 0, values, journal=Journal(str(tmp_path / "t")), context=context, tracker=NullTracker())
+        )
     assert all(report["current"] >= 0 for report in reports), "every evaluation has the figure"
     assert reports[-1]["value"] == max(report["current"] for report in reports)
 

@@ -1,0 +1,37 @@
+"""What the driver makes of what it hears."""
+
+import traceback
+from collections.abc import Callable
+
+import pytest
+import torch
+from ray.exceptions import RayTaskError
+
+from raykd.tune.watch import reason_of
+
+
+def allocate() -> None:
+    torch.empty(2**60)
+
+
+def without_a_message() -> None:
+    raise MemoryError
+
+
+def speaks_of_memory() -> None:
+    raise ValueError("a column of memory.py is missing")
+
+
+@pytest.mark.parametrize(
+    ("fail", "start"),
+    [
+        (allocate, "out of memory; [enforce fail at alloc_cpu"),
+        (without_a_message, "out of memory"),
+        (speaks_of_memory, "a column of memory.py is missing"),
+    ],
+)
+def test_running_out_of_memory_is_named_and_nothing_else_is_taken_for_it(fail: Callable[[], None], start: str) -> None:
+    with pytest.raises((RuntimeError, MemoryError, ValueError)) as caught:
+        fail()
+    trace = "".join(traceback.format_exception(caught.value))
+    assert reason_of(RayTaskError("train", trace, caught.value)).startswith(start)

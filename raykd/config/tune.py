@@ -275,7 +275,7 @@ class TuneConfig(Section):
 
     @property
     def metric(self) -> str:
-        """The metric on the selection rows that trials are compared by; larger is better, except `loss`."""
+        """The metric on the selection rows that trials are compared by; larger is better, except `loss` and `ece`."""
         if isinstance(self.base, MetaKDConfig):
             student = self.base.student
             return (student.first if student.mode == "single" else student.second).training.metric

@@ -119,7 +119,7 @@ class Search:
         from raykd.tune.watch import sentence
 
         best = best_of(self.journal.read(), self.config.mode)
-        found = "no trial has a figure yet" if best is None else f"best so far: {sentence(best, None)}"
+        found = "no trial has a figure yet" if best is None else f"best so far: {sentence(best, None, self.config.metric)}"
         self.terminal.say(f"interrupted; {found}")
 
     def close(self) -> None:

@@ -55,6 +55,7 @@ def run_trials(config: TuneConfig, plan: Plan, places: Places, *, folder: str, t
 
     watch = Watch(
         journal,
+        metric=config.metric,
         mode=config.mode,
         planned=config.planned,
         terminal=terminal,

@@ -30,12 +30,14 @@ class Watch(tune.Callback):  # type: ignore[misc]  # Ray's classes have no types
         self,
         journal: Journal,
         *,
+        metric: str,
         mode: Literal["min", "max"],
         planned: int,
         terminal: Terminal,
         on_end: Callable[[TrialRecord], None],
     ) -> None:
         self._journal = journal
+        self._metric = metric
         self._mode: Literal["min", "max"] = mode
         self._planned = planned
         self._terminal = terminal
@@ -106,22 +108,28 @@ class Watch(tune.Callback):  # type: ignore[misc]  # Ray's classes have no types
         self._keep(record)
         self._on_end(record)
         ended = sum(one.ended for one in self._records.values())
-        self._terminal.say(f"[{ended}/{self._planned}] {sentence(record, best_of(self.records, self._mode))}")
+        self._terminal.say(f"[{ended}/{self._planned}] {sentence(record, best_of(self.records, self._mode), self._metric)}")
 
     def _render(self) -> Group:
         best = best_of(self.records, self._mode)
         running = [record for record in self.records if not record.ended]
         ended = [record for record in reversed(self.records) if record.ended]
         table = Table(box=SIMPLE_HEAD, pad_edge=False)
-        for name in ("trial", *short_names(list(self.records[0].values) if self.records else []), "steps", "best", "state"):
+        for name in (
+            "trial",
+            *short_names(list(self.records[0].values) if self.records else []),
+            "steps",
+            self._metric,
+            "state",
+        ):
             table.add_column(name, justify="left" if name == "state" else "right")
         for record in [*running, *ended][:SHOWN]:
             style = "bold" if best is not None and record.index == best.index else ""
             value = "–" if record.value is None else f"{record.value:.4f}"
-            knobs = [show(value) for value in record.values.values()]
-            table.add_row(str(record.index), *knobs, str(record.step), value, record.status, style=style)
+            values = [show(value) for value in record.values.values()]
+            table.add_row(str(record.index), *values, str(record.step), value, record.status, style=style)
         done = f"{len(ended)} of {self._planned} trials"
-        return Group(Text(done if best is None else f"{done}; best so far: {sentence(best, None)}"), table)
+        return Group(Text(done if best is None else f"{done}; best so far: {sentence(best, None, self._metric)}"), table)
 
 
 def again(record: TrialRecord) -> TrialRecord:
@@ -159,14 +167,14 @@ def take_over(record: TrialRecord) -> str:
     return f"trial {record.index}: at step {now.step} {whose}; {moves}"
 
 
-def sentence(record: TrialRecord, best: TrialRecord | None) -> str:
+def sentence(record: TrialRecord, best: TrialRecord | None, metric: str) -> str:
     """A trial in one line."""
     knobs = ", ".join(
         f"{name} {show(value)}" for name, value in zip(short_names(record.values), record.values.values(), strict=True)
     )
     if record.status == "failed":
         return f"trial {record.index} ({knobs}) failed: {record.reason}"
-    value = "without a figure" if record.value is None else f"{record.value:.4f}"
+    value = "without a figure" if record.value is None else f"{metric} {record.value:.4f}"
     stopped = f", stopped at step {record.step}" if record.status == "stopped" else ""
     mark = "; the best so far" if best is not None and best.index == record.index else ""
     return f"trial {record.index} ({knobs}): {value}{stopped}{mark}"

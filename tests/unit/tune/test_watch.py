@@ -7,7 +7,8 @@ import pytest
 import torch
 from ray.exceptions import RayTaskError
 
-from raykd.tune.watch import reason_of
+from raykd.tune.record import TrialRecord
+from raykd.tune.watch import reason_of, sentence
 
 
 def allocate() -> None:
@@ -35,3 +36,10 @@ def test_running_out_of_memory_is_named_and_nothing_else_is_taken_for_it(fail: C
         fail()
     trace = "".join(traceback.format_exception(caught.value))
     assert reason_of(RayTaskError("train", trace, caught.value)).startswith(start)
+
+
+def test_a_trial_is_told_by_its_knobs_and_its_metric() -> None:
+    record = TrialRecord(index=3, values={"student.objective.alpha": 0.25}, status="stopped", value=0.8125, step=40)
+    told = "trial 3 (alpha 0.25): accuracy 0.8125, stopped at step 40"
+    assert sentence(record, None, "accuracy") == told
+    assert sentence(record, record, "accuracy") == f"{told}; the best so far"

@@ -85,6 +85,7 @@ def test_a_whole_search(search: Build, capsys: pytest.CaptureFixture[str]) -> No
     assert "4 of 4 trials ended before" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_a_search_continues_and_keeps_what_has_ended(search: Build, capsys: pytest.CaptureFixture[str]) -> None:
     config = search(trials=3, searcher="random", scheduler={"kind": "median", "grace_steps": 10, "min_trials": 1})
     first = trials_of(config)

@@ -175,5 +175,5 @@ def test_a_training_may_take_longer_over_its_rows_than_ray_waits_for_progress(
     with ray_feed(*folders, **arguments()) as feed:
         expected = local_feed(*folders, **arguments())
         assert next(feed).table.equals(next(expected).table)
-        time.sleep(6)
+        time.sleep(6)  # three times the limit
         assert_same(feed, expected)

@@ -56,13 +56,13 @@ def test_values_and_overrides_reach_the_base(load: Callable[..., TuneConfig]) ->
         "base.student.training.epochs=7", "space.student.objective.alpha.high=0.5", set={"student.seeds": [4]}, space=ALPHA
     )
     assert config.base.student.seeds == (4,)
-    assert config.base.student.training.epochs == 7  # type: ignore[union-attr]
+    assert config.base.student.training.epochs == 7  # type: ignore[union-attr]  # these searches are of a distillation
     assert config.space["student.objective.alpha"].probes()[1] == 0.5
     over = load("base.student.seeds=[9]", set={"student.seeds": [4], "student.training.epochs": 7})
     assert over.base.student.seeds == (9,), "an override goes before the file"
-    assert over.base.student.training.epochs == 7  # type: ignore[union-attr]
+    assert over.base.student.training.epochs == 7  # type: ignore[union-attr]  # these searches are of a distillation
     changed = with_values(config.base, {"student.objective.alpha": 0.25})
-    assert changed.student.objective.alpha == 0.25  # type: ignore[union-attr]
+    assert changed.student.objective.alpha == 0.25  # type: ignore[union-attr]  # these searches are of a distillation
 
 
 EPOCHS = {"teacher.training.epochs": {"kind": "choice", "values": [1, 2]}}

@@ -21,7 +21,7 @@ HOLD = """
     files = SharedFiles(shared_folder("held"))
     files.flags(4)[2] = True
     print("in", flush=True)
-    time.sleep(600)
+    time.sleep(600)  # until it is killed
 """
 
 
@@ -44,7 +44,7 @@ def test_what_one_has_computed_the_other_reads(disk: Path) -> None:
         return live(batch)
 
     for teacher in teachers:
-        teacher.live = counted  # type: ignore[assignment]
+        teacher.live = counted  # type: ignore[assignment]  # a method that counts
     batch = make_batch()
     expected = live(batch)
     assert_same(teachers[0](part(batch, [0, 1])), live(part(batch, [0, 1])), part(batch, [0, 1]))

@@ -144,7 +144,7 @@ def test_a_trial_that_was_cut_off_goes_on_where_its_trainings_ended(tmp_path: Pa
         )
         while not (tmp_path / "trials" / "0000" / "dvd" / "task.json").exists():
             next(cut)
-        cut.close()  # type: ignore[attr-defined]
+        cut.close()  # type: ignore[attr-defined]  # a generator, held as an iterator
     before = (tmp_path / "trials" / "0000" / "dvd" / "history.jsonl").read_bytes()
     reports = run(plan, tmp_path, 0, values)
     assert (tmp_path / "trials" / "0000" / "dvd" / "history.jsonl").read_bytes() == before

@@ -13,6 +13,7 @@ from ray.train._internal.checkpoint_manager import _TrainingResult
 from ray.tune.experiment import Trial
 
 from raykd.config import ExperimentConfig, with_values
+from raykd.config.tune import Value
 from raykd.data.feed import local_feed
 from raykd.data.logits_tsv import import_tsv
 from raykd.data.prepare import prepare, spec_from_config
@@ -37,8 +38,8 @@ from raykd.tune.watch import Watch, heard, take_over
 from tests.unit.tune.small_search import search
 
 RATE, TEMPERATURE, ALPHA = "student.training.learning_rate", "student.objective.temperature", "student.objective.alpha"
-FIRST = {RATE: 5e-3, TEMPERATURE: 1.5, ALPHA: 0.9}
-SECOND = {RATE: 2e-3, TEMPERATURE: 4.0, ALPHA: 0.3}
+FIRST: dict[str, Value] = {RATE: 5e-3, TEMPERATURE: 1.5, ALPHA: 0.9}
+SECOND: dict[str, Value] = {RATE: 2e-3, TEMPERATURE: 4.0, ALPHA: 0.3}
 STEPS, EVERY, INTERVAL = 20, 5, 10
 
 
@@ -80,7 +81,7 @@ def world(experiment: Callable[..., ExperimentConfig], tmp_path: Path) -> Iterat
     training = {"epochs": 1, "batch_size": 16, "evaluate_every": EVERY, "dropout": 0.1, "metric": "loss"}
     base = experiment(student__training=training, student__seeds=[1], compute__engine={"kind": "torch"})
     train, selection = (
-        prepare(spec_from_config(base.data, part, base.student.model), cache_folder(base))  # type: ignore[arg-type]
+        prepare(spec_from_config(base.data, part, base.student.model), cache_folder(base))  # type: ignore[arg-type]  # a distillation
         for part in ("train", "selection")
     )
     draw = random.Random(1)
@@ -100,7 +101,7 @@ def test_taking_over_is_one_training_whose_settings_change(world: World, tmp_pat
     assert [report["step"] for report in reports] == [5, 10]
     place = trial.save()
     assert place == Place(3, 10)
-    donor.close()  # type: ignore[attr-defined]
+    donor.close()  # type: ignore[attr-defined]  # a generator, held as an iterator
     taken = list(world.trial(7, SECOND, start=place))
     assert [report["step"] for report in taken] == [15, 20]
     assert taken[-1]["complete"]
@@ -125,10 +126,10 @@ def test_a_trial_that_is_killed_goes_on_with_its_own_lineage(world: World) -> No
     donor = iter(trial := world.trial(0, FIRST))
     next(donor)
     place = trial.save()  # between two intervals: written for who asks
-    donor.close()  # type: ignore[attr-defined]
+    donor.close()  # type: ignore[attr-defined]  # a generator, held as an iterator
     clone = iter(world.trial(1, SECOND, start=place))
     assert next(clone)["step"] == 10  # its own checkpoint is there
-    clone.close()  # type: ignore[attr-defined]
+    clone.close()  # type: ignore[attr-defined]  # a generator, held as an iterator
     again = list(world.trial(1, SECOND))
     assert [report["step"] for report in again] == [15, 20]
     assert stretches(again[-1]) == [(0, 0, 1.5), (5, 1, 4.0)]
@@ -148,14 +149,14 @@ def test_who_comes_late_takes_over_what_the_donor_has_become(world: World) -> No
     shutil.rmtree(Path(world.journal.trial_folder(0), "checkpoints/step-00000005"))
     late = iter(world.trial(1, SECOND, start=place))
     assert stretches(next(late))[-1] == (10, 1, 4.0)
-    late.close()  # type: ignore[attr-defined]
+    late.close()  # type: ignore[attr-defined]  # a generator, held as an iterator
     with pytest.raises(CheckpointError, match="no checkpoint to go on from"):
         next(iter(world.trial(2, SECOND, start=Place(9, 5))))
 
 
 def test_what_a_report_was_reached_with_is_what_the_report_says() -> None:
     """Ray Tune has given the trial its donor's config by the time its last report is heard."""
-    record = TrialRecord(index=1, values=SECOND)  # type: ignore[arg-type]
+    record = TrialRecord(index=1, values=SECOND)
     work = {"teacher_trainings": 0, "logit_exports": 0, "teacher_forwards": 2}
     own = {"step": 0, "trial": 1, "values": SECOND}
     first = heard(record, {"step": 5, "value": 0.6, "lineage": [own], "work": work, "time_this_iter_s": 2.0})
@@ -181,10 +182,10 @@ def test_settings_change_at_the_very_step_at_any_length_of_training() -> None:
 
 
 def test_the_report_shows_how_the_winners_values_moved() -> None:
-    stretches = (Stretch(step=0, trial=0, values=FIRST), Stretch(step=10, trial=1, values=SECOND))  # type: ignore[arg-type]
+    stretches = (Stretch(step=0, trial=0, values=FIRST), Stretch(step=10, trial=1, values=SECOND))
     trials = (
-        TrialRecord(index=0, values=FIRST, status="finished", value=0.7, step=20, lineage=stretches[:1]),  # type: ignore[arg-type]
-        TrialRecord(index=1, values=SECOND, status="finished", value=0.8, step=20, lineage=stretches),  # type: ignore[arg-type]
+        TrialRecord(index=0, values=FIRST, status="finished", value=0.7, step=20, lineage=stretches[:1]),
+        TrialRecord(index=1, values=SECOND, status="finished", value=0.8, step=20, lineage=stretches),
     )
     report = SearchReport(
         name="search", metric="accuracy", mode="max", searcher="random", scheduler="pbt", knobs=tuple(FIRST), log_knobs=(),

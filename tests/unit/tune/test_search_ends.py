@@ -61,7 +61,7 @@ def finish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Finish:
 def test_meta_kd_ends_by_domain_and_trains_stage_first_once_for_both(tmp_path: Path, finish: Finish) -> None:
     base = make_config(tmp_path, domains=["dvd", "books"], seeds=[1])
     config = search(base.model_dump(mode="json"), {TEMPERATURE: {"kind": "loguniform", "low": 1, "high": 10}})
-    shared = LocalShared(config.base)  # type: ignore[arg-type]
+    shared = LocalShared(config.base)  # type: ignore[arg-type]  # these searches are of a distillation
     report, group, _ = finish(config, shared, shared.make(), {TEMPERATURE: 8.0})
     first, second = group.asked
     assert sorted(first) == sorted(
@@ -92,7 +92,7 @@ def test_a_tuned_teacher_stands_beside_the_jobs_own(tmp_path: Path, finish: Fini
     base = make_config(tmp_path, domains=["dvd"], seeds=[1])
     space = {GAMMA1: {"kind": "choice", "values": [0.0, 0.5]}}
     config = search(base.model_dump(mode="json"), space)
-    shared = LocalShared(config.base)  # type: ignore[arg-type]
+    shared = LocalShared(config.base)  # type: ignore[arg-type]  # these searches are of a distillation
     plan = shared.make()
     values = {GAMMA1: 0.0}
     trials = TrialPlan(plan, 1, "accuracy", str(tmp_path / "words"), None)
@@ -125,8 +125,8 @@ def test_rows_with_several_labels_are_compared_by_exact_match(tmp_path: Path, fi
     }  # fmt: skip
     config = search(base, {"student.objective.alpha": {"kind": "uniform", "low": 0, "high": 1}})
     assert (config.metric, config.mode) == ("exact_match", "max")
-    shared = SharedDistillation(config.base, Terminal())  # type: ignore[arg-type]
-    shared.pipeline = LocalPipeline(config.base)  # type: ignore[arg-type]
+    shared = SharedDistillation(config.base, Terminal())  # type: ignore[arg-type]  # these searches are of a distillation
+    shared.pipeline = LocalPipeline(config.base)  # type: ignore[arg-type]  # these searches are of a distillation
     plan = shared.make()
     values = {"student.objective.alpha": 0.9}
     trials = TrialPlan(plan, 1, config.metric, str(tmp_path / "words"), None)

@@ -274,6 +274,6 @@ def test_under_ray_tunes_scheduler_trials_stay_who_they_are(world: World, capsys
         )
     donor = moved[0].lineage[-2].trial
     assert f"trial {moved[0].index}: at step {moved[0].lineage[-1].step} took over trial {donor}; learning_rate" in said
-    rates = [5e-3, 4e-3, 1e-12, 1e-11]
-    before, after = (rates.index(float(stretch.values[RATE])) for stretch in moved[0].lineage[-2:])
+    rates: list[Value] = [5e-3, 4e-3, 1e-12, 1e-11]
+    before, after = (rates.index(stretch.values[RATE]) for stretch in moved[0].lineage[-2:])
     assert abs(after - before) <= 1  # the donor's, or its neighbour in the list

@@ -122,7 +122,7 @@ def _nodes_text() -> str:
 def require_shared(folder: str) -> None:
     """Make sure that every node sees what this one writes to ``folder``: otherwise results would lie in pieces.
 
-    Raises ResourceError naming the nodes that do not, before anything else is done.
+    Raises ResourceError naming the nodes that do not, before anything else is done. A node that leaves meanwhile is not asked.
     """
     nodes = alive_nodes()
     if not is_local(folder) or len(nodes) < 2:
@@ -135,13 +135,14 @@ def require_shared(folder: str) -> None:
     storage.write_bytes(marker, token.encode())
     try:
         answers = {
-            node["NodeManagerAddress"]: look.options(
-                scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            ).remote(marker, token)
+            node["NodeID"]: look.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote(
+                marker, token
+            )
             for node in nodes
         }
         ready, _ = ray.wait(list(answers.values()), num_returns=len(answers), timeout=ANSWER_SECONDS)
-        blind = [address for address, answer in answers.items() if answer not in ready or not _result(answer)]
+        silent = {node for node, answer in answers.items() if answer not in ready or not _result(answer)}
+        blind = [node["NodeManagerAddress"] for node in alive_nodes() if node["NodeID"] in silent]
     finally:
         storage.remove(marker)
     if blind:

@@ -1,8 +1,14 @@
-"""The local Ray that raykd starts."""
+"""The local Ray that raykd starts, and what it asks of every node."""
+
+import contextlib
+from pathlib import Path
 
 import psutil
 import pytest
 import ray
+
+from raykd import cluster
+from raykd.errors import ResourceError
 
 
 @pytest.mark.usefixtures("ray_session")
@@ -23,3 +29,19 @@ def test_a_local_ray_and_its_workers_listen_on_the_loopback_only() -> None:
     }
     assert {"gcs_server", "raylet"} <= {name for name, _ in listening}
     assert {address for _, address in listening} <= {"127.0.0.1", "::1"}, listening
+
+
+@pytest.mark.usefixtures("ray_session")
+@pytest.mark.parametrize("left", [True, False])
+def test_a_node_that_leaves_while_it_is_asked_for_a_shared_folder_is_no_fault(
+    left: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    real = cluster.alive_nodes()
+    lost = {"NodeID": "0" * 55 + "1", "NodeManagerAddress": "192.0.2.9"}  # nothing can be placed there
+    answers = iter([[*real, lost], real if left else [*real, lost]])
+    monkeypatch.setattr(cluster, "alive_nodes", lambda: next(answers))
+    with (
+        contextlib.nullcontext() if left else pytest.raises(ResourceError, match=r"not one folder .* 192\.0\.2\.9 did not see")
+    ):
+        cluster.require_shared(str(tmp_path / "runs"))
+    assert not list((tmp_path / "runs").iterdir()), "the marker is gone"

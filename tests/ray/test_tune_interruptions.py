@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from raykd.tune.record import Journal, TrialRecord
 
 pytestmark = pytest.mark.ray
 ROOT = Path(__file__).resolve().parents[2]
-TRIALS, PATIENCE_S = 5, 400
+TRIALS, PATIENCE_S = 5, 180
 Command = Callable[[], "Running"]
 
 
@@ -64,7 +64,7 @@ def job(experiment: Callable[..., ExperimentConfig], tmp_path: Path) -> Path:
     (tmp_path / "logits.tsv").write_text("".join(f"{draw.gauss(0, 2):.3f},{draw.gauss(0, 2):.3f}\n" for _ in range(400)))
     base = experiment(student__seeds=[1]).model_dump(mode="json")
     base |= {"teacher": None, "logits": {"file": str(tmp_path / "logits.tsv")}}
-    base["student"]["training"] |= {"epochs": 20, "evaluate_every": 50}
+    base["student"]["training"] |= {"epochs": 40, "evaluate_every": 50}
     search = {"kind": "tune", "name": "search", "base": base, "trials": TRIALS, "searcher": "random", "concurrency": 2}
     path = tmp_path / "search.yaml"
     path.write_text(yaml.safe_dump(search))
@@ -95,13 +95,19 @@ def ended(folder: Path) -> list[TrialRecord]:
     return [record for record in records(folder) if record.ended]
 
 
-def training_process(folder: Path) -> tuple[int, int] | None:
-    """A trial in the middle of its first training, and the process it trains in."""
-    for record in records(folder):
-        history = folder / f"trials/{record.index:04d}/history.jsonl"
-        if record.status == "running" and record.attempts == 1 and record.step >= 50 and history.exists():
-            return record.index, int(json.loads(history.read_text().splitlines()[0])["pid"])
-    return None
+def processes(folder: Path) -> dict[int, int]:
+    """In which process a trial trains or trained last, by its number."""
+    found = {}
+    for history in folder.glob("trials/*/history.jsonl"):
+        starts = [line for line in history.read_text().splitlines() if '"pid"' in line]
+        found[int(history.parent.name)] = int(json.loads(starts[-1])["pid"])
+    return found
+
+
+def training_now(folder: Path, before: Collection[int]) -> tuple[int, int] | None:
+    """A trial in the middle of its training, and its process, which is none of those before."""
+    running = {record.index for record in records(folder) if record.status == "running"}
+    return next(((index, one) for index, one in processes(folder).items() if index in running and one not in before), None)
 
 
 def trials_of(job: Path, *overrides: str) -> list[TrialRecord]:
@@ -126,9 +132,10 @@ def test_killed_interrupted_and_continued_it_comes_to_what_it_would_have(command
     before = ended(folder)
     assert 0 < len(before) < TRIALS
     files = {one.index: (folder / f"trials/{one.index:04d}/trial.json").read_bytes() for one in before}
+    orphans = processes(folder).values()  # Ray has yet to notice that their driver is gone
 
     second = command()
-    index, process = second.wait_for(lambda: training_process(folder))
+    index, process = second.wait_for(lambda: training_now(folder, orphans))
     os.kill(process, signal.SIGKILL)
     second.wait_for(lambda: "is tried again" in second.log.read_text())
     os.killpg(second.process.pid, signal.SIGINT)  # what Ctrl-C does

@@ -73,7 +73,7 @@ def importance_plot(report: SearchReport) -> str | None:
         axes = figure.subplots()
         paths = list(reversed(report.importances))
         axes.barh(short_names(paths), [report.importances[path] for path in paths], color="#1f77b4", height=0.6)
-        axes.set(xlim=(0, 1), xlabel="share of the variance (fANOVA)")
+        axes.set(xlim=(0, 1), xlabel=f"share of the variance at step {report.importance_step} (fANOVA)")
         return as_svg(figure)
 
 

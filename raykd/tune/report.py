@@ -20,8 +20,8 @@ from raykd.report.verdicts import METRIC_NAMES, points
 from raykd.run.comparison import environment
 from raykd.run.metakd_report import Right, contrast, line
 from raykd.tune.final import DEFAULT, NO_KD, TEACHER, TUNED, TUNED_TEACHER
+from raykd.tune.importance import importances
 from raykd.tune.record import Stretch, TrialRecord, Work, best_of
-from raykd.tune.space import importances
 
 FORMAT = 1
 MOVED_TITLE = "How the best trial's values moved"
@@ -75,6 +75,8 @@ class SearchReport(Record):
     """The job's own."""
     importances: dict[str, float] | None
     """Share of the metric's variance that each knob explains; none where there are too few trials, or knobs moved."""
+    importance_step: int = 0
+    """Step of the figures that are explained: the last one that all trials reached."""
     work: Work
     """What trials did that they should not: zero of all for searches of the loss over stored logits."""
     lines: tuple[SystemLine, ...] = ()
@@ -107,6 +109,9 @@ def build_report(
     found = [line("student", "", system, right[system]) for system in TITLES if system in right]
     tuned = ("", right[TUNED])
     work = sum((record.work for record in records), Work())
+    # no trial of a population had one value
+    explained = None if config.scheduler.kind == "pbt" else importances(config, records)
+    shares, step = explained or (None, 0)
     return SearchReport(
         name=config.name,
         metric=config.metric,
@@ -120,7 +125,8 @@ def build_report(
         values=best.values,
         lineage=best.lineage if best.moved else (),
         default_values=dict(default_values),
-        importances=None if config.scheduler.kind == "pbt" else importances(config, records),  # no trial had one value
+        importances=shares,
+        importance_step=step,
         work=work,
         lines=tuple(SystemLine(system=one.method, domains=one.domains, average=one.average) for one in found),
         contrasts=tuple(
@@ -211,8 +217,9 @@ def value_table(report: SearchReport) -> tuple[list[str], list[list[str]]]:
         ]
         for path in report.knobs
     ]
+    at = f" at step {report.importance_step}" if shares else ""
     best = "best trial, at its end" if report.lineage else "best trial"
-    return ["knob", "the job's own", best, "explains of the variance (fANOVA)"], body
+    return ["knob", "the job's own", best, f"explains of the variance{at} (fANOVA)"], body
 
 
 def moved_sentence(report: SearchReport) -> str:

@@ -1,7 +1,6 @@
 """What a search space is to Optuna and to Ray Tune, and the values of a trial as a function of its number and what is known."""
 
 import hashlib
-from collections.abc import Sequence
 from typing import Any
 
 import optuna
@@ -90,22 +89,6 @@ def mutation(knob: Knob) -> Any:
 def within(knob: Knob, value: Any) -> Any:
     """A perturbed value, brought back between the bounds."""
     return value if isinstance(knob, Choice | Grid) else min(max(value, knob.low), knob.high)
-
-
-def importances(config: TuneConfig, records: Sequence[TrialRecord]) -> dict[str, float] | None:
-    """Share of the metric's variance that each knob explains (fANOVA, Hutter et al. 2014, ICML), most important first.
-
-    None where nothing can be said: fewer than four trials ran to their end, or all came to the same.
-    """
-    whole = [record for record in records if record.status == "finished" and record.value is not None]
-    if len(whole) < 4 or len({record.value for record in whole}) < 2:
-        return None
-    distributions = {path: distribution(knob) for path, knob in config.space.items()}
-    distributions = {path: one for path, one in distributions.items() if len({str(r.values[path]) for r in whole}) > 1}
-    study = optuna.create_study(direction="maximize" if config.mode == "max" else "minimize")
-    study.add_trials([frozen(record, distributions) for record in whole])
-    evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
-    return {path: float(share) for path, share in optuna.importance.get_param_importances(study, evaluator=evaluator).items()}
 
 
 def _seed(seed: int, index: int) -> int:

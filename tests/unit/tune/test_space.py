@@ -3,8 +3,9 @@
 import pytest
 
 from raykd.config.tune import Choice, LogUniform, QUniform, Uniform
+from raykd.tune.importance import importances
 from raykd.tune.record import Journal, TrialRecord, best_of
-from raykd.tune.space import Suggester, distribution, importances, within
+from raykd.tune.space import Suggester, distribution, within
 from tests.unit.tune.small_search import search
 
 ALPHA, TEMPERATURE = "student.objective.alpha", "student.objective.temperature"
@@ -93,13 +94,34 @@ def test_knobs_as_optuna_draws_them() -> None:
 def test_importance_names_the_knob_that_matters() -> None:
     suggester = Suggester(config := search(searcher="random"))
     records = [ended(index, values := suggester.values(index), quality(values)) for index in range(20)]  # type: ignore[arg-type]
-    shares = importances(config, records)
-    assert shares is not None
+    explained = importances(config, records)
+    assert explained is not None
+    shares, _ = explained
     assert next(iter(shares)) == ALPHA
     assert sum(shares.values()) == pytest.approx(1.0)
     assert importances(config, records[:3]) is None
     same = [record.model_copy(update={"value": 0.5}) for record in records]
     assert importances(config, same) is None
+
+
+def test_importance_compares_trials_at_a_step_that_all_of_them_reached() -> None:
+    suggester = Suggester(config := search(searcher="random"))
+    records = []
+    for index in range(24):  # every third trial was stopped early, and all become better by the same
+        values = suggester.values(index)
+        early = quality(values)  # type: ignore[arg-type]
+        curve = ((10, early - 1), (20, early)) if index % 3 else ((10, early - 1),)
+        status = "finished" if index % 3 else "stopped"
+        records.append(
+            TrialRecord(index=index, values=values, status=status, value=curve[-1][1], curve=curve, step=curve[-1][0])
+        )
+    same_step = [record.model_copy(update={"value": record.curve[0][1], "step": 10}) for record in records]
+    assert importances(config, records) == importances(config, same_step)
+    explained = importances(config, records)
+    assert explained is not None
+    assert explained[1] == 10
+    failed = TrialRecord(index=24, values=records[0].values, status="failed", value=9.0, step=5)
+    assert importances(config, [*records, failed]) == explained
 
 
 def test_the_journal_keeps_trials_and_the_best_is_the_first_of_equals(tmp_path) -> None:  # type: ignore[no-untyped-def]

@@ -34,6 +34,15 @@ class Group(Protocol):
         ...
 
 
+Together = Callable[[TrainTask], object]
+"""What is the same for trainings that share something in their process."""
+
+
+def same_rows_and_objective(task: TrainTask) -> object:
+    """Of a domain's seeds, which share a teacher's states."""
+    return task.train, task.objective
+
+
 class TrainingGroups:
     """Groups that are started when they are first needed, and stay up for what comes later."""
 
@@ -43,12 +52,12 @@ class TrainingGroups:
         self._lock = threading.Lock()
         self._groups: list[Group] = []
 
-    def run(self, tasks: Sequence[TrainTask], *, at_most: int) -> None:
-        """Train all tasks. Those on the same rows with the same objective (a domain's seeds) stay in one group, in order.
+    def run(self, tasks: Sequence[TrainTask], *, at_most: int, together: Together = same_rows_and_objective) -> None:
+        """Train all tasks. Neighbours for which ``together`` says the same (a domain's seeds) stay in one group, in order.
 
         Raises the first error, after what runs beside it has come to the end of its trainings: finished work is kept.
         """
-        shares = deque(list(share) for _, share in itertools.groupby(tasks, key=lambda task: (task.train, task.objective)))
+        shares = deque(list(share) for _, share in itertools.groupby(tasks, key=together))
         count = min(at_most, len(shares))
         while len(self._groups) < count:
             self._groups.append(self._build())
@@ -97,11 +106,16 @@ class TrainingGroups:
 
 
 def groups_that_fit(compute: ComputeConfig) -> int:
-    """How many groups of these workers, each with its share for Ray Data, the cluster has CPUs and GPUs for; at least 1.
+    """How many groups of these workers the cluster has room for; 1 on a Ray of this machine's own, whose CPUs only count."""
+    return groups_with_cpus(compute) if os.environ.get("RAY_ADDRESS") else 1
 
-    1 on a Ray of this machine's own, whose CPUs only count, and for a number of workers that follows the cluster.
+
+def groups_with_cpus(compute: ComputeConfig) -> int:
+    """How many groups of these workers, each with its share for Ray Data, Ray has CPUs and GPUs for; at least 1.
+
+    1 for a number of workers that follows the cluster.
     """
-    if not os.environ.get("RAY_ADDRESS") or compute.elastic:
+    if compute.elastic:
         return 1
     import ray
 

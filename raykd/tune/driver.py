@@ -10,13 +10,14 @@ from raykd.config.tune import Value
 from raykd.data import storage
 from raykd.errors import ConfigError, TrainingError
 from raykd.metakd.state_files import sweep
+from raykd.run.group import TrainingGroup
 from raykd.run.progress import Terminal, stdout_console
 from raykd.run.tasks import key_of
 from raykd.session import start_ray, stop_ray
 from raykd.stages import Stage
 from raykd.tune.final import Final
 from raykd.tune.outline import teachers_sentence
-from raykd.tune.places import cpus_wanted, find_places
+from raykd.tune.places import cpus_wanted, find_places, trainings_at_once
 from raykd.tune.plan import Plan
 from raykd.tune.record import Journal, TrialRecord, best_of
 from raykd.tune.report import SearchReport, build_report, read_search, write_search
@@ -129,9 +130,21 @@ class Search:
             stop_ray()
         sweep()  # a trial whose process was killed takes the teacher's states that it shared with others nowhere
 
+    def _new_group(self) -> TrainingGroup:
+        base = self.config.base
+        return TrainingGroup(base.compute, storage=storage.join(self.folder, "ray"), name=base.name)
+
     def _finish(self, plan: Plan, records: list[TrialRecord], best: TrialRecord) -> SearchReport:
         schedule = best.schedule(trial_steps(self.config, plan))
-        final = Final(self.config, plan, schedule, self.folder, self.shared.group, self.terminal)
+        final = Final(
+            self.config,
+            plan,
+            schedule,
+            self.folder,
+            self._new_group,
+            self.terminal,
+            trainings_at_once(self.config, self.places),
+        )
         final.train()
         rows = self.shared.test_rows()
         right = final.test(rows, self.shared.teacher())

@@ -5,7 +5,7 @@ Beside them stand the base's own values and the same student without distillatio
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,8 @@ from raykd.data.tables import SideTable
 from raykd.models import model_digest
 from raykd.predict import ScoreJob, score
 from raykd.report.tables import load_labels, load_logits
-from raykd.run.group import TrainingGroup, uses_gpu
+from raykd.run.group import uses_gpu
+from raykd.run.groups import Group, TrainingGroups
 from raykd.run.metakd_report import Right, right_of
 from raykd.run.progress import Terminal
 from raykd.run.task import Phase, TrainTask
@@ -32,6 +33,7 @@ from raykd.tune.record import Schedule
 from raykd.tune.turns import teach_in_group
 
 TUNED, DEFAULT, NO_KD, TEACHER, TUNED_TEACHER = "tuned", "default", "no_kd", "teacher", "tuned_teacher"
+STAGE_FIRST = "stage first"
 
 
 @dataclass
@@ -55,24 +57,46 @@ class Final:
     schedule: Schedule
     """The best trial's values, over time where they moved."""
     folder: str
-    group: TrainingGroup
+    build: Callable[[], Group]
+    """Makes a group of workers."""
     terminal: Terminal
+    side_by_side: int = 1
+    """Groups that train at a time."""
     trained: list[Training] = field(default_factory=list)
 
     def train(self) -> list[Training]:
-        """Every student, through the worker group: all first trainings, then all that follow them."""
-        if self.lesson is not None:  # the trial has made it, unless somebody removed it
-            for _ in teach_in_group(self.lesson, self.group, self.config.base.compute):
-                pass
-        self.trained = list(self._trainings())
-        while tasks := self._next_tasks():
-            todo = [task for task in tasks if not task.is_done()]
-            if len(todo) < len(tasks):
-                self.terminal.say(f"{len(tasks) - len(todo)} of {len(tasks)} last trainings finished before, skipped")
-            if todo:
-                self.group.run(todo, self.terminal.record)
-        self.group.close()
+        """Every student, through groups of workers: all first trainings, then all that follow them."""
+        groups = TrainingGroups(self.build, self._hear)
+        try:
+            self._teach()
+            self.trained = list(self._trainings())
+            while tasks := self._next_tasks():
+                todo = [task for task in tasks if not task.is_done()]
+                if len(todo) < len(tasks):
+                    self.terminal.say(f"{len(tasks) - len(todo)} of {len(tasks)} last trainings finished before, skipped")
+                if todo:
+                    groups.run(todo, at_most=self.side_by_side, together=_together)
+        finally:
+            groups.close()
         return self.trained
+
+    def _teach(self) -> None:
+        """Make the tuned student's own teacher, which the trial has made unless somebody removed it."""
+        if self.lesson is None or self.lesson.is_done():
+            return
+        group = self.build()
+        for _ in teach_in_group(self.lesson, group, self.config.base.compute):
+            pass
+        group.close()
+
+    def _hear(self, name: str, entry: Mapping[str, Any]) -> None:
+        """Records as everywhere, but for a line at a training's end in place of one for each evaluation."""
+        if entry["event"] == "eval":
+            return
+        self.terminal.record(name, entry)
+        if entry["event"] == "end":
+            last = entry["best"] is not None and STAGE_FIRST not in name
+            self.terminal.say(f"{name}: " + (f"{self.config.metric} {entry['best']:.4f}" if last else "trained"))
 
     @property
     def lesson(self) -> Lesson | None:
@@ -136,11 +160,11 @@ class Final:
 
     def _next_tasks(self) -> list[TrainTask]:
         """The next training of every chain, each once; those on the same rows follow each other, as they share what is read."""
-        found = {}
+        found: dict[str, TrainTask] = {}
         for one in self.trained:
             task = next(one.chain, None)
             if task is not None:
-                one.task = found[task.folder] = task
+                one.task = found.setdefault(task.folder, task)
         return sorted(found.values(), key=lambda task: task.train)
 
     def _adapt(self, system: str, seed: int, phases: tuple[Phase, ...]) -> Adapt:
@@ -149,7 +173,7 @@ class Final:
 
         def adapt(task: TrainTask, *, domain: str, last: bool) -> TrainTask:
             task = in_phases(task, phases)
-            about = [system.replace("_", " ") if last else "stage first", domain, f"seed {seed}"]
+            about = [system.replace("_", " "), "" if last else STAGE_FIRST, domain, f"seed {seed}"]
             changes: dict[str, Any] = {**shared, "name": ", ".join(filter(None, about))}
             changes["key"] = key_of("final", *([system] if last else []), task.key)
             if not last:
@@ -195,6 +219,11 @@ def in_phases(task: TrainTask, phases: tuple[Phase, ...]) -> TrainTask:
         return task
     key = key_of("phases", task.key, [phase.model_dump() for phase in phases])
     return task.model_copy(update={"phases": phases, "key": key})
+
+
+def _together(task: TrainTask) -> object:
+    """The same for what one group takes in order: trainings that share a teacher's states on their rows."""
+    return task.train if isinstance(task.objective, MetaDistillationObjective) else task.folder
 
 
 def _task(one: Training) -> TrainTask:

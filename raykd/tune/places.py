@@ -8,6 +8,7 @@ from raykd.cluster import DATA_CPUS, alive_nodes
 from raykd.config import ComputeConfig, TuneConfig
 from raykd.errors import ResourceError
 from raykd.run.group import uses_gpu
+from raykd.run.groups import groups_with_cpus
 
 DRIVER_BYTES = float(2**20)
 """What the driver of a larger trial holds: Ray Tune places nothing that holds nothing."""
@@ -30,9 +31,8 @@ def cpus_wanted(config: TuneConfig) -> int:
     trial, cores = compute.min_workers * compute.cpus_per_worker, os.cpu_count() or 1
     if trial > cores:
         raise ResourceError(_too_much(compute, f"this machine has {cores}"))
-    at_once = config.concurrency or max(1, cores // trial)
     before = (compute.min_workers + compute.prediction_actors) * compute.cpus_per_worker + DATA_CPUS
-    return max(before, min(at_once, config.planned) * trial + (0 if compute.max_workers == 1 else DATA_CPUS))
+    return max(before, min(config.concurrency or _by_cores(compute), config.planned) * (trial + DATA_CPUS))
 
 
 def find_places(config: TuneConfig) -> Places:
@@ -48,12 +48,24 @@ def find_places(config: TuneConfig) -> Places:
             f"concurrency = {config.concurrency}, but the cluster carries {fit} trials of {compute.min_workers} x "
             f"{compute.cpus_per_worker} CPUs at a time; lower concurrency, or add nodes"
         )
+    if not os.environ.get("RAY_ADDRESS"):  # a Ray of this machine's own, whose CPUs only count
+        fit = min(fit, _by_cores(compute))
     at_once = min(config.concurrency or fit, config.planned)
     cpus = float(compute.cpus_per_worker)
     if config.scheduler.kind == "pbt":
         cpus = _share(at_once, at_least=cpus)
     resources = {"CPU": cpus, "GPU": float(gpus)} if local else {"memory": DRIVER_BYTES}
     return Places(at_once, resources, local)
+
+
+def trainings_at_once(config: TuneConfig, places: Places) -> int:
+    """How many groups of workers train side by side at the end: as many as trials did, with room for Ray Data."""
+    return min(places.concurrency, groups_with_cpus(config.base.compute))
+
+
+def _by_cores(compute: ComputeConfig) -> int:
+    """Trials that keep this machine's cores busy."""
+    return max(1, (os.cpu_count() or 1) // (compute.min_workers * compute.cpus_per_worker))
 
 
 def _share(at_once: int, *, at_least: float) -> float:

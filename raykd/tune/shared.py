@@ -7,7 +7,6 @@ from raykd.data import storage
 from raykd.data.prepared import PreparedSet
 from raykd.errors import ConfigError
 from raykd.models import model_digest
-from raykd.run.group import TrainingGroup
 from raykd.run.metakd import MetaKDPipeline
 from raykd.run.metakd_tasks import teacher_folder
 from raykd.run.pipeline import Part, Pipeline
@@ -24,10 +23,6 @@ class Shared(Protocol):
 
     def make(self) -> Plan:
         """Everything that trials share; what is there is left as it is."""
-
-    @property
-    def group(self) -> TrainingGroup:
-        """The job's workers."""
 
     def test_rows(self) -> dict[str, PreparedSet]:
         """Rows that the search never sees, by domain, as the student reads them."""
@@ -70,11 +65,6 @@ class SharedDistillation:
         """Rows as the one teacher reads them."""
         return self.pipeline.prepared(part, self.base.every_teacher[0].model).path
 
-    @property
-    def group(self) -> TrainingGroup:
-        """See :class:`Shared`."""
-        return self.pipeline.group
-
     def test_rows(self) -> dict[str, PreparedSet]:
         """See :class:`Shared`."""
         return {"": self.pipeline.prepared("test", self.base.student.model)}
@@ -97,8 +87,6 @@ class SharedMeta:
     def __init__(self, base: MetaKDConfig, terminal: Terminal) -> None:
         self.base = base.model_copy(update={"baselines": (), "storage": storage.absolute(base.storage)})
         self.pipeline = MetaKDPipeline(self.base, terminal)
-        folder = storage.join(self.base.storage, self.base.name, "ray")
-        self.group = TrainingGroup(self.base.compute, storage=folder, name=self.base.name)
 
     def check(self) -> None:
         """See :class:`Shared`; rows are split, which shows what is wrong with them."""
@@ -143,7 +131,6 @@ class SharedMeta:
 
     def close(self) -> None:
         """See :class:`Shared`."""
-        self.group.close()
         self.pipeline.close()
 
 

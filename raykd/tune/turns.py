@@ -6,7 +6,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from raykd.config import ComputeConfig
-from raykd.run.group import TrainingGroup, uses_gpu
+from raykd.run.group import uses_gpu
+from raykd.run.groups import Group
 from raykd.tune.lessons import Lesson
 from raykd.tune.record import Work
 
@@ -72,7 +73,7 @@ class Turns:
         self._table.forget.remote(holder)
 
 
-def teach_in_group(lesson: Lesson, group: TrainingGroup, compute: ComputeConfig) -> Iterator[Work]:
+def teach_in_group(lesson: Lesson, group: Group, compute: ComputeConfig) -> Iterator[Work]:
     """A lesson through a group of workers, whose places score the rows when they are gone."""
     from raykd.predict import ScoreJob, score
 

@@ -3,21 +3,24 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet
 import pytest
+import torch
 from transformers import AutoModelForSequenceClassification
 
 from raykd.config import ExperimentConfig
 from raykd.config.load_tune import build_tune
-from raykd.config.tune import TuneConfig
+from raykd.config.tune import BaseConfig, TuneConfig
 from raykd.errors import ConfigError, ResourceError
 from raykd.run.progress import Terminal
 from raykd.run.tasks import run_folder
 from raykd.tracking import read_offline_run, read_offline_table
 from raykd.tune.driver import Search, run_search
+from raykd.tune.plan import Chain, DistillationPlan
 from raykd.tune.record import Journal, TrialRecord, Work
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
@@ -58,6 +61,9 @@ def test_a_whole_search(search: Build, capsys: pytest.CaptureFixture[str]) -> No
     assert (
         len({json.loads((folder / f"trials/{i:04d}/history.jsonl").read_text().splitlines()[0])["pid"] for i in range(4)}) == 2
     )
+    last = [json.loads(one.read_text().splitlines()[0])["pid"] for one in folder.glob("final/*/seed*/history.jsonl")]
+    assert len(last) == 6
+    assert len(set(last)) == 2, "two groups of workers side by side, as trials were"
     assert [line.system for line in report.lines] == ["teacher", "no_kd", "default", "tuned"]
     assert [one.reference for one in report.contrasts] == ["default", "no_kd"]
     assert report.contrasts[0].result.rows == 101
@@ -116,6 +122,35 @@ def test_a_trial_that_fails_is_tried_again_and_kept_with_its_reason(search: Buil
 
 
 @pytest.mark.long
+def test_a_trial_that_runs_out_of_memory_is_tried_again_and_the_others_go_on(
+    search: Build, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @dataclass(frozen=True)
+    class Hungry(DistillationPlan):  # here, so that it is pickled with its code
+        """Asks PyTorch for more memory than any machine has, where alpha is 1."""
+
+        def chains(self, config: BaseConfig, **given: Any) -> dict[str, Chain]:
+            if config.student.objective.alpha == 1.0:  # type: ignore[union-attr]  # a distillation's student
+                torch.empty(2**60, dtype=torch.uint8)
+            return DistillationPlan.chains(self, config, **given)
+
+    space = {ALPHA: {"kind": "grid", "values": [1.0, 0.5]}}
+    one = Search(search(searcher="grid", space=space), Terminal())
+    one.check()
+    one.start_ray()
+    try:
+        plan = one.plan()
+        assert isinstance(plan, DistillationPlan)
+        failed, fine = one.trials(Hungry(**vars(plan)))
+    finally:
+        one.close()
+    assert (failed.status, failed.attempts) == ("failed", 2)
+    assert str(failed.reason).startswith("out of memory; ")
+    assert fine.status == "finished"
+    assert "trial 0 failed and is tried again: out of memory; " in capsys.readouterr().err
+
+
+@pytest.mark.long
 def test_rungs_stop_trials_by_steps(search: Build) -> None:
     space = {RATE: {"kind": "grid", "values": [5e-3, 4e-3, 1e-12, 1e-11]}}
     scheduler = {"kind": "asha", "grace_steps": 10, "reduction": 2}
@@ -135,7 +170,15 @@ def test_members_of_a_population_take_over_from_the_best(
     scheduler = {"kind": "pbt", "interval_steps": 10, "resample": 0}
     changes = {"student.training.epochs": 4, "teacher": None, "logits.file": str(tmp_path / "logits.tsv")}
     config = search(searcher="grid", space=space, scheduler=scheduler, concurrency=2, changes=changes)
-    records = trials_of(config)
+    one = Search(config, Terminal())
+    one.check()
+    one.start_ray()
+    try:
+        plan = one.plan()
+        records = one.trials(plan)
+        report = one.report(plan, [record for record in records if record.moved])
+    finally:
+        one.close()
     assert [(record.index, record.status, record.step) for record in records] == [(i, "finished", 80) for i in range(4)]
     moved = [record for record in records if record.moved]
     assert moved
@@ -150,6 +193,21 @@ def test_members_of_a_population_take_over_from_the_best(
             assert sources[record.lineage[-1].step] == str(folder.parent / f"{donor:04d}/checkpoints")
         assert not (folder / "checkpoints").exists()
     assert f"took over trial {moved[0].lineage[-2].trial}; learning_rate" in capsys.readouterr().err
+
+    assert report.lineage == next(record.lineage for record in moved if record.index == report.best)
+    start, tuned = rates(Path(run_folder(config.base), "final/tuned/seed1/history.jsonl"))  # type: ignore[arg-type]
+    assert start["engine"] == "deepspeed-zero0"
+    _, default = rates(Path(run_folder(config.base), "final/default/seed1/history.jsonl"))  # type: ignore[arg-type]
+    assert len(tuned) == len(default) == 80
+    for step, rate in tuned.items():  # a record counts the steps that are done
+        now = [one for one in report.lineage if one.step < step][-1]
+        assert rate / default[step] == pytest.approx(now.values[RATE] / config.base.student.training.learning_rate)  # type: ignore
+
+
+def rates(history: Path) -> tuple[dict[str, Any], dict[int, float]]:
+    """How a training began, and its learning rate by step."""
+    lines = [json.loads(line) for line in history.read_text().splitlines()]
+    return lines[0], {line["step"]: line["learning_rate"] for line in lines if line["event"] == "train"}
 
 
 @pytest.mark.long

@@ -71,6 +71,13 @@ def test_seeds_of_a_domain_stay_together() -> None:
     assert len(made) == 2, "no group is started for nothing"
 
 
+def test_what_shares_nothing_goes_wherever_there_is_room() -> None:
+    meeting, made = threading.Barrier(2), []
+    groups = TrainingGroups(lambda: (made.append(Here(meeting)), made[-1])[1], lambda _name, _entry: None)
+    groups.run(TASKS[:2], at_most=2, together=lambda one: one.folder)
+    assert sorted(share for one in made for share in one.trained) == [["books 1"], ["books 2"]]
+
+
 def test_an_error_is_raised_and_what_waits_is_left() -> None:
     meeting, made = threading.Barrier(2), []
     groups = TrainingGroups(lambda: (made.append(Here(meeting, "books 1")), made[-1])[1], lambda _name, _entry: None)

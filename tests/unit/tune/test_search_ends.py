@@ -1,12 +1,15 @@
 """The end of a search in this process: what is trained, tested and said, for Meta-KD and for rows with several labels."""
 
 import json
+import re
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 from transformers import AutoModelForSequenceClassification
 
 from raykd.config.load_tune import build_tune
@@ -38,13 +41,21 @@ def search(base: dict[str, Any], space: dict[str, Any]) -> TuneConfig:
 
 
 @pytest.fixture
-def finish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Finish:
+def lines() -> StringIO:
+    """What a person reads."""
+    return StringIO()
+
+
+@pytest.fixture
+def finish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: StringIO) -> Finish:
     """The end of a search with one trial of these values, which has ended."""
     monkeypatch.setattr(final, "score", lambda jobs, **_: score_locally(jobs))
 
     def make(config: TuneConfig, shared: Any, plan: Plan, values: dict[str, Any]) -> tuple[SearchReport, LocalGroup, Final]:
         group: Any = LocalGroup()
-        one = Final(config, plan, ((0.0, values),), str(tmp_path / "runs" / "search"), group, Terminal())
+        one = Final(
+            config, plan, ((0.0, values),), str(tmp_path / "runs" / "search"), lambda: group, Terminal(Console(file=lines))
+        )
         one.train()
         rows = shared.test_rows()
         right = one.test(rows, shared.teacher())
@@ -58,7 +69,7 @@ def finish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Finish:
     return make
 
 
-def test_meta_kd_ends_by_domain_and_trains_stage_first_once_for_both(tmp_path: Path, finish: Finish) -> None:
+def test_meta_kd_ends_by_domain_and_trains_stage_first_once_for_both(tmp_path: Path, finish: Finish, lines: StringIO) -> None:
     base = make_config(tmp_path, domains=["dvd", "books"], seeds=[1])
     config = search(base.model_dump(mode="json"), {TEMPERATURE: {"kind": "loguniform", "low": 1, "high": 10}})
     shared = LocalShared(config.base)  # type: ignore[arg-type]  # these searches are of a distillation
@@ -66,7 +77,7 @@ def test_meta_kd_ends_by_domain_and_trains_stage_first_once_for_both(tmp_path: P
     first, second = group.asked
     assert sorted(first) == sorted(
         [f"no kd, {domain}, seed {seed}" for domain in ("dvd", "books") for seed in (1, 2)]
-        + [f"stage first, {domain}, seed {seed}" for domain in ("dvd", "books") for seed in (1, 2)]
+        + [f"default, stage first, {domain}, seed {seed}" for domain in ("dvd", "books") for seed in (1, 2)]
     )
     assert sorted(second) == sorted(
         [
@@ -76,6 +87,10 @@ def test_meta_kd_ends_by_domain_and_trains_stage_first_once_for_both(tmp_path: P
             for seed in (1, 2)
         ]
     )
+    said = lines.getvalue()
+    assert re.search(r"^tuned, books, seed 2: accuracy 0\.\d{4}$", said, re.MULTILINE), said
+    assert "default, stage first, dvd, seed 1: trained\n" in said
+    assert not re.search(r": step \d", said), "a line for a training, none for an evaluation"
     assert [line.system for line in report.lines] == ["teacher", "no_kd", "default", "tuned"]
     assert {domain: len(spread.values) for domain, spread in report.lines[-1].domains.items()} == {"dvd": 2, "books": 2}
     mean = np.mean([spread.values for spread in report.lines[-1].domains.values()], axis=0)
@@ -101,6 +116,8 @@ def test_a_tuned_teacher_stands_beside_the_jobs_own(tmp_path: Path, finish: Fini
             pass
     report, group, end = finish(config, shared, plan, values)
     assert all("teacher" not in name for names in group.asked for name in names), "the trial has trained it"
+    first = group.asked[0]
+    assert len(first) == len(set(first)), "nobody takes one system's training for another's that begins again"
     assert [line.system for line in report.lines] == ["teacher", "tuned_teacher", "no_kd", "default", "tuned"]
     assert end.lesson is not None
     own = json.loads(Path(tmp_path / "runs/search/final/tuned/seed1/dvd/task.json").read_text())

@@ -17,6 +17,7 @@ import math
 import multiprocessing
 import os
 import random
+import re
 import statistics
 import subprocess
 import sys
@@ -48,6 +49,8 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 BATCH, RATE, LENGTH = 32, 5e-4, 128
 POLL_S = 1.0
 SIDES = ("this process", "trials' actors", "other workers", "Ray's services")
+TRIAL = re.compile("Trial|ResourceTr")
+"""What Ray Tune calls an actor before and after it has given it resources."""
 SETTINGS = ("rows", "trials", "concurrency", "loops", "data", "model")
 
 
@@ -182,7 +185,7 @@ def _times(sides: dict[int, str]) -> dict[int, float]:
             continue  # it has just ended
         found[process.pid] = sum(times[:2])
         if sides.get(process.pid) != SIDES[1]:  # an actor keeps its name only while it works
-            sides[process.pid] = SIDES[3] if "ray::" not in title else SIDES[1] if "Trial" in title else SIDES[2]
+            sides[process.pid] = SIDES[3] if "ray::" not in title else SIDES[1] if TRIAL.search(title) else SIDES[2]
     return found
 
 

@@ -42,6 +42,13 @@ class Raylets:
         self.nodes.remove(node)
         self.cluster.remove_node(node, allow_graceful=False)
 
+    def restore(self, count: int) -> None:
+        """So many nodes again, whatever a test has done to them."""
+        while len(self.nodes) > count:
+            self.remove(self.nodes[-1])
+        while len(self.nodes) < count:
+            self.add()
+
     def node_of(self, process: psutil.Process) -> Any:
         """The node that a Ray process belongs to."""
         ancestors = {parent.pid for parent in process.parents()}

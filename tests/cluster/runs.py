@@ -20,7 +20,7 @@ from tests.cluster.heads import ROOT
 from tests.cluster.processes import MARK, marked, running, wait_until
 from tests.conftest import save_model, write_rows
 
-TRAIN_WORKER, PREDICTION_ACTOR, DATA_TASK = "RayTrainWorker", "MapWorker", "read_pools"
+TRAIN_WORKER, PREDICTION_ACTOR, DATA_TASK, PREPARE_TASK = "RayTrainWorker", "MapWorker", "read_pools", "MapBatches(_apply)"
 """What Ray writes into the titles of its processes."""
 STAGE_LIMIT_S = 240
 """A wait for something that takes seconds on an idle machine; it fails the test, whoever else computes there."""
@@ -39,7 +39,7 @@ class World:
         write_rows(folder / "test.tsv", 101, seed=2)
         training = {"epochs": 100, "max_steps": steps, "batch_size": 16, "learning_rate": 2e-3, "log_every": 1}
         training |= {"checkpoint_steps": 10, "evaluate_every": 40}
-        longer = training | {"max_steps": 5 * steps, "evaluate_every": steps}
+        longer = training | {"max_steps": 3 * steps, "evaluate_every": steps}
         content = {
             "name": "calm",
             "storage": str(folder / "runs"),
@@ -71,6 +71,11 @@ def weights_in(folder: Path) -> dict[str, Any]:
     return {f"{file.parent.parent.name}/{key}": tensor for file in files for key, tensor in load_file(file).items()}
 
 
+def of(task: str, weights: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a run's weights that one training made."""
+    return {name: value for name, value in weights.items() if name.startswith(f"{task}/")}
+
+
 def same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Whether two sets of weights are the same, bit for bit."""
     return set(one) == set(other) and bool(one) and all(bool((value == other[name]).all()) for name, value in one.items())
@@ -86,6 +91,8 @@ class Run:
     sets: Sequence[str] = ()
     storage: Path | None = None
     """Where ``sets`` sends its results; none is the world's own."""
+    stage: str | None = None
+    """The only stage to run; none is all of them."""
     draw: random.Random = field(default_factory=random.Random)
     process: "subprocess.Popen[bytes] | None" = None
     mark: str = ""
@@ -113,6 +120,7 @@ class Run:
         sets = [f"name={self.name}", *self.sets]
         words = [sys.executable, "-m", "raykd.cli", "run", str(self.world.job)]
         words += [word for text in sets for word in ("--set", text)]
+        words += ["--stage", self.stage] if self.stage else []
         environment = {**os.environ, "PYTHONPATH": str(ROOT), **self.environment}
         self._said = len(self.output())
         with running(words, log=self.log, env=environment) as self.process:

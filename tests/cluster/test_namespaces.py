@@ -1,6 +1,10 @@
-"""A Ray of three hosts in network namespaces: it forms, works on each of them, and outlives a cable pulled and put back."""
+"""A Ray of three hosts in network namespaces: it forms, works on each of them, and outlives a cable pulled and put back.
+
+A storage path that every host has, and each its own of, is refused before anything is prepared or trained.
+"""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +16,7 @@ import pytest
 from tests.cluster.drivers import ON_EACH_HOST, cluster_environment, seen_by
 from tests.cluster.hosts import Host, hosts, partition, ray_on, refusal
 from tests.cluster.processes import wait_until
+from tests.cluster.runs import World
 
 pytestmark = pytest.mark.cluster
 
@@ -140,6 +145,18 @@ def test_a_short_partition_is_outlived(cluster: Cluster, tmp_path: Path) -> None
 def count_in(folder: Path) -> int:
     text = (folder / "counts").read_text() if (folder / "counts").exists() else ""
     return int(text or 0)
+
+
+def test_a_folder_that_is_not_shared_is_refused(cluster: Cluster, world: World) -> None:
+    head, *others = cluster.machines
+    storage = head.temp / "runs"  # a folder of each host's own, at the same path
+    driver = {**cluster.environment, "RAY_ADDRESS": f"{head.address}:6379"}
+    done = head.call([sys.executable, "-m", "raykd.cli", "run", str(world.job), "--set", f"storage={storage}"], driver)
+    assert done.returncode == 2, done.stderr
+    found = re.findall(rf"{storage}/calm is not one folder for all nodes: ([\d., ]+) did not see", done.stderr)
+    assert [sorted(one.split(", ")) for one in found] == [[other.address for other in others]], done.stderr
+    assert "shared file system" in done.stderr
+    assert not (head.private / "runs" / "cache").exists()
 
 
 def test_nothing_is_left_behind() -> None:

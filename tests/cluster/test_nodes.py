@@ -2,35 +2,58 @@
 
 import random
 import signal
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 import yaml
 
+from raykd.config import ExperimentConfig, load_job
+from raykd.data.feed import local_feed
+from raykd.data.prepare import prepare, spec_from_config
+from raykd.data.prepared import PreparedSet
+from raykd.data.tables import SideTable
+from raykd.models import model_digest
+from raykd.predict import ScoreJob, score_locally
+from raykd.run.pipeline import Part
+from raykd.run.tasks import cache_folder, teacher_task
+from raykd.run.training import Outside, open_task, run_open_task
+from raykd.trainers.context import local_context
+from raykd.trainers.loop import Stopped
 from tests.cluster.heads import ROOT
 from tests.cluster.processes import wait_until
 from tests.cluster.raylets import Raylets, raylets
-from tests.cluster.runs import PREDICTION_ACTOR, STAGE_LIMIT_S, TRAIN_WORKER, Run, World, same
+from tests.cluster.runs import PREDICTION_ACTOR, PREPARE_TASK, STAGE_LIMIT_S, TRAIN_WORKER, Run, World, same
+from tests.conftest import FILLERS, WORDS, save_model
 from tests.ray.test_metakd import config as meta_kd
 
 pytestmark = pytest.mark.cluster
 
+NODES = 3
+PARTS: tuple[Part, ...] = ("train", "selection", "test")
 STUDENT = "students/kd-seed1"
 QUICK_NEWS = {"RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": "0.5"}
 """How often Ray asks for drained nodes; a training of seconds would be over before it does."""
 
 
+@pytest.fixture(scope="module")
+def cluster(environment: Mapping[str, str]) -> Iterator[Raylets]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        patch.setenv("PYTHONPATH", str(ROOT))
+        with raylets(NODES) as made:
+            yield made
+
+
 @pytest.fixture
-def nodes(environment: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Raylets]:
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    with raylets(3) as made:
-        yield made
+def nodes(cluster: Raylets) -> Raylets:
+    cluster.restore(NODES)
+    return cluster
 
 
-def test_nodes_are_removed_in_each_kind_of_stage_and_one_is_drained(
+def test_nodes_are_removed_in_training_and_prediction_and_one_is_drained(
     world: World, environment: Mapping[str, str], calm: Mapping[str, object], nodes: Raylets, draw: random.Random
 ) -> None:
     sets = ["student.training.checkpoint_steps=1000000"]  # whatever it continues from was written because of the drain
@@ -103,10 +126,90 @@ def test_the_number_of_workers_follows_the_nodes(world: World, environment: Mapp
         assert run.end(90) == 130, run.output()
     newest = max(step for step in run.checkpoints("teacher") if step % 50 == 0)
     fixed = Run(world, "fixed", environment, sets=ENDLESS)
-    with fixed.command():
-        wait_until(lambda: newest in fixed.checkpoints("teacher"), f"step {newest}", 2 * STAGE_LIMIT_S, poll_s=0.01)
-        expected = fixed.checkpoint_weights("teacher", newest)
-        fixed.kill_driver()
+    train_alone(load_job(str(world.job), [f"name={fixed.name}", *ENDLESS]), lambda: newest in fixed.checkpoints("teacher"))
+    expected = fixed.checkpoint_weights("teacher", newest)
     found = run.checkpoint_weights("teacher", newest)
     worst = max(float((expected[name] - value).abs().max()) for name, value in found.items())
     assert worst < ELASTIC_TOLERANCE
+
+
+def train_alone(config: ExperimentConfig, enough: Callable[[], bool]) -> None:
+    """The teacher's training with one worker, in this process and without Ray, until it is enough."""
+    model = config.every_teacher[0].model
+    train, selection = (prepare(spec_from_config(config.data, part, model), cache_folder(config)) for part in PARTS[:2])
+    task = teacher_task(config, train=train, selection=selection, digest=model_digest(model))
+    with local_context() as context, pytest.raises(Stopped):
+        run_open_task(open_task(task, context, local_feed), context, outside=Outside(stop=enough))
+
+
+def long_and_short_rows(folder: Path) -> Path:
+    """A job file: 20 MB of training rows, which make several tasks of a second, and many test rows; next to no training."""
+    draw = random.Random(1)
+    for name, count, repeats in (("train", 4000, 60), ("test", 40_000, 1)):
+        with (folder / f"{name}.tsv").open("w") as file:
+            for number in range(count):
+                label = draw.choice("01")
+                words = draw.choices(FILLERS, k=draw.randint(4, 20)) + draw.choices(WORDS[label], k=3)
+                file.write(f"{number} {' '.join(words * repeats)}\t{label}\n")
+    content = {
+        "name": "rows",
+        "storage": str(folder / "runs"),
+        "data": {
+            "input_schema": "text:str:1,label:str:1",
+            "first_sequence": "text",
+            "label": "label",
+            "train": [str(folder / "train.tsv")],
+            "test": [str(folder / "test.tsv")],
+            "selection": 0.1,
+            "sequence_length": 32,
+        },
+        "teacher": {"model": save_model(folder / "teacher", hidden=32, seed=1), "fine_tune": False},
+        "student": {
+            "model": save_model(folder / "student", hidden=16, seed=2),
+            "training": {"max_steps": 20, "batch_size": 16, "learning_rate": 2e-3},
+            "objective": {"kind": "fine_tune"},
+        },
+        "compute": {"prediction_actors": 2, "start_timeout_s": 240, "collective_timeout_s": 120},
+    }
+    (folder / "job.yaml").write_text(yaml.safe_dump(content))
+    return folder / "job.yaml"
+
+
+def test_nodes_are_removed_while_rows_are_prepared_and_while_models_are_evaluated(
+    environment: Mapping[str, str], nodes: Raylets, draw: random.Random, tmp_path: Path
+) -> None:
+    job = long_and_short_rows(tmp_path)
+    run = Run(World(tmp_path, job), "rows", {**environment, **nodes.environment}, draw=draw)
+    with run.command():
+        run.wait_process(PREPARE_TASK)
+        time.sleep(draw.random())
+        nodes.remove(nodes.node_of(run.wait_process(PREPARE_TASK)))
+        nodes.add()
+        run.wait_said("train: .* rows, at most")
+        scored = run.folder / "evaluation"
+        wait_until(
+            lambda: any(scored.rglob("part-*.parquet")), f"the first scores:\n{run.output()}", STAGE_LIMIT_S, poll_s=0.05
+        )
+        nodes.remove(nodes.node_of(run.wait_process(PREDICTION_ACTOR)))
+        nodes.add()
+        assert run.end() == 0, run.output()
+    config = load_job(str(job))
+    assert isinstance(config, ExperimentConfig)
+    for part in PARTS:
+        alone = prepare(spec_from_config(config.data, part, config.student.model), str(tmp_path / "alone"))
+        found = PreparedSet.open(str(tmp_path / "runs" / "cache" / "prepared" / alone.fingerprint))
+        assert_same_files(found, alone)
+        beside = {path.name for path in Path(found.path).iterdir()} - {part.file for part in found.parts}
+        assert not {name for name in beside if "part-" in name}, "what lost tasks wrote is gone"
+    tables = [SideTable.open(str(path)) for path in scored.iterdir()]
+    assert len(tables) == 2, "teacher and student"
+    for number, table in enumerate(tables):
+        [expected] = score_locally([ScoreJob(table.provenance["model"], alone.path, str(tmp_path / f"alone-{number}"))])
+        assert_same_files(table, expected)
+
+
+def assert_same_files(found: PreparedSet | SideTable, expected: PreparedSet | SideTable) -> None:
+    """The same rows, each once, in files of the same bytes; what a manifest does not list does not exist."""
+    assert [(part.position, part.groups) for part in found.parts] == [(part.position, part.groups) for part in expected.parts]
+    for part, other in zip(found.parts, expected.parts, strict=True):
+        assert Path(found.path, part.file).read_bytes() == Path(expected.path, other.file).read_bytes()

@@ -2,29 +2,35 @@
 
     python -m benchmarks.faults --kills 20 [--folder DIR] [--seed N]
 
-Runs of one small job are disturbed at random steps until so many kills were made: SIGKILL of a training worker, of a Ray Data
-task, of a prediction actor, of the command itself (which is then given again), SIGTERM of the command, a damaged checkpoint. A
-kill is survived when its run ends with the weights, bit for bit, of a run that was left alone. Every round is written to
-DIR/rounds.jsonl before the next begins: the same command continues there. ``recover`` is the time from a kill to the line that
-says where training goes on; a killed command's includes starting Python, Ray and the workers again.
+Rounds of eight kills, each at a random step of one small job: SIGKILL of a training worker (twice), of a Ray Data task (twice),
+of a prediction actor and of the command itself, SIGTERM of the command, a damaged checkpoint. A stopped command is given again.
+A kill is survived when its round ends with the weights, bit for bit, of a run that was left alone. Every round is written to
+DIR/rounds.jsonl before the next begins: the same command continues there, until so many kills are made.
+
+``recover`` is the time from a kill until training goes on (for an actor, until there is another one); that of a command
+includes starting Python, Ray and the workers again. ``steps repeated`` is what the run itself says after a worker was lost, and
+what lies between the step that was stopped at and the checkpoint that training went on from, where the newest was damaged. A
+command that is killed leaves nobody to tell: it repeats fewer steps than lie between two checkpoints, ten here.
 """
 
 import argparse
 import json
 import random
 import re
+import shutil
 import signal
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tests.cluster.heads import client_environment
 from tests.cluster.runs import DATA_TASK, PREDICTION_ACTOR, TRAIN_WORKER, Run, World, damage, same, weights_in
 
-CONTINUES = r"continues from the (?:checkpoint at step (\d+)|beginning)(?:, about (\d+) steps are repeated)?"
+CONTINUES = r"continues from the checkpoint at step (\d+)"
+LOST = r"workers were lost, continues from .*, about (\d+) steps are repeated"
 STUDENT = "students/kd-seed1"
 Kill = dict[str, Any]
 
@@ -41,18 +47,22 @@ def main() -> None:
     while sum(len(one["kills"]) for one in rounds) < options.kills:
         number = len(rounds)
         draw = random.Random(f"{options.seed}/{number}")
-        one = _round(Run(world, f"round-{number}", environment, draw=draw), calm)
+        run = Run(world, f"round-{number}", environment, draw=draw)
+        shutil.rmtree(run.folder, ignore_errors=True)  # a round is begun anew, not gone on with
+        run.log.unlink(missing_ok=True)
+        one = _round(run, calm)
         rounds.append(one)
         with (folder / "rounds.jsonl").open("a") as file:
             file.write(json.dumps(one) + "\n")
-        print(f"round {number}: {'same weights' if one['survived'] else 'NOT SURVIVED'}; {_names(one['kills'])}", flush=True)
+        said = "same weights" if one["survived"] else f"NOT SURVIVED, see {run.log}"
+        print(f"round {number}: {said}, {one['seconds']:.0f} s; {_names(one['kills'])}", flush=True)
     _print(rounds)
     sys.exit(0 if all(one["survived"] for one in rounds) else 1)
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=20, help="kills to make, those of earlier calls included")
+    parser.add_argument("--kills", type=int, default=20, help="kills to make at least, those of earlier calls included")
     parser.add_argument("--folder", default="runs/faults", help="where the campaign lies")
     parser.add_argument("--seed", type=int, default=1, help="of kinds and steps")
     return parser.parse_args()
@@ -72,76 +82,60 @@ def _rounds(folder: Path) -> list[dict[str, Any]]:
 
 
 def _round(run: Run, calm: Mapping[str, Any]) -> dict[str, Any]:
-    """One run with a kill in each of its stages."""
-    kills: list[Kill] = []
-    if run.draw.random() < 0.5:
-        with run.command():
-            kills.append(_training_kill(run, "teacher", run.draw.choice([_worker, _data_task])))
-            kills.append(_scoring_kill(run))
-            kills.append(_training_kill(run, STUDENT, run.draw.choice([_worker, _data_task])))
-            code = run.end()
-    else:
-        kills += _command_kills(run)
-        with run.command():
-            began = time.monotonic()
-            run.wait_said(CONTINUES)
-            kills[-1] |= _recovery(run, began)
-            code = run.end()
-    survived = code == 0 and same(run.weights(), calm)
-    return {"kills": kills, "survived": survived}
-
-
-def _training_kill(run: Run, task: str, kill: Callable[[Run], str]) -> Kill:
-    step = run.wait_random_step(task, low=10, high=120)
-    began, before = time.monotonic(), run.count(CONTINUES)
-    kind = kill(run)
-    if kind == "training worker":
-        run.wait_count(CONTINUES, before + 1)
-        return {"kind": kind, "step": step, **_recovery(run, began)}
-    return {"kind": kind, "step": step}
-
-
-def _worker(run: Run) -> str:
-    run.kill(TRAIN_WORKER)
-    return "training worker"
-
-
-def _data_task(run: Run) -> str:
-    run.kill(DATA_TASK)  # of the next task's rows, or of this one's
-    return "data task"
-
-
-def _scoring_kill(run: Run) -> Kill:
-    run.kill(PREDICTION_ACTOR)
-    return {"kind": "prediction actor"}
-
-
-def _command_kills(run: Run) -> list[Kill]:
-    """The command stopped and damaged, given again, killed."""
+    """One run in three commands, with kills in each of its stages."""
+    began = time.monotonic()
     kills: list[Kill] = []
     with run.command():
-        step = run.wait_random_step("teacher", low=10, high=120)
+        kills.append(_data_task_killed(run))
+        kills.append(_worker_killed(run, "teacher", low=10, high=60))
+        step = run.wait_random_step("teacher", low=90, high=150)
         run.signal(signal.SIGTERM)
         if run.end(120) != 130:
             sys.exit(f"SIGTERM did not stop the command:\n{run.output()}")
-        kills.append({"kind": "command, SIGTERM", "step": step})
-    newest = run.checkpoint("teacher")
-    damage(run.folder / "teacher" / "checkpoints" / f"step-{newest:08d}", run.draw)
-    kills.append({"kind": "damaged checkpoint", "step": newest})
-    with run.command():
-        began = time.monotonic()
-        run.wait_said(CONTINUES)
-        kills[0] |= {"seconds": time.monotonic() - began}
-        step = run.wait_random_step(STUDENT, low=10, high=120)
+    stopped = run.checkpoint("teacher")
+    damage(run.folder / "teacher" / "checkpoints" / f"step-{stopped:08d}", run.draw)
+    with run.command() as again:
+        seconds, start = _goes_on(again)
+        kills.append({"kind": "command, SIGTERM", "step": step, "seconds": seconds})
+        kills.append({"kind": "damaged checkpoint", "step": stopped, "repeated": stopped - start})
+        kills.append(_actor_killed(run))
+        kills.append(_data_task_killed(run))
+        kills.append(_worker_killed(run, STUDENT, low=10, high=200))
+        step = run.wait_random_step(STUDENT, low=run.checkpoint(STUDENT) + 10, high=run.checkpoint(STUDENT) + 200)
         run.kill_driver()
-        kills.append({"kind": "command, SIGKILL", "step": step})
-    return kills
+    with run.command() as again:
+        kills.append({"kind": "command, SIGKILL", "step": step, "seconds": _goes_on(again)[0]})
+        code = run.end()
+    survived = code == 0 and same(run.weights(), calm)
+    return {"kills": kills, "survived": survived, "seconds": time.monotonic() - began}
 
 
-def _recovery(run: Run, began: float) -> dict[str, Any]:
-    """Seconds, and steps that are repeated, of the last line that says where training goes on."""
-    repeated = re.findall(CONTINUES, run.output())[-1][1]
-    return {"seconds": time.monotonic() - began, **({"repeated": int(repeated)} if repeated else {})}
+def _worker_killed(run: Run, task: str, *, low: int, high: int) -> Kill:
+    step = run.wait_random_step(task, low=low, high=high)
+    began, before = time.monotonic(), run.count(LOST)
+    run.kill(TRAIN_WORKER)
+    run.wait_count(LOST, before + 1)
+    repeated = int(re.findall(LOST, run.output())[-1])
+    return {"kind": "training worker", "step": step, "seconds": time.monotonic() - began, "repeated": repeated}
+
+
+def _data_task_killed(run: Run) -> Kill:
+    run.kill(DATA_TASK)  # at work as soon as a training starts, and for some seconds
+    return {"kind": "data task"}
+
+
+def _actor_killed(run: Run) -> Kill:
+    killed, began = run.kill(PREDICTION_ACTOR), time.monotonic()
+    while run.wait_process(PREDICTION_ACTOR).pid == killed:
+        time.sleep(0.1)
+    return {"kind": "prediction actor", "seconds": time.monotonic() - began}
+
+
+def _goes_on(run: Run) -> tuple[float, int]:
+    """Seconds until the command given again trains on, and the step from which."""
+    began = time.monotonic()
+    run.wait_said(CONTINUES)
+    return time.monotonic() - began, int(re.findall(CONTINUES, run.output())[-1])
 
 
 def _names(kills: list[Kill]) -> str:
@@ -150,15 +144,16 @@ def _names(kills: list[Kill]) -> str:
 
 def _print(rounds: list[dict[str, Any]]) -> None:
     kills = [(kill, one["survived"]) for one in rounds for kill in one["kills"]]
-    print(f"\n{'kill':<20} {'survived':>9} {'steps repeated':>15} {'recover, s (median, most)':>27}")
+    print(f"\n{'median, most':<20} {'survived':>9} {'steps repeated':>15} {'recover, s':>15}")
     for kind in sorted({kill["kind"] for kill, _ in kills}):
         mine = [(kill, survived) for kill, survived in kills if kill["kind"] == kind]
-        repeated = [kill["repeated"] for kill, _ in mine if "repeated" in kill]
-        seconds = [kill["seconds"] for kill, _ in mine if "seconds" in kill]
-        steps = f"{statistics.median(repeated):g}, {max(repeated)}" if repeated else "-"
-        took = f"{statistics.median(seconds):.1f}, {max(seconds):.1f}" if seconds else "-"
-        print(f"{kind:<20} {sum(survived for _, survived in mine):>4}/{len(mine):<4} {steps:>15} {took:>27}")
+        repeated, seconds = (_spread([kill[name] for kill, _ in mine if name in kill]) for name in ("repeated", "seconds"))
+        print(f"{kind:<20} {sum(survived for _, survived in mine):>4}/{len(mine):<4} {repeated:>15} {seconds:>15}")
     print(f"\nkills survived: {sum(survived for _, survived in kills)} of {len(kills)}")
+
+
+def _spread(figures: list[float]) -> str:
+    return f"{statistics.median(figures):.0f}, {max(figures):.0f}" if figures else "-"
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import argparse
 import json
 import multiprocessing
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -79,19 +80,20 @@ def _measure(options: argparse.Namespace, folder: Path, rows: int) -> dict[str, 
     from raykd.session import start_ray, stop_ray
 
     work = folder / f"work-{rows}"
+    shutil.rmtree(work, ignore_errors=True)  # of a run that was interrupted: rows prepared before would cost nothing now
     found: dict[str, Any] = {"rows": rows, "bare": bare, "rate": {}, "uss": {}}
     start_ray(num_cpus=options.cores + 1, object_store_bytes=STORE_BYTES)
-    with Footprints() as seen:
+    with Footprints(every_s=2) as seen:
         began = time.perf_counter()
         prepared = _prepare(files, model, work)
         found["rate"]["prepare"] = rows / (time.perf_counter() - began)
     found["uss"]["prepare"] = seen.most
-    with Footprints() as seen:
+    with Footprints(every_s=2) as seen:
         began = time.perf_counter()
-        score([ScoreJob(model, prepared.path, str(work / "logits"))], actors=1)
+        score([ScoreJob(model, prepared.path, str(work / "logits"))], actors=options.cores)
         found["rate"]["score"] = rows / (time.perf_counter() - began)
     found["uss"]["score"] = seen.most
-    with Footprints() as seen:
+    with Footprints(every_s=2) as seen:
         found["rate"]["train"] = _train(prepared, model, work, options.train_rows)
     found["uss"]["train"] = seen.most
     stop_ray()

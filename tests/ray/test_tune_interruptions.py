@@ -121,7 +121,7 @@ def trials_of(job: Path, *overrides: str) -> list[TrialRecord]:
         search.close()
 
 
-@pytest.mark.long
+@pytest.mark.cluster
 @pytest.mark.usefixtures("ray_session")
 def test_killed_interrupted_and_continued_it_comes_to_what_it_would_have(command: Command, job: Path, tmp_path: Path) -> None:
     folder = tmp_path / "runs/search"

@@ -60,6 +60,7 @@ def run_trials(config: TuneConfig, plan: Plan, places: Places, *, folder: str, t
         planned=config.planned,
         terminal=terminal,
         on_end=on_end,
+        patience_s=config.base.compute.start_timeout_s,
     )
     if remaining:
         values = _Values(suggester, known)

@@ -1,6 +1,7 @@
 """What the driver does while trials run: keeps the journal, shows a live table, and says a line when a trial ends."""
 
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from raykd.config.tune import Value
+from raykd.errors import ResourceError
 from raykd.run.progress import Terminal
 from raykd.tune.record import Journal, Stretch, TrialRecord, Work, best_of
 
@@ -35,6 +37,7 @@ class Watch(tune.Callback):  # type: ignore[misc]  # Ray's classes have no types
         planned: int,
         terminal: Terminal,
         on_end: Callable[[TrialRecord], None],
+        patience_s: float,
     ) -> None:
         self._journal = journal
         self._metric = metric
@@ -42,6 +45,8 @@ class Watch(tune.Callback):  # type: ignore[misc]  # Ray's classes have no types
         self._planned = planned
         self._terminal = terminal
         self._on_end = on_end
+        self._patience_s = patience_s
+        self._idle_since: float | None = None
         self._records = {record.index: record for record in journal.read()}
         self._seen: set[int] = set()
 
@@ -62,6 +67,19 @@ class Watch(tune.Callback):  # type: ignore[misc]  # Ray's classes have no types
             return
         with Live(get_renderable=self._render, console=self._terminal.console, refresh_per_second=2, transient=True):
             yield
+
+    def on_step_begin(self, *_given: Any, trials: Sequence[Any], **_: Any) -> None:
+        """Ray Tune looks what to do next. Raises ResourceError when trials wait for places for too long, and none has one."""
+        states = {trial.status for trial in trials}
+        if "RUNNING" in states or "PENDING" not in states:
+            self._idle_since = None
+            return
+        self._idle_since = self._idle_since or time.monotonic()
+        if time.monotonic() - self._idle_since > self._patience_s:
+            raise ResourceError(
+                f"waited {self._patience_s:g} s (compute.start_timeout_s) for a place for a trial: none came free, "
+                "somebody else holds the CPUs or GPUs; see that nodes are up and idle. The same command continues"
+            )
 
     def on_trial_start(self, *_given: Any, trial: Any, **_: Any) -> None:
         """A trial begins, or begins again."""

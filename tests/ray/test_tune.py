@@ -15,6 +15,7 @@ from transformers import AutoModelForSequenceClassification
 from raykd.config import ExperimentConfig
 from raykd.config.load_tune import build_tune
 from raykd.config.tune import BaseConfig, TuneConfig
+from raykd.data.beats import LIMIT_S, limit_waits
 from raykd.errors import ConfigError, ResourceError
 from raykd.run.progress import Terminal
 from raykd.run.tasks import run_folder
@@ -22,6 +23,7 @@ from raykd.tracking import read_offline_run, read_offline_table
 from raykd.tune.driver import Search, run_search
 from raykd.tune.plan import Chain, DistillationPlan
 from raykd.tune.record import Journal, TrialRecord, Work
+from tests.ray.test_waits import every_cpu_taken
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
 ALPHA, TEMPERATURE, RATE = "student.objective.alpha", "student.objective.temperature", "student.training.learning_rate"
@@ -216,6 +218,25 @@ def test_larger_trials_train_in_a_group_of_workers(search: Build) -> None:
     assert [record.status for record in records] == ["finished"]
     assert records[0].value is not None
     assert records[0].step == records[0].curve[-1][0]
+
+
+@pytest.mark.long
+def test_trials_that_find_no_place_end_the_search_with_what_they_waited_for(search: Build, tmp_path: Path) -> None:
+    (tmp_path / "logits.tsv").write_text("1.5,-0.5\n-0.5,2.0\n" * 200)
+    given = {"teacher": None, "logits.file": str(tmp_path / "logits.tsv"), "compute.start_timeout_s": 5.0}
+    one = Search(search(trials=2, concurrency=1, changes=given), Terminal())
+    one.check()
+    one.start_ray()
+    try:
+        plan = one.plan()
+        expected = r"waited 5 s \(compute.start_timeout_s\) for a place for a trial"
+        with every_cpu_taken(), pytest.raises(ResourceError, match=expected):
+            one.trials(plan)
+        one.config = search(trials=2, concurrency=1, changes=given | {"compute.start_timeout_s": 600})
+        assert [record.status for record in one.trials(plan)] == ["finished"] * 2, "and continues when there are places"
+    finally:
+        one.close()
+        limit_waits(LIMIT_S)
 
 
 @pytest.mark.parametrize("changes", [{"compute.cpus_per_worker": 64}, {"compute.use_gpu": True}])

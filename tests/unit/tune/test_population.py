@@ -235,7 +235,9 @@ def test_under_ray_tunes_scheduler_trials_stay_who_they_are(world: World, capsys
         for index, values in enumerate(config.cells)
     ]
     scheduler, controller = build_scheduler(config, total_steps=STEPS), Controller(trials)
-    watch = Watch(world.journal, metric="loss", mode="min", planned=4, terminal=Terminal(), on_end=lambda _: None)
+    watch = Watch(
+        world.journal, metric="loss", mode="min", planned=4, terminal=Terminal(), on_end=lambda _: None, patience_s=600
+    )
     for trial in trials:
         scheduler.on_trial_add(controller, trial)
     while (trial := scheduler.choose_trial_to_run(controller)) is not None:

@@ -85,7 +85,13 @@ def _knob_panel(axes: "Axes", report: SearchReport, path: str) -> None:
         color, size = (BEST, 8) if best else (COLORS[record.status], 5)
         axes.plot([place], [record.value or 0.0], "o", color=color, markersize=size)
     if path in report.log_knobs:
+        from matplotlib.ticker import LogLocator, NullFormatter
+
         axes.set_xscale("log")
+        low, high = axes.get_xlim()
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high / low < 100 else (1.0,)))
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")  # powers of ten run into each other within a decade
+        axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _known(report: SearchReport) -> list[TrialRecord]:

@@ -127,7 +127,7 @@ def _data_task_killed(run: Run) -> Kill:
 def _actor_killed(run: Run) -> Kill:
     killed, began = run.kill(PREDICTION_ACTOR), time.monotonic()
     while run.wait_process(PREDICTION_ACTOR).pid == killed:
-        time.sleep(0.1)
+        time.sleep(0.1)  # the figure is in whole seconds
     return {"kind": "prediction actor", "seconds": time.monotonic() - began}
 
 

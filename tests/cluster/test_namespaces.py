@@ -115,7 +115,7 @@ for _ in range(calls):
     counts.append(ray.get(counter.next.remote(), timeout=120))
     longest = max(longest, time.monotonic() - began)
     (folder / "counts").write_text(str(counts[-1]))
-    time.sleep(0.1)
+    time.sleep(0.1)  # calls go on all through the partition
 alive = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
 print("SEEN " + json.dumps({"counts": counts, "alive": len(alive), "same": node in alive, "longest": longest}))
 """

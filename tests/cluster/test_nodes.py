@@ -182,7 +182,7 @@ def test_nodes_are_removed_while_rows_are_prepared_and_while_models_are_evaluate
     run = Run(World(tmp_path, job), "rows", {**environment, **nodes.environment}, draw=draw)
     with run.command():
         run.wait_process(PREPARE_TASK)
-        time.sleep(draw.random())
+        time.sleep(draw.random())  # a task takes about a second: somewhere in one of them
         nodes.remove(nodes.node_of(run.wait_process(PREPARE_TASK)))
         nodes.add()
         run.wait_said("train: .* rows, at most")

@@ -12,7 +12,7 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
 
-from raykd.config import ExperimentConfig
+from raykd.config import ExperimentConfig, VanillaKD
 from raykd.config.load_tune import build_tune
 from raykd.config.tune import BaseConfig, TuneConfig
 from raykd.data.beats import LIMIT_S, limit_waits
@@ -132,7 +132,9 @@ def test_a_trial_that_runs_out_of_memory_is_tried_again_and_the_others_go_on(
         """Asks PyTorch for more memory than any machine has, where alpha is 1."""
 
         def chains(self, config: BaseConfig, **given: Any) -> dict[str, Chain]:
-            if config.student.objective.alpha == 1.0:  # type: ignore[union-attr]  # a distillation's student
+            assert isinstance(config, ExperimentConfig)
+            assert isinstance(config.student.objective, VanillaKD)
+            if config.student.objective.alpha == 1.0:
                 torch.empty(2**60, dtype=torch.uint8)
             return DistillationPlan.chains(self, config, **given)
 
@@ -172,6 +174,8 @@ def test_members_of_a_population_take_over_from_the_best(
     scheduler = {"kind": "pbt", "interval_steps": 10, "resample": 0}
     changes = {"student.training.epochs": 4, "teacher": None, "logits.file": str(tmp_path / "logits.tsv")}
     config = search(searcher="grid", space=space, scheduler=scheduler, concurrency=2, changes=changes)
+    base = config.base
+    assert isinstance(base, ExperimentConfig)
     one = Search(config, Terminal())
     one.check()
     one.start_ray()
@@ -187,7 +191,7 @@ def test_members_of_a_population_take_over_from_the_best(
     for record in records:
         assert (record.lineage[-1].trial, record.lineage[-1].values) == (record.index, record.values)
         assert [one.step for one in record.lineage] == sorted({one.step for one in record.lineage})
-        folder = Path(run_folder(config.base), f"trials/{record.index:04d}")  # type: ignore[arg-type]
+        folder = Path(run_folder(base), f"trials/{record.index:04d}")
         lines = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
         sources = {line["step"]: line["source"] for line in lines if line["event"] == "resumed" and "source" in line}
         if record.moved:
@@ -197,13 +201,13 @@ def test_members_of_a_population_take_over_from_the_best(
     assert f"took over trial {moved[0].lineage[-2].trial}; learning_rate" in capsys.readouterr().err
 
     assert report.lineage == next(record.lineage for record in moved if record.index == report.best)
-    start, tuned = rates(Path(run_folder(config.base), "final/tuned/seed1/history.jsonl"))  # type: ignore[arg-type]
+    start, tuned = rates(Path(run_folder(base), "final/tuned/seed1/history.jsonl"))
     assert start["engine"] == "deepspeed-zero0"
-    _, default = rates(Path(run_folder(config.base), "final/default/seed1/history.jsonl"))  # type: ignore[arg-type]
+    _, default = rates(Path(run_folder(base), "final/default/seed1/history.jsonl"))
     assert len(tuned) == len(default) == 80
     for step, rate in tuned.items():  # a record counts the steps that are done
         now = [one for one in report.lineage if one.step < step][-1]
-        assert rate / default[step] == pytest.approx(now.values[RATE] / config.base.student.training.learning_rate)  # type: ignore
+        assert rate / default[step] == pytest.approx(now.values[RATE] / base.student.training.learning_rate)
 
 
 def rates(history: Path) -> tuple[dict[str, Any], dict[int, float]]:

@@ -49,7 +49,7 @@ class Running:
         while not (found := what()):
             assert self.process.poll() is None, f"ended with {self.process.returncode}:\n{self.log.read_text()}"
             assert time.monotonic() < deadline, f"nothing within {PATIENCE_S} s:\n{self.log.read_text()}"
-            time.sleep(0.02)
+            time.sleep(0.02)  # a trial here trains for seconds
         return found
 
     def end(self) -> int:

@@ -1,5 +1,8 @@
 """Values of trials: the same for the same search, also when it is continued, and learnt from what has ended."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 
 from raykd.config.tune import Choice, LogUniform, QUniform, Uniform
@@ -15,8 +18,8 @@ def ended(index: int, values: dict[str, object], value: float) -> TrialRecord:
     return TrialRecord(index=index, values=values, status="finished", value=value)  # type: ignore[arg-type]
 
 
-def quality(values: dict[str, object]) -> float:
-    return 1.0 - (values[ALPHA] - 0.8) ** 2  # type: ignore[operator]
+def quality(values: Mapping[str, Any]) -> float:
+    return float(1.0 - (values[ALPHA] - 0.8) ** 2)
 
 
 @pytest.mark.parametrize("searcher", ["random", "optuna"])
@@ -93,7 +96,7 @@ def test_knobs_as_optuna_draws_them() -> None:
 
 def test_importance_names_the_knob_that_matters() -> None:
     suggester = Suggester(config := search(searcher="random"))
-    records = [ended(index, values := suggester.values(index), quality(values)) for index in range(20)]  # type: ignore[arg-type]
+    records = [ended(index, values := suggester.values(index), quality(values)) for index in range(20)]
     explained = importances(config, records)
     assert explained is not None
     shares, _ = explained
@@ -109,7 +112,7 @@ def test_importance_compares_trials_at_a_step_that_all_of_them_reached() -> None
     records = []
     for index in range(24):  # every third trial was stopped early, and all become better by the same
         values = suggester.values(index)
-        early = quality(values)  # type: ignore[arg-type]
+        early = quality(values)
         curve = ((10, early - 1), (20, early)) if index % 3 else ((10, early - 1),)
         status = "finished" if index % 3 else "stopped"
         records.append(

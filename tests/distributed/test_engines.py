@@ -2,6 +2,7 @@
 
 import gc
 import math
+import time
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,9 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 STEPS = 5
+BUFFERS = 12
+"""Bytes that ZeRO 3 leaves of the 5,000 of this model."""
+SETTLE_S = 20.0
 Results = dict[str, dict[str, Any]]
 
 
@@ -60,19 +64,26 @@ def body() -> Results:
 
 
 def left_behind(kind: str) -> int:
-    """Bytes of tensors that are still there after an engine has been closed and dropped."""
+    """Bytes of tensors that are still there after an engine has been closed and dropped.
+
+    A collective returns before gloo's own thread lets go of its tensors: 23 ms before, seen on a busy machine. So what is
+    there is looked at again, for as long as it is too much and ``SETTLE_S`` have not passed.
+    """
     before = tensor_bytes()
     engine = make_engine(kind)
     train(engine, 0, 2)
     engine.close()
     del engine
-    return tensor_bytes() - before
+    limit = time.monotonic() + SETTLE_S
+    while (left := tensor_bytes() - before) > BUFFERS and time.monotonic() < limit:
+        pass
+    return left
 
 
 def tensor_bytes() -> int:
     gc.collect()
-    storages = {tensor.data_ptr(): tensor.untyped_storage() for tensor in gc.get_objects() if isinstance(tensor, Tensor)}
-    return sum(storage.nbytes() for storage in storages.values())
+    storages = [tensor.untyped_storage() for tensor in gc.get_objects() if isinstance(tensor, Tensor)]
+    return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
 
 
 def trained(kind: str) -> dict[str, Any]:
@@ -266,5 +277,6 @@ def test_evaluation_and_two_forwards_before_a_backward(kind: str, ranks: list[Re
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_closed_engine_frees_its_tensors(kind: str, ranks: list[Results]) -> None:
-    """One process trains a queue of models. (ZeRO 3 leaves buffers: 12 bytes here, of 5,000.)"""
-    assert all(rank[kind]["left"] <= 12 for rank in ranks)
+    """One process trains a queue of models."""
+    left = [rank[kind]["left"] for rank in ranks]
+    assert max(left) <= BUFFERS, left

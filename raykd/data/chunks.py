@@ -10,8 +10,8 @@ import pyarrow as pa
 from raykd.data.examples import Example, Keep, RowParser
 from raykd.data.parts import GROUP_ROWS, PartInfo, write_part
 from raykd.data.reader import Chunk, RawRow, read_chunk
-from raykd.data.schema import Column
-from raykd.data.tokenizer import RowTokenizer
+from raykd.data.schema import Column, Value
+from raykd.data.tokenizer import RowTokenizer, Text
 from raykd.errors import DataError
 
 _SHOWN_BYTES = 64 << 10
@@ -67,6 +67,23 @@ class ChunkJob:
         return ChunkResult(part, work.read, tuple(work.rejected), work.filtered, work.max_length)
 
 
+class _Rows:
+    """Rows of a group by columns: an object kept for each row would have the garbage collector look through all of them."""
+
+    def __init__(self) -> None:
+        self.numbers: list[int] = []
+        self.texts: list[Text] = []
+        self.labels: list[Any] = []
+        self.extras: list[tuple[Value, ...]] = []
+
+    def add(self, number: int, example: Example) -> None:
+        """Append a row."""
+        self.numbers.append(number)
+        self.texts.append(example.text)
+        self.labels.append(example.label)
+        self.extras.append(example.extras)
+
+
 class _ChunkPass:
     """One pass over a chunk, with its counts."""
 
@@ -77,21 +94,19 @@ class _ChunkPass:
 
     def tables(self) -> Iterator[pa.Table]:
         """The kept rows, ``GROUP_ROWS`` at a time."""
-        rows: list[int] = []
-        examples: list[Example] = []
+        rows = _Rows()
         for raw in read_chunk(self._chunk):
             self.read += 1
             example = self._parse(raw)
-            if len(self.rejected) > self._job.max_rejected_rows:
-                return
             if example is not None:
-                rows.append(raw.row)
-                examples.append(example)
-            if len(rows) == GROUP_ROWS:
-                yield self._table(rows, examples)
-                rows, examples = [], []
-        if rows:
-            yield self._table(rows, examples)
+                rows.add(raw.row, example)
+                if len(rows.numbers) == GROUP_ROWS:
+                    yield self._table(rows)
+                    rows = _Rows()
+            elif len(self.rejected) > self._job.max_rejected_rows:
+                return
+        if rows.numbers:
+            yield self._table(rows)
 
     def _parse(self, raw: RawRow) -> Example | None:
         try:
@@ -104,21 +119,21 @@ class _ChunkPass:
             return None
         return example
 
-    def _table(self, rows: list[int], examples: list[Example]) -> pa.Table:
-        encoded = self._job.tokenizer.encode([example.text for example in examples], sequence_length=self._job.sequence_length)
+    def _table(self, rows: "_Rows") -> pa.Table:
+        encoded = self._job.tokenizer.encode(rows.texts, sequence_length=self._job.sequence_length)
         self.max_length = max(self.max_length, int(encoded.lengths.max()))
         columns: dict[str, pa.Array] = {
-            "shard": pa.array(np.full(len(rows), self._chunk.shard, np.int32)),
-            "row": pa.array(rows, pa.int64()),
+            "shard": pa.array(np.full(len(rows.numbers), self._chunk.shard, np.int32)),
+            "row": pa.array(rows.numbers, pa.int64()),
             "length": pa.array(encoded.lengths),
             "input_ids": encoded.input_ids,
         }
         if encoded.token_type_ids is not None:
             columns["token_type_ids"] = encoded.token_type_ids
         if self._job.labelled:
-            columns["label"] = self._labels([example.label for example in examples])
+            columns["label"] = self._labels(rows.labels)
         for index, column in enumerate(self._job.extra_columns):
-            columns[column.name] = pa.array([example.extras[index] for example in examples], _arrow_type(column))
+            columns[column.name] = pa.array([extras[index] for extras in rows.extras], _arrow_type(column))
         fields = [pa.field(name, column.type, nullable=False) for name, column in columns.items()]
         return pa.Table.from_arrays(list(columns.values()), schema=pa.schema(fields))
 

@@ -56,13 +56,13 @@ class RowParser:
                 raise ConfigError(f"column {name!r} is text, but its type is {schema.column(name).type}; make it {name}:str:1")
         if label is not None and schema.column(label).is_list:
             raise ConfigError(f"column {label!r} holds the label, but is a list of numbers; make it {label}:str:1")
-        for name in extra_columns:
-            schema.column(name)
         self._schema = schema
-        self._first, self._second, self._label = first_sequence, second_sequence, label
+        self._first = schema.position(first_sequence)
+        self._second = None if second_sequence is None else schema.position(second_sequence)
+        self._label = None if label is None else schema.position(label)
         self._ids = {text: index for index, text in enumerate(labels or ())}
         self._multi_label = multi_label
-        self._extra_columns = tuple(extra_columns)
+        self._extras = tuple(map(schema.position, extra_columns))
 
     def parse(self, data: bytes) -> Example:
         """The example of a line without its end. Raises DataError with what was found and what is allowed."""
@@ -72,11 +72,10 @@ class RowParser:
             raise DataError(
                 f"not UTF-8 text: {error.reason} (byte {data[error.start]:#04x} at position {error.start})"
             ) from None
-        values = self._schema.parse_row(line)
-        text = str(values[self._first])
-        extras = tuple(values[name] for name in self._extra_columns)
+        values = self._schema.parse_values(line)
+        text = values[self._first] if self._second is None else (values[self._first], values[self._second])
         label = None if self._label is None else self._label_of(str(values[self._label]))
-        return Example(text if self._second is None else (text, str(values[self._second])), label, extras)
+        return Example(text, label, tuple(values[index] for index in self._extras) if self._extras else ())
 
     def _label_of(self, cell: str) -> int | tuple[int, ...]:
         if not self._multi_label:

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 from raykd.errors import ConfigError, DataError
 
@@ -72,17 +72,25 @@ class InputSchema:
         return tuple(column.name for column in self.columns)
 
     @cached_property
-    def _numeric(self) -> tuple[Column, ...]:
-        return tuple(column for column in self.columns if column.type != "str")
+    def _numeric(self) -> tuple[int, ...]:
+        return tuple(index for index, column in enumerate(self.columns) if column.type != "str")
+
+    def position(self, name: str) -> int:
+        """Where the column of that name stands, from 0. Raises ConfigError when there is none."""
+        if name not in self.names:
+            raise ConfigError(f"{name!r} is not a column of the input schema; its columns are {', '.join(self.names)}")
+        return self.names.index(name)
 
     def column(self, name: str) -> Column:
         """The column of that name. Raises ConfigError when there is none."""
-        if name not in self.names:
-            raise ConfigError(f"{name!r} is not a column of the input schema; its columns are {', '.join(self.names)}")
-        return self.columns[self.names.index(name)]
+        return self.columns[self.position(name)]
 
     def parse_row(self, line: str) -> dict[str, Value]:
-        """The values of a line without its end. Quotes are plain characters; columns beyond the schema's are ignored.
+        """The values of a line by their columns' names. Raises DataError as :meth:`parse_values`."""
+        return dict(zip(self.names, self.parse_values(line), strict=False))
+
+    def parse_values(self, line: str) -> list[Any]:
+        """The values of a line without its end, in file order: quotes are plain characters; more cells than columns may follow.
 
         Raises DataError (without file and line, which the caller knows) for a blank line, missing columns, or a cell that is
         not of its column's type.
@@ -92,9 +100,9 @@ class InputSchema:
         cells = line.split("\t")
         if len(cells) < len(self.names):
             raise DataError(f"{_count(len(cells))} where {len(self.names)} are needed ({', '.join(self.names)}), split at tabs")
-        values: dict[str, Value] = dict(zip(self.names, cells, strict=False))
-        for column in self._numeric:
-            values[column.name] = column.parse(cast(str, values[column.name]))
+        values: list[Any] = cells
+        for index in self._numeric:
+            values[index] = self.columns[index].parse(cells[index])
         return values
 
 

@@ -4,8 +4,10 @@
 
 A model of one layer of width 32, generated TSV in shards of 500,000 rows, Ray's object store capped at 512 MB. Each size runs
 in a process of its own and is written to DIR/results.jsonl: the same command continues with the next. Printed: rows/s of each
-step; the largest unique memory (USS) of each kind of process at the smallest and the largest size, with their ratio; and
-preparation against the same tokenizer in a bare loop, one process a core, on the same rows (reading, tokens, nothing written).
+step, from call to return (with the start of Ray's processes, the same seconds at every size) and in the middle half of
+the rows; the largest unique memory (USS) of each kind of process at the smallest and the largest size, with their ratio; and
+preparation, from call to return, against the same tokenizer in a bare loop, one process a core, on rows of the same files
+(reading, tokens, nothing written), measured before and after.
 """
 
 import argparse
@@ -16,14 +18,15 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from benchmarks.footprints import Footprints
 
+Progress = Callable[[int, int], None]
 STORE_BYTES = 512 << 20
 SHARD_ROWS = 500_000
 BARE_ROWS = 200_000
@@ -75,29 +78,51 @@ def _measure(options: argparse.Namespace, folder: Path, rows: int) -> dict[str, 
     os.environ["OMP_NUM_THREADS"] = "1"
     files = _shards(folder, rows)
     model = _model(folder)
-    bare = _bare(files, model, folder, options.cores)
+    bare = [_bare(files, model, folder, options.cores)]
     from raykd.predict import ScoreJob, score
     from raykd.session import start_ray, stop_ray
 
     work = folder / f"work-{rows}"
     shutil.rmtree(work, ignore_errors=True)  # of a run that was interrupted: rows prepared before would cost nothing now
-    found: dict[str, Any] = {"rows": rows, "bare": bare, "rate": {}, "uss": {}}
+    found: dict[str, Any] = {"rows": rows, "rate": {}, "middle": {}, "uss": {}}
     start_ray(num_cpus=options.cores + 1, object_store_bytes=STORE_BYTES)
     with Footprints(every_s=2) as seen:
-        began = time.perf_counter()
-        prepared = _prepare(files, model, work)
-        found["rate"]["prepare"] = rows / (time.perf_counter() - began)
+        with Pace() as pace:
+            prepared = _prepare(files, model, work, pace)
+        found["rate"]["prepare"], found["middle"]["prepare"] = rows / pace.seconds, rows / pace.middle
     found["uss"]["prepare"] = seen.most
     with Footprints(every_s=2) as seen:
-        began = time.perf_counter()
-        score([ScoreJob(model, prepared.path, str(work / "logits"))], actors=options.cores)
-        found["rate"]["score"] = rows / (time.perf_counter() - began)
+        with Pace() as pace:
+            score([ScoreJob(model, prepared.path, str(work / "logits"))], actors=options.cores, progress=pace)
+        found["rate"]["score"], found["middle"]["score"] = rows / pace.seconds, rows / pace.middle
     found["uss"]["score"] = seen.most
     with Footprints(every_s=2) as seen:
         found["rate"]["train"] = _train(prepared, model, work, options.train_rows)
     found["uss"]["train"] = seen.most
     stop_ray()
-    return found
+    bare.append(_bare(files, model, folder, options.cores))
+    return {**found, "bare": sum(bare) / len(bare)}
+
+
+class Pace:
+    """When how much of a job was done, as its progress says."""
+
+    def __enter__(self) -> Self:
+        self._began = time.perf_counter()
+        self._marks: list[tuple[float, float]] = []
+        return self
+
+    def __call__(self, done: int, total: int) -> None:
+        """A part more is done."""
+        self._marks.append((done / total, time.perf_counter()))
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds = time.perf_counter() - self._began
+        """From beginning to end."""
+        inner = [mark for mark in self._marks if 0.25 <= mark[0] <= 0.75]
+        (first, before), (last, after) = inner[0], inner[-1]
+        self.middle = (after - before) / (last - first)
+        """What it would have taken at the pace of its middle half."""
 
 
 def _shards(folder: Path, rows: int) -> list[str]:
@@ -137,14 +162,14 @@ def _model(folder: Path) -> str:
     return str(path)
 
 
-def _prepare(files: list[str], model: str, work: Path) -> Any:
+def _prepare(files: list[str], model: str, work: Path, progress: Progress) -> Any:
     from raykd.data.prepare import PrepareSpec, prepare
 
     spec = PrepareSpec(
         files=tuple(files), input_schema="text:str:1,label:str:1", first_sequence="text", second_sequence=None, label="label",
         labels=LABELS, skip_header=False, sequence_length=LENGTH, max_rejected_rows=0, tokenizer=model, keep=None,
     )  # fmt: skip
-    return prepare(spec, str(work / "cache"))
+    return prepare(spec, str(work / "cache"), progress=progress)
 
 
 def _bare(files: list[str], model: str, folder: Path, cores: int) -> float:
@@ -210,11 +235,15 @@ def _train(prepared: Any, model: str, work: Path, rows: int) -> float:
 
 
 def _print(results: list[dict[str, Any]]) -> None:
-    print(f"{'rows':>12} {'prepare':>10} {'of bare':>8} {'score':>10} {'train':>10}   rows/s")
+    print(
+        f"{'rows/s':>11}{'bare':>9}{'prepare':>9}{'of bare':>9}{'middle':>9}{'of bare':>9}{'score':>9}{'middle':>9}{'train':>9}"
+    )
     for one in results:
-        rate = one["rate"]
-        share = rate["prepare"] / one["bare"]
-        print(f"{one['rows']:>12,} {rate['prepare']:>10,.0f} {share:>8.2f} {rate['score']:>10,.0f} {rate['train']:>10,.0f}")
+        rate, middle, bare = one["rate"], one["middle"], one["bare"]
+        print(
+            f"{one['rows']:>11,}{bare:>9,.0f}{rate['prepare']:>9,.0f}{rate['prepare'] / bare:>9.2f}{middle['prepare']:>9,.0f}"
+            f"{middle['prepare'] / bare:>9.2f}{rate['score']:>9,.0f}{middle['score']:>9,.0f}{rate['train']:>9,.0f}"
+        )
     small, large = results[0]["uss"], results[-1]["uss"]
     print(f"\n{'most unique memory, MB':<48} {results[0]['rows']:>12,} {results[-1]['rows']:>12,} {'ratio':>7}")
     for step in small:

@@ -30,8 +30,8 @@ def start_ray(
     Its ``num_cpus`` logical CPUs only count what runs at once: a laptop of two cores may run one worker, one data task and one
     actor. ``object_store_bytes`` caps its shared memory (none: Ray's own choice). Worker logs stay in files under Ray's session
     folder. Whatever needs CPUs waits for them ``start_timeout_s`` at most, an attempt to place training workers
-    ``workers_timeout_s`` (none: as long). True when this call connected, false when Ray was up. Raises ResourceError when the
-    cluster cannot be reached.
+    ``workers_timeout_s`` (none: as long). True when this call connected, false when Ray was up. Raises ResourceError when Ray
+    does not start or the cluster cannot be reached.
     """
     os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(workers_timeout_s or start_timeout_s)
     os.environ["RAY_TRAIN_COLLECTIVE_TIMEOUT_S"] = str(collective_timeout_s)
@@ -52,14 +52,21 @@ def start_ray(
         warnings.simplefilter("ignore")  # about versions and address files; nothing a user can act on
         try:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, runtime_env=runtime_env, **local)
-        except (ConnectionError, ValueError) as error:
-            raise ResourceError(f"cannot connect to Ray at {address}: {error}; check RAY_ADDRESS, or unset it") from None
+        except Exception as error:  # a process of Ray's that takes too long to start is told of by Exception itself
+            raise ResourceError(_no_ray(address, error)) from error
         finally:
             _keep_sigterm(on_sigterm)
     _quiet_ray_data()
     limit_waits(start_timeout_s)
     log.info("Ray is up: %s", "local" if address == "local" else address)
     return True
+
+
+def _no_ray(address: str, error: Exception) -> str:
+    reason = next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
+    if address == "local":
+        return f"Ray does not start on this machine: {reason}; end what else keeps it busy, or set RAY_ADDRESS to a cluster's"
+    return f"cannot connect to Ray at {address}: {reason}; check RAY_ADDRESS, or unset it"
 
 
 def _keep_sigterm(handler: object) -> None:

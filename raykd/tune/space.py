@@ -41,18 +41,35 @@ class Suggester:
         return {**cell, **self._asked[index].params}
 
     def tell(self, record: TrialRecord) -> None:
-        """Learn from a trial that has ended; one that failed has nothing to teach."""
-        known = record.value is not None and record.status != "failed"
+        """Learn from a trial that has ended; one that failed has nothing to teach.
+
+        The figure of one that was stopped is of fewer steps: TPE ranks it behind all that finished.
+        """
         asked = self._asked.pop(record.index, None)
-        if asked is not None:
-            self._study.tell(asked, record.value if known else None, state=TrialState.COMPLETE if known else TrialState.FAIL)
-        elif known:  # it was drawn by an earlier run of this search
-            self._study.add_trial(frozen(record, self._drawn))
+        if asked is None:  # it was drawn by an earlier run of this search
+            if _teaches(record):
+                self._study.add_trial(frozen(record, self._drawn))
+        elif not _teaches(record):
+            self._study.tell(asked, state=TrialState.FAIL)
+        elif record.status == "stopped":
+            for step, value in record.curve:
+                asked.report(value, step)
+            self._study.tell(asked, state=TrialState.PRUNED)
+        else:
+            self._study.tell(asked, record.value)
+
+
+def _teaches(record: TrialRecord) -> bool:
+    return record.curve != () if record.status == "stopped" else record.value is not None and record.status != "failed"
 
 
 def frozen(record: TrialRecord, distributions: dict[str, BaseDistribution]) -> optuna.trial.FrozenTrial:
     """A trial as Optuna keeps it."""
     values = {path: record.values[path] for path in distributions}
+    if record.status == "stopped":
+        return create_trial(
+            state=TrialState.PRUNED, params=values, distributions=distributions, intermediate_values=dict(record.curve)
+        )
     return create_trial(state=TrialState.COMPLETE, params=values, distributions=distributions, value=record.value)
 
 

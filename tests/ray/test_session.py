@@ -1,6 +1,9 @@
 """The local Ray that raykd starts, and what it asks of every node."""
 
 import contextlib
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -45,3 +48,17 @@ def test_a_node_that_leaves_while_it_is_asked_for_a_shared_folder_is_no_fault(
     ):
         cluster.require_shared(str(tmp_path / "runs"))
     assert not list((tmp_path / "runs").iterdir()), "the marker is gone"
+
+
+def test_a_ray_that_does_not_start_is_an_error_with_its_reason(tmp_path: Path) -> None:
+    """A folder whose path is too long for the sockets in it stands for what keeps Ray's processes from starting."""
+    code = "from raykd.errors import RaykdError\nfrom raykd.session import start_ray\ntry:\n    start_ray()\n"
+    code += "except RaykdError as error:\n    print(error)"
+    environment = {**os.environ, "RAY_TMPDIR": str(tmp_path / ("long" * 30))}
+    environment.pop("RAY_ADDRESS", None)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120, check=True
+    )
+    assert done.stdout.startswith("Ray does not start on this machine: ")
+    assert "107 bytes" in done.stdout
+    assert "set RAY_ADDRESS to a cluster's" in done.stdout

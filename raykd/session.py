@@ -47,6 +47,8 @@ def start_ray(
         return False
     address = os.environ.get("RAY_ADDRESS") or "local"
     local = {"num_cpus": num_cpus, "object_store_memory": object_store_bytes} if address == "local" else {}
+    if local:  # nobody collects the metrics of a laptop; Ray Data's actor for them would grow by 6 MB a minute
+        os.environ.setdefault("RAY_enable_metrics_collection", "0")
     on_sigterm = signal.getsignal(signal.SIGTERM)
     with warnings.catch_warnings(), _silent_stderr(), _loopback() if local else contextlib.nullcontext():
         warnings.simplefilter("ignore")  # about versions and address files; nothing a user can act on

@@ -35,6 +35,11 @@ def test_a_local_ray_and_its_workers_listen_on_the_loopback_only() -> None:
 
 
 @pytest.mark.usefixtures("ray_session")
+def test_a_local_ray_gathers_no_metrics_that_nobody_reads() -> None:
+    assert [node["MetricsExportPort"] for node in ray.nodes()] == [-1]
+
+
+@pytest.mark.usefixtures("ray_session")
 @pytest.mark.parametrize("left", [True, False])
 def test_a_node_that_leaves_while_it_is_asked_for_a_shared_folder_is_no_fault(
     left: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

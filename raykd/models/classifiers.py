@@ -1,8 +1,10 @@
 """Stock sequence classifiers: loaded with the loading report checked, saved so that they open everywhere."""
 
+import gc
 import inspect
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,12 +98,26 @@ def load_classifier(
     return model
 
 
+@contextmanager
+def _no_collector() -> Iterator[None]:
+    """No garbage collection meanwhile: the first model of a process imports a third of a million objects of code, all of which
+    stay, and the collector would go through them again and again.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
 def _open_model(folder: Path, config: Any, *, name: str) -> tuple["PreTrainedModel", dict[str, Any]]:
     import torch
     from transformers import AutoModelForSequenceClassification
 
     try:
-        with quiet_transformers():
+        with quiet_transformers(), _no_collector():
             return AutoModelForSequenceClassification.from_pretrained(  # type: ignore[no-any-return]
                 str(folder), config=config, dtype=torch.float32, use_safetensors=True, ignore_mismatched_sizes=True,
                 output_loading_info=True, local_files_only=True, trust_remote_code=False,

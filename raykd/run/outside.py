@@ -10,7 +10,7 @@ from ray.exceptions import RayError
 
 from raykd.errors import ResourceError
 from raykd.run.board import ask
-from raykd.run.training import Outside
+from raykd.run.trainer import Outside
 from raykd.trainers.context import WorkerContext
 
 LISTEN_SECONDS = 1.0

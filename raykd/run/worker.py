@@ -11,7 +11,8 @@ from raykd.errors import RaykdError
 from raykd.run.board import ask
 from raykd.run.outside import Ears
 from raykd.run.task import TrainTask
-from raykd.run.training import OpenTask, open_task, run_open_task
+from raykd.run.trainer import OpenTask
+from raykd.run.training import open_task, run_open_task
 from raykd.trainers.context import WorkerContext, ray_context
 from raykd.trainers.loop import Stopped
 from raykd.trainers.monitor import Listener

@@ -11,7 +11,8 @@ from raykd.data.feed import local_feed
 from raykd.errors import CheckpointError
 from raykd.predict import ScoreJob, score_locally
 from raykd.run.task import TrainTask
-from raykd.run.training import OpenTask, Training, open_task, resolve_precision, run_task, task_in_parts
+from raykd.run.trainer import OpenTask, Trainer, resolve_precision
+from raykd.run.training import open_task, run_task, task_in_parts
 from raykd.tracking import Tracker
 from raykd.trainers.checkpoint import Checkpoints
 from raykd.trainers.context import WorkerContext
@@ -48,7 +49,7 @@ class TrialRun:
         """What its one training goes on from, where knobs move; none goes on where the trial was left."""
         self._context, self._turn = context, turn
         self._heard = Listening(tracker, plan.metric)
-        self._training: Training | None = None
+        self._trainer: Trainer | None = None
         self._saved = 0
         self._lineage: tuple[Stretch, ...] = ()
 
@@ -68,10 +69,10 @@ class TrialRun:
 
     def save(self) -> Place:
         """A checkpoint of the state after the last evaluation, written unless the training has just done so."""
-        if self._training is None:
+        if self._trainer is None:
             raise RuntimeError("a trial is saved while it trains")
         if self._saved != self._heard.step:
-            self._training.save_checkpoint(self._heard.step)
+            self._trainer.save_checkpoint(self._heard.step)
             self._saved = self._heard.step
         return Place(self._index, self._saved)
 
@@ -104,16 +105,16 @@ class TrialRun:
             return
         opened, ran = open_task(task, self._context, local_feed, start_from=self._start_from()), 0
         parts = task_in_parts(opened, self._context, listeners=(self._hear,), keep_model=keep_model, keep_checkpoints=moves)
-        for training in parts:
-            self._heard.work += Work(teacher_forwards=training.teacher_forwards - ran)
-            ran = training.teacher_forwards
-            if training is not self._training:
-                self._training = training
+        for trainer in parts:
+            self._heard.work += Work(teacher_forwards=trainer.teacher_forwards - ran)
+            ran = trainer.teacher_forwards
+            if trainer is not self._trainer:
+                self._trainer = trainer
                 if moves:
-                    training.position["lineage"] = self._descend(opened)
+                    trainer.position["lineage"] = self._descend(opened)
             elif self._heard.step < opened.total:
-                yield training.selection.best
-        self._training = None
+                yield trainer.selection.best
+        self._trainer = None
 
     def _descend(self, opened: OpenTask) -> list[dict[str, Any]]:
         """Note whose weights it goes on with, and with which knobs; what its checkpoints keep of that."""

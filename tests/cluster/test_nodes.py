@@ -18,7 +18,8 @@ from raykd.models import model_digest
 from raykd.predict import ScoreJob, score_locally
 from raykd.run.pipeline import Part
 from raykd.run.tasks import cache_folder, teacher_task
-from raykd.run.training import Outside, open_task, run_open_task
+from raykd.run.trainer import Outside
+from raykd.run.training import open_task, run_open_task
 from raykd.trainers.context import local_context
 from raykd.trainers.loop import Stopped
 from tests.cluster.heads import ROOT

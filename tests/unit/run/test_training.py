@@ -21,7 +21,8 @@ from raykd.errors import CheckpointError, ConfigError, TrainingError
 from raykd.models import build_classifier, load_classifier, load_tokenizer, model_digest, save_classifier
 from raykd.run.task import TrainTask
 from raykd.run.tasks import cache_folder, key_of, student_tasks, teacher_task
-from raykd.run.training import Outside, open_task, run_open_task, run_task
+from raykd.run.trainer import Outside
+from raykd.run.training import open_task, run_open_task, run_task
 from raykd.tracking import read_offline_run
 from raykd.trainers.context import local_context
 from raykd.trainers.loop import Stopped

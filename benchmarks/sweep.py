@@ -153,15 +153,18 @@ def _search(options: argparse.Namespace, folder: str) -> TuneConfig:
 
 @contextmanager
 def _metered() -> Iterator[dict[str, float]]:
-    """CPU seconds by side, of processes that end meanwhile too (but for their last second)."""
+    """CPU seconds by side, of processes that end meanwhile too (but for their last second); measuring is not in them."""
     seen: dict[int, float] = {}
     sides: dict[int, str] = {}
     start, ended = _times(sides), threading.Event()
     spent: dict[str, float] = {}
+    measuring = 0.0
 
     def watch() -> None:
+        nonlocal measuring
         while not ended.wait(POLL_S):
             seen.update(_times(sides))
+        measuring = time.thread_time()
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
@@ -171,6 +174,7 @@ def _metered() -> Iterator[dict[str, float]]:
     seen.update(_times(sides))
     for side in SIDES:
         spent[side] = sum(seconds - start.get(pid, 0.0) for pid, seconds in seen.items() if sides[pid] == side)
+    spent[SIDES[0]] -= measuring
 
 
 def _times(sides: dict[int, str]) -> dict[int, float]:

@@ -1,5 +1,6 @@
 """Model folders: what opens, what is refused and with which advice, and that saved ones open everywhere."""
 
+import gc
 import json
 import logging
 import os
@@ -11,7 +12,13 @@ from pathlib import Path
 import pytest
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
-from transformers import BertForMaskedLM, BertTokenizerFast, PreTrainedTokenizerFast, pipeline
+from transformers import (
+    AutoModelForSequenceClassification,
+    BertForMaskedLM,
+    BertTokenizerFast,
+    PreTrainedTokenizerFast,
+    pipeline,
+)
 
 from raykd.data.tokenizer import load_row_tokenizer
 from raykd.errors import ModelError
@@ -178,6 +185,31 @@ def test_checking_a_tokenizer_warns_of_no_length(tmp_path, caplog, monkeypatch):
     save_classifier(build_classifier("bert", labels=LABELS, **SHAPE), tokenizer, str(tmp_path / "model"))
     load_tokenizer(str(tmp_path / "model"))
     assert "longer than" not in caplog.text
+
+
+def test_the_garbage_collector_is_left_as_it_was(tmp_path, monkeypatch):
+    """It pauses while a model opens, which in a first model's case imports a third of a million objects."""
+    path = _save(tmp_path / "model")
+    seen = []
+
+    def opens(*args, **kwargs):
+        seen.append(gc.isenabled())
+        raise OSError("the disk is gone")
+
+    load_classifier(str(path), labels=LABELS)
+    assert gc.isenabled()
+    monkeypatch.setattr(AutoModelForSequenceClassification, "from_pretrained", opens)
+    with pytest.raises(ModelError, match="the disk is gone"):
+        load_classifier(str(path), labels=LABELS)
+    assert seen == [False]
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        with pytest.raises(ModelError):
+            load_classifier(str(path), labels=LABELS)
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
 
 
 def test_unused_layers_are_reported(tmp_path, caplog):

@@ -4,10 +4,10 @@
 
 A model of one layer of width 32, generated TSV in shards of 500,000 rows, Ray's object store capped at 512 MB. Each size runs
 in a process of its own and is written to DIR/results.jsonl: the same command continues with the next. Printed: rows/s of each
-step, from call to return (with the start of Ray's processes, the same seconds at every size) and in the middle half of
-the rows; the largest unique memory (USS) of each kind of process at the smallest and the largest size, with their ratio; and
-preparation, from call to return, against the same tokenizer in a bare loop, one process a core, on rows of the same files
-(reading, tokens, nothing written), measured before and after.
+step, from call to return (with the start of Ray's processes and the counting of rows) and in the middle half of the rows; the
+largest unique memory (USS) of each kind of process at the smallest and the largest size, with their ratio; and preparation
+against the same tokenizer in a bare loop, one process a core, on rows of the same files (reading, tokens, nothing written),
+measured before and after.
 """
 
 import argparse
@@ -120,9 +120,11 @@ class Pace:
         self.seconds = time.perf_counter() - self._began
         """From beginning to end."""
         inner = [mark for mark in self._marks if 0.25 <= mark[0] <= 0.75]
-        (first, before), (last, after) = inner[0], inner[-1]
-        self.middle = (after - before) / (last - first)
-        """What it would have taken at the pace of its middle half."""
+        self.middle = self.seconds
+        if len(inner) > 1:
+            (first, before), (last, after) = inner[0], inner[-1]
+            self.middle = (after - before) / (last - first)
+        """What it would have taken at the pace of its middle half, where that has two marks at least."""
 
 
 def _shards(folder: Path, rows: int) -> list[str]:

@@ -15,6 +15,9 @@ from raykd.errors import ResourceError
 
 log = logging.getLogger(__name__)
 
+_ANSWER_S = 10.0
+_REASON_CHARS = 400
+
 
 def start_ray(
     *,
@@ -47,14 +50,16 @@ def start_ray(
         return False
     address = os.environ.get("RAY_ADDRESS") or "local"
     local = {"num_cpus": num_cpus, "object_store_memory": object_store_bytes} if address == "local" else {}
-    if local:  # nobody collects the metrics of a laptop; Ray Data's actor for them would grow by 6 MB a minute
-        os.environ.setdefault("RAY_enable_metrics_collection", "0")
+    if not local:
+        _require_answer(address)
     on_sigterm = signal.getsignal(signal.SIGTERM)
-    with warnings.catch_warnings(), _silent_stderr(), _loopback() if local else contextlib.nullcontext():
+    with warnings.catch_warnings(), _silent_stderr(), _for_this_machine() if local else contextlib.nullcontext():
         warnings.simplefilter("ignore")  # about versions and address files; nothing a user can act on
         try:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, runtime_env=runtime_env, **local)
         except Exception as error:  # a process of Ray's that takes too long to start is told of by Exception itself
+            if not local and not isinstance(error, ConnectionError | ValueError | RuntimeError):
+                raise
             raise ResourceError(_no_ray(address, error)) from error
         finally:
             _keep_sigterm(on_sigterm)
@@ -64,11 +69,22 @@ def start_ray(
     return True
 
 
+def _require_answer(address: str) -> None:
+    """Raise ResourceError when nothing listens at ``host:port``: Ray itself would try for twelve minutes."""
+    host, _, port = address.rpartition(":")
+    if "://" in address or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_S).close()
+    except (OSError, OverflowError) as error:
+        raise ResourceError(_no_ray(address, error)) from error
+
+
 def _no_ray(address: str, error: Exception) -> str:
-    reason = next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
+    reason = (" ".join(str(error).split()) or type(error).__name__)[:_REASON_CHARS].rstrip(".")
     if address == "local":
         return f"Ray does not start on this machine: {reason}; end what else keeps it busy, or set RAY_ADDRESS to a cluster's"
-    return f"cannot connect to Ray at {address}: {reason}; check RAY_ADDRESS, or unset it"
+    return f"cannot connect to Ray at {address}: {reason}; check RAY_ADDRESS and the versions there, or unset it"
 
 
 def _keep_sigterm(handler: object) -> None:
@@ -78,23 +94,27 @@ def _keep_sigterm(handler: object) -> None:
 
 
 @contextlib.contextmanager
-def _loopback() -> Iterator[None]:
-    """Have a Ray that starts meanwhile, and gloo in its workers, listen on 127.0.0.1 only; on Linux they would not.
+def _for_this_machine() -> Iterator[None]:
+    """Have a Ray that starts meanwhile, and gloo in its workers, listen on 127.0.0.1 only, and gather no metrics.
 
-    Ray 2.60 has this for Windows and macOS, and reads its variable once, when it is imported.
+    On Linux they would listen on every address: Ray 2.60 has this for Windows and macOS, and reads its variable once, when
+    it is imported. Metrics cost a port, and 6 MB a minute in Ray Data's actor for them; the variable set to 1 has them.
     """
     from ray._private import ray_constants
 
-    clusters, interface = ray_constants.ENABLE_RAY_CLUSTER, os.environ.get("GLOO_SOCKET_IFNAME")
-    ray_constants.ENABLE_RAY_CLUSTER = False
-    if interface is None:
-        os.environ["GLOO_SOCKET_IFNAME"] = next(name for _, name in socket.if_nameindex() if name in ("lo", "lo0"))
+    given = {}
+    if "RAY_enable_metrics_collection" not in os.environ:
+        given["RAY_enable_metrics_collection"] = "0"
+    if "GLOO_SOCKET_IFNAME" not in os.environ:
+        given["GLOO_SOCKET_IFNAME"] = next(name for _, name in socket.if_nameindex() if name in ("lo", "lo0"))
+    clusters, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
+    os.environ.update(given)
     try:
         yield
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = clusters
-        if interface is None:
-            del os.environ["GLOO_SOCKET_IFNAME"]
+        for name in given:
+            del os.environ[name]
 
 
 @contextlib.contextmanager

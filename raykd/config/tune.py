@@ -173,7 +173,7 @@ class TuneConfig(Section):
     space: dict[str, Knob]
     """What is tried, by the path of the value in the base; left out, what that kind of job is usually searched for."""
     searcher: Literal["optuna", "random", "grid"] = "optuna"
-    """optuna: TPE, learns from finished trials; random: independent draws; grid: every combination of listed values."""
+    """optuna: TPE, learns from trials that ended; random: independent draws; grid: every combination of listed values."""
     scheduler: Scheduler = NoScheduler()
     """Which trials are stopped early, by the metric on the selection rows."""
     trials: int = Field(24, ge=1)

@@ -119,7 +119,7 @@ class _ChunkPass:
             return None
         return example
 
-    def _table(self, rows: "_Rows") -> pa.Table:
+    def _table(self, rows: _Rows) -> pa.Table:
         encoded = self._job.tokenizer.encode(rows.texts, sequence_length=self._job.sequence_length)
         self.max_length = max(self.max_length, int(encoded.lengths.max()))
         columns: dict[str, pa.Array] = {

@@ -42,5 +42,5 @@ def at_one_step(records: Sequence[TrialRecord]) -> tuple[list[TrialRecord], int]
     if all(record.status == "finished" for record in ran):
         return ran, step  # the loop ended them all: by the last step, or by patience
     bests = {record.index: [value for at, value in record.curve if at <= step] for record in ran}
-    reached = [record for record in ran if bests[record.index]]
+    reached = [record for record in ran if bests[record.index]]  # from here on as good as finished: at one step
     return [record.model_copy(update={"value": bests[record.index][-1], "status": "finished"}) for record in reached], step

@@ -67,3 +67,17 @@ def test_a_ray_that_does_not_start_is_an_error_with_its_reason(tmp_path: Path) -
     assert done.stdout.startswith("Ray does not start on this machine: ")
     assert "107 bytes" in done.stdout
     assert "set RAY_ADDRESS to a cluster's" in done.stdout
+
+
+def test_a_cluster_that_cannot_be_joined_is_an_error_with_all_of_its_reason(tmp_path: Path) -> None:
+    """Ray says on several lines which versions do not fit, and would try for twelve minutes where nothing listens."""
+    code = "from raykd import session\nfrom raykd.errors import RaykdError\n"
+    code += "print(session._no_ray('head:6379', RuntimeError('Version mismatch:\\n    Ray: 2.1\\n    Python: 3.9')))\n"
+    code += "try:\n    session.start_ray()\nexcept RaykdError as error:\n    print(error)"
+    environment = {**os.environ, "RAY_ADDRESS": "127.0.0.1:1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120, check=True
+    )
+    mismatch, unreachable = done.stdout.splitlines()
+    assert mismatch.startswith("cannot connect to Ray at head:6379: Version mismatch: Ray: 2.1 Python: 3.9; check RAY_ADDRESS")
+    assert unreachable.startswith("cannot connect to Ray at 127.0.0.1:1: [Errno 111] Connection refused; check RAY_ADDRESS")

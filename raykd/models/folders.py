@@ -146,10 +146,13 @@ def model_digest(path: str) -> str:
 
 
 def folder_bytes(path: str) -> int:
-    """Bytes of the files of a model folder: what a deployment would copy. Exports in ``onnx/`` are another form of the same."""
+    """Bytes of the files of a model folder: what a deployment would copy.
+
+    Exports in ``onnx/`` are another form of the same, and the model card is written after the report that tells the size.
+    """
     with local_folder(path) as folder:
-        files = [file for file in folder.rglob("*") if file.is_file() and file.relative_to(folder).parts[0] != "onnx"]
-        return sum(file.stat().st_size for file in files)
+        files = [file for file in folder.rglob("*") if file.is_file()]
+        return sum(file.stat().st_size for file in files if file.relative_to(folder).parts[0] not in {"onnx", "README.md"})
 
 
 def first_line(error: BaseException) -> str:

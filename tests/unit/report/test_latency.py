@@ -1,4 +1,5 @@
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -109,6 +110,17 @@ def test_footprint_counts_weights_and_bytes(model: str):
     loaded = build_classifier("bert", vocab_size=10, hidden=8, layers=1, heads=2, labels=("a", "b"), seed=0, positions=16)
     assert size.parameters == sum(parameter.numel() for parameter in loaded.parameters())
     assert size.bytes_on_disk == sum(file.stat().st_size for file in Path(model).iterdir())
+
+
+def test_a_model_card_and_exports_are_not_in_a_models_size(model: str, tmp_path: Path):
+    """A report that is made again would tell another size."""
+    copy = tmp_path / "model"
+    shutil.copytree(model, copy, ignore=shutil.ignore_patterns("README.md"))
+    before = footprint(str(copy))
+    (copy / "README.md").write_text("# a student")
+    (copy / "onnx").mkdir()
+    (copy / "onnx" / "model.onnx").write_bytes(b"graph")
+    assert footprint(str(copy)) == before
 
 
 def test_a_folder_without_weights_has_no_footprint(tmp_path: Path):

@@ -49,7 +49,7 @@ def test_tpe_goes_where_the_figures_are() -> None:
 
 
 def stopped(index: int, values: dict[str, object], value: float) -> TrialRecord:
-    return TrialRecord(index=index, values=values, status="stopped", value=value, step=5, curve=((5, value),))  # type: ignore[arg-type]
+    return TrialRecord(index=index, values=values, status="stopped", value=value, step=5, curve=((5, value),))
 
 
 def test_a_stopped_trial_is_no_match_for_one_that_finished() -> None:

@@ -13,17 +13,17 @@ from typing import Any
 
 import torch
 
-from raykd.config import FineTune, TorchEngineConfig, TrainingConfig
+from raykd.config import FineTuneConfig, TorchEngineConfig, TrainingConfig
 from raykd.config.metakd import MetaDistillationObjective, MetaTeacherObjective, PredictionObjective
-from raykd.data.feed import local_feed
 from raykd.data.prepare import PrepareSpec, prepare
-from raykd.data.prepared import PreparedSet
+from raykd.data.step_stream import local_feed
+from raykd.data.tokenised_set import TokenisedSet
 from raykd.metakd.embeddings import Embedder
 from raykd.metakd.prototypes import prototypes, weigh
 from raykd.metakd.reviews import read_reviews, write_reviews
 from raykd.predict import ScoreJob, score_locally
 from raykd.run.task import TaskObjective, TrainTask
-from raykd.run.training import run_task
+from raykd.run.train_task import run_task
 from raykd.trainers.context import local_context
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -63,7 +63,7 @@ class Bench:
         """Train for some steps."""
         task = TrainTask(
             name=name, folder=str(self.folder / name), model=model or self.student, labels=LABELS, train=self.rows.path,
-            selection=None, logits=self.logits if logits else None, sides=(self.weights,), objective=objective, seed=1,
+            validation=None, logits=self.logits if logits else None, sides=(self.weights,), objective=objective, seed=1,
             training=TrainingConfig(epochs=steps, max_steps=steps, batch_size=self.batch, log_every=1),
             engine=TorchEngineConfig(), precision="fp32", key=name,
         )  # fmt: skip
@@ -78,7 +78,7 @@ def history(task: TrainTask, event: str) -> list[dict[str, Any]]:
     return [record for record in records if record["event"] == event]
 
 
-def rate(task: TrainTask, prepared: PreparedSet, *, first: int = WARM_UP) -> float:
+def rate(task: TrainTask, prepared: TokenisedSet, *, first: int = WARM_UP) -> float:
     """Rows a second after ``first`` steps; records count rows and seconds from the start."""
     size, per_epoch = task.training.batch_size, -(-prepared.num_rows // task.training.batch_size)
 
@@ -106,7 +106,7 @@ def main() -> None:
         print(f"{bench.rows.num_rows} reviews of at most {bench.rows.max_length} tokens, batch {bench.batch}, 1 thread, rows/s")
         ratios = []
         for repeat in range(given.repeats):
-            plain = rate(bench.train(f"plain{repeat}", FineTune(), steps=steps), bench.rows)
+            plain = rate(bench.train(f"plain{repeat}", FineTuneConfig(), steps=steps), bench.rows)
             objective = PredictionObjective(temperature=2.0, expertise=True)
             second = rate(bench.train(f"second{repeat}", objective, steps=steps, logits=True), bench.rows)
             ratios.append(second / plain)

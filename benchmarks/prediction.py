@@ -24,7 +24,7 @@ import torch
 
 from raykd.data.batch import Batch
 from raykd.data.prepare import PrepareSpec, prepare
-from raykd.data.prepared import PreparedSet
+from raykd.data.tokenised_set import TokenisedSet
 from raykd.models import load_classifier, load_tokenizer, save_classifier
 from raykd.predict import ScoreJob, score, score_locally
 from raykd.predict.scorer import Item, Scored, Scorer, forward, group_batches
@@ -76,7 +76,7 @@ def _options() -> argparse.Namespace:
     return options
 
 
-def _prepare(options: argparse.Namespace, folder: str) -> tuple[str, PreparedSet]:
+def _prepare(options: argparse.Namespace, folder: str) -> tuple[str, TokenisedSet]:
     lines = Path(options.data).read_text(encoding="utf-8").split("\n")[: options.rows]
     rows = Path(folder, "rows.tsv")
     rows.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -89,7 +89,7 @@ def _prepare(options: argparse.Namespace, folder: str) -> tuple[str, PreparedSet
     return model, prepare(spec, folder)
 
 
-def _round(model: str, prepared: PreparedSet, folder: str, number: int) -> dict[str, Timing]:
+def _round(model: str, prepared: TokenisedSet, folder: str, number: int) -> dict[str, Timing]:
     def job(name: str) -> ScoreJob:
         return ScoreJob(model, prepared.path, f"{folder}/{name}-{number}")
 
@@ -102,7 +102,7 @@ def _round(model: str, prepared: PreparedSet, folder: str, number: int) -> dict[
     return timings
 
 
-def _bare(model: str, prepared: PreparedSet) -> Timing:
+def _bare(model: str, prepared: TokenisedSet) -> Timing:
     loaded = load_classifier(model, labels=LABELS).eval()
     groups = [
         group_batches(prepared, group, model=loaded, batch_rows=BATCH_ROWS)[1] for group in range(len(prepared.group_rows))
@@ -129,7 +129,7 @@ def _seconds(run: Callable[[], object]) -> float:
     return time.perf_counter() - begin
 
 
-def _print(rounds: list[dict[str, Timing]], prepared: PreparedSet, options: argparse.Namespace) -> None:
+def _print(rounds: list[dict[str, Timing]], prepared: TokenisedSet, options: argparse.Namespace) -> None:
     print(f"{prepared.num_rows} rows of {options.data}, {Path(options.model).name}, 1 thread, {len(rounds)} rounds, medians")
     print(f"{'':8}{'rows/s':>10}{'of bare':>10}{'rows/cpu s':>12}{'of bare':>10}")
     for name in rounds[0]:

@@ -22,16 +22,15 @@ from typing import Any
 
 import numpy as np
 
-from raykd.config import ComputeConfig, FineTune, TorchEngineConfig, TrainingConfig
-from raykd.data.jobs import run_job
-from raykd.data.plan import Plan
+from raykd.config import ComputeConfig, FineTuneConfig, TorchEngineConfig, TrainingConfig
+from raykd.data.batch_plan import Plan
 from raykd.data.planned_reader import Order, PlannedReader
 from raykd.data.prepare import PrepareSpec, prepare
-from raykd.data.prepared import PreparedSet
+from raykd.data.ray_map import run_job
+from raykd.data.tokenised_set import TokenisedSet
 from raykd.models import model_digest
-from raykd.run.group import TrainingGroup
-from raykd.run.task import TrainTask
-from raykd.run.tasks import key_of
+from raykd.run.task import TrainTask, key_of
+from raykd.run.worker_group import TrainingGroup
 from raykd.session import start_ray, stop_ray
 
 ROWS, BATCH, LENGTH = 100_000, 64, 64
@@ -81,7 +80,7 @@ def _results(folder: Path) -> dict[int, dict[str, Any]]:
     return {one["workers"]: one for one in map(json.loads, lines)}
 
 
-def _data(folder: Path) -> tuple[str, PreparedSet]:
+def _data(folder: Path) -> tuple[str, TokenisedSet]:
     from transformers import BertTokenizerFast
 
     from raykd.models import build_classifier, save_classifier
@@ -106,7 +105,7 @@ def _spec(files: tuple[str, ...], model: str) -> PrepareSpec:
     )  # fmt: skip
 
 
-def _measure(model: str, prepared: PreparedSet, workers: int, steps: int) -> dict[str, float]:
+def _measure(model: str, prepared: TokenisedSet, workers: int, steps: int) -> dict[str, float]:
     """Seconds of a start and of a step."""
     compute = ComputeConfig(num_workers=workers, engine=TorchEngineConfig())
     training = TrainingConfig(epochs=1000, max_steps=steps, batch_size=BATCH, learning_rate=1e-3, log_every=1)
@@ -122,8 +121,8 @@ def _measure(model: str, prepared: PreparedSet, workers: int, steps: int) -> dic
 
     with tempfile.TemporaryDirectory() as folder:
         task = TrainTask(
-            name="student", folder=f"{folder}/student", model=model, labels=LABELS, train=prepared.path, selection=None,
-            objective=FineTune(), training=training, seed=1, engine=compute.engine, precision="fp32",
+            name="student", folder=f"{folder}/student", model=model, labels=LABELS, train=prepared.path, validation=None,
+            objective=FineTuneConfig(), training=training, seed=1, engine=compute.engine, precision="fp32",
             key=key_of(model_digest(model), workers, steps),
         )  # fmt: skip
         group = TrainingGroup(compute, storage=f"{folder}/ray", name="scaling")
@@ -150,7 +149,7 @@ def _print(results: list[dict[str, Any]]) -> None:
         print(f"{one['workers']:>8} {one['start_s']:>10.1f} {1000 * one['step_s']:>10.2f}")
 
 
-def _print_plan(folder: Path, prepared: PreparedSet) -> None:
+def _print_plan(folder: Path, prepared: TokenisedSet) -> None:
     """What grows with the number of parts and row groups (2,048 rows each) before a worker has its first row."""
     print(f"\n{'rows':>14} {'row groups':>11} {'open manifest, ms':>18} {'manifest, MB':>13} {'first window, ms':>17}")
     for rows in (10**6, 10**7, 10**8, 10**9):
@@ -160,7 +159,7 @@ def _print_plan(folder: Path, prepared: PreparedSet) -> None:
         many = replace(prepared, path=str(folder / f"manifest-{rows}"), parts=parts)
         many.save()
         began = time.perf_counter()
-        group_rows = PreparedSet.open(many.path).group_rows
+        group_rows = TokenisedSet.open(many.path).group_rows
         opened = time.perf_counter()
         lengths = np.full(2048, 20, np.int32)
         plan = Plan(
@@ -173,7 +172,7 @@ def _print_plan(folder: Path, prepared: PreparedSet) -> None:
         print(f"{rows:>14,} {len(group_rows):>11,} {times}")
 
 
-def _print_reading(prepared: PreparedSet) -> None:
+def _print_reading(prepared: TokenisedSet) -> None:
     """Every worker reads all row groups and keeps its slice of each batch."""
     print(f"\n{'workers':>8} {'rows/s read by each':>20} {'rows/s kept':>12}")
     batch = 1024

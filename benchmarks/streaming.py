@@ -207,18 +207,17 @@ def _bare_loop(job: tuple[str, str, str, int, int]) -> float:
 
 def _train(prepared: Any, model: str, work: Path, rows: int) -> float:
     """Rows/s of a training of so many rows, from its first recorded step to its last, through the group and Ray Data."""
-    from raykd.config import ComputeConfig, FineTune, TrainingConfig
+    from raykd.config import ComputeConfig, FineTuneConfig, TrainingConfig
     from raykd.models import model_digest
-    from raykd.run.group import TrainingGroup
-    from raykd.run.task import TrainTask
-    from raykd.run.tasks import key_of
+    from raykd.run.task import TrainTask, key_of
+    from raykd.run.worker_group import TrainingGroup
 
     compute, batch = ComputeConfig(), 256
     steps = rows // batch
     training = TrainingConfig(epochs=100, max_steps=steps, batch_size=batch, learning_rate=1e-3)
     task = TrainTask(
-        name="student", folder=str(work / "student"), model=model, labels=LABELS, train=prepared.path, selection=None,
-        objective=FineTune(), training=training, seed=1, engine=compute.engine, precision="fp32",
+        name="student", folder=str(work / "student"), model=model, labels=LABELS, train=prepared.path, validation=None,
+        objective=FineTuneConfig(), training=training, seed=1, engine=compute.engine, precision="fp32",
         key=key_of(model_digest(model), prepared.fingerprint, steps),
     )  # fmt: skip
     seen: list[tuple[int, float]] = []

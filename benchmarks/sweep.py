@@ -35,15 +35,15 @@ import torch
 from raykd.config.load_tune import build_tune
 from raykd.config.tune import TuneConfig
 from raykd.data.batch import Batch, micro_batches
-from raykd.data.feed import local_feed
-from raykd.data.prepared import PreparedSet
+from raykd.data.step_stream import local_feed
+from raykd.data.tokenised_set import TokenisedSet
 from raykd.losses import cross_entropy, soft_target_kl
 from raykd.models import load_classifier
 from raykd.run.progress import Terminal
 from raykd.trainers.optimizer import adamw
 from raykd.trainers.schedule import learning_rate
 from raykd.tune.driver import Search
-from raykd.tune.plan import DistillationPlan
+from raykd.tune.trial_plan import DistillationPlan
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 BATCH, RATE, LENGTH = 32, 5e-4, 128
@@ -140,7 +140,7 @@ def _search(options: argparse.Namespace, folder: str) -> TuneConfig:
             "first_sequence": "text",
             "label": "label",
             "train": [f"{folder}/train.tsv"],
-            "selection": [f"{folder}/test.tsv"],
+            "validation": [f"{folder}/test.tsv"],
             "test": [f"{folder}/test.tsv"],
             "sequence_length": LENGTH,
         },
@@ -203,13 +203,13 @@ def _bare(plan: DistillationPlan, options: argparse.Namespace) -> list[float]:
 
 def _loops(plan: DistillationPlan, model: str, count: int) -> list[float]:
     torch.set_num_threads(1)
-    prepared = PreparedSet.open(plan.train)
+    prepared = TokenisedSet.open(plan.train)
     steps = math.ceil(prepared.num_rows / BATCH)
     feed = local_feed(
         plan.train, {"logits": plan.logits}, seed=1, batch_size=BATCH, rank=0, world=1, start_step=0, stop_step=steps
     )
     settings: dict[str, Any] = {"pad_token_id": prepared.pad_token_id, "with_token_types": prepared.has_token_types}
-    batches = [batch for rows in feed for batch in micro_batches(rows, world=1, micro_size=None, **settings)]
+    batches = [batch for rows in feed for batch in micro_batches(rows, world=1, micro_batch_size=None, **settings)]
     _loop(batches[:1], model, steps)  # some imports come with the first step
     return [_loop(batches, model, steps) for _ in range(count)]
 

@@ -22,17 +22,17 @@ from typing import Any
 import psutil
 import torch
 
-from raykd.config import DeepSpeedEngineConfig, FineTune, TorchEngineConfig, TrainingConfig
+from raykd.config import DeepSpeedEngineConfig, FineTuneConfig, TorchEngineConfig, TrainingConfig
 from raykd.data.batch import Batch, micro_batches
-from raykd.data.feed import StepRows, local_feed, ray_feed
 from raykd.data.prepare import PrepareSpec, prepare
-from raykd.data.prepared import PreparedSet
+from raykd.data.step_stream import StepRows, local_feed, ray_feed
+from raykd.data.tokenised_set import TokenisedSet
 from raykd.models import load_classifier
 from raykd.run.task import TrainTask
-from raykd.run.training import run_task
+from raykd.run.train_task import run_task
 from raykd.session import start_ray, stop_ray
 from raykd.trainers.context import local_context
-from raykd.trainers.deepspeed import import_deepspeed
+from raykd.trainers.engines.deepspeed_engine import import_deepspeed
 from raykd.trainers.optimizer import adamw
 from raykd.trainers.schedule import learning_rate
 
@@ -90,7 +90,7 @@ def _spec(rows: str, model: str) -> PrepareSpec:
     )
 
 
-def _round(prepared: PreparedSet, model: str, folder: str, number: int) -> dict[str, float]:
+def _round(prepared: TokenisedSet, model: str, folder: str, number: int) -> dict[str, float]:
     """One measurement of everything, in rows per second."""
     figures = {}
     for engine in ENGINES:
@@ -136,7 +136,7 @@ class Clock:
         self.processor.append(self._began[1] - processor)
 
 
-def _side_by_side(prepared: PreparedSet, model: str, folder: str, engine: str) -> tuple[Clock, Clock]:
+def _side_by_side(prepared: TokenisedSet, model: str, folder: str, engine: str) -> tuple[Clock, Clock]:
     """An epoch through ``run_task`` and Ray Data in this process, a bare loop of as many steps between its steps."""
     steps = prepared.num_rows // BATCH // TURN * TURN
     other, raykd, bare = Bare(prepared, model, engine), Clock(), Clock()
@@ -171,7 +171,7 @@ def _worker_seconds() -> float:
     return total
 
 
-def _task(prepared: PreparedSet, model: str, folder: str, engine: str, steps: int) -> TrainTask:
+def _task(prepared: TokenisedSet, model: str, folder: str, engine: str, steps: int) -> TrainTask:
     training = TrainingConfig(
         epochs=1, max_steps=steps, batch_size=BATCH, learning_rate=RATE, log_every=TURN, evaluate_every=steps + 1
     )
@@ -181,8 +181,8 @@ def _task(prepared: PreparedSet, model: str, folder: str, engine: str, steps: in
         model=model,
         labels=("0", "1"),
         train=prepared.path,
-        selection=None,
-        objective=FineTune(),
+        validation=None,
+        objective=FineTuneConfig(),
         training=training,
         seed=1,
         engine=ENGINES[engine],
@@ -194,7 +194,7 @@ def _task(prepared: PreparedSet, model: str, folder: str, engine: str, steps: in
 class Bare:
     """A loop with nothing around it, over batches that lie ready."""
 
-    def __init__(self, prepared: PreparedSet, model: str, engine: str, *, padded_to: int | None = None) -> None:
+    def __init__(self, prepared: TokenisedSet, model: str, engine: str, *, padded_to: int | None = None) -> None:
         self._steps = prepared.num_rows // BATCH
         self._step = 0
         self._batches = [batch for rows in _planned(prepared, self._steps) for batch in _collate(prepared, rows, padded_to)]
@@ -212,15 +212,15 @@ class Bare:
         self._step += TURN
 
 
-def _planned(prepared: PreparedSet, steps: int) -> Iterator[StepRows]:
+def _planned(prepared: TokenisedSet, steps: int) -> Iterator[StepRows]:
     return local_feed(prepared.path, {}, seed=1, batch_size=BATCH, rank=0, world=1, start_step=0, stop_step=steps)
 
 
-def _collate(prepared: PreparedSet, rows: StepRows, padded_to: int | None) -> list[Batch]:
+def _collate(prepared: TokenisedSet, rows: StepRows, padded_to: int | None) -> list[Batch]:
     if padded_to is not None:
         rows = StepRows(rows.step, rows.epoch, rows.num_rows, padded_to, rows.table)
     types = prepared.has_token_types
-    return micro_batches(rows, world=1, micro_size=None, pad_token_id=prepared.pad_token_id, with_token_types=types)
+    return micro_batches(rows, world=1, micro_batch_size=None, pad_token_id=prepared.pad_token_id, with_token_types=types)
 
 
 def _torch_step(network: Any, optimizer: torch.optim.Optimizer) -> Callable[[Batch], None]:
@@ -249,7 +249,7 @@ def _deepspeed_step(network: Any, optimizer: torch.optim.Optimizer) -> Callable[
     return train
 
 
-def _print(rounds: list[dict[str, float]], prepared: PreparedSet, options: argparse.Namespace) -> None:
+def _print(rounds: list[dict[str, float]], prepared: TokenisedSet, options: argparse.Namespace) -> None:
     print(
         f"{prepared.num_rows} rows of {Path(options.data).name}, {Path(options.model).name}, batch {BATCH}, 1 thread,", end=" "
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from raykd.config.stages import META_STAGES, STAGES, MetaStageName, StageName
+from raykd.config.stage_names import META_STAGES, STAGES, MetaStageName, StageName
 from raykd.errors import ConfigError, RaykdError
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def tune(
 
     config = load_tune(file, set_ or (), root=root)
     if dry_run:
-        from raykd.tune.outline import outline
+        from raykd.tune.dry_run import outline
 
         typer.echo(outline(config))
         return
@@ -122,7 +122,7 @@ def export(
     """Write a model as ONNX into DIR/onnx, checked against its own logits and timed beside it."""
     if format_ != "onnx":
         raise ConfigError(f"--format {format_}: there is no such format; onnx is the one there is")
-    from raykd.run.export import export as export_model
+    from raykd.model_export import export as export_model
     from raykd.run.progress import Terminal
 
     export_model(model, int8=int8, terminal=Terminal())
@@ -197,22 +197,22 @@ def stop(job_id: str, address: Address) -> None:
 
 def _run_distillation(config: "ExperimentConfig", stages: Sequence[StageName], dry_run: bool) -> None:
     if dry_run:
-        from raykd.run.outline import outline
+        from raykd.distill.dry_run import outline
 
         typer.echo(outline(config, stages))
         return
-    from raykd.run.pipeline import run_experiment
+    from raykd.distill.pipeline import run_experiment
 
     run_experiment(config, only=stages)
 
 
 def _run_meta_kd(config: "MetaKDConfig", stages: Sequence[MetaStageName], dry_run: bool) -> None:
     if dry_run:
-        from raykd.run.metakd_tasks import outline
+        from raykd.metakd.tasks import outline
 
         typer.echo(outline(config, stages))
         return
-    from raykd.run.metakd import run_meta_kd
+    from raykd.metakd.pipeline import run_meta_kd
 
     run_meta_kd(config, only=stages)
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from raykd.data import storage
-from raykd.data.stores import is_local
+from raykd.data.file_systems import is_local
 from raykd.errors import ResourceError
 
 log = logging.getLogger(__name__)

@@ -1,6 +1,6 @@
 """What ``make demo`` distils: generated reviews, a teacher that has read many before, and a student that has read none.
 
-``python -m raykd.demo FOLDER`` writes ``train.tsv``, ``selection.tsv``, ``test.tsv``, ``teacher/`` and ``student/``. The
+``python -m raykd.demo FOLDER`` writes ``train.tsv``, ``validation.tsv``, ``test.tsv``, ``teacher/`` and ``student/``. The
 training rows are few and their labels noisy; the teacher comes pretrained on other reviews, as the large models of a hub do. So
 it can tell the student more about a row than the row's label does, and distillation has something to pass on.
 """
@@ -14,20 +14,19 @@ from typing import Any
 
 import torch
 
-from raykd.config import FineTune, TorchEngineConfig, TrainingConfig
+from raykd.config import FineTuneConfig, TorchEngineConfig, TrainingConfig
 from raykd.data import storage, synthetic
-from raykd.data.feed import local_feed
 from raykd.data.prepare import PrepareSpec, prepare
+from raykd.data.step_stream import local_feed
 from raykd.errors import ConfigError, RaykdError
 from raykd.models import build_classifier, model_digest, save_classifier
-from raykd.run.task import TrainTask
-from raykd.run.tasks import key_of
-from raykd.run.training import run_task
+from raykd.run.task import TrainTask, key_of
+from raykd.run.train_task import run_task
 from raykd.trainers.context import local_context
 
 log = logging.getLogger(__name__)
 
-TRAIN_ROWS, SELECTION_ROWS, TEST_ROWS, SEED = 3000, 1000, 2000, 7
+TRAIN_ROWS, VALIDATION_ROWS, TEST_ROWS, SEED = 3000, 1000, 2000, 7
 PRETRAIN_ROWS, PRETRAIN_EPOCHS = 12_000, 3
 """What the teacher has read before: enough to know the words, their strength, and what a negation does."""
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -41,13 +40,13 @@ def build(
     folder: str,
     *,
     train_rows: int = TRAIN_ROWS,
-    selection_rows: int = SELECTION_ROWS,
+    validation_rows: int = VALIDATION_ROWS,
     test_rows: int = TEST_ROWS,
     pretrain_rows: int = PRETRAIN_ROWS,
     seed: int = SEED,
 ) -> None:
     """Write the demo's data and models. Raises ResourceError when the folder cannot be written."""
-    files = synthetic.write(folder, train_rows=train_rows, selection_rows=selection_rows, test_rows=test_rows, seed=seed)
+    files = synthetic.write(folder, train_rows=train_rows, validation_rows=validation_rows, test_rows=test_rows, seed=seed)
     before = storage.join(folder, "pretrain.tsv")
     synthetic.write_pretraining(before, rows=pretrain_rows, seed=seed + 1, unlike=files)
     texts = [line.split("\t")[0] for file in (files[0], before) for line in storage.read_bytes(file).decode().splitlines()]
@@ -79,8 +78,8 @@ def pretrain(folder: str, rows: str, *, seed: int) -> None:
         model=teacher,
         labels=synthetic.LABELS,
         train=prepared.path,
-        selection=None,
-        objective=FineTune(),
+        validation=None,
+        objective=FineTuneConfig(),
         training=training,
         seed=seed,
         engine=TorchEngineConfig(),

@@ -10,7 +10,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 
-from raykd.data.beats import limit_waits
+from raykd.data.watchdog import limit_waits
 from raykd.errors import ResourceError
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,9 @@ def start_ray(
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # or Ray's C++ side writes its errors into a user's terminal
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "worker processes have been started")  # on a busy laptop; it passes
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # the behaviour to come; silences its announcement
-    os.environ.setdefault("RAY_preload_python_modules", "ray.data,raykd.data.feed")  # torch too would delay every process
+    os.environ.setdefault(
+        "RAY_preload_python_modules", "ray.data,raykd.data.step_stream"
+    )  # torch too would delay every process
     import ray
 
     if ray.is_initialized():

@@ -110,7 +110,7 @@ def experiment(small_world: dict[str, str], tmp_path: Path) -> Callable[..., Exp
                 "label": "label",
                 "train": [small_world["train"]],
                 "test": [small_world["test"]],
-                "selection": 0.2,
+                "validation": 0.2,
                 "sequence_length": 32,
             },
             "teacher": {"model": small_world["teacher"], "training": training},

@@ -4,13 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from raykd.config import ExperimentConfig
-from raykd.data.feed import local_feed
-from raykd.data.tables import SideTable
+from raykd.data.side_tables import SideTable
+from raykd.data.step_stream import local_feed
+from raykd.distill.pipeline import Pipeline
 from raykd.predict import ScoreJob, score_locally
-from raykd.run.pipeline import Pipeline
 from raykd.run.progress import Terminal
 from raykd.run.task import TrainTask
-from raykd.run.training import run_task
+from raykd.run.train_task import run_task
 from raykd.trainers.context import local_context
 
 

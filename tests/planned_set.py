@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from raykd.data.parts import write_part
-from raykd.data.prepared import PreparedSet
-from raykd.data.tables import SideTable, commit, logits_array
+from raykd.data.parquet_files import write_part
+from raykd.data.side_tables import SideTable, commit, logits_array
+from raykd.data.tokenised_set import TokenisedSet
 
 GROUPS = (700, 1, 512, 700, 300)
 MAX_LENGTH = 24
@@ -46,11 +46,11 @@ def _rows(groups: Sequence[int]) -> list[np.ndarray]:
     return np.split(np.arange(sum(groups)), np.cumsum(groups)[:-1])
 
 
-def write_set(folder: Path, groups: Sequence[int] = GROUPS) -> PreparedSet:
+def write_set(folder: Path, groups: Sequence[int] = GROUPS) -> TokenisedSet:
     """A prepared set of these row groups, in two parts."""
     tables = [_group(rows) for rows in _rows(groups)]
     half = len(tables) // 2
-    prepared = PreparedSet(
+    prepared = TokenisedSet(
         path=str(folder),
         fingerprint="tokens",
         rows_fingerprint="rows",
@@ -68,7 +68,7 @@ def write_set(folder: Path, groups: Sequence[int] = GROUPS) -> PreparedSet:
     return prepared
 
 
-def write_side(folder: Path, prepared: PreparedSet, *, shift: int = 0) -> SideTable:
+def write_side(folder: Path, prepared: TokenisedSet, *, shift: int = 0) -> SideTable:
     """A side table with the column logits; with a `shift` its rows have the names of others."""
     tables = [
         pa.table(_named(rows + shift) | {"logits": logits_array(logits_of(rows))})

@@ -5,7 +5,14 @@ from raykd.config.experiment import ExperimentConfig, LogitsConfig, StudentConfi
 from raykd.config.load import build, load, load_job, merge, parse_override, read_yaml
 from raykd.config.load_tune import is_search, load_tune, with_values
 from raykd.config.metakd import MetaKDConfig
-from raykd.config.objectives import DecoupledKD, DistKD, FineTune, MseKD, ObjectiveConfig, VanillaKD
+from raykd.config.objectives import (
+    DecoupledKDConfig,
+    DistKDConfig,
+    FineTuneConfig,
+    MseKDConfig,
+    ObjectiveConfig,
+    VanillaKDConfig,
+)
 from raykd.config.training import (
     ComputeConfig,
     DeepSpeedEngineConfig,
@@ -19,16 +26,16 @@ from raykd.config.tune import TuneConfig
 __all__ = [
     "ComputeConfig",
     "DataConfig",
-    "DecoupledKD",
+    "DecoupledKDConfig",
     "DeepSpeedEngineConfig",
-    "DistKD",
+    "DistKDConfig",
     "EngineConfig",
     "ExperimentConfig",
-    "FineTune",
+    "FineTuneConfig",
     "LogitsConfig",
     "MetaKDConfig",
     "ModelTask",
-    "MseKD",
+    "MseKDConfig",
     "ObjectiveConfig",
     "StudentConfig",
     "TeacherConfig",
@@ -36,7 +43,7 @@ __all__ = [
     "TrackingConfig",
     "TrainingConfig",
     "TuneConfig",
-    "VanillaKD",
+    "VanillaKDConfig",
     "build",
     "is_search",
     "load",

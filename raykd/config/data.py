@@ -26,7 +26,7 @@ class DataConfig(Section):
     """Label whose F1 is reported for two classes; none takes the second, as EasyNLP does."""
     train: tuple[str, ...]
     """Training files: paths or globs, plain or .gz, local or s3://, gs://, hdfs://."""
-    selection: tuple[str, ...] | float = 0.05
+    validation: tuple[str, ...] | float = 0.05
     """Rows that choose the best model: files of their own, or the fraction of `train` held out by a hash of the row's text."""
     test: tuple[str, ...] = ()
     """Rows that are read once, for the report; nothing is selected on them."""
@@ -41,8 +41,8 @@ class DataConfig(Section):
     def _check(self) -> Self:
         if not self.train:
             raise ValueError("data.train names no files; give at least one path or glob")
-        if isinstance(self.selection, float) and not 0 < self.selection < 1:
-            raise ValueError(f"data.selection = {self.selection}: a fraction lies between 0 and 1; or list files instead")
+        if isinstance(self.validation, float) and not 0 < self.validation < 1:
+            raise ValueError(f"data.validation = {self.validation}: a fraction lies between 0 and 1; or list files instead")
         if not isinstance(self.labels, str):
             if len(self.labels) < 2:
                 raise ValueError(f"data.labels = {list(self.labels)}: a classifier needs at least two labels")

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from raykd.config.base import Section
 from raykd.config.data import DataConfig
-from raykd.config.objectives import ObjectiveConfig, VanillaKD
+from raykd.config.objectives import ObjectiveConfig, VanillaKDConfig
 from raykd.config.training import ComputeConfig, ModelTask
 
 STORAGE = "runs"
@@ -45,7 +45,7 @@ class LogitsConfig(Section):
 class StudentConfig(ModelTask):
     """The small model."""
 
-    objective: ObjectiveConfig = VanillaKD()
+    objective: ObjectiveConfig = VanillaKDConfig()
     """What the student minimises."""
     baseline: bool = True
     """Whether the same student is also trained on hard labels alone; without it no gain can be shown."""

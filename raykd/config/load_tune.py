@@ -118,8 +118,8 @@ def refusal(path: str, config: TuneConfig) -> str | None:
             if config.scheduler.kind == "pbt"
             else None
         )
-    if isinstance(base, MetaKDConfig) and base.student.mode == "single" and path.startswith("student.second.training."):
-        return "student.mode = single is one training, as student.first.training says; search that"
+    if isinstance(base, MetaKDConfig) and base.student.mode == "single" and path.startswith("student.prediction.training."):
+        return "student.mode = single is one training, as student.intermediate.training says; search that"
     return None
 
 
@@ -159,5 +159,6 @@ def _nearest(path: str, known: Sequence[str]) -> str:
     last = path.rsplit(".", 1)[-1]
     words = difflib.get_close_matches(last, {one.rsplit(".", 1)[-1] for one in known}, n=1, cutoff=0.6)
     same = [one for one in known if words and one.rsplit(".", 1)[-1] == words[0]]
-    near = difflib.get_close_matches(path, same or known, n=1, cutoff=0.0)
+    section = [one for one in same if one.split(".", 1)[0] == path.split(".", 1)[0]]
+    near = difflib.get_close_matches(path, section or same or known, n=1, cutoff=0.0)
     return f"; did you mean {near[0]}?"

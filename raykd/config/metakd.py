@@ -37,7 +37,7 @@ class MetaTeacherObjective(Section):
     """EasyNLP's means, its draw of domains and its place of the weights; none is the paper."""
 
 
-class FeatureWeights(Section):
+class FeatureLossConfig(Section):
     """The terms of stage first, summed over layers; 0 leaves one out."""
 
     layers: Layers = "uniform"
@@ -58,7 +58,7 @@ class FeatureWeights(Section):
     """Whether the teacher runs beside the student or once a row; auto times both. The same gradients come out."""
 
 
-class MetaDistillationObjective(FeatureWeights):
+class MetaDistillationObjective(FeatureLossConfig):
     """What goes on inside a live, frozen teacher, and with `soft_weight` its answers."""
 
     kind: Literal["meta_distillation"] = "meta_distillation"
@@ -164,18 +164,18 @@ class MetaTeacherConfig(ModelTask):
     """Whether instance weights multiply the domain-adversarial loss too."""
 
 
-class FeatureStage(FeatureWeights):
+class IntermediateConfig(FeatureLossConfig):
     """Stage first."""
 
     training: TrainingConfig = TrainingConfig(schedule="constant")
     """Batches, optimiser, schedule; its last weights are kept."""
 
 
-class PredictionStage(Section):
+class PredictionConfig(Section):
     """Stage second."""
 
     training: TrainingConfig = TrainingConfig()
-    """Batches, optimiser, schedule, selection on the domain's dev rows."""
+    """Batches, optimiser, schedule, validation on the domain's dev rows."""
     temperature: float = Field(1.0, gt=0)
     """T of the soft targets; they carry T^2."""
     hard_weight: float = Field(0.0, ge=0)
@@ -194,10 +194,10 @@ class MetaStudentConfig(Section):
     domains: tuple[str, ...] = ()
     """The domains to distil for; none are all of them."""
     mode: Literal["two_stages", "single"] = "two_stages"
-    """single: the paper's one objective, all terms at once, trained as `first` says and selected on dev."""
-    first: FeatureStage = FeatureStage()
+    """single: the paper's one objective, all terms at once, trained as `intermediate` says and selected on dev."""
+    intermediate: IntermediateConfig = IntermediateConfig()
     """What goes on inside the teacher."""
-    second: PredictionStage = PredictionStage()
+    prediction: PredictionConfig = PredictionConfig()
     """The teacher's answers."""
 
 

@@ -7,7 +7,7 @@ from pydantic import Field
 from raykd.config.base import Section
 
 
-class FineTune(Section):
+class FineTuneConfig(Section):
     """Cross entropy with the hard labels: teachers, and students without distillation."""
 
     kind: Literal["fine_tune"] = "fine_tune"
@@ -29,19 +29,19 @@ class _SoftenedKD(_LogitKD):
     """T at the end of training, reached in a line; none keeps it level."""
 
 
-class VanillaKD(_SoftenedKD):
+class VanillaKDConfig(_SoftenedKD):
     """`alpha * T^2 * KL(teacher || student) + (1 - alpha) * CE`; Hinton et al. 2015. Label by label with `data.multi_label`."""
 
     kind: Literal["vanilla_kd"] = "vanilla_kd"
 
 
-class MseKD(_LogitKD):
+class MseKDConfig(_LogitKD):
     """`alpha * MSE(logits) + (1 - alpha) * CE`; Kim et al. 2021, arXiv:2105.08919."""
 
     kind: Literal["mse_kd"] = "mse_kd"
 
 
-class DecoupledKD(_SoftenedKD):
+class DecoupledKDConfig(_SoftenedKD):
     """Target-class and non-target-class distillation weighted apart; Zhao et al. 2022, arXiv:2203.08679. Needs labels."""
 
     kind: Literal["decoupled_kd"] = "decoupled_kd"
@@ -51,7 +51,7 @@ class DecoupledKD(_SoftenedKD):
     """Weight of the non-target-class term."""
 
 
-class DistKD(_SoftenedKD):
+class DistKDConfig(_SoftenedKD):
     """Correlation with the teacher within rows and batches; Huang et al. 2022, arXiv:2205.10536. Three classes or more."""
 
     kind: Literal["dist_kd"] = "dist_kd"
@@ -63,4 +63,6 @@ class DistKD(_SoftenedKD):
     """Weight of the correlation over the rows of a batch; above 0 it needs one worker and no accumulation."""
 
 
-ObjectiveConfig = Annotated[FineTune | VanillaKD | MseKD | DecoupledKD | DistKD, Field(discriminator="kind")]
+ObjectiveConfig = Annotated[
+    FineTuneConfig | VanillaKDConfig | MseKDConfig | DecoupledKDConfig | DistKDConfig, Field(discriminator="kind")
+]

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-_PATHS = ("storage", "train", "selection", "dev", "test", "labels", "file", "folder")
+_PATHS = ("storage", "train", "validation", "dev", "test", "labels", "file", "folder")
 """Keys whose text is a path; lists under the data's parts are lists of paths, one under ``labels`` is not."""
 _MODELS = ("model", "initial")
 """Keys whose text is a folder, or a name on the model hub where no such folder is."""

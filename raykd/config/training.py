@@ -8,7 +8,7 @@ from raykd.config.base import Section
 
 
 class TrainingConfig(Section):
-    """One training task: batches, optimiser, schedule, selection. AdamW, without decay on biases and LayerNorm."""
+    """One training task: batches, optimiser, schedule, validation. AdamW, without decay on biases and LayerNorm."""
 
     epochs: int = Field(3, ge=1)
     """Passes over the training rows."""
@@ -16,13 +16,13 @@ class TrainingConfig(Section):
     """Optimiser steps at most; the schedule then ends there."""
     batch_size: int = Field(32, ge=1)
     """Rows per optimiser step over all workers; does not change with the number of workers."""
-    micro_size: int | None = Field(None, ge=1)
+    micro_batch_size: int | None = Field(None, ge=1)
     """Rows per forward pass of one worker; none takes the worker's whole slice at once. Smaller accumulates gradients."""
     learning_rate: float = Field(5e-5, gt=0)
     """Peak learning rate."""
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     """Shape of the learning rate after the warm-up: to zero in a line, to zero in a half cosine, or level."""
-    warmup: float = Field(0.1, ge=0, lt=1)
+    warmup_ratio: float = Field(0.1, ge=0, lt=1)
     """Fraction of the steps over which the learning rate rises from zero."""
     weight_decay: float = Field(0.01, ge=0)
     """Decoupled weight decay of AdamW."""
@@ -31,11 +31,11 @@ class TrainingConfig(Section):
     dropout: float | None = Field(None, ge=0, lt=1)
     """Replaces every dropout probability of the model; none keeps the model's own."""
     evaluate_every: int | None = Field(None, ge=1)
-    """Optimiser steps between evaluations on the selection rows; none evaluates at the end of each epoch."""
+    """Optimiser steps between evaluations on the validation rows; none evaluates at the end of each epoch."""
     keep_evaluated: bool = False
     """Whether the model of every evaluation is kept, in `evaluated/step-N`, and not the best alone."""
     metric: str = "accuracy"
-    """Metric on the selection rows that keeps the best model; larger is better, except `loss` and `ece`.
+    """Metric on the validation rows that keeps the best model; larger is better, except `loss` and `ece`.
     Accuracy of multi-label rows is that all labels are right."""
     patience: int | None = Field(None, ge=1)
     """Evaluations without a better metric after which training stops early; none never stops early."""
@@ -127,7 +127,7 @@ class ModelTask(Section):
     model: str
     """Model folder, local or remote, or the name of one on the model hub."""
     training: TrainingConfig = TrainingConfig()
-    """Batches, optimiser, schedule, selection."""
+    """Batches, optimiser, schedule, validation."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -175,7 +175,7 @@ class TuneConfig(Section):
     searcher: Literal["optuna", "random", "grid"] = "optuna"
     """optuna: TPE, learns from trials that ended; random: independent draws; grid: every combination of listed values."""
     scheduler: Scheduler = NoScheduler()
-    """Which trials are stopped early, by the metric on the selection rows."""
+    """Which trials are stopped early, by the metric on the validation rows."""
     trials: int = Field(24, ge=1)
     """Trials; a grid has as many as it has combinations, at most this."""
     concurrency: int | None = Field(None, ge=1)
@@ -275,10 +275,10 @@ class TuneConfig(Section):
 
     @property
     def metric(self) -> str:
-        """The metric on the selection rows that trials are compared by; larger is better, except `loss` and `ece`."""
+        """The metric on the validation rows that trials are compared by; larger is better, except `loss` and `ece`."""
         if isinstance(self.base, MetaKDConfig):
             student = self.base.student
-            return (student.first if student.mode == "single" else student.second).training.metric
+            return (student.intermediate if student.mode == "single" else student.prediction).training.metric
         metric = self.base.student.training.metric
         return "exact_match" if self.base.data.multi_label and metric == "accuracy" else metric
 
@@ -328,6 +328,6 @@ def default_space(base: BaseConfig) -> dict[str, Any]:
     temperature = {"kind": "loguniform", "low": 1.0, "high": 10.0}
     weight = {"kind": "uniform", "low": 0.0, "high": 1.0}
     if isinstance(base, MetaKDConfig):
-        return {"student.second.temperature": temperature, "student.first.domain_loss_weight": weight}
+        return {"student.prediction.temperature": temperature, "student.intermediate.domain_loss_weight": weight}
     space = {"student.objective.temperature": temperature, "student.objective.alpha": weight}
     return {path: knob for path, knob in space.items() if hasattr(base.student.objective, path.rsplit(".", 1)[-1])}

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from raykd.data.feed import StepRows
-from raykd.data.plan import slice_bounds
+from raykd.data.batch_plan import slice_bounds
+from raykd.data.step_stream import StepRows
 from raykd.errors import DataError
 
 _OWN_COLUMNS = {"shard", "row", "length", "input_ids", "token_type_ids", "label", "logits"}
@@ -102,23 +102,23 @@ def micro_batches(
     rows: StepRows,
     *,
     world: int,
-    micro_size: int | None,
+    micro_batch_size: int | None,
     pad_token_id: int,
     with_token_types: bool,
     max_length: int | None = None,
 ) -> list[Batch]:
-    """One rank's rows of a step as batches of at most `micro_size` rows (none: a single one); never an empty list.
+    """One rank's rows of a step as batches of at most `micro_batch_size` rows (none: a single one); never an empty list.
 
     Padding ends at `max_length` tokens, if that is less than planned: the most that the model takes.
 
     Their number follows from the global batch and the world size alone, so every rank makes the same number of passes,
-    with a row that is not valid where it has none. Raises ValueError when `micro_size` is below 1.
+    with a row that is not valid where it has none. Raises ValueError when `micro_batch_size` is below 1.
     """
-    if micro_size is not None and micro_size < 1:
-        raise ValueError(f"micro_size = {micro_size} must be 1 or more")
+    if micro_batch_size is not None and micro_batch_size < 1:
+        raise ValueError(f"micro_batch_size = {micro_batch_size} must be 1 or more")
     largest = -(-rows.num_rows // world)
     length = rows.padded_length if max_length is None else min(rows.padded_length, max_length)
-    count = 1 if micro_size is None else -(-largest // micro_size)
+    count = 1 if micro_batch_size is None else -(-largest // micro_batch_size)
     batches = []
     for i in range(count):
         start, stop = slice_bounds(rows.table.num_rows, i, count)

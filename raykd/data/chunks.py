@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from raykd.data.examples import Example, Keep, RowParser
-from raykd.data.parts import GROUP_ROWS, PartInfo, write_part
+from raykd.data.parquet_files import GROUP_ROWS, PartInfo, write_part
 from raykd.data.reader import Chunk, RawRow, read_chunk
 from raykd.data.schema import Column, Value
 from raykd.data.tokenizer import RowTokenizer, Text

@@ -19,7 +19,7 @@ class Keep:
     fraction: float
     """Part of the hash's range, 0 to 1."""
     complement: bool
-    """Whether the rows outside ``fraction`` are kept (training) or those inside (selection)."""
+    """Whether the rows outside ``fraction`` are kept (training) or those inside (validation)."""
 
     def __call__(self, text: Text) -> bool:
         """Whether a row of this text is kept."""

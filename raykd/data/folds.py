@@ -16,9 +16,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from raykd.data import storage
-from raykd.data.parts import MANIFEST, write_part
-from raykd.data.prepared import PreparedSet
-from raykd.data.tables import ROW_ID, SideTable, commit, join
+from raykd.data.parquet_files import MANIFEST, write_part
+from raykd.data.side_tables import ROW_ID, SideTable, commit, join
+from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import DataError
 
 COLUMN = "fold"
@@ -52,12 +52,12 @@ class Fold:
         """The rows of a group that do not belong to the fold."""
         return rows.filter(pa.array(~self.members(group, rows)))
 
-    def check_fits(self, prepared: PreparedSet) -> None:
+    def check_fits(self, prepared: TokenisedSet) -> None:
         """Raises DataError unless the folds are those of the rows of ``prepared``."""
         self._side.check_fits(prepared)
 
 
-def assign_folds(prepared: PreparedSet, count: int, cache: str) -> list[Fold]:
+def assign_folds(prepared: TokenisedSet, count: int, cache: str) -> list[Fold]:
     """``count`` folds of the rows, from ``cache`` or made now. Raises DataError when a fold has no rows."""
     folder = storage.join(cache, "folds", f"{prepared.fingerprint}-{count}")
     if not storage.exists(storage.join(folder, MANIFEST)):
@@ -69,7 +69,7 @@ def assign_folds(prepared: PreparedSet, count: int, cache: str) -> list[Fold]:
     return folds
 
 
-def _assign(prepared: PreparedSet, count: int, folder: str) -> None:
+def _assign(prepared: TokenisedSet, count: int, folder: str) -> None:
     counts: list[list[int]] = []
 
     def tables(groups: range) -> Iterator[pa.Table]:

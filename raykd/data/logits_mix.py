@@ -7,16 +7,16 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from raykd.data.folds import Fold
-from raykd.data.parts import write_part
-from raykd.data.prepared import PreparedSet
-from raykd.data.tables import ROW_ID, SideTable, commit, join, logits_array, logits_numpy
+from raykd.data.parquet_files import write_part
+from raykd.data.side_tables import ROW_ID, SideTable, commit, join, logits_array, logits_numpy
+from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import DataError
 
 COLUMN = "logits"
 Logits = npt.NDArray[np.float32]
 
 
-def average_logits(sides: Sequence[SideTable], weights: Sequence[float], prepared: PreparedSet, out: str) -> SideTable:
+def average_logits(sides: Sequence[SideTable], weights: Sequence[float], prepared: TokenisedSet, out: str) -> SideTable:
     """``Σ w_i z_i / Σ w_i`` of every row's logits, as a side table at ``out``.
 
     Raises DataError when a table is of other rows, or has another number of logits than the first.
@@ -34,7 +34,7 @@ def average_logits(sides: Sequence[SideTable], weights: Sequence[float], prepare
     return _write(sides, prepared, out, mix, provenance)
 
 
-def gather_folds(sides: Sequence[SideTable], folds: Sequence[Fold], prepared: PreparedSet, out: str) -> SideTable:
+def gather_folds(sides: Sequence[SideTable], folds: Sequence[Fold], prepared: TokenisedSet, out: str) -> SideTable:
     """Every row's logits from the table of its own fold. Raises DataError when a table is of other rows."""
 
     def mix(group: int, names: pa.Table) -> Logits:
@@ -50,7 +50,7 @@ def gather_folds(sides: Sequence[SideTable], folds: Sequence[Fold], prepared: Pr
 
 def _write(
     sides: Sequence[SideTable],
-    prepared: PreparedSet,
+    prepared: TokenisedSet,
     out: str,
     mix: Callable[[int, pa.Table], Logits],
     provenance: Mapping[str, object],

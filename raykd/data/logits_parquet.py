@@ -15,11 +15,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raykd.data import storage, stores
+from raykd.data import file_systems, storage
 from raykd.data.logits_tsv import SourceLines, name_files
-from raykd.data.parts import GROUP_ROWS, write_part
-from raykd.data.prepared import PreparedSet
-from raykd.data.tables import ROW_ID, SideTable, commit, logits_array
+from raykd.data.parquet_files import GROUP_ROWS, write_part
+from raykd.data.side_tables import ROW_ID, SideTable, commit, logits_array
+from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import DataError
 
 COLUMN = "logits"
@@ -27,7 +27,7 @@ FINGERPRINT = b"raykd.rows_fingerprint"
 Logits = npt.NDArray[np.float32]
 
 
-def import_parquet(path: str, prepared: PreparedSet, *, out: str, column: str = COLUMN) -> SideTable:
+def import_parquet(path: str, prepared: TokenisedSet, *, out: str, column: str = COLUMN) -> SideTable:
     """Read logits into a side table at ``out``.
 
     Raises DataError: not Parquet, no such column or not of lists of numbers, made for other rows, another number of rows, a row
@@ -97,7 +97,7 @@ class _Matrix:
 class _InOrder:
     """Row i of the file belongs to source row i; memory holds a few thousand rows."""
 
-    def __init__(self, file: pq.ParquetFile, path: str, column: str, prepared: PreparedSet, matrix: _Matrix) -> None:
+    def __init__(self, file: pq.ParquetFile, path: str, column: str, prepared: TokenisedSet, matrix: _Matrix) -> None:
         self._lines, self._matrix = SourceLines(prepared), matrix
         found = file.metadata.num_rows
         if found != self._lines.total:
@@ -124,7 +124,7 @@ class _InOrder:
 class _Keyed:
     """Rows by their names; the file's logits are held in memory."""
 
-    def __init__(self, file: pq.ParquetFile, path: str, column: str, prepared: PreparedSet, matrix: _Matrix) -> None:
+    def __init__(self, file: pq.ParquetFile, path: str, column: str, prepared: TokenisedSet, matrix: _Matrix) -> None:
         self._path = path
         table = file.read([*ROW_ID, column]).combine_chunks()
         shard, row = (table[name].to_numpy().astype(np.int64) for name in ROW_ID)
@@ -160,8 +160,8 @@ class _Keyed:
 
 
 def _open(path: str) -> pq.ParquetFile:
-    filesystem, inner = stores.open_fs(path)
-    with stores.naming(path):
+    filesystem, inner = file_systems.open_fs(path)
+    with file_systems.naming(path):
         stream = filesystem.open_input_file(inner)
     try:
         return pq.ParquetFile(stream)
@@ -169,7 +169,7 @@ def _open(path: str) -> pq.ParquetFile:
         raise DataError(f"{path} is no Parquet file ({error}); a TSV needs another ending") from None
 
 
-def _check_schema(file: pq.ParquetFile, path: str, column: str, prepared: PreparedSet) -> None:
+def _check_schema(file: pq.ParquetFile, path: str, column: str, prepared: TokenisedSet) -> None:
     schema = file.schema_arrow
     if column not in schema.names:
         raise DataError(f"{path} has no column {column!r}, but {', '.join(schema.names)}; set logits.column to one of them")

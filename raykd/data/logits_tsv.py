@@ -14,17 +14,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from raykd.data import storage
-from raykd.data.parts import PartInfo
-from raykd.data.prepared import PreparedSet
+from raykd.data.parquet_files import PartInfo
 from raykd.data.reader import RawRow, read_chunk, scan
 from raykd.data.schema import shorten
-from raykd.data.tables import ROW_ID, SideTable, commit, logits_array, logits_numpy, write_part
+from raykd.data.side_tables import ROW_ID, SideTable, commit, logits_array, logits_numpy, write_part
+from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import DataError
 
 COLUMN = "logits"
 
 
-def export_tsv(side: SideTable, prepared: PreparedSet, path: str) -> None:
+def export_tsv(side: SideTable, prepared: TokenisedSet, path: str) -> None:
     """Write the ``logits`` of a side table, each the shortest text that names its float32 (``str(numpy.float32)``).
 
     Raises DataError when the table is of other rows, or has no logits.
@@ -44,7 +44,7 @@ def export_tsv(side: SideTable, prepared: PreparedSet, path: str) -> None:
         stream.write(b"\n" * (lines.total - written))
 
 
-def import_tsv(path: str, prepared: PreparedSet, *, out: str, column: int = 0) -> SideTable:
+def import_tsv(path: str, prepared: TokenisedSet, *, out: str, column: int = 0) -> SideTable:
     """Read logits into a side table at ``out``; ``column`` of the tab-separated columns holds them, from 0.
 
     Raises DataError naming file and line: another number of lines than source rows, a line without that column, values that
@@ -79,7 +79,7 @@ def import_tsv(path: str, prepared: PreparedSet, *, out: str, column: int = 0) -
 class SourceLines:
     """Numbers the rows of all source files together, from 0."""
 
-    def __init__(self, prepared: PreparedSet) -> None:
+    def __init__(self, prepared: TokenisedSet) -> None:
         rows = [source.rows for source in prepared.sources]
         self.total = sum(rows)
         self._before = np.cumsum([0, *rows], dtype=np.int64)
@@ -93,7 +93,7 @@ class SourceLines:
         return np.asarray(self._before[shard] + row, np.int64)
 
 
-def name_files(prepared: PreparedSet) -> str:
+def name_files(prepared: TokenisedSet) -> str:
     """The source files as the beginning of a sentence: ``a.tsv has``, ``a.tsv and 2 more files have``."""
     first, others = prepared.sources[0].path, len(prepared.sources) - 1
     return f"{first} and {others} more files have" if others else f"{first} has"

@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from raykd.data.batch_plan import Plan, PlannedBatch, slice_bounds
 from raykd.data.folds import Fold
-from raykd.data.plan import Plan, PlannedBatch, slice_bounds
-from raykd.data.prepared import PreparedSet
-from raykd.data.tables import SideTable, join
+from raykd.data.side_tables import SideTable, join
+from raykd.data.tokenised_set import TokenisedSet
 
 CARRIED = ("step", "padded_length", "slice_rows")
 """Columns that a reader adds: the row's step, the length its batch is padded to, and how many rows of it are the rank's."""
@@ -37,9 +37,9 @@ class Order:
     without: Fold | None = None
     """Rows to leave out."""
 
-    def open(self) -> tuple[PreparedSet, list[SideTable]]:
+    def open(self) -> tuple[TokenisedSet, list[SideTable]]:
         """The tables. Raises DataError when one is absent or a side table was made for other rows."""
-        prepared = PreparedSet.open(self.prepared)
+        prepared = TokenisedSet.open(self.prepared)
         sides = [SideTable.open(path) for path in self.side_tables]
         for side in sides:
             side.check_fits(prepared)
@@ -47,7 +47,7 @@ class Order:
             self.without.check_fits(prepared)
         return prepared, sides
 
-    def plan(self, prepared: PreparedSet, lengths: Callable[[int], NDArray[Any]]) -> Plan:
+    def plan(self, prepared: TokenisedSet, lengths: Callable[[int], NDArray[Any]]) -> Plan:
         """The order of the rows of a prepared set."""
         return Plan(
             prepared.group_rows if self.without is None else self.without.rows_outside,

@@ -16,12 +16,12 @@ from raykd.config import DataConfig
 from raykd.data import storage
 from raykd.data.chunks import ChunkJob, ChunkResult, RejectedRow
 from raykd.data.examples import Keep, RowParser
-from raykd.data.jobs import run_job
-from raykd.data.parts import GROUP_ROWS, MANIFEST
-from raykd.data.prepared import PreparedSet
+from raykd.data.parquet_files import GROUP_ROWS, MANIFEST
+from raykd.data.ray_map import run_job
 from raykd.data.reader import CHUNK_BYTES, Chunk
 from raykd.data.schema import InputSchema
 from raykd.data.sources import Sources, find_sources
+from raykd.data.tokenised_set import TokenisedSet
 from raykd.data.tokenizer import RowTokenizer, load_row_tokenizer
 from raykd.errors import ConfigError, DataError
 
@@ -65,11 +65,11 @@ class PrepareSpec:
     """Whether the label's cell holds any number of labels, joined by commas."""
 
 
-def spec_from_config(data: DataConfig, part: Literal["train", "selection", "test"], tokenizer: str) -> PrepareSpec:
-    """The rows of one part of the data. With a fraction for ``selection``, train and selection split the training files."""
-    files, keep = {"train": data.train, "test": data.test}.get(part, data.selection), None
-    if isinstance(data.selection, float) and part != "test":
-        files, keep = data.train, Keep(data.selection, complement=part == "train")
+def spec_from_config(data: DataConfig, part: Literal["train", "validation", "test"], tokenizer: str) -> PrepareSpec:
+    """The rows of one part of the data. With a fraction for ``validation``, train and validation split the training files."""
+    files, keep = {"train": data.train, "test": data.test}.get(part, data.validation), None
+    if isinstance(data.validation, float) and part != "test":
+        files, keep = data.train, Keep(data.validation, complement=part == "train")
     assert not isinstance(files, float)
     return PrepareSpec(
         files=files,
@@ -106,7 +106,7 @@ def read_labels(labels: tuple[str, ...] | str) -> tuple[str, ...]:
     return values
 
 
-def prepare(spec: PrepareSpec, cache: str, *, progress: Progress | None = None) -> PreparedSet:
+def prepare(spec: PrepareSpec, cache: str, *, progress: Progress | None = None) -> TokenisedSet:
     """The prepared set of ``spec``, from ``cache`` or made now.
 
     Raises DataError naming file and line when more than ``max_rejected_rows`` rows do not parse, and when no row is left;
@@ -154,7 +154,7 @@ def _schema_and_parser(spec: PrepareSpec) -> tuple[InputSchema, RowParser]:
     return schema, parser
 
 
-def _empty_set(spec: PrepareSpec, cache: str, sources: Sources, tokenizer: RowTokenizer) -> PreparedSet:
+def _empty_set(spec: PrepareSpec, cache: str, sources: Sources, tokenizer: RowTokenizer) -> TokenisedSet:
     """The set before its first row: where it lies and what decides its content."""
     rows_fingerprint = _hash(
         {
@@ -167,7 +167,7 @@ def _empty_set(spec: PrepareSpec, cache: str, sources: Sources, tokenizer: RowTo
         }
     )
     fingerprint = _hash((rows_fingerprint, spec.extra_columns, spec.sequence_length, tokenizer.fingerprint))
-    return PreparedSet(
+    return TokenisedSet(
         path=storage.join(cache, "prepared", fingerprint),
         fingerprint=fingerprint,
         rows_fingerprint=rows_fingerprint,
@@ -188,18 +188,18 @@ def _hash(value: Any) -> str:
     return hashlib.blake2b(json.dumps(value, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
-def _already_made(folder: str, spec: PrepareSpec) -> PreparedSet | None:
+def _already_made(folder: str, spec: PrepareSpec) -> TokenisedSet | None:
     """The set in the cache, unless a file of it was lost or it has more rejected rows than may be."""
     if not storage.exists(storage.join(folder, MANIFEST)):
         return None
-    prepared, sizes = PreparedSet.open(folder), storage.file_sizes(folder)
+    prepared, sizes = TokenisedSet.open(folder), storage.file_sizes(folder)
     whole = all(sizes.get(part.file) == part.size for part in prepared.parts)
     return prepared if whole and prepared.rejected <= spec.max_rejected_rows else None
 
 
 def _make(
-    spec: PrepareSpec, job: ChunkJob, empty: PreparedSet, chunks: Sequence[Chunk], progress: Progress | None
-) -> PreparedSet:
+    spec: PrepareSpec, job: ChunkJob, empty: TokenisedSet, chunks: Sequence[Chunk], progress: Progress | None
+) -> TokenisedSet:
     """Run the job, write the manifest, and delete the files of this run that it does not name."""
     counted: set[str] = set()
     try:
@@ -242,7 +242,7 @@ def _too_many(rejected: Sequence[RejectedRow], allowed: int) -> DataError:
     return DataError(f"more than data.max_rejected_rows = {allowed} rows do not parse; the first of them: {first}")
 
 
-def _fill(empty: PreparedSet, results: Sequence[ChunkResult], spec: PrepareSpec) -> PreparedSet:
+def _fill(empty: TokenisedSet, results: Sequence[ChunkResult], spec: PrepareSpec) -> TokenisedSet:
     """The set that the results make, its manifest not yet written; the side file of rejected rows is."""
     rejected = _rejected(results)
     prepared = replace(

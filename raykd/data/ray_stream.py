@@ -8,9 +8,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from raykd.data.beats import Turns
-from raykd.data.plan import slice_bounds
+from raykd.data.batch_plan import slice_bounds
 from raykd.data.planned_reader import Order, read_pools
+from raykd.data.watchdog import Turns
 from raykd.errors import RaykdError, ResourceError
 
 BLOCK_BYTES = 4 << 20

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from raykd.data import storage
-from raykd.data.jobs import run_job
-from raykd.data.prepared import SourceFile
+from raykd.data.ray_map import run_job
 from raykd.data.reader import CHUNK_BYTES, Chunk, scan
+from raykd.data.tokenised_set import SourceFile
 
 _IN_PROCESS_BYTES = 256 << 20
 """Counting newlines in this much takes less time than starting a Ray Data job."""

@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from raykd.data.stores import is_local, naming, open_fs, renames
+from raykd.data.file_systems import is_local, naming, open_fs, renames
 from raykd.errors import DataError
 
 UPLOAD_BYTES = 8 << 20

@@ -4,7 +4,7 @@ A review gives one or two opinions. Each opinion word has a strength between -3 
 round, what follows a ``but`` counts twice, and some words are praise in one domain and blame in another ("small" speaks for a
 camera and against a hotel room). The sum is the review's sentiment s. As with real annotators, the more one-sided a review, the
 surer its label: a training label is positive with probability 1 / (1 + exp(-s / NOISE)), which makes about one in six wrong.
-Selection and test labels are the sign of s, without that noise, as if a few rows had been labelled with care: accuracy then
+Validation and test labels are the sign of s, without that noise, as if a few rows had been labelled with care: accuracy then
 measures what was learned and not what was rolled.
 
 Single words alone decide about 73% of the test rows; the rest needs negations and domains, which a small model finds out only
@@ -73,8 +73,8 @@ class Review:
     sentiment: float
 
 
-def write(folder: str, *, train_rows: int, selection_rows: int, test_rows: int, seed: int) -> tuple[str, str, str]:
-    """Write ``train.tsv``, ``selection.tsv`` and ``test.tsv`` (columns text, label, domain; no header); returns their paths.
+def write(folder: str, *, train_rows: int, validation_rows: int, test_rows: int, seed: int) -> tuple[str, str, str]:
+    """Write ``train.tsv``, ``validation.tsv`` and ``test.tsv`` (columns text, label, domain; no header); returns their paths.
 
     The bytes depend on the arguments alone. No text stands in two of the files, or in one of them twice.
     Raises ResourceError when the folder cannot be written.
@@ -82,12 +82,12 @@ def write(folder: str, *, train_rows: int, selection_rows: int, test_rows: int, 
     dice = random.Random(seed)
     seen: set[str] = set()
     rows = {"train": [_row(review, _annotate(dice, review.sentiment)) for review in _distinct(dice, train_rows, seen)]}
-    for name, count in (("selection", selection_rows), ("test", test_rows)):
+    for name, count in (("validation", validation_rows), ("test", test_rows)):
         rows[name] = [_row(review, review.sentiment > 0) for review in _distinct(dice, count, seen)]
     for name, lines in rows.items():
         storage.write_bytes(storage.join(folder, f"{name}.tsv"), "".join(lines).encode())
-    train, selection, test = (storage.join(folder, f"{name}.tsv") for name in rows)
-    return train, selection, test
+    train, validation, test = (storage.join(folder, f"{name}.tsv") for name in rows)
+    return train, validation, test
 
 
 def write_pretraining(path: str, *, rows: int, seed: int, unlike: Sequence[str]) -> None:

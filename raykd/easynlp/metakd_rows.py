@@ -7,10 +7,10 @@ import numpy as np
 import pyarrow as pa
 
 from raykd.data import storage
-from raykd.data.prepared import PreparedSet
 from raykd.data.reader import read_chunk, scan
 from raykd.data.schema import InputSchema, shorten
-from raykd.data.tables import SideTable, commit, write_part
+from raykd.data.side_tables import SideTable, commit, write_part
+from raykd.data.tokenised_set import TokenisedSet
 from raykd.easynlp.metakd_settings import MetaSettings
 from raykd.errors import DataError
 from raykd.metakd.prototypes import DOMAIN_ID, WEIGHT
@@ -25,7 +25,7 @@ class MetaRows:
 
     path: str
     paired: bool
-    """Whether some row has a second text; without any, rows are single texts in training, selection and scoring alike."""
+    """Whether some row has a second text; without any, rows are single texts in training, validation and scoring alike."""
 
 
 Check = Callable[[str, Mapping[str, str]], None]
@@ -88,7 +88,7 @@ def table_cells(path: str, least: int, needed: str) -> Iterator[tuple[str, int, 
                 yield where, raw.row, cells
 
 
-def sides_of(rows: MetaRows, prepared: PreparedSet, meta: MetaSettings, *, out: str) -> SideTable:
+def sides_of(rows: MetaRows, prepared: TokenisedSet, meta: MetaSettings, *, out: str) -> SideTable:
     """Weight and domain id of every row of a prepared set that was made from ``rows``; weight 1 where none are to count."""
     schema = InputSchema.parse(meta.schema)
     domain, weight = schema.names.index(meta.domain_column), schema.names.index(meta.weight_column)

@@ -7,17 +7,17 @@ from raykd.config import ComputeConfig
 from raykd.config.metakd import EasyNLPArithmetic, MetaDistillationObjective, MetaTeacherObjective, PredictionObjective
 from raykd.data import storage
 from raykd.data.prepare import prepare
-from raykd.data.prepared import PreparedSet
-from raykd.data.tables import SideTable
+from raykd.data.side_tables import SideTable
+from raykd.data.tokenised_set import TokenisedSet
 from raykd.easynlp.metakd_rows import MetaRows, sides_of
 from raykd.easynlp.metakd_settings import MetaSettings
 from raykd.easynlp.settings import TrainSettings
 from raykd.easynlp.train import Training
 from raykd.errors import ConfigError, ModelError
 from raykd.metakd import DOMAIN_HEAD
+from raykd.metakd.checks import check_pair
 from raykd.models import check_sequence_length, load_config
 from raykd.predict import ScoreJob, score
-from raykd.run.metakd_checks import check_pair
 from raykd.run.task import TaskObjective
 
 
@@ -28,7 +28,7 @@ class MetaTraining(Training):
         """Look at everything that can be wrong before Ray starts. Raises RaykdError."""
         super().__init__(settings)
         self.script, self.meta, self.rows = script, meta, rows
-        if meta.compat and (settings.workers.count > 1 or settings.training.micro_size is not None):
+        if meta.compat and (settings.workers.count > 1 or settings.training.micro_batch_size is not None):
             raise ConfigError(
                 "compat=easynlp averages over a whole batch: it needs one worker (--worker_gpu=1, one process of the launcher) "
                 "and --gradient_accumulation_steps=1"
@@ -86,14 +86,14 @@ class MetaTraining(Training):
     def _teacher_logits(self) -> str:
         return storage.join(self.cache, "teacher-logits")
 
-    def _logits(self, rows: PreparedSet) -> SideTable | None:
+    def _logits(self, rows: TokenisedSet) -> SideTable | None:
         if self.meta.stage != "second":
             return None
         table = SideTable.open(self._teacher_logits)
         table.check_fits(rows)
         return table
 
-    def _sides(self, rows: PreparedSet) -> tuple[SideTable, ...]:
+    def _sides(self, rows: TokenisedSet) -> tuple[SideTable, ...]:
         if self.meta.stage == "second":
             return ()
         return (sides_of(self.rows, rows, self.meta, out=storage.join(self.cache, "sides")),)

@@ -9,10 +9,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from raykd.data import storage
-from raykd.data.prepared import PreparedSet
 from raykd.data.reader import read_chunk, scan
 from raykd.data.schema import InputSchema, Value
-from raykd.data.tables import SideTable, logits_numpy
+from raykd.data.side_tables import SideTable, logits_numpy
+from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import DataError
 from raykd.report.metrics import softmax
 from raykd.report.multi_label import decisions, sigmoid
@@ -68,7 +68,7 @@ class PredictionFormat:
 
 
 def write_predictions(
-    path: str, form: PredictionFormat, prepared: PreparedSet, side: SideTable, *, schema: str, skip_header: bool
+    path: str, form: PredictionFormat, prepared: TokenisedSet, side: SideTable, *, schema: str, skip_header: bool
 ) -> int:
     """Write the file, whole or not at all; returns its number of lines. Memory holds one row group.
 
@@ -87,7 +87,7 @@ def write_predictions(
 
 
 def _lines(
-    form: PredictionFormat, prepared: PreparedSet, table: pa.Table, records: Iterator[tuple[RowName, dict[str, Value]]] | None
+    form: PredictionFormat, prepared: TokenisedSet, table: pa.Table, records: Iterator[tuple[RowName, dict[str, Value]]] | None
 ) -> Iterator[str]:
     logits = logits_numpy(table["logits"])
     probabilities = form.probabilities(logits)
@@ -100,7 +100,7 @@ def _lines(
         yield form.line(f"{source}#{name[1]}", record, logits[index], probabilities[index])
 
 
-def _records(prepared: PreparedSet, parser: InputSchema, skip_header: bool) -> Iterator[tuple[RowName, dict[str, Value]]]:
+def _records(prepared: TokenisedSet, parser: InputSchema, skip_header: bool) -> Iterator[tuple[RowName, dict[str, Value]]]:
     """Every input row, parsed, with its name."""
     for chunk in scan([source.path for source in prepared.sources], skip_header):
         for raw in read_chunk(chunk):

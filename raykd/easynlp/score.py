@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 
 from raykd.data import storage
 from raykd.data.prepare import prepare
-from raykd.data.prepared import PreparedSet
-from raykd.data.tables import SideTable
+from raykd.data.side_tables import SideTable
+from raykd.data.tokenised_set import TokenisedSet
 from raykd.easynlp.columns import Columns
 from raykd.easynlp.console import inference_line, metric_lines
 from raykd.easynlp.labels import read_mapping
@@ -21,9 +21,9 @@ from raykd.easynlp.settings import PredictSettings, ScoreSettings
 from raykd.errors import ConfigError
 from raykd.models import check_sequence_length, is_multi_label, label_names, load_config
 from raykd.predict import ScoreJob, score
+from raykd.report.load_tables import load_labels, load_logits
 from raykd.report.metrics import classification_metrics
 from raykd.report.multi_label import multi_label_metrics
-from raykd.report.tables import load_labels, load_logits
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 class Scored:
     """Rows and their logits."""
 
-    prepared: PreparedSet
+    prepared: TokenisedSet
     side: SideTable
     seconds: float
     """How long the model took, from its start to the last row."""

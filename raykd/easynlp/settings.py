@@ -5,7 +5,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from raykd.config import FineTune, ObjectiveConfig, TrainingConfig, VanillaKD
+from raykd.config import FineTuneConfig, ObjectiveConfig, TrainingConfig, VanillaKDConfig
 from raykd.data import storage
 from raykd.easynlp.columns import Columns, LogitsFile
 from raykd.easynlp.flags import FlagValues, parse_flags
@@ -181,7 +181,7 @@ def _columns(flags: FlagValues, *, label: str | None, labels: tuple[str, ...] | 
 def _distillation(user: dict[str, Any]) -> tuple[ObjectiveConfig, LogitsFile | None]:
     """What is minimised, and where the logits for it are."""
     if not user.get("enable_distillation", False):
-        return FineTune(), None
+        return FineTuneConfig(), None
     for name in ("type", "logits_name", "logits_saved_path"):
         if not user.get(name):
             raise ConfigError(f"--user_defined_parameters: enable_distillation=True needs {name}=...")
@@ -195,7 +195,7 @@ def _distillation(user: dict[str, Any]) -> tuple[ObjectiveConfig, LogitsFile | N
     if temperature < 1:
         log.warning("temperature=%g is below 1: it sharpens the teacher's probabilities instead of softening them", temperature)
     logits = LogitsFile(user["logits_saved_path"], user["logits_name"])
-    return VanillaKD(temperature=temperature, alpha=alpha), logits
+    return VanillaKDConfig(temperature=temperature, alpha=alpha), logits
 
 
 def _training(flags: FlagValues, workers: Workers, *, metric: str) -> TrainingConfig:
@@ -205,9 +205,9 @@ def _training(flags: FlagValues, workers: Workers, *, metric: str) -> TrainingCo
     return TrainingConfig(
         epochs=flags["epoch_num"],
         batch_size=micro * accumulated * workers.count,
-        micro_size=micro if accumulated > 1 else None,
+        micro_batch_size=micro if accumulated > 1 else None,
         learning_rate=flags["learning_rate"],
-        warmup=flags["warmup_proportion"],
+        warmup_ratio=flags["warmup_proportion"],
         weight_decay=flags["weight_decay"],
         max_grad_norm=flags["max_grad_norm"],
         evaluate_every=flags["save_checkpoint_steps"],

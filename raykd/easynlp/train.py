@@ -10,8 +10,8 @@ from raykd.config import ComputeConfig
 from raykd.data import storage
 from raykd.data.logits_tsv import import_tsv
 from raykd.data.prepare import prepare
-from raykd.data.prepared import PreparedSet
-from raykd.data.tables import SideTable
+from raykd.data.side_tables import SideTable
+from raykd.data.tokenised_set import TokenisedSet
 from raykd.easynlp.console import TrainingLines
 from raykd.easynlp.flags import FlagValues
 from raykd.easynlp.folder import VALUES, publish, visible_flags
@@ -19,9 +19,8 @@ from raykd.easynlp.ray_workers import connected
 from raykd.easynlp.settings import ScoreSettings, TrainSettings
 from raykd.errors import CheckpointError
 from raykd.models import check_sequence_length, load_config, model_digest
-from raykd.run.group import TrainingGroup
-from raykd.run.task import TaskObjective, TrainTask
-from raykd.run.tasks import key_of, side_digest
+from raykd.run.task import TaskObjective, TrainTask, key_of, side_digest
+from raykd.run.worker_group import TrainingGroup
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +112,7 @@ class Training:
             model=storage.absolute(settings.model) if os.path.isdir(settings.model) else settings.model,
             labels=self.columns.labels or (),
             train=rows.path,
-            selection=dev.path if dev else None,
+            validation=dev.path if dev else None,
             logits=logits.path if logits else None,
             sides=tuple(side.path for side in sides),
             objective=self.objective,
@@ -124,7 +123,7 @@ class Training:
             key=key,
         )
 
-    def _dev_rows(self) -> PreparedSet | None:
+    def _dev_rows(self) -> TokenisedSet | None:
         """The rows that select; they never meet the logits, which belong to the training rows."""
         file = self.settings.dev_file
         if file is None:
@@ -133,14 +132,14 @@ class Training:
         log.info("Num validation examples = %d", rows.num_rows)
         return rows
 
-    def _logits(self, rows: PreparedSet) -> SideTable | None:
+    def _logits(self, rows: TokenisedSet) -> SideTable | None:
         if self.settings.logits is None:
             return None
         out = storage.join(self.cache, "logits")
         storage.remove(out)
         return import_tsv(self.settings.logits.path, rows, out=out, column=self.logits_column)
 
-    def _sides(self, rows: PreparedSet) -> tuple[SideTable, ...]:  # noqa: ARG002 (Meta-KD's need the rows)
+    def _sides(self, rows: TokenisedSet) -> tuple[SideTable, ...]:  # noqa: ARG002 (Meta-KD's need the rows)
         """Other tables of the training rows; here none."""
         return ()
 

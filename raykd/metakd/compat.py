@@ -18,12 +18,12 @@ from raykd.data.batch import Batch
 from raykd.errors import ConfigError
 from raykd.losses import domain_expertise_weight
 from raykd.metakd import DOMAIN_HEAD
-from raykd.metakd.distill import PROJECTIONS
+from raykd.metakd.domain_head import DomainHead
 from raykd.metakd.embeddings import Embedder
-from raykd.metakd.heads import DomainHead
-from raykd.metakd.layers import Insides, LayerMap, insides
+from raykd.metakd.layers import EncoderOutputs, LayerMap, insides
+from raykd.metakd.meta_distillation import PROJECTIONS
+from raykd.metakd.meta_teacher import MetaTeacher, side_column, valid_terms
 from raykd.metakd.prototypes import DOMAIN_ID, WEIGHT
-from raykd.metakd.teacher import MetaTeacher, side_column, valid_terms
 from raykd.predict.scorer import Scorer
 from raykd.trainers.objective import (
     Objective,
@@ -80,8 +80,8 @@ def refuse_cut_batches(whole_batch: bool) -> None:
     """Raises ConfigError for batches that are cut: EasyNLP's losses would depend on how."""
     if not whole_batch:
         raise ConfigError(
-            "compat = easynlp averages weights over a whole batch, but batches are cut over workers or by micro_size; "
-            "train on one worker without micro_size"
+            "compat = easynlp averages weights over a whole batch, but batches are cut over workers or by micro_batch_size; "
+            "train on one worker without micro_batch_size"
         )
 
 
@@ -156,7 +156,7 @@ class EasyNLPDistillation(Objective):
         return ObjectiveOutput(model(run=self._forward, batch=batch, seen=seen, knowledge=knowledge, **batch.model_inputs()))
 
     def _forward(
-        self, model: nn.Module, beside: nn.ModuleDict, *, batch: Batch, seen: Insides, knowledge: Tensor, **inputs: Any
+        self, model: nn.Module, beside: nn.ModuleDict, *, batch: Batch, seen: EncoderOutputs, knowledge: Tensor, **inputs: Any
     ) -> dict[str, Tensor]:
         inputs.pop("note", None)
         own = insides(model, inputs, with_scores=True)
@@ -175,7 +175,7 @@ class EasyNLPDistillation(Objective):
         return valid_terms({name: weight * term for name, term in terms.items()}, batch)
 
 
-def _feature(head: DomainHead, seen: Insides, batch: Batch) -> Tensor:
+def _feature(head: DomainHead, seen: EncoderOutputs, batch: Batch) -> Tensor:
     """The domain feature without tanh and dropout, ``[B, H]``."""
     row = content(seen.hidden[-1]) + head.domain_embedding(side_column(batch, DOMAIN_ID))
     feature: Tensor = head.corrupt_dense(row)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from raykd.data import storage
 from raykd.data.reader import read_chunk, scan
-from raykd.data.tables import SideTable, logits_numpy
+from raykd.data.side_tables import SideTable, logits_numpy
 from raykd.errors import DataError
 from raykd.metakd.embeddings import EMBEDDING
 from raykd.metakd.prototypes import Prototypes, ScoreKind, scores

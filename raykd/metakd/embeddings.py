@@ -10,7 +10,7 @@ from torch import Tensor
 
 from raykd import models
 from raykd.data.batch import Batch
-from raykd.metakd.heads import content
+from raykd.metakd.domain_head import content
 from raykd.predict.scorer import Scorer
 
 EMBEDDING = "embedding"

@@ -16,7 +16,7 @@ LayerMap = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
-class Insides:
+class EncoderOutputs:
     """What a forward pass of a classifier went through."""
 
     logits: Tensor
@@ -27,10 +27,10 @@ class Insides:
     """Every layer's attention scores ``[B, A, L, L]`` before mask and softmax; empty where not asked for."""
 
 
-def insides(model: nn.Module, inputs: dict[str, Tensor], *, with_scores: bool) -> Insides:
+def insides(model: nn.Module, inputs: dict[str, Tensor], *, with_scores: bool) -> EncoderOutputs:
     """Run the model and keep what it went through."""
     output = model(**inputs, output_hidden_states=True, output_attentions=with_scores)
-    return Insides(output.logits, tuple(output.hidden_states), tuple(output.attentions) if with_scores else ())
+    return EncoderOutputs(output.logits, tuple(output.hidden_states), tuple(output.attentions) if with_scores else ())
 
 
 def expose_scores(model: Any, *, name: str) -> None:

@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from raykd.data.jobs import run_job
-from raykd.data.parts import PartInfo
-from raykd.data.prepared import PreparedSet
-from raykd.data.tables import SideTable, commit, logits_numpy, write_part
+from raykd.data.parquet_files import PartInfo
+from raykd.data.ray_map import run_job
+from raykd.data.side_tables import SideTable, commit, logits_numpy, write_part
+from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import DataError
 from raykd.metakd.embeddings import EMBEDDING
 
@@ -86,7 +86,7 @@ class _Rows:
 
     def groups(self, first: int, count: int) -> Iterator[tuple[pa.Table, NDArray[np.int32], NDArray[np.float32]]]:
         """Row names with labels, domain ids ``[n]`` and embeddings ``[n, H]`` of each row group."""
-        prepared = PreparedSet.open(self.prepared)
+        prepared = TokenisedSet.open(self.prepared)
         side = None if self.embeddings is None else SideTable.open(self.embeddings)
         if side is not None:
             side.check_fits(prepared)
@@ -112,7 +112,7 @@ def domain_ids(column: pa.ChunkedArray, domains: Sequence[str]) -> NDArray[np.in
     return chosen
 
 
-def prototypes(prepared: PreparedSet, embeddings: SideTable, *, domain: str, domains: Sequence[str]) -> Prototypes:
+def prototypes(prepared: TokenisedSet, embeddings: SideTable, *, domain: str, domains: Sequence[str]) -> Prototypes:
     """The first pass. ``domain`` is the column of ``prepared`` that names a row's domain, which must be one of ``domains``.
 
     Raises DataError: rows without labels, an unknown domain, a domain without rows of some class, embeddings of other rows.
@@ -120,12 +120,12 @@ def prototypes(prepared: PreparedSet, embeddings: SideTable, *, domain: str, dom
     return _sums(prepared, embeddings.path, domain, domains)
 
 
-def check_classes(prepared: PreparedSet, *, domain: str, domains: Sequence[str]) -> None:
+def check_classes(prepared: TokenisedSet, *, domain: str, domains: Sequence[str]) -> None:
     """Raises what :func:`prototypes` raises, as far as it can be seen before anything is embedded."""
     _sums(prepared, None, domain, domains)
 
 
-def _sums(prepared: PreparedSet, embeddings: str | None, domain: str, domains: Sequence[str]) -> Prototypes:
+def _sums(prepared: TokenisedSet, embeddings: str | None, domain: str, domains: Sequence[str]) -> Prototypes:
     if prepared.labels is None:
         raise DataError(f"{prepared.path} has no labels, but prototypes are means of a class; name the label column")
     if len(domains) < 2:
@@ -153,7 +153,7 @@ class _Summing:
 
 
 def weigh(
-    prepared: PreparedSet,
+    prepared: TokenisedSet,
     embeddings: SideTable,
     found: Prototypes,
     *,
@@ -233,7 +233,7 @@ def _cosine(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np
     return cosines
 
 
-def _pass_over(prepared: PreparedSet, job: Callable[[tuple[int, int]], T], *, to: str) -> Iterator[tuple[int, T]]:
+def _pass_over(prepared: TokenisedSet, job: Callable[[tuple[int, int]], T], *, to: str) -> Iterator[tuple[int, T]]:
     """What the job makes of each run of row groups, with the run's position."""
     total = len(prepared.group_rows)
     items = [(first, min(GROUPS_PER_ITEM, total - first)) for first in range(0, total, GROUPS_PER_ITEM)]

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from raykd.data.batch import Batch
-from raykd.data.prepared import PreparedSet
+from raykd.data.tokenised_set import TokenisedSet
 from raykd.metakd.state_files import Array, Chosen, Files, OwnFiles
 from raykd.metakd.targets import LiveTeacher, Targets
 
@@ -36,7 +36,7 @@ DISK_SHARE = 0.5
 class Records:
     """Records of a prepared set's rows, and what was found out about their cost."""
 
-    def __init__(self, rows: PreparedSet, files: Files | None = None) -> None:
+    def __init__(self, rows: TokenisedSet, files: Files | None = None) -> None:
         self.rows = rows
         self._files: Files = files or OwnFiles()
         self._first = np.concatenate([[0], np.cumsum([source.rows for source in rows.sources])])

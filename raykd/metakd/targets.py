@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from raykd.data.batch import Batch
-from raykd.metakd.heads import DomainHead, content
+from raykd.metakd.domain_head import DomainHead, content
 from raykd.metakd.layers import LayerMap, insides
+from raykd.metakd.meta_teacher import side_column
 from raykd.metakd.prototypes import DOMAIN_ID
-from raykd.metakd.teacher import side_column
 
 
 @dataclass(frozen=True)

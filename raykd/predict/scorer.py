@@ -12,11 +12,11 @@ from torch import Tensor
 
 from raykd import models
 from raykd.data.batch import Batch, collate
+from raykd.data.batch_plan import padded_length
 from raykd.data.folds import Fold
-from raykd.data.parts import PartInfo
-from raykd.data.plan import padded_length
-from raykd.data.prepared import PreparedSet
-from raykd.data.tables import logits_array, write_part
+from raykd.data.parquet_files import PartInfo
+from raykd.data.side_tables import logits_array, write_part
+from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ModelError
 
 Precision = Literal["auto", "fp32", "bf16"]
@@ -73,13 +73,13 @@ class Scorer:
     def __call__(self, item: Item) -> Scored:
         """Score the item's row groups and write them as one part. Raises ModelError, DataError, ResourceError."""
         job = self._jobs[item.job]
-        prepared = PreparedSet.open(job.prepared)
+        prepared = TokenisedSet.open(job.prepared)
         model = self._model(job, prepared)
         groups = range(item.first_group, item.first_group + item.groups)
         part = write_part(job.output, item.first_group, (self._score_group(model, job, prepared, group) for group in groups))
         return Scored(item, part, self.precision)
 
-    def _model(self, job: ScoreJob, prepared: PreparedSet) -> torch.nn.Module:
+    def _model(self, job: ScoreJob, prepared: TokenisedSet) -> torch.nn.Module:
         key = (job.model, prepared.labels)
         if self._loaded is None or self._loaded[0] != key:
             self._loaded = None  # the old model goes before the new one comes: memory holds one
@@ -96,7 +96,7 @@ class Scorer:
         """What each row of a batch gets, ``[B, width]`` float32."""
         return forward(model, batch)
 
-    def _score_group(self, model: torch.nn.Module, job: ScoreJob, prepared: PreparedSet, group: int) -> pa.Table:
+    def _score_group(self, model: torch.nn.Module, job: ScoreJob, prepared: TokenisedSet, group: int) -> pa.Table:
         names = prepared.read_group(group, ["shard", "row"])
         chosen = None if job.only is None else np.flatnonzero(job.only.members(group, names))
         if chosen is not None and not len(chosen):
@@ -122,7 +122,7 @@ def forward(model: torch.nn.Module, batch: Batch) -> Tensor:
 
 
 def group_batches(
-    prepared: PreparedSet, group: int, *, model: torch.nn.Module, batch_rows: int, chosen: NDArray[np.int64] | None = None
+    prepared: TokenisedSet, group: int, *, model: torch.nn.Module, batch_rows: int, chosen: NDArray[np.int64] | None = None
 ) -> tuple[NDArray[np.int64], Iterator[Batch]]:
     """A row group's batches, shortest rows first, and where in the group the rows of that order stand, ``[n]``.
 

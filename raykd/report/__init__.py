@@ -3,7 +3,7 @@
 from raykd.report.comparison import Comparison, Entry, compare
 from raykd.report.files import compare_runs, read_report, write_report
 from raykd.report.metrics import classification_metrics
-from raykd.report.teacher import TeacherQuality, teacher_quality
+from raykd.report.teacher_quality import TeacherQuality, teacher_quality
 from raykd.report.terminal import print_comparison
 
 __all__ = [

@@ -15,10 +15,10 @@ from raykd.report.exports import Export
 from raykd.report.footprint import footprint
 from raykd.report.history import read_curves
 from raykd.report.latency import Latency
+from raykd.report.load_tables import load_logits
 from raykd.report.record import Record
 from raykd.report.system import ROLES, Role, System, Task, beside_teacher, measure
-from raykd.report.tables import load_logits
-from raykd.report.teacher import TeacherQuality
+from raykd.report.teacher_quality import TeacherQuality
 from raykd.report.verdicts import Contrast, answers, conclusion, contrasts
 
 FORMAT = 1

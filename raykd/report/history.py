@@ -31,7 +31,7 @@ class Curves(Record):
     terms: Series = Series()
     """Each term of the loss, weights included."""
     metrics: Series = Series()
-    """Metrics on the selection rows."""
+    """Metrics on the validation rows."""
     shares: Series = Series()
     """Each term's share of the gradient's norm, where it was logged."""
 

@@ -8,7 +8,7 @@ from raykd.report import plots
 from raykd.report.cells import LONG_ROLES, caption, legend, table
 from raykd.report.comparison import Comparison
 from raykd.report.markdown import class_table, export_table, metric_table, speed_table, verdict_table
-from raykd.report.teacher import TeacherQuality
+from raykd.report.teacher_quality import TeacherQuality
 
 STYLE = """
 :root { color-scheme: light; }
@@ -113,7 +113,7 @@ def _teacher(quality: TeacherQuality | None) -> list[str]:
         return []
     body = [
         [name, f"{side.rows:,}", f"{100 * side.accuracy:.1f}", f"{side.loss:.3f}", f"{100 * side.entropy:.1f}"]
-        for name, side in (("training rows", quality.train), ("selection rows", quality.selection))
+        for name, side in (("training rows", quality.train), ("validation rows", quality.validation))
     ]
     header = ["teacher on", "rows", "accuracy %", "NLL", "entropy, % of the possible"]
     return ["<h2>The teacher's certainty</h2>", html_table(header, body)]

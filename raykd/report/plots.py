@@ -11,7 +11,7 @@ from raykd.report.comparison import Comparison
 from raykd.report.history import Curves, Series
 from raykd.report.markdown import FRACTIONS
 from raykd.report.system import Role, System
-from raykd.trainers.selection import SMALLER_IS_BETTER
+from raykd.trainers.model_selection import SMALLER_IS_BETTER
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,7 +57,7 @@ def metric_plot(comparison: Comparison) -> str:
 
 
 def curve_plot(comparison: Comparison) -> str | None:
-    """A line of panels a system: terms of the loss, metric on the selection rows, shares of the gradient where logged."""
+    """A line of panels a system: terms of the loss, metric on the validation rows, shares of the gradient where logged."""
     systems = [(name, one) for name, one in _named(comparison) if any(curves.terms.steps for curves in one.curves)]
     if not systems:
         return None
@@ -69,7 +69,7 @@ def curve_plot(comparison: Comparison) -> str | None:
         for line, (name, system) in zip(panels, systems, strict=True):
             line[1].sharey(panels[0][1])
             _term_panel(line[0], name, system, colors)
-            _selection_panel(line[1], comparison.headline, system)
+            _validation_panel(line[1], comparison.headline, system)
             if with_shares:
                 _share_panel(line[2], system.curves, colors)
         for axes in panels[-1]:
@@ -126,7 +126,7 @@ def _term_panel(axes: "Axes", name: str, system: System, colors: Mapping[str, st
         axes.set_ylim(bottom=0)
 
 
-def _selection_panel(axes: "Axes", headline: str, system: System) -> None:
+def _validation_panel(axes: "Axes", headline: str, system: System) -> None:
     """The headline metric; every metric there is where that is not among them."""
     series = [one.metrics for one in system.curves]
     if any(headline in one.values for one in series):
@@ -134,7 +134,7 @@ def _selection_panel(axes: "Axes", headline: str, system: System) -> None:
         _lines(axes, series, {headline: ROLE_COLORS[system.role]}, marker="o")
     else:
         _lines(axes, series, _colors(series), marker="o")
-    axes.set_title("on the selection rows")
+    axes.set_title("on the validation rows")
 
 
 def _share_panel(axes: "Axes", curves: Sequence[Curves], colors: Mapping[str, str]) -> None:

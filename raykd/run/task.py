@@ -1,16 +1,34 @@
 """A training task: everything a worker needs to know to train one model, as a value that travels as JSON."""
 
-from typing import Annotated
+import hashlib
+import json
+from importlib.metadata import version
+from typing import Annotated, Any
 
 from pydantic import Field
 
+from raykd import __version__
 from raykd.config import EngineConfig, ObjectiveConfig, TrackingConfig, TrainingConfig
 from raykd.config.base import Section
 from raykd.config.metakd import MetaObjective
 from raykd.data import storage
 from raykd.data.folds import Fold
+from raykd.data.side_tables import SideTable
 
+_LIBRARIES = ("torch", "transformers", "deepspeed", "tokenizers", "numpy")
 TaskObjective = Annotated[ObjectiveConfig | MetaObjective, Field(discriminator="kind")]
+
+
+def key_of(*parts: Any) -> str:
+    """Hash of JSON values, raykd's version and those of the libraries that numbers depend on."""
+    versions = {"raykd": __version__} | {name: version(name) for name in _LIBRARIES}
+    text = json.dumps([parts, versions], sort_keys=True, default=str)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def side_digest(side: SideTable) -> str:
+    """Hash of a side table's content."""
+    return key_of([part.digest for part in side.parts])
 
 
 class Phase(Section):
@@ -38,7 +56,7 @@ class TrainTask(Section):
     """Label whose F1 evaluations have, for two classes; none is the second."""
     train: str
     """Prepared set of the training rows."""
-    selection: str | None
+    validation: str | None
     """Prepared set that chooses the best weights; none keeps the last."""
     logits: str | None = None
     """Side table of teacher logits for objectives that distil."""

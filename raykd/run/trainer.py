@@ -13,30 +13,30 @@ import torch
 
 from raykd.data import storage
 from raykd.data.batch import Batch, micro_batches
-from raykd.data.feed import Feed, StepRows
-from raykd.data.prepared import PreparedSet
+from raykd.data.step_stream import Feed, StepRows
+from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import TrainingError
+from raykd.metakd.build_meta_objective import build_task_objective
 from raykd.models import load_classifier, load_tokenizer, max_sequence_length, restore_classifier, save_classifier
 from raykd.report.metrics import classification_metrics
 from raykd.report.multi_label import multi_label_metrics
-from raykd.run.metakd_objectives import build_task_objective
 from raykd.run.task import TrainTask
 from raykd.tracking import NullTracker, Tracker, listener, open_tracker
 from raykd.trainers.checkpoint import Checkpoints
 from raykd.trainers.composite import save_modules, split_state, with_modules
 from raykd.trainers.context import WorkerContext
-from raykd.trainers.engine import Engine, Precision
-from raykd.trainers.engines import build_engine
+from raykd.trainers.engines.base import Engine, Precision
+from raykd.trainers.engines.build_engine import build_engine
 from raykd.trainers.evaluation import Evaluator, Metrics
 from raykd.trainers.loop import Loop, Stopped
+from raykd.trainers.model_selection import ModelSelection
 from raykd.trainers.monitor import Listener, Monitor
 from raykd.trainers.phases import at_progress
 from raykd.trainers.schedule import learning_rate
-from raykd.trainers.selection import Selection
 
 
 @dataclass(frozen=True)
-class Outside:
+class ControlRequests:
     """What is asked of a running task from outside. The first worker's answers count, at every step: both are quick."""
 
     checkpoint: Callable[[], bool] = lambda: False
@@ -50,7 +50,7 @@ class OpenTask:
     """A task whose rows are on their way."""
 
     task: TrainTask
-    prepared: PreparedSet
+    prepared: TokenisedSet
     checkpoints: Checkpoints
     source: Checkpoints
     """Where the checkpoint it continues from lies: with its own, unless it goes on from what another training made."""
@@ -69,7 +69,7 @@ class Trainer:
         opened: OpenTask,
         context: WorkerContext,
         listeners: Sequence[Listener],
-        outside: Outside,
+        outside: ControlRequests,
         *,
         keep_model: bool = True,
     ) -> None:
@@ -107,7 +107,7 @@ class Trainer:
         self.teacher_forwards = 0  # on this worker, since this start
         if (frozen := self.objective.frozen) is not None:
             frozen.register_forward_hook(self._count_forward)
-        self.selection = Selection(self._selection_metric(), task.training.patience)
+        self.model_selection = ModelSelection(self._model_selection_metric(), task.training.patience)
         self.saved_at = time.monotonic()
 
     def parts(self, rows: Iterator[StepRows], *, total: int, steps_per_epoch: int, start: int) -> Iterator[int]:
@@ -115,7 +115,7 @@ class Trainer:
         try:
             every = self.task.training.evaluate_every or steps_per_epoch
             loop, step = self.begin(total=total, every=every, start=start), start
-            while step < total and not self.selection.exhausted:
+            while step < total and not self.model_selection.exhausted:
                 step = loop.run(islice(rows, min(total, (step // every + 1) * every) - step))
                 yield step
             self.end(step)
@@ -144,7 +144,7 @@ class Trainer:
         )
         training, phases = self.task.training, self.task.phases
         peaks = ((0.0, training.learning_rate), *((phase.start, phase.learning_rate) for phase in phases))
-        whole = training.micro_size is None and self.context.world_size == 1
+        whole = training.micro_batch_size is None and self.context.world_size == 1
         self.objective.check(num_labels=len(self.task.labels), whole_batch=whole)
         return Loop(
             engine=self.engine,
@@ -154,7 +154,7 @@ class Trainer:
             learning_rate=lambda step: learning_rate(
                 step,
                 total_steps=total,
-                warmup=training.warmup,
+                warmup=training.warmup_ratio,
                 peak=at_progress(peaks, step / total),
                 shape=training.schedule,
             ),
@@ -163,7 +163,7 @@ class Trainer:
             max_grad_norm=training.max_grad_norm,
             evaluate=self.evaluator(),
             evaluate_at=lambda step: step % every == 0,
-            selection=self.selection,
+            model_selection=self.model_selection,
             keep_best=self.keep_best,
             save_checkpoint=self.save_checkpoint,
             checkpoint_due=self.checkpoint_due,
@@ -174,13 +174,13 @@ class Trainer:
 
     def resume(self, start: int) -> None:
         """Go on from the checkpoint of a step."""
-        kept = self.source.load(self.engine, start)["selection"]
+        kept = self.source.load(self.engine, start)["model_selection"]
         if self.context.is_first:
             restore_classifier(self.task.model_folder)
         self.context.barrier()
         # where the best model is lost, any is better
         if not self.keep_model or storage.exists(storage.join(self.task.model_folder, "config.json")):
-            self.selection.load(kept)
+            self.model_selection.load(kept)
         self.monitor.resume(start)
         self.monitor.record("resumed", start, **({} if self.source == self.checkpoints else {"source": self.source.folder}))
 
@@ -188,10 +188,10 @@ class Trainer:
         """Note what came out."""
         ran = int(self.context.sum(torch.tensor(self.teacher_forwards, device=self.context.device)))
         beside = {} if self.objective.frozen is None else {"teacher_forwards": ran}
-        self.monitor.record("end", step, best=self.selection.best, best_step=self.selection.best_step, **beside)
+        self.monitor.record("end", step, best=self.model_selection.best, best_step=self.model_selection.best_step, **beside)
         self.monitor.flush()
-        best = {} if self.selection.best is None else {f"best/{self.selection.metric}": self.selection.best}
-        self.tracker.finish({**best, "best/step": float(self.selection.best_step)})
+        best = {} if self.model_selection.best is None else {f"best/{self.model_selection.metric}": self.model_selection.best}
+        self.tracker.finish({**best, "best/step": float(self.model_selection.best_step)})
 
     def _count_forward(self, *_: object) -> None:
         self.teacher_forwards += 1
@@ -201,22 +201,22 @@ class Trainer:
         return micro_batches(
             rows,
             world=self.context.world_size,
-            micro_size=self.task.training.micro_size,
+            micro_batch_size=self.task.training.micro_batch_size,
             pad_token_id=self.prepared.pad_token_id,
             with_token_types=self.prepared.has_token_types,
             max_length=self.max_length,
         )
 
     def evaluator(self) -> Callable[[Engine], dict[str, float]] | None:
-        """Scores the selection rows, if there are any, and keeps the model where every one is to be kept."""
-        if self.task.selection is None:
+        """Scores the validation rows, if there are any, and keeps the model where every one is to be kept."""
+        if self.task.validation is None:
             return None
         metrics: Metrics = functools.partial(
             classification_metrics, label_names=self.task.labels, positive_label=self.task.positive_label
         )
         if self.multi_label:
             metrics = functools.partial(multi_label_metrics, label_names=self.task.labels)
-        score = Evaluator(PreparedSet.open(self.task.selection), self.context, metrics, max_length=self.max_length)
+        score = Evaluator(TokenisedSet.open(self.task.validation), self.context, metrics, max_length=self.max_length)
 
         def score_and_keep(engine: Engine) -> dict[str, float]:
             self.save(engine, storage.join(self.task.folder, "evaluated", f"step-{engine.updates}"))
@@ -224,7 +224,7 @@ class Trainer:
 
         return score_and_keep if self.task.training.keep_evaluated else score
 
-    def _selection_metric(self) -> str:
+    def _model_selection_metric(self) -> str:
         """Accuracy over rows with any number of labels is that all of them are right."""
         metric = self.task.training.metric
         return "exact_match" if self.multi_label and metric == "accuracy" else metric
@@ -252,7 +252,7 @@ class Trainer:
 
     def save_checkpoint(self, step: int) -> None:
         """Write everything a later attempt needs. *Collective.*"""
-        self.checkpoints.save(self.engine, step, {**self.position, "selection": self.selection.state()})
+        self.checkpoints.save(self.engine, step, {**self.position, "model_selection": self.model_selection.state()})
         self.saved_at = time.monotonic()
 
 

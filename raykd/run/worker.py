@@ -6,13 +6,13 @@ from typing import Any
 
 import torch
 
-from raykd.data.feed import ray_feed
+from raykd.data.step_stream import ray_feed
 from raykd.errors import RaykdError
-from raykd.run.board import ask
-from raykd.run.outside import Ears
+from raykd.run.preemption import PreemptionWatcher
 from raykd.run.task import TrainTask
+from raykd.run.task_queue import ask
+from raykd.run.train_task import open_task, run_open_task
 from raykd.run.trainer import OpenTask
-from raykd.run.training import open_task, run_open_task
 from raykd.trainers.context import WorkerContext, ray_context
 from raykd.trainers.loop import Stopped
 from raykd.trainers.monitor import Listener
@@ -41,7 +41,7 @@ class _Worker:
     def __init__(self, board: Any, context: WorkerContext) -> None:
         self._board = board
         self._context = context
-        self._outside = Ears(board, context).outside()
+        self._outside = PreemptionWatcher(board, context).outside()
         self._ahead: OpenTask | None = None
 
     def run(self, index: int) -> None:

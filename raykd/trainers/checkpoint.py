@@ -23,9 +23,9 @@ from typing import Any, TypeVar
 import torch.distributed as dist
 from torch import Tensor
 
-from raykd.data import storage, stores
+from raykd.data import file_systems, storage
 from raykd.errors import CheckpointError, DataError, RaykdError, ResourceError
-from raykd.trainers.engine import Engine, ParameterState
+from raykd.trainers.engines.base import Engine, ParameterState
 
 log = logging.getLogger(__name__)
 
@@ -183,7 +183,7 @@ def _write(folder: str, step: int, tensors: dict[str, dict[str, Tensor]], state:
     from safetensors.torch import save as serialise
 
     target = storage.join(folder, f"step-{step:08d}")
-    in_place = not stores.renames(folder)
+    in_place = not file_systems.renames(folder)
     place = target if in_place else storage.join(folder, f"{_ASIDE}{step:08d}-{uuid.uuid4().hex}")
     storage.remove(place)
     files: dict[str, dict[str, Any]] = {}

@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 
 from raykd.data.batch import Batch, collate
-from raykd.data.plan import padded_length
-from raykd.data.prepared import PreparedSet
+from raykd.data.batch_plan import padded_length
+from raykd.data.tokenised_set import TokenisedSet
 from raykd.trainers.context import WorkerContext
-from raykd.trainers.engine import Engine
+from raykd.trainers.engines.base import Engine
 
 Metrics = Callable[[NDArray[Any], NDArray[np.float32]], dict[str, float]]
 """From labels ``[N]`` and logits ``[N, C]`` to named figures."""
@@ -21,9 +21,9 @@ Metrics = Callable[[NDArray[Any], NDArray[np.float32]], dict[str, float]]
 
 @dataclass(frozen=True)
 class Evaluator:
-    """Metrics of the engine's model on the selection rows; memory is one row group and the logits."""
+    """Metrics of the engine's model on the validation rows; memory is one row group and the logits."""
 
-    prepared: PreparedSet
+    prepared: TokenisedSet
     context: WorkerContext
     metrics: Metrics
     max_length: int | None = None

@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 
 from raykd.data.batch import Batch
-from raykd.data.feed import StepRows
+from raykd.data.step_stream import StepRows
 from raykd.errors import TrainingError
 from raykd.losses.reduce import weighted_sum
 from raykd.trainers.context import WorkerContext
-from raykd.trainers.engine import Engine
+from raykd.trainers.engines.base import Engine
+from raykd.trainers.gradient_norms import SHARE_EVERY, LogitsTap
+from raykd.trainers.model_selection import ModelSelection
 from raykd.trainers.monitor import Monitor
 from raykd.trainers.objective import Objective
-from raykd.trainers.selection import Selection
-from raykd.trainers.shares import SHARE_EVERY, LogitsTap
 
 WISHES = ("checkpoint_wanted", "stop_wanted")
 """What workers ask for; their sums travel with the step's figures, so that all agree."""
@@ -47,10 +47,10 @@ class Loop:
     """With step and rank the key of dropout's randomness, so that a resumed run draws what it would have drawn."""
     max_grad_norm: float
     evaluate: Callable[[Engine], dict[str, float]] | None
-    """Metrics on the selection rows; none keeps the last weights."""
+    """Metrics on the validation rows; none keeps the last weights."""
     evaluate_at: Callable[[int], bool]
     """Whether an evaluation is due after ``step`` updates."""
-    selection: Selection
+    model_selection: ModelSelection
     keep_best: Callable[[Engine], None]
     """Save the current weights as the task's model. Collective."""
     save_checkpoint: Callable[[int], None]
@@ -155,7 +155,7 @@ class Loop:
         ] or [f"gradient norm = {figures['grad_norm']} under a finite loss"]
         raise TrainingError(
             f"step {step + 1}: {'; '.join(bad)}. Training stopped before the update; lower training.learning_rate, "
-            "raise training.warmup, or look for broken logits or weights in the input"
+            "raise training.warmup_ratio, or look for broken logits or weights in the input"
         )
 
     def _log(self, rows: StepRows, figures: dict[str, float], rate: float) -> None:
@@ -187,12 +187,12 @@ class Loop:
         if not (last or self.evaluate_at(step)):
             return False
         metrics = self.evaluate(self.engine)
-        better = self.selection.update(step, metrics)
+        better = self.model_selection.update(step, metrics)
         if better:
             self.keep_best(self.engine)
         self.monitor.record("eval", step, metrics=metrics, best=better)
         self.monitor.flush()
-        return self.selection.exhausted
+        return self.model_selection.exhausted
 
 
 def seed_device(device: torch.device, seed: int) -> None:

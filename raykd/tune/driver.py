@@ -10,19 +10,19 @@ from raykd.config.tune import Value
 from raykd.data import storage
 from raykd.errors import ConfigError, TrainingError
 from raykd.metakd.state_files import sweep
-from raykd.run.group import TrainingGroup
 from raykd.run.progress import Terminal, stdout_console
-from raykd.run.tasks import key_of
+from raykd.run.stage import Stage
+from raykd.run.task import key_of
+from raykd.run.worker_group import TrainingGroup
 from raykd.session import start_ray, stop_ray
-from raykd.stages import Stage
+from raykd.tune.dry_run import teachers_sentence
 from raykd.tune.final import Final
-from raykd.tune.outline import teachers_sentence
-from raykd.tune.places import cpus_wanted, find_places, trainings_at_once
-from raykd.tune.plan import Plan
-from raykd.tune.record import Journal, TrialRecord, best_of
-from raykd.tune.report import SearchReport, build_report, read_search, write_search
+from raykd.tune.resource_request import cpus_wanted, find_places, trainings_at_once
+from raykd.tune.search_report import SearchReport, build_report, read_search, write_search
 from raykd.tune.shared import shared_of
 from raykd.tune.summary import print_search, track_summary
+from raykd.tune.trial_plan import Plan
+from raykd.tune.trial_record import Journal, TrialRecord, best_of
 from raykd.tune.trials import run_trials, trial_steps
 
 

@@ -14,23 +14,22 @@ from raykd.config.experiment import StudentConfig
 from raykd.config.metakd import MetaDistillationObjective
 from raykd.config.tune import BaseConfig
 from raykd.data import storage
-from raykd.data.prepared import PreparedSet
-from raykd.data.tables import SideTable
+from raykd.data.side_tables import SideTable
+from raykd.data.tokenised_set import TokenisedSet
+from raykd.metakd.report import Right, right_of
 from raykd.models import model_digest
 from raykd.predict import ScoreJob, score
-from raykd.report.tables import load_labels, load_logits
-from raykd.run.group import uses_gpu
-from raykd.run.groups import Group, TrainingGroups
-from raykd.run.metakd_report import Right, right_of
+from raykd.report.load_tables import load_labels, load_logits
 from raykd.run.progress import Terminal
-from raykd.run.task import Phase, TrainTask
-from raykd.run.tasks import key_of
-from raykd.stages import Stage
-from raykd.tune.lessons import Lesson
+from raykd.run.stage import Stage
+from raykd.run.task import Phase, TrainTask, key_of
+from raykd.run.worker_group import uses_gpu
+from raykd.run.worker_groups import Group, TrainingGroups
 from raykd.tune.listen import end_of
-from raykd.tune.plan import Adapt, Chain, Plan, Variant
-from raykd.tune.record import Schedule
-from raykd.tune.turns import teach_in_group
+from raykd.tune.trial_plan import Adapt, Chain, Plan, Variant
+from raykd.tune.trial_record import Schedule
+from raykd.tune.trial_teacher import TrialTeacher
+from raykd.tune.trial_teacher_turns import teach_in_group
 
 TUNED, DEFAULT, NO_KD, TEACHER, TUNED_TEACHER = "tuned", "default", "no_kd", "teacher", "tuned_teacher"
 STAGE_FIRST = "stage first"
@@ -99,11 +98,11 @@ class Final:
             self.terminal.say(f"{name}: " + (f"{self.config.metric} {entry['best']:.4f}" if last else "trained"))
 
     @property
-    def lesson(self) -> Lesson | None:
+    def lesson(self) -> TrialTeacher | None:
         """The tuned student's teacher, where it is not the job's own."""
         return self.plan.lesson(with_values(self.plan.base, self.schedule[0][1]))
 
-    def test(self, rows: dict[str, PreparedSet], teacher: tuple[str, dict[str, PreparedSet]] | None) -> dict[str, Right]:
+    def test(self, rows: dict[str, TokenisedSet], teacher: tuple[str, dict[str, TokenisedSet]] | None) -> dict[str, Right]:
         """Which test rows every system has right, by domain; scored once. The teacher with its own tokens, if there is one."""
         jobs: list[tuple[str, str, ScoreJob]] = []
         for one in self.trained:
@@ -128,7 +127,7 @@ class Final:
         }
 
     def save_best(self, provenance: dict[str, object]) -> str:
-        """The tuned model of the seed that the selection rows like best, for each domain, with its origin beside it."""
+        """The tuned model of the seed that the validation rows like best, for each domain, with its origin beside it."""
         target = storage.join(self.folder, "best")
         sign = 1 if self.config.mode == "max" else -1
         for domain in dict.fromkeys(one.domain for one in self.trained):
@@ -138,7 +137,7 @@ class Final:
             folder = storage.join(target, domain) if domain else target
             storage.remove(folder)
             storage.upload_dir(_model(best), folder)
-            origin = {**provenance, "seed": best.seed, "domain": domain or None, "selection": figures}
+            origin = {**provenance, "seed": best.seed, "domain": domain or None, "validation": figures}
             storage.write_json(storage.join(folder, "provenance.json"), origin)
         return target
 
@@ -186,7 +185,7 @@ class Final:
         return adapt
 
     def _score(self, jobs: list[ScoreJob]) -> list[SideTable]:
-        inputs = [(PreparedSet.open(job.prepared).fingerprint, model_digest(job.model), job.output) for job in jobs]
+        inputs = [(TokenisedSet.open(job.prepared).fingerprint, model_digest(job.model), job.output) for job in jobs]
         stage = Stage("test", storage.join(self.folder, "test"), key_of("test", inputs))
         compute = self.config.base.compute
         if not stage.is_done():

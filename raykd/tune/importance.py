@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import optuna
 
 from raykd.config import TuneConfig
-from raykd.tune.record import TrialRecord
 from raykd.tune.space import distribution, frozen
+from raykd.tune.trial_record import TrialRecord
 
 AT_LEAST = 4
 """Trials below which nothing is said."""

@@ -9,7 +9,7 @@ import numpy as np
 from raykd.data import storage
 from raykd.run.task import TrainTask
 from raykd.tracking import Tracker, metrics_of
-from raykd.tune.record import Work
+from raykd.tune.trial_record import Work
 
 
 class Listening:

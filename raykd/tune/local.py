@@ -7,19 +7,19 @@ from typing import Any
 import torch
 
 from raykd.config.tune import Value
-from raykd.data.feed import local_feed
+from raykd.data.step_stream import local_feed
 from raykd.errors import CheckpointError
 from raykd.predict import ScoreJob, score_locally
 from raykd.run.task import TrainTask
+from raykd.run.train_task import open_task, run_task, task_in_parts
 from raykd.run.trainer import OpenTask, Trainer, resolve_precision
-from raykd.run.training import open_task, run_task, task_in_parts
 from raykd.tracking import Tracker
 from raykd.trainers.checkpoint import Checkpoints
 from raykd.trainers.context import WorkerContext
 from raykd.tune.listen import Listening
-from raykd.tune.plan import TrialPlan
-from raykd.tune.record import Journal, Stretch, Work
-from raykd.tune.turns import Turn, at_once
+from raykd.tune.trial_plan import TrialPlan
+from raykd.tune.trial_record import Journal, Stretch, Work
+from raykd.tune.trial_teacher_turns import Turn, at_once
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class TrialRun:
                 if moves:
                     trainer.position["lineage"] = self._descend(opened)
             elif self._heard.step < opened.total:
-                yield trainer.selection.best
+                yield trainer.model_selection.best
         self._trainer = None
 
     def _descend(self, opened: OpenTask) -> list[dict[str, Any]]:

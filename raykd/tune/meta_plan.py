@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from raykd.config import MetaKDConfig
 from raykd.config.tune import BaseConfig
 from raykd.data import storage
-from raykd.data.prepared import PreparedSet
-from raykd.data.tables import SideTable
+from raykd.data.side_tables import SideTable
+from raykd.data.tokenised_set import TokenisedSet
+from raykd.metakd.tasks import Rows, Student, first_task, label_task, second_task, teacher_task
 from raykd.models import model_digest
-from raykd.run.metakd_tasks import Rows, Student, first_task, label_task, second_task, teacher_task
-from raykd.tune.lessons import Lesson, lesson
-from raykd.tune.plan import Adapt, Chain, Variant
+from raykd.tune.trial_plan import Adapt, Chain, Variant
+from raykd.tune.trial_teacher import TrialTeacher, lesson
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,13 @@ class MetaPlan:
         """One training where the objective is a single one."""
         return 1 if self.base.student.mode == "single" else 2
 
-    def lesson(self, config: BaseConfig) -> Lesson | None:
-        """See :class:`~raykd.tune.plan.Plan`."""
+    def lesson(self, config: BaseConfig) -> TrialTeacher | None:
+        """See :class:`~raykd.tune.trial_plan.Plan`."""
         config = _meta(config)
         if config.teacher == self.base.teacher:
             return None
-        train = PreparedSet.open(self.taught.train)
-        rows = Rows(train, PreparedSet.open(self.taught.dev), None, (SideTable.open(self.taught.weights),))
+        train = TokenisedSet.open(self.taught.train)
+        rows = Rows(train, TokenisedSet.open(self.taught.dev), None, (SideTable.open(self.taught.weights),))
         task = teacher_task(config, "meta", config.domains, rows, model_digest(config.teacher.model))
         parts = {domain: tables.train for domain, tables in self.tables.items()}
         return lesson(task, folder=storage.join(self.base.storage, self.base.name), rows=train.path, parts=parts)
@@ -73,7 +73,7 @@ class MetaPlan:
             for domain in self.tables
         }  # fmt: skip
 
-    def _chain(self, config: MetaKDConfig, student: Student, *, own: Lesson | None, folder: str, adapt: Adapt) -> Chain:
+    def _chain(self, config: MetaKDConfig, student: Student, *, own: TrialTeacher | None, folder: str, adapt: Adapt) -> Chain:
         digest, single, domain = model_digest(config.student.model), self.links == 1, student.domain
         if student.method == "hard_labels":
             task = label_task(config, student, self._rows(domain, chooses=True), digest)
@@ -100,8 +100,8 @@ class MetaPlan:
     def _rows(self, domain: str, *, chooses: bool, weighted: bool = False, logits: str | None = None) -> Rows:
         tables = self.tables[domain]
         return Rows(
-            PreparedSet.open(tables.train),
-            PreparedSet.open(tables.dev) if chooses else None,
+            TokenisedSet.open(tables.train),
+            TokenisedSet.open(tables.dev) if chooses else None,
             SideTable.open(logits) if logits else None,
             (SideTable.open(tables.weights),) if weighted else (),
         )

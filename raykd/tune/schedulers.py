@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from raykd.config.tune import Asha, Median, NoScheduler, Population, TuneConfig
-from raykd.tune.record import TrialRecord
 from raykd.tune.space import mutation, within
+from raykd.tune.trial_record import TrialRecord
 
 STEP = "step"
 """Time, for a scheduler: optimiser steps, whatever machine they were made on."""

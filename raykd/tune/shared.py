@@ -4,15 +4,15 @@ from typing import Protocol
 
 from raykd.config import ExperimentConfig, MetaKDConfig
 from raykd.data import storage
-from raykd.data.prepared import PreparedSet
+from raykd.data.tokenised_set import TokenisedSet
+from raykd.distill.pipeline import Part, Pipeline
 from raykd.errors import ConfigError
+from raykd.metakd.pipeline import MetaKDPipeline
+from raykd.metakd.tasks import teacher_folder
 from raykd.models import model_digest
-from raykd.run.metakd import MetaKDPipeline
-from raykd.run.metakd_tasks import teacher_folder
-from raykd.run.pipeline import Part, Pipeline
 from raykd.run.progress import Terminal
 from raykd.tune.meta_plan import DomainTables, MetaPlan, TeacherTables
-from raykd.tune.plan import DistillationPlan, Plan
+from raykd.tune.trial_plan import DistillationPlan, Plan
 
 
 class Shared(Protocol):
@@ -24,10 +24,10 @@ class Shared(Protocol):
     def make(self) -> Plan:
         """Everything that trials share; what is there is left as it is."""
 
-    def test_rows(self) -> dict[str, PreparedSet]:
+    def test_rows(self) -> dict[str, TokenisedSet]:
         """Rows that the search never sees, by domain, as the student reads them."""
 
-    def teacher(self) -> tuple[str, dict[str, PreparedSet]] | None:
+    def teacher(self) -> tuple[str, dict[str, TokenisedSet]] | None:
         """The trained teacher and the same rows as it reads them; none where there is not just one."""
 
     def close(self) -> None:
@@ -55,21 +55,21 @@ class SharedDistillation:
         return DistillationPlan(
             base=self.base,
             train=self.pipeline.prepared("train", model).path,
-            selection=self.pipeline.prepared("selection", model).path,
+            validation=self.pipeline.prepared("validation", model).path,
             logits=logits.path,
             digest=model_digest(model),
-            taught=(self._read("train"), self._read("selection")) if own else None,
+            taught=(self._read("train"), self._read("validation")) if own else None,
         )
 
     def _read(self, part: Part) -> str:
         """Rows as the one teacher reads them."""
         return self.pipeline.prepared(part, self.base.every_teacher[0].model).path
 
-    def test_rows(self) -> dict[str, PreparedSet]:
+    def test_rows(self) -> dict[str, TokenisedSet]:
         """See :class:`Shared`."""
         return {"": self.pipeline.prepared("test", self.base.student.model)}
 
-    def teacher(self) -> tuple[str, dict[str, PreparedSet]] | None:
+    def teacher(self) -> tuple[str, dict[str, TokenisedSet]] | None:
         """See :class:`Shared`."""
         teachers = self.pipeline.teaching.candidates()
         if len(teachers) != 1:  # of several none says alone what students learn from
@@ -117,16 +117,16 @@ class SharedMeta:
             },
         )
 
-    def test_rows(self) -> dict[str, PreparedSet]:
+    def test_rows(self) -> dict[str, TokenisedSet]:
         """See :class:`Shared`."""
         return self._test_rows(self.base.student.model)
 
-    def teacher(self) -> tuple[str, dict[str, PreparedSet]] | None:
+    def teacher(self) -> tuple[str, dict[str, TokenisedSet]] | None:
         """See :class:`Shared`."""
         folder = teacher_folder(self.base, "meta", self.base.domains)
         return storage.join(folder, "model"), self._test_rows(self.base.teacher.model)
 
-    def _test_rows(self, model: str) -> dict[str, PreparedSet]:
+    def _test_rows(self, model: str) -> dict[str, TokenisedSet]:
         return {domain: self.pipeline.rows.prepared("test", (domain,), model) for domain in self.base.chosen_domains}
 
     def close(self) -> None:

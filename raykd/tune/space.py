@@ -8,7 +8,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import TrialState, create_trial
 
 from raykd.config.tune import Choice, Grid, Knob, LogUniform, QUniform, TuneConfig, Uniform, Value
-from raykd.tune.record import TrialRecord
+from raykd.tune.trial_record import TrialRecord
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 

@@ -8,7 +8,7 @@ from rich.text import Text
 from raykd.config import TuneConfig
 from raykd.data import storage
 from raykd.tracking import open_tracker
-from raykd.tune.report import (
+from raykd.tune.search_report import (
     SearchReport,
     moved_sentence,
     result_table,

@@ -11,9 +11,9 @@ from ray import tune
 from raykd.config import TrackingConfig
 from raykd.config.tune import Value
 from raykd.data import storage
-from raykd.tune.plan import TrialPlan
-from raykd.tune.record import Journal, Work
-from raykd.tune.turns import Turn, Turns, at_once, teach_in_group
+from raykd.tune.trial_plan import TrialPlan
+from raykd.tune.trial_record import Journal, Work
+from raykd.tune.trial_teacher_turns import Turn, Turns, at_once, teach_in_group
 
 
 def trial_name(trial: Any) -> str:
@@ -84,7 +84,7 @@ class LocalTrial(tune.Trainable):  # type: ignore[misc]  # Ray's classes have no
 
     def cleanup(self) -> None:
         """The actor ends."""
-        from raykd.run.metakd_objectives import leave_shared_records
+        from raykd.metakd.build_meta_objective import leave_shared_records
 
         self._end()
         leave_shared_records()
@@ -126,7 +126,7 @@ def open_trial_tracker(settings: TrialSettings, index: int, values: dict[str, Va
 
 def grouped_trial(config: dict[str, Any], *, settings: TrialSettings) -> None:
     """A trial whose training takes several workers: a driver that holds no CPU, and a ``TorchTrainer`` that holds them."""
-    from raykd.run.group import TrainingGroup
+    from raykd.run.worker_group import TrainingGroup
     from raykd.tune.listen import Listening
 
     index, plan = int(tune.get_context().get_trial_name()), settings.plan

@@ -10,14 +10,14 @@ from typing import Any
 from raykd.config import ExperimentConfig, MetaKDConfig, TuneConfig
 from raykd.config.tune import Population, Value
 from raykd.data import storage
-from raykd.data.prepared import PreparedSet
+from raykd.data.tokenised_set import TokenisedSet
 from raykd.run.progress import Terminal
-from raykd.run.training import total_steps
-from raykd.tune.places import Places
-from raykd.tune.plan import DistillationPlan, Plan, TrialPlan, limited
-from raykd.tune.record import Journal, TrialRecord
+from raykd.run.train_task import total_steps
+from raykd.tune.resource_request import ResourceRequest
 from raykd.tune.space import Suggester
-from raykd.tune.turns import Turns
+from raykd.tune.trial_plan import DistillationPlan, Plan, TrialPlan, limited
+from raykd.tune.trial_record import Journal, TrialRecord
+from raykd.tune.trial_teacher_turns import Turns
 
 QUIET = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # CSV, JSON and TensorBoard files of its own
@@ -33,7 +33,9 @@ RAY_NOTES = "ray/trials"
 """Where Ray Tune keeps its own notes, of which nothing is read once it has ended."""
 
 
-def run_trials(config: TuneConfig, plan: Plan, places: Places, *, folder: str, terminal: Terminal) -> list[TrialRecord]:
+def run_trials(
+    config: TuneConfig, plan: Plan, places: ResourceRequest, *, folder: str, terminal: Terminal
+) -> list[TrialRecord]:
     """Run what is left of the trials; all records, of earlier runs too."""
     from raykd.tune.watch import Watch
 
@@ -85,7 +87,7 @@ class _Values:
 def _tuner(  # noqa: PLR0917 (one caller, one purpose)
     config: TuneConfig,
     plan: Plan,
-    places: Places,
+    places: ResourceRequest,
     journal: Journal,
     remaining: list[int],
     values: _Values,
@@ -176,5 +178,5 @@ def trial_steps(config: TuneConfig, plan: Plan) -> int:
         return 1  # no scheduler stops a trial of this kind
     assert isinstance(base, ExperimentConfig)
     training = limited(base.student.training, config.max_steps)
-    rows = PreparedSet.open(plan.train).num_rows
+    rows = TokenisedSet.open(plan.train).num_rows
     return total_steps(training, math.ceil(rows / training.batch_size))

@@ -17,7 +17,7 @@ from rich.text import Text
 from raykd.config.tune import Value
 from raykd.errors import ResourceError
 from raykd.run.progress import Terminal
-from raykd.tune.record import Journal, Stretch, TrialRecord, Work, best_of
+from raykd.tune.trial_record import Journal, Stretch, TrialRecord, Work, best_of
 
 OUT_OF_MEMORY = re.compile(r"(?i)out of memory|can't allocate memory|running low on memory")
 """What CUDA, PyTorch's CPU allocator and Ray's memory monitor say."""

@@ -49,7 +49,7 @@ class World:
                 "label": "label",
                 "train": [str(folder / "train.tsv")],
                 "test": [str(folder / "test.tsv")],
-                "selection": 0.1,
+                "validation": 0.1,
                 "sequence_length": 32,
             },
             "teacher": {"model": save_model(folder / "teacher", hidden=32, seed=1), "training": training},

@@ -10,16 +10,16 @@ import pytest
 import yaml
 
 from raykd.config import ExperimentConfig, load_job
-from raykd.data.feed import local_feed
 from raykd.data.prepare import prepare, spec_from_config
-from raykd.data.prepared import PreparedSet
-from raykd.data.tables import SideTable
+from raykd.data.side_tables import SideTable
+from raykd.data.step_stream import local_feed
+from raykd.data.tokenised_set import TokenisedSet
+from raykd.distill.pipeline import Part
+from raykd.distill.tasks import cache_folder, teacher_task
 from raykd.models import model_digest
 from raykd.predict import ScoreJob, score_locally
-from raykd.run.pipeline import Part
-from raykd.run.tasks import cache_folder, teacher_task
-from raykd.run.trainer import Outside
-from raykd.run.training import open_task, run_open_task
+from raykd.run.train_task import open_task, run_open_task
+from raykd.run.trainer import ControlRequests
 from raykd.trainers.context import local_context
 from raykd.trainers.loop import Stopped
 from tests.cluster.heads import ROOT
@@ -32,7 +32,7 @@ from tests.ray.test_metakd import config as meta_kd
 pytestmark = pytest.mark.cluster
 
 NODES = 3
-PARTS: tuple[Part, ...] = ("train", "selection", "test")
+PARTS: tuple[Part, ...] = ("train", "validation", "test")
 STUDENT = "students/kd-seed1"
 QUICK_NEWS = {"RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": "0.5"}
 """How often Ray asks for drained nodes; a training of seconds would be over before it does."""
@@ -137,10 +137,10 @@ def test_the_number_of_workers_follows_the_nodes(world: World, environment: Mapp
 def train_alone(config: ExperimentConfig, enough: Callable[[], bool]) -> None:
     """The teacher's training with one worker, in this process and without Ray, until it is enough."""
     model = config.every_teacher[0].model
-    train, selection = (prepare(spec_from_config(config.data, part, model), cache_folder(config)) for part in PARTS[:2])
-    task = teacher_task(config, train=train, selection=selection, digest=model_digest(model))
+    train, validation = (prepare(spec_from_config(config.data, part, model), cache_folder(config)) for part in PARTS[:2])
+    task = teacher_task(config, train=train, validation=validation, digest=model_digest(model))
     with local_context() as context, pytest.raises(Stopped):
-        run_open_task(open_task(task, context, local_feed), context, outside=Outside(stop=enough))
+        run_open_task(open_task(task, context, local_feed), context, outside=ControlRequests(stop=enough))
 
 
 def long_and_short_rows(folder: Path) -> Path:
@@ -161,7 +161,7 @@ def long_and_short_rows(folder: Path) -> Path:
             "label": "label",
             "train": [str(folder / "train.tsv")],
             "test": [str(folder / "test.tsv")],
-            "selection": 0.1,
+            "validation": 0.1,
             "sequence_length": 32,
         },
         "teacher": {"model": save_model(folder / "teacher", hidden=32, seed=1), "fine_tune": False},
@@ -198,7 +198,7 @@ def test_nodes_are_removed_while_rows_are_prepared_and_while_models_are_evaluate
     assert isinstance(config, ExperimentConfig)
     for part in PARTS:
         alone = prepare(spec_from_config(config.data, part, config.student.model), str(tmp_path / "alone"))
-        found = PreparedSet.open(str(tmp_path / "runs" / "cache" / "prepared" / alone.fingerprint))
+        found = TokenisedSet.open(str(tmp_path / "runs" / "cache" / "prepared" / alone.fingerprint))
         assert_same_files(found, alone)
         beside = {path.name for path in Path(found.path).iterdir()} - {part.file for part in found.parts}
         assert not {name for name in beside if "part-" in name}, "what lost tasks wrote is gone"
@@ -209,7 +209,7 @@ def test_nodes_are_removed_while_rows_are_prepared_and_while_models_are_evaluate
         assert_same_files(table, expected)
 
 
-def assert_same_files(found: PreparedSet | SideTable, expected: PreparedSet | SideTable) -> None:
+def assert_same_files(found: TokenisedSet | SideTable, expected: TokenisedSet | SideTable) -> None:
     """The same rows, each once, in files of the same bytes; what a manifest does not list does not exist."""
     assert [(part.position, part.groups) for part in found.parts] == [(part.position, part.groups) for part in expected.parts]
     for part, other in zip(found.parts, expected.parts, strict=True):

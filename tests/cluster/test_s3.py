@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from raykd.data import storage, stores
+from raykd.data import file_systems, storage
 from raykd.errors import DataError, ResourceError
 from tests.cluster.s3_server import BUCKET, Server, s3_server
 
@@ -26,9 +26,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with pytest.MonkeyPatch.context() as patch, s3_server(tmp_path_factory.mktemp("s3")) as made:
         for name, value in made.environment.items():
             patch.setenv(name, value)
-        stores._remote_fs.cache_clear()
+        file_systems._remote_fs.cache_clear()
         yield made
-        stores._remote_fs.cache_clear()
+        file_systems._remote_fs.cache_clear()
 
 
 @pytest.fixture(autouse=True)
@@ -191,13 +191,13 @@ def test_a_server_that_stays_away_is_an_error_that_names_the_path_and_no_key(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storage.write_bytes(f"{RUNS}/x", b"here")
-    monkeypatch.setattr(stores, "_ATTEMPTS", 6)  # at most half a minute of pauses, not one and a half
-    stores._remote_fs.cache_clear()
+    monkeypatch.setattr(file_systems, "_ATTEMPTS", 6)  # at most half a minute of pauses, not one and a half
+    file_systems._remote_fs.cache_clear()
     server.tunnel.cut()
     started = time.monotonic()
     with pytest.raises(ResourceError, match=f"{RUNS}/x") as caught:
         storage.read_bytes(f"{RUNS}/x")
-    stores._remote_fs.cache_clear()
+    file_systems._remote_fs.cache_clear()
     assert "test-key" not in str(caught.value)
     assert "test-secret" not in str(caught.value)
     # no figure of speed but the limit of a wait: minutes at most

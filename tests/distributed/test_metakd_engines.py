@@ -12,11 +12,11 @@ from tiny_training import KINDS, MAX_GRAD_NORM, RELEASING, WEIGHT_DECAY, State, 
 from torch import nn
 
 from raykd.config import DeepSpeedEngineConfig, TorchEngineConfig
-from raykd.metakd.teacher import MetaTeacher
+from raykd.metakd.meta_teacher import MetaTeacher
 from raykd.trainers.composite import with_modules
-from raykd.trainers.deepspeed import deepspeed_config
-from raykd.trainers.engine import Engine
-from raykd.trainers.engines import build_engine
+from raykd.trainers.engines.base import Engine
+from raykd.trainers.engines.build_engine import build_engine
+from raykd.trainers.engines.deepspeed_engine import deepspeed_config
 from raykd.trainers.objective import Objective
 from tests.unit.metakd.features import ROWS, make_batch, make_distillation, make_head, make_model
 from tests.unit.metakd.test_records import part
@@ -46,7 +46,7 @@ def make_engine(kind: str, model: nn.Module) -> Engine:
         changed["zero_optimization"]["param_persistence_threshold"] = 0
         return changed
 
-    with mock.patch("raykd.trainers.deepspeed.deepspeed_config", releasing if kind == RELEASING else usual):
+    with mock.patch("raykd.trainers.engines.deepspeed_engine.deepspeed_config", releasing if kind == RELEASING else usual):
         return build_engine(config, model, weight_decay=WEIGHT_DECAY, precision="fp32", device=torch.device("cpu"))
 
 

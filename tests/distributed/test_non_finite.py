@@ -13,13 +13,13 @@ from tiny_training import BATCH_ROWS, KINDS, NanGradient, full_state, make_engin
 from torch import Tensor, nn
 
 from raykd.data.batch import Batch
-from raykd.data.feed import StepRows
+from raykd.data.step_stream import StepRows
 from raykd.errors import TrainingError
 from raykd.trainers.context import WorkerContext
 from raykd.trainers.loop import Loop
+from raykd.trainers.model_selection import ModelSelection
 from raykd.trainers.monitor import Monitor
 from raykd.trainers.objective import Objective, ObjectiveOutput
-from raykd.trainers.selection import Selection
 
 FIRST_STEP, BROKEN_STEP, TOTAL_STEPS = 1, 3, 5
 """Gradient shares, which ask for a model with named logits, are measured in step 0; it is left out."""
@@ -69,7 +69,7 @@ def stopped(kind: str, case: str) -> dict[str, Any]:
         max_grad_norm=1.0,
         evaluate=None,
         evaluate_at=lambda step: False,
-        selection=Selection("accuracy"),
+        model_selection=ModelSelection("accuracy"),
         keep_best=lambda engine: None,
         save_checkpoint=lambda step: None,
         checkpoint_due=lambda step: False,

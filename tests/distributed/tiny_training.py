@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from raykd.config import DeepSpeedEngineConfig, TorchEngineConfig
-from raykd.trainers.deepspeed import deepspeed_config
-from raykd.trainers.engine import Engine
-from raykd.trainers.engines import build_engine
+from raykd.trainers.engines.base import Engine
+from raykd.trainers.engines.build_engine import build_engine
+from raykd.trainers.engines.deepspeed_engine import deepspeed_config
 
 RELEASING = "deepspeed-zero3, releasing"
 """ZeRO 3 that frees every gathered weight after use, as it does with weights of more than 100,000 elements alone."""
@@ -77,7 +77,7 @@ def make_engine(kind: str, *, precision: Any = "fp32", seed: int = 0) -> Engine:
         changed["zero_optimization"]["param_persistence_threshold"] = 0
         return changed
 
-    with mock.patch("raykd.trainers.deepspeed.deepspeed_config", releasing if kind == RELEASING else usual):
+    with mock.patch("raykd.trainers.engines.deepspeed_engine.deepspeed_config", releasing if kind == RELEASING else usual):
         return build_engine(
             config, make_model(seed), weight_decay=WEIGHT_DECAY, precision=precision, device=torch.device("cpu")
         )

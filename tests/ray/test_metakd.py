@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from raykd.config import MetaKDConfig
-from raykd.data.tables import SideTable
+from raykd.data.side_tables import SideTable
 from raykd.metakd.embeddings import Embedder
+from raykd.metakd.pipeline import run_meta_kd
 from raykd.predict import ScoreJob, score, score_locally
-from raykd.run.metakd import run_meta_kd
 from tests.unit.metakd.worlds import DOMAINS, SCHEMA, prepared_rows, save_model, write_rows
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
@@ -38,8 +38,8 @@ def config(tmp_path: Path, **changes: Any) -> MetaKDConfig:
         "student": {
             "model": save_model(tmp_path / "student", hidden=16, layers=1, heads=1, seed=2),
             "domains": ["kitchen"],
-            "first": {"training": training},
-            "second": {"training": training, "expertise": True},
+            "intermediate": {"training": training},
+            "prediction": {"training": training, "expertise": True},
         },
         "baselines": ["hard_labels", "single_teacher"],
     }

@@ -6,7 +6,7 @@ import os
 import numpy as np
 import pytest
 
-from raykd.data.tables import SideTable
+from raykd.data.side_tables import SideTable
 from raykd.errors import ModelError, ResourceError
 from raykd.models import load_classifier
 from raykd.predict import ScoreJob, score, score_locally

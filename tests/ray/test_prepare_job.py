@@ -9,10 +9,10 @@ import pytest
 
 from raykd.data import jobs, sources, storage
 from raykd.data import prepare as prepare_module
-from raykd.data.jobs import run_job
-from raykd.data.parts import PartInfo, write_part
+from raykd.data.parquet_files import PartInfo, write_part
 from raykd.data.prepare import PrepareSpec, prepare
-from raykd.data.prepared import PreparedSet
+from raykd.data.ray_map import run_job
+from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import DataError
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
@@ -98,7 +98,7 @@ def test_a_prepared_set_travels_to_tasks(rows: PrepareSpec, tmp_path: Path) -> N
     prepared = prepare(rows, str(tmp_path / "cache"))
     prepared.lengths(0)
 
-    def longest(item: PreparedSet) -> int:
+    def longest(item: TokenisedSet) -> int:
         return max(int(item.lengths(group).max()) for group in range(len(item.group_rows)))
 
     assert dict(run_job(longest, [prepared], in_process=False, to="look")) == {0: prepared.max_length}

@@ -11,7 +11,7 @@ import pytest
 from planned_set import write_set, write_side
 
 from raykd.data import ray_stream
-from raykd.data.feed import Feed, StepRows, local_feed, ray_feed
+from raykd.data.step_stream import Feed, StepRows, local_feed, ray_feed
 from raykd.errors import DataError
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]

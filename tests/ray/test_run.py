@@ -13,14 +13,14 @@ from safetensors.torch import load_file
 
 from raykd.config import ExperimentConfig
 from raykd.data.prepare import prepare, spec_from_config
+from raykd.distill.pipeline import Pipeline, run_experiment
+from raykd.distill.tasks import cache_folder, run_folder, teacher_task
 from raykd.errors import ConfigError, TrainingError
 from raykd.models import model_digest
-from raykd.report.tables import load_logits
-from raykd.run.group import TrainingGroup
-from raykd.run.pipeline import Pipeline, run_experiment
+from raykd.report.load_tables import load_logits
 from raykd.run.progress import Terminal
 from raykd.run.task import TrainTask
-from raykd.run.tasks import cache_folder, run_folder, teacher_task
+from raykd.run.worker_group import TrainingGroup
 from tests.local_pipeline import LocalPipeline
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
@@ -38,7 +38,7 @@ def weights(task: TrainTask) -> dict[str, Any]:
 def the_teacher(config: ExperimentConfig) -> TrainTask:
     sets = {
         part: prepare(spec_from_config(config.data, part, config.teacher.model), cache_folder(config))  # type: ignore[union-attr]
-        for part in ("train", "selection")
+        for part in ("train", "validation")
     }
     return teacher_task(config, **sets, digest=model_digest(config.teacher.model))  # type: ignore[union-attr]
 
@@ -150,5 +150,7 @@ def test_two_workers_give_the_weights_of_one(experiment: Make, engine: dict[str,
 def test_a_non_finite_loss_stops_the_run_and_names_the_step(experiment: Make) -> None:
     with pytest.raises(TrainingError, match=r"step \d+: .*(ce|gradient norm)"):
         train(
-            experiment(teacher__training__learning_rate=1e30, teacher__training__max_grad_norm=0, teacher__training__warmup=0)
+            experiment(
+                teacher__training__learning_rate=1e30, teacher__training__max_grad_norm=0, teacher__training__warmup_ratio=0
+            )
         )

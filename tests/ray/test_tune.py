@@ -12,17 +12,17 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
 
-from raykd.config import ExperimentConfig, VanillaKD
+from raykd.config import ExperimentConfig, VanillaKDConfig
 from raykd.config.load_tune import build_tune
 from raykd.config.tune import BaseConfig, TuneConfig
-from raykd.data.beats import LIMIT_S, limit_waits
+from raykd.data.watchdog import LIMIT_S, limit_waits
+from raykd.distill.tasks import run_folder
 from raykd.errors import ConfigError, ResourceError
 from raykd.run.progress import Terminal
-from raykd.run.tasks import run_folder
 from raykd.tracking import read_offline_run, read_offline_table
 from raykd.tune.driver import Search, run_search
-from raykd.tune.plan import Chain, DistillationPlan
-from raykd.tune.record import Journal, TrialRecord, Work
+from raykd.tune.trial_plan import Chain, DistillationPlan
+from raykd.tune.trial_record import Journal, TrialRecord, Work
 from tests.ray.test_waits import every_cpu_taken
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
@@ -133,7 +133,7 @@ def test_a_trial_that_runs_out_of_memory_is_tried_again_and_the_others_go_on(
 
         def chains(self, config: BaseConfig, **given: Any) -> dict[str, Chain]:
             assert isinstance(config, ExperimentConfig)
-            assert isinstance(config.student.objective, VanillaKD)
+            assert isinstance(config.student.objective, VanillaKDConfig)
             if config.student.objective.alpha == 1.0:
                 torch.empty(2**60, dtype=torch.uint8)
             return DistillationPlan.chains(self, config, **given)

@@ -18,7 +18,7 @@ from raykd.config import ExperimentConfig
 from raykd.config.load_tune import load_tune
 from raykd.run.progress import Terminal
 from raykd.tune.driver import Search
-from raykd.tune.record import Journal, TrialRecord
+from raykd.tune.trial_record import Journal, TrialRecord
 
 pytestmark = pytest.mark.ray
 ROOT = Path(__file__).resolve().parents[2]

@@ -12,18 +12,18 @@ from raykd.config.load_tune import build_tune
 from raykd.config.tune import TuneConfig
 from raykd.run.progress import Terminal
 from raykd.tune.driver import Search, run_search
-from raykd.tune.record import Work
+from raykd.tune.trial_record import Work
 from tests.ray.test_metakd import config as small
 
 pytestmark = [pytest.mark.ray, pytest.mark.long, pytest.mark.usefixtures("ray_session")]
-TEMPERATURE, GAMMA1 = "student.second.temperature", "teacher.domain_loss_weight"
+TEMPERATURE, GAMMA1 = "student.prediction.temperature", "teacher.domain_loss_weight"
 BATCHES = 4
 """Of a domain's 60 rows, 16 at a time."""
 
 
 def search(tmp_path: Path, *, changes: dict[str, Any], **content: Any) -> TuneConfig:
     base = small(tmp_path).model_dump(mode="json")
-    given = {"student.first.teacher_states": "stored", **changes}
+    given = {"student.intermediate.teacher_states": "stored", **changes}
     return build_tune({"kind": "tune", "name": "search", "base": base, "set": given, "final_seeds": [1, 2], **content})
 
 

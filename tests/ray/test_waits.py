@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from raykd.data.beats import LIMIT_S, limit_waits
-from raykd.data.jobs import run_job
+from raykd.data.ray_map import run_job
+from raykd.data.watchdog import LIMIT_S, limit_waits
 from raykd.errors import ResourceError
 from raykd.predict import ScoreJob, score
 from raykd.run import board
@@ -66,7 +66,7 @@ def test_work_that_takes_longer_than_the_limit_is_no_wait() -> None:
 def test_a_board_that_does_not_answer_or_is_lost_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     import ray
 
-    one = ray.remote(num_cpus=0)(board.TaskBoard).remote()
+    one = ray.remote(num_cpus=0)(board.TaskQueue).remote()
     assert board.ask(one.first_open.remote()) == 0
     monkeypatch.setattr(board, "ANSWER_SECONDS", 1)
     with pytest.raises(ResourceError, match="waited 1 s for the run's board"):

@@ -58,12 +58,12 @@ def test_validate_prints_the_resolved_configuration() -> None:
 
 
 @pytest.mark.parametrize(
-    ("job", "run"), [("demo.yaml", "pipeline.run_experiment"), ("metakd-amazon.yaml", "metakd.run_meta_kd")]
+    ("job", "run"), [("demo.yaml", "distill.pipeline.run_experiment"), ("metakd-amazon.yaml", "metakd.pipeline.run_meta_kd")]
 )
 def test_an_interrupted_run_says_how_to_go_on(job: str, run: str) -> None:
-    module, _, function = run.partition(".")
+    module, _, function = run.rpartition(".")
     code = (
-        f"import raykd.run.{module} as module\ndef stop(*_, **__):\n    raise KeyboardInterrupt\n"
+        f"import raykd.{module} as module\ndef stop(*_, **__):\n    raise KeyboardInterrupt\n"
         f"module.{function} = stop\nfrom raykd.cli import main\nmain()"
     )
     result = raykd("run", str(JOBS / job), code=code)

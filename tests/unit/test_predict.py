@@ -7,9 +7,9 @@ import pyarrow as pa
 import pytest
 import torch
 
-from raykd.data.parts import write_part
-from raykd.data.prepared import PreparedSet
-from raykd.data.tables import SideTable, commit, logits_array, logits_numpy
+from raykd.data.parquet_files import write_part
+from raykd.data.side_tables import SideTable, commit, logits_array, logits_numpy
+from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import DataError, ModelError
 from raykd.models import build_classifier, load_classifier
 from raykd.predict import ScoreJob, predictions_tsv, score_locally
@@ -20,7 +20,7 @@ GROUPS = ((5, 130), (3,), (70, 1))
 """Rows of the row groups of each part."""
 
 
-def make_prepared(folder: Path, *, longest: int = 21, token_types: bool = True, labels=LABELS, seed: int = 0) -> PreparedSet:
+def make_prepared(folder: Path, *, longest: int = 21, token_types: bool = True, labels=LABELS, seed: int = 0) -> TokenisedSet:
     """A prepared set of random tokens."""
     dice = np.random.default_rng(seed)
     parts, position, row = [], 0, 0
@@ -46,7 +46,7 @@ def make_prepared(folder: Path, *, longest: int = 21, token_types: bool = True, 
             row += size
         parts.append(write_part(str(folder), position, tables))
         position += len(groups)
-    prepared = PreparedSet(
+    prepared = TokenisedSet(
         path=str(folder), fingerprint=f"tokens-{seed}", rows_fingerprint=f"rows-{seed}", labels=labels, pad_token_id=0,
         has_token_types=token_types, max_length=longest, sources=(), read=row, rejected=0, filtered=0, parts=tuple(parts),
     )  # fmt: skip
@@ -112,7 +112,7 @@ def test_several_jobs_give_what_each_gives_alone(tmp_path):
     jobs = [ScoreJob(names[m], sets[s].path, str(tmp_path / f"out{m}{s}")) for s, m in ((0, 1), (1, 0), (1, 1), (0, 0))]
     seen = []
     together = score_locally(jobs, progress=lambda done, total: seen.append((done, total)))
-    total = sum(PreparedSet.open(job.prepared).num_rows for job in jobs)
+    total = sum(TokenisedSet.open(job.prepared).num_rows for job in jobs)
     assert seen[-1] == (total, total)
     for job, table in zip(jobs, together, strict=True):
         (alone,) = score_locally([ScoreJob(job.model, job.prepared, job.output + "-alone")])

@@ -14,7 +14,7 @@ import yaml
 
 from raykd.config import load_job
 from raykd.errors import ConfigError, ResourceError
-from raykd.submit import client, jobs, upload
+from raykd.submit import client, job_submission, upload
 
 JOB = """
 name: demo
@@ -66,8 +66,8 @@ class FakeClient:
 
 
 def run_fake(monkeypatch: pytest.MonkeyPatch, fake: FakeClient, **options: Any) -> int:
-    monkeypatch.setattr(jobs, "connect", lambda address: fake)
-    return jobs.submit("jobs/demo.yaml", address=ADDRESS, **options)
+    monkeypatch.setattr(job_submission, "connect", lambda address: fake)
+    return job_submission.submit("jobs/demo.yaml", address=ADDRESS, **options)
 
 
 def test_the_job_runs_in_the_uploaded_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,15 +100,15 @@ def test_every_job_file_says_how_it_is_submitted(job: Path) -> None:
 
 def test_relative_paths_start_from_the_root(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake = FakeClient([[]], ["SUCCEEDED"], 0)
-    monkeypatch.setattr(jobs, "connect", lambda address: fake)
+    monkeypatch.setattr(job_submission, "connect", lambda address: fake)
     shutil.copy(JOBS / "mrpc-kd.yaml", folder / "jobs")
     with pytest.raises(ConfigError, match=r"storage = 'runs' is relative"):
-        jobs.submit("jobs/mrpc-kd.yaml", address=ADDRESS)
+        job_submission.submit("jobs/mrpc-kd.yaml", address=ADDRESS)
     with pytest.raises(ConfigError, match=r"data.train = '\.\./shared/data/mrpc/train.tsv' is not in what is uploaded.*--root"):
-        jobs.submit("jobs/mrpc-kd.yaml", address=ADDRESS, overrides=["storage=/shared/runs"])
+        job_submission.submit("jobs/mrpc-kd.yaml", address=ADDRESS, overrides=["storage=/shared/runs"])
     with pytest.raises(ConfigError, match="root = 'here' is relative"):
-        jobs.submit("jobs/mrpc-kd.yaml", address=ADDRESS, root="here")
-    assert jobs.submit("jobs/mrpc-kd.yaml", address=ADDRESS, root="/shared/project") == 0
+        job_submission.submit("jobs/mrpc-kd.yaml", address=ADDRESS, root="here")
+    assert job_submission.submit("jobs/mrpc-kd.yaml", address=ADDRESS, root="/shared/project") == 0
     assert fake.submitted["entrypoint"] == "raykd run jobs/mrpc-kd.yaml --root /shared/project"
     config = load_job("jobs/mrpc-kd.yaml", root="/shared/project").model_dump()
     assert config["storage"] == "/shared/project/runs"
@@ -127,8 +127,8 @@ def test_data_in_the_upload_is_found(folder: Path, monkeypatch: pytest.MonkeyPat
     (folder / "rows").mkdir()
     (folder / "rows" / "a.tsv").write_text("x\t0\n")
     fake = FakeClient([[]], ["SUCCEEDED"], 0)
-    monkeypatch.setattr(jobs, "connect", lambda address: fake)
-    assert jobs.submit("jobs/demo.yaml", address=ADDRESS, overrides=["data.train=['rows/*.tsv']"]) == 0
+    monkeypatch.setattr(job_submission, "connect", lambda address: fake)
+    assert job_submission.submit("jobs/demo.yaml", address=ADDRESS, overrides=["data.train=['rows/*.tsv']"]) == 0
 
 
 def test_variables_are_named_and_their_values_never_given(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,8 +149,8 @@ def test_variables_are_named_and_their_values_never_given(folder: Path, monkeypa
 def test_the_path_is_relative_to_the_working_dir(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder.parent)
     fake = FakeClient([[]], ["SUCCEEDED"], 0)
-    monkeypatch.setattr(jobs, "connect", lambda address: fake)
-    assert jobs.submit("work/jobs/demo.yaml", address=ADDRESS, working_dir="work") == 0
+    monkeypatch.setattr(job_submission, "connect", lambda address: fake)
+    assert job_submission.submit("work/jobs/demo.yaml", address=ADDRESS, working_dir="work") == 0
     assert fake.submitted["entrypoint"] == "raykd run jobs/demo.yaml"
 
 
@@ -188,7 +188,7 @@ def test_nothing_travels_when_nothing_is_named(folder: Path, monkeypatch: pytest
 def test_a_lost_connection_shows_nothing_twice(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(jobs.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(job_submission.time, "sleep", lambda seconds: None)
     pieces: list[list[str | Exception]] = [
         ["one\ntw", "o\n", ConnectionError("cut")],
         [RuntimeError("WebSocket connection closed unexpectedly")],
@@ -213,17 +213,17 @@ def test_a_connection_that_died_unnoticed_is_left(
         def get_job_logs(self, job_id: str) -> str:
             return "one\ntwo\n"
 
-    monkeypatch.setattr(jobs, "QUIET_S", 0.01)
+    monkeypatch.setattr(job_submission, "QUIET_S", 0.01)
     assert run_fake(monkeypatch, Mute([], ["RUNNING", "RUNNING", "FAILED", "FAILED"], 4)) == 4
     assert capsys.readouterr().out == "raysubmit_1\none\ntwo\n"
 
 
 def test_a_cluster_that_stays_away_is_given_up(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(0, 100_000, 100))
-    monkeypatch.setattr(jobs.time, "sleep", lambda seconds: None)
-    monkeypatch.setattr(jobs.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(job_submission.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(job_submission.time, "monotonic", lambda: next(clock))
     monkeypatch.setattr(
-        jobs.asyncio, "run", lambda awaitable: (awaitable.close(), (_ for _ in ()).throw(ConnectionError("cut")))
+        job_submission.asyncio, "run", lambda awaitable: (awaitable.close(), (_ for _ in ()).throw(ConnectionError("cut")))
     )
     with pytest.raises(ResourceError, match=r"lost sight of raysubmit_1 for 300 s.*running still.*cut"):
         run_fake(monkeypatch, FakeClient([], [], None))
@@ -263,16 +263,16 @@ def test_what_cannot_run_there_is_refused_here(folder: Path, job: str, overrides
         (folder / path).write_text(JOB)
     (folder / ".rayignore").write_text("ignored.yaml\n")
     with pytest.raises(ConfigError, match=message):
-        jobs.submit(job, address="http://127.0.0.1:1", overrides=overrides)
+        job_submission.submit(job, address="http://127.0.0.1:1", overrides=overrides)
 
 
 def test_a_meta_kd_job_is_one_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copy(Path(__file__).parents[2] / "jobs" / "metakd-amazon.yaml", folder / "jobs")
     fake = FakeClient([[]], ["SUCCEEDED"], 0)
-    monkeypatch.setattr(jobs, "connect", lambda address: fake)
+    monkeypatch.setattr(job_submission, "connect", lambda address: fake)
     with pytest.raises(ConfigError, match="is relative"):
-        jobs.submit("jobs/metakd-amazon.yaml", address=ADDRESS)
-    jobs.submit("jobs/metakd-amazon.yaml", address=ADDRESS, root="/shared/project")
+        job_submission.submit("jobs/metakd-amazon.yaml", address=ADDRESS)
+    job_submission.submit("jobs/metakd-amazon.yaml", address=ADDRESS, root="/shared/project")
     assert fake.submitted["entrypoint"].startswith("raykd run jobs/metakd-amazon.yaml")
 
 
@@ -280,13 +280,13 @@ def test_a_search_is_submitted_as_one(folder: Path, monkeypatch: pytest.MonkeyPa
     search = "kind: tune\nname: search\nbase: demo.yaml\nset: {data.test: ['s3://bucket/test.tsv']}\n"
     (folder / "jobs" / "search.yaml").write_text(search)
     fake = FakeClient([[]], ["SUCCEEDED"], 0)
-    monkeypatch.setattr(jobs, "connect", lambda address: fake)
-    jobs.submit("jobs/search.yaml", address=ADDRESS, command="tune", overrides=["trials=3"])
+    monkeypatch.setattr(job_submission, "connect", lambda address: fake)
+    job_submission.submit("jobs/search.yaml", address=ADDRESS, command="tune", overrides=["trials=3"])
     assert fake.submitted["entrypoint"] == "raykd tune jobs/search.yaml --set trials=3"
     with pytest.raises(ConfigError, match=r"give --set base\.storage"):
-        jobs.submit("jobs/search.yaml", address=ADDRESS, command="tune", overrides=["base.storage=runs"])
+        job_submission.submit("jobs/search.yaml", address=ADDRESS, command="tune", overrides=["base.storage=runs"])
     with pytest.raises(ConfigError, match="cannot read the job file"):
-        jobs.submit("jobs/absent.yaml", address=ADDRESS, command="tune")
+        job_submission.submit("jobs/absent.yaml", address=ADDRESS, command="tune")
 
 
 def test_a_large_folder_is_refused_with_its_largest_parts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

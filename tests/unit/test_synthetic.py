@@ -20,13 +20,13 @@ def _rows(path: str) -> list[list[str]]:
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory) -> tuple[str, ...]:
-    return synthetic.write(str(tmp_path_factory.mktemp("reviews")), train_rows=2000, selection_rows=300, test_rows=500, seed=3)
+    return synthetic.write(str(tmp_path_factory.mktemp("reviews")), train_rows=2000, validation_rows=300, test_rows=500, seed=3)
 
 
 def test_bytes_depend_on_the_arguments_alone(tmp_path, files):
     random.seed(5)
-    again = synthetic.write(str(tmp_path / "again"), train_rows=2000, selection_rows=300, test_rows=500, seed=3)
-    other = synthetic.write(str(tmp_path / "other"), train_rows=2000, selection_rows=300, test_rows=500, seed=4)
+    again = synthetic.write(str(tmp_path / "again"), train_rows=2000, validation_rows=300, test_rows=500, seed=3)
+    other = synthetic.write(str(tmp_path / "other"), train_rows=2000, validation_rows=300, test_rows=500, seed=4)
     for first, second, third in zip(files, again, other, strict=True):
         assert Path(first).read_bytes() == Path(second).read_bytes()
         assert Path(first).read_bytes() != Path(third).read_bytes()
@@ -51,7 +51,7 @@ def test_no_text_comes_twice(files):
 
 def test_test_labels_are_clean_and_training_labels_are_not(files, monkeypatch, tmp_path):
     monkeypatch.setattr(synthetic, "_annotate", lambda dice, sentiment: dice.random() >= 0 and sentiment > 0)
-    clean = synthetic.write(str(tmp_path), train_rows=2000, selection_rows=300, test_rows=500, seed=3)
+    clean = synthetic.write(str(tmp_path), train_rows=2000, validation_rows=300, test_rows=500, seed=3)
     for path, expected in zip(files[1:], clean[1:], strict=True):
         assert Path(path).read_bytes() == Path(expected).read_bytes()
     wrong = sum(noisy[1] != right[1] for noisy, right in zip(_rows(files[0]), _rows(clean[0]), strict=True))
@@ -83,7 +83,7 @@ def test_the_demo_folder_is_complete_and_repeatable(tmp_path):
     contents = []
     for name in ("one", "two"):
         folder = tmp_path / name
-        demo.build(str(folder), train_rows=400, selection_rows=50, test_rows=50, pretrain_rows=400)
+        demo.build(str(folder), train_rows=400, validation_rows=50, test_rows=50, pretrain_rows=400)
         files = [path for path in folder.rglob("*") if path.is_file() and "cache" not in path.relative_to(folder).parts]
         contents.append({str(path.relative_to(folder)): path.read_bytes() for path in files})
     assert contents[0] == contents[1]
@@ -98,7 +98,7 @@ def test_the_demo_folder_is_complete_and_repeatable(tmp_path):
 
 
 def test_the_teacher_has_read_none_of_the_rows(tmp_path):
-    files = synthetic.write(str(tmp_path), train_rows=3000, selection_rows=500, test_rows=500, seed=3)
+    files = synthetic.write(str(tmp_path), train_rows=3000, validation_rows=500, test_rows=500, seed=3)
     synthetic.write_pretraining(str(tmp_path / "pretrain.tsv"), rows=3000, seed=3, unlike=files)  # the same dice
     before = {row[0] for row in _rows(str(tmp_path / "pretrain.tsv"))}
     assert len(before) == 3000

@@ -52,7 +52,7 @@ def test_resolved_json_reads_back_as_the_same_object() -> None:
         ({"data__labels": ["1", "1"]}, "a label stands there twice"),
         ({"data__labels": ["1"]}, "at least two labels"),
         ({"data__train": []}, "data.train names no files"),
-        ({"data__selection": 1.5}, "a fraction lies between 0 and 1"),
+        ({"data__validation": 1.5}, "a fraction lies between 0 and 1"),
         ({"student__seeds": []}, "give at least one seed"),
         ({"teacher": None}, "there is neither a teacher nor logits.file"),
         ({"name": "../x"}, "use letters, digits"),

@@ -41,7 +41,7 @@ def test_defaults_are_the_knobs_of_each_kind_of_job(load: Callable[..., TuneConf
     logit = load()
     assert set(logit.space) == {"student.objective.temperature", "student.objective.alpha"}
     assert logit.base.name == "search"
-    assert set(load(base=META).space) == {"student.second.temperature", "student.first.domain_loss_weight"}
+    assert set(load(base=META).space) == {"student.prediction.temperature", "student.intermediate.domain_loss_weight"}
     no_temperature = {**BASE, "student": {"model": "student", "objective": {"kind": "mse_kd"}}}
     assert set(load(base=no_temperature).space) == {"student.objective.alpha"}
 
@@ -140,11 +140,11 @@ RANGE = {"kind": "uniform", "low": 0, "high": 1}
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"space": {"student.domain_loss_weight": RANGE}}, r"did you mean student\.first\.domain_loss_weight"),
+        ({"space": {"student.domain_loss_weight": RANGE}}, r"did you mean student\.intermediate\.domain_loss_weight"),
         ({"space": {"meta_teacher.domain_loss_weight": RANGE}}, r"did you mean teacher\.domain_loss_weight"),
         ({"space": {"teacher.domain_loss_weight": {**RANGE, "low": -1}}}, "domain_loss_weight = -1.0: input should be greater"),
         (
-            {"space": {"student.second.training.metric": {"kind": "choice", "values": ["accuracy", "f1"]}}},
+            {"space": {"student.prediction.training.metric": {"kind": "choice", "values": ["accuracy", "f1"]}}},
             "what trials are compared by",
         ),
         ({"space": {"weights.alpha": RANGE}}, r"weights\.alpha cannot be searched: all trials share rows and models"),
@@ -153,7 +153,7 @@ RANGE = {"kind": "uniform", "low": 0, "high": 1}
         (
             {
                 "set": {"student.mode": "single"},
-                "space": {"student.second.training.learning_rate": {"kind": "loguniform", "low": 1e-5, "high": 1e-3}},
+                "space": {"student.prediction.training.learning_rate": {"kind": "loguniform", "low": 1e-5, "high": 1e-3}},
             },
             r"search that$",
         ),
@@ -169,7 +169,7 @@ def test_refused_of_meta_kd_before_anything_starts(
 
 
 def test_a_single_objective_is_selected_as_its_one_training_says(load: Callable[..., TuneConfig]) -> None:
-    metrics = {"student.first.training": {"metric": "loss"}, "student.second.training": {"metric": "macro_f1"}}
+    metrics = {"student.intermediate.training": {"metric": "loss"}, "student.prediction.training": {"metric": "macro_f1"}}
     assert (load(base=META, set=metrics).metric, load(base=META, set=metrics).mode) == ("macro_f1", "max")
     single = load(base=META, set={**metrics, "student.mode": "single"})
     assert (single.metric, single.mode) == ("loss", "min")

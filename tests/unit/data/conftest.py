@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from raykd.data.prepare import PrepareSpec, prepare
-from raykd.data.prepared import PreparedSet
+from raykd.data.tokenised_set import TokenisedSet
 
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "good", "bad", "film", "book", "a", "b", "c", "##s")
 
@@ -54,10 +54,10 @@ def spec(tmp_path: Path, tokenizer_folder: str) -> PrepareSpec:
 
 
 @pytest.fixture
-def prepare_rows(spec: PrepareSpec, tmp_path: Path) -> Callable[..., PreparedSet]:
+def prepare_rows(spec: PrepareSpec, tmp_path: Path) -> Callable[..., TokenisedSet]:
     """Writes ``content`` as ``rows.tsv`` and prepares it, with the spec's fields changed by keyword."""
 
-    def make(content: str | bytes, **changes: Any) -> PreparedSet:
+    def make(content: str | bytes, **changes: Any) -> TokenisedSet:
         (tmp_path / "rows.tsv").write_bytes(content.encode() if isinstance(content, str) else content)
         return prepare(replace(spec, **changes), str(tmp_path / "cache"))
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raykd.data.batch import Batch, collate, micro_batches
-from raykd.data.feed import StepRows
-from raykd.data.plan import slice_bounds
+from raykd.data.batch_plan import slice_bounds
+from raykd.data.step_stream import StepRows
 from raykd.errors import DataError
 
 PAD = 99
@@ -169,12 +169,18 @@ def step_rows(num_rows: int, rank: int, world: int) -> StepRows:
     return StepRows(step=4, epoch=1, num_rows=num_rows, padded_length=8, table=table)
 
 
-@given(num_rows=st.integers(1, 40), world=st.integers(1, 9), micro_size=st.none() | st.integers(1, 12))
+@given(num_rows=st.integers(1, 40), world=st.integers(1, 9), micro_batch_size=st.none() | st.integers(1, 12))
 @settings(max_examples=150, deadline=None)
-def test_every_rank_makes_the_same_number_of_passes_over_all_rows(num_rows: int, world: int, micro_size: int | None) -> None:
+def test_every_rank_makes_the_same_number_of_passes_over_all_rows(
+    num_rows: int, world: int, micro_batch_size: int | None
+) -> None:
     ranks = [
         micro_batches(
-            step_rows(num_rows, rank, world), world=world, micro_size=micro_size, pad_token_id=PAD, with_token_types=True
+            step_rows(num_rows, rank, world),
+            world=world,
+            micro_batch_size=micro_batch_size,
+            pad_token_id=PAD,
+            with_token_types=True,
         )
         for rank in range(world)
     ]
@@ -182,19 +188,19 @@ def test_every_rank_makes_the_same_number_of_passes_over_all_rows(num_rows: int,
     seen = [batch.row_ids[batch.valid, 1] for batches in ranks for batch in batches]
     assert torch.cat(seen).tolist() == list(range(num_rows))
     for batch in (batch for batches in ranks for batch in batches):
-        assert len(batch.valid) <= (micro_size or num_rows)
+        assert len(batch.valid) <= (micro_batch_size or num_rows)
         assert batch.valid.all() or len(batch.valid) == 1
         assert batch.input_ids.shape == (len(batch.valid), 8)
 
 
 def test_no_more_passes_than_the_largest_slice_needs() -> None:
-    batches = micro_batches(step_rows(9, 1, 2), world=2, micro_size=4, pad_token_id=PAD, with_token_types=False)
+    batches = micro_batches(step_rows(9, 1, 2), world=2, micro_batch_size=4, pad_token_id=PAD, with_token_types=False)
     assert [len(batch.valid) for batch in batches] == [2, 3]
 
 
 def test_micro_size_below_one_is_refused() -> None:
-    with pytest.raises(ValueError, match="micro_size = 0"):
-        micro_batches(step_rows(4, 0, 1), world=1, micro_size=0, pad_token_id=PAD, with_token_types=False)
+    with pytest.raises(ValueError, match="micro_batch_size = 0"):
+        micro_batches(step_rows(4, 0, 1), world=1, micro_batch_size=0, pad_token_id=PAD, with_token_types=False)
 
 
 @pytest.mark.gpu

@@ -4,11 +4,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from raykd.data.feed import local_feed
 from raykd.data.folds import Fold, assign_folds
 from raykd.data.logits_mix import average_logits, gather_folds
-from raykd.data.parts import write_part
-from raykd.data.tables import commit, logits_array, logits_numpy
+from raykd.data.parquet_files import write_part
+from raykd.data.side_tables import commit, logits_array, logits_numpy
+from raykd.data.step_stream import local_feed
 from raykd.errors import DataError
 
 WORDS = ("good", "bad", "film", "book", "a", "b", "c")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from raykd.data.logits_parquet import FINGERPRINT, import_parquet
 from raykd.data.prepare import Keep
-from raykd.data.tables import logits_numpy
+from raykd.data.side_tables import logits_numpy
 from raykd.errors import DataError, RaykdError
 
 ROWS = 300

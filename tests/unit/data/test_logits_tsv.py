@@ -10,16 +10,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from raykd.data.logits_tsv import export_tsv, import_tsv
-from raykd.data.parts import write_part
+from raykd.data.parquet_files import write_part
 from raykd.data.prepare import Keep
-from raykd.data.prepared import PreparedSet
-from raykd.data.tables import ROW_ID, SideTable, commit, logits_array, logits_numpy
+from raykd.data.side_tables import ROW_ID, SideTable, commit, logits_array, logits_numpy
+from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import DataError
 
-PrepareRows = Callable[..., PreparedSet]
+PrepareRows = Callable[..., TokenisedSet]
 
 
-def side_table(prepared: PreparedSet, logits: np.ndarray, folder: Path) -> SideTable:
+def side_table(prepared: TokenisedSet, logits: np.ndarray, folder: Path) -> SideTable:
     ends = np.cumsum(prepared.group_rows)
     groups = np.split(logits.astype(np.float32), ends[:-1])
     tables = (prepared.read_group(i, ROW_ID).append_column("logits", logits_array(rows)) for i, rows in enumerate(groups))
@@ -34,7 +34,7 @@ FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
 BIT_PATTERNS = st.integers(0, 2**32 - 1).map(lambda bits: np.uint32(bits).view(np.float32)).filter(np.isfinite)
 
 
-def round_trip(prepared: PreparedSet, logits: np.ndarray, folder: Path) -> None:
+def round_trip(prepared: TokenisedSet, logits: np.ndarray, folder: Path) -> None:
     path = folder / "logits.tsv"
     export_tsv(side_table(prepared, logits, folder / "side"), prepared, str(path))
     back = import_tsv(str(path), prepared, out=str(folder / "back"))

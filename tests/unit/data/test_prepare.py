@@ -17,15 +17,15 @@ from hypothesis import strategies as st
 from raykd.config import DataConfig
 from raykd.data import sources, storage
 from raykd.data.prepare import Keep, PrepareSpec, prepare, read_labels, spec_from_config
-from raykd.data.prepared import PreparedSet
+from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ConfigError, DataError, ModelError, RaykdError
 
-PrepareRows = Callable[..., PreparedSet]
+PrepareRows = Callable[..., TokenisedSet]
 MakeTokenizer = Callable[..., str]
 PAD, UNK, CLS, SEP, GOOD, BAD, FILM, BOOK = range(8)
 
 
-def table(prepared: PreparedSet) -> pa.Table:
+def table(prepared: TokenisedSet) -> pa.Table:
     return pa.concat_tables(prepared.read_group(group) for group in range(len(prepared.group_rows)))
 
 
@@ -42,14 +42,14 @@ def test_rows_labels_and_tokens(prepare_rows: PrepareRows) -> None:
     assert prepared.lengths(0).dtype == np.int32
     assert (prepared.num_rows, prepared.max_length, prepared.pad_token_id, prepared.labels) == (4, 8, PAD, ("neg", "pos"))
     assert table(prepared).schema.field("input_ids").type.value_type == pa.int32()
-    assert prepared == PreparedSet.open(prepared.path)
+    assert prepared == TokenisedSet.open(prepared.path)
 
 
 def test_rows_with_any_number_of_labels(prepare_rows: PrepareRows) -> None:
     content = "good film\tpos,long\nbad\t\nfilm\tlong,,long\n"
     prepared = prepare_rows(content, labels=("neg", "pos", "long"), multi_label=True)
     assert table(prepared)["label"].to_pylist() == [[0, 1, 1], [0, 0, 0], [0, 0, 1]]
-    assert (prepared.multi_label, PreparedSet.open(prepared.path)) == (True, prepared)
+    assert (prepared.multi_label, TokenisedSet.open(prepared.path)) == (True, prepared)
     with pytest.raises(DataError, match=r"rows\.tsv:2: label 'good' is not one of 'neg', 'pos', 'long'"):
         prepare_rows("good\tpos\nbad\tneg,good\n", labels=("neg", "pos", "long"), multi_label=True)
 
@@ -222,7 +222,7 @@ def test_chunks_become_parts_of_the_same_rows(prepare_rows: PrepareRows, monkeyp
 def test_a_run_that_was_overtaken_takes_the_other_set(prepare_rows: PrepareRows, spec: PrepareSpec, tmp_path: Path) -> None:
     (tmp_path / "rows.tsv").write_text("good\tpos\n")
     cache = str(tmp_path / "cache")
-    others: list[PreparedSet] = []
+    others: list[TokenisedSet] = []
     mine = prepare(spec, cache, progress=lambda done, total: others.append(prepare(spec, cache)))
     assert [mine] == others
     assert len(list(Path(mine.path).glob("*.parquet"))) == 1
@@ -264,10 +264,10 @@ def test_damage_is_repaired(prepare_rows: PrepareRows) -> None:
 def test_files_that_no_manifest_names_do_not_count(prepare_rows: PrepareRows) -> None:
     made = prepare_rows("good\tpos\n")
     (Path(made.path) / "part-000001-left-behind.parquet").write_bytes(b"PAR1")
-    assert PreparedSet.open(made.path).num_rows == 1
+    assert TokenisedSet.open(made.path).num_rows == 1
     (Path(made.path) / "manifest.json").unlink()
     with pytest.raises(DataError, match="no prepared set"):
-        PreparedSet.open(made.path)
+        TokenisedSet.open(made.path)
 
 
 def test_columns_and_schema_must_fit(prepare_rows: PrepareRows) -> None:
@@ -333,17 +333,17 @@ def test_specs_from_the_configuration(tmp_path: Path) -> None:
         "labels": str(tmp_path / "labels.txt"),
         "train": ("a.tsv",),
         "test": ("t.tsv",),
-        "selection": 0.1,
+        "validation": 0.1,
     }
     config = DataConfig(**values)
-    train, selection, test = (spec_from_config(config, part, "model") for part in ("train", "selection", "test"))  # type: ignore[arg-type]
+    train, validation, test = (spec_from_config(config, part, "model") for part in ("train", "validation", "test"))  # type: ignore[arg-type]
     assert (train.files, train.keep) == (("a.tsv",), Keep(0.1, complement=True))
-    assert (selection.files, selection.keep) == (("a.tsv",), Keep(0.1, complement=False))
+    assert (validation.files, validation.keep) == (("a.tsv",), Keep(0.1, complement=False))
     assert (test.files, test.keep) == (("t.tsv",), None)
     assert train.labels == ("neg", "pos")
-    files = DataConfig(**{**values, "selection": ("s.tsv",), "label": None})
-    assert [spec_from_config(files, part, "m").keep for part in ("train", "selection")] == [None, None]  # type: ignore[arg-type]
-    assert spec_from_config(files, "selection", "m").files == ("s.tsv",)
+    files = DataConfig(**{**values, "validation": ("s.tsv",), "label": None})
+    assert [spec_from_config(files, part, "m").keep for part in ("train", "validation")] == [None, None]  # type: ignore[arg-type]
+    assert spec_from_config(files, "validation", "m").files == ("s.tsv",)
     assert spec_from_config(files, "train", "m").labels is None
     json.dumps(asdict(train))
 

@@ -19,10 +19,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def easynlp(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """``raykd easynlp`` in this process; ``listen`` hears every record of a training."""
     from raykd.config import ComputeConfig, TorchEngineConfig
-    from raykd.data.feed import local_feed
+    from raykd.data.step_stream import local_feed
     from raykd.easynlp import main, metakd_files, metakd_train, score, train
     from raykd.predict import score_locally
-    from raykd.run.training import run_task
+    from raykd.run.train_task import run_task
     from raykd.trainers.context import local_context
 
     listeners: list[Callable[[Any], None]] = []

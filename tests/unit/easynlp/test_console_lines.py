@@ -38,7 +38,7 @@ def test_training_lines():
 
 
 def test_evaluation_lines_keep_the_best_score():
-    training = TrainingConfig(epochs=1, learning_rate=0.001, warmup=0, log_every=100)
+    training = TrainingConfig(epochs=1, learning_rate=0.001, warmup_ratio=0, log_every=100)
     lines = TrainingLines(training, weights_file="out/model.safetensors")
     lines.lines({"event": "train", "step": 1, "epoch": 0, "total_steps": 400, "loss": 1.0, "terms": {}, "learning_rate": 0.001})
     first = lines.lines({"event": "eval", "step": 100, "metrics": TWO, "best": True})

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from raykd.data.plan import Plan
+from raykd.data.batch_plan import Plan
 from raykd.easynlp.settings import Workers, read_settings
 from raykd.errors import ConfigError, ModelError
 from raykd.models import load_classifier
@@ -161,7 +161,7 @@ def test_b13_flags_that_easynlp_drops_count(train_flags):
     changes = {"logging_steps": 7, "warmup_proportion": 0.3, "max_grad_norm": 0.5, "optimizer_type": "BertAdam"}
     settings, _ = read_settings(train_flags(**changes, use_amp=True, resume_from_checkpoint="elsewhere"))
     training = settings.training
-    assert (training.log_every, training.warmup, training.max_grad_norm) == (7, 0.3, 0.5)
+    assert (training.log_every, training.warmup_ratio, training.max_grad_norm) == (7, 0.3, 0.5)
     assert (settings.precision, settings.resume_from) == ("bf16", "elsewhere")
 
 

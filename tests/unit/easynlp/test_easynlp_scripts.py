@@ -2,7 +2,7 @@
 
 import pytest
 
-from raykd.config import FineTune, VanillaKD
+from raykd.config import FineTuneConfig, VanillaKDConfig
 from raykd.easynlp.columns import LogitsFile
 from raykd.easynlp.settings import PredictSettings, ScoreSettings, TrainSettings, Workers, read_settings
 from tests.easynlp_world import commands
@@ -39,14 +39,15 @@ def test_every_flag_of_a_script_is_resolved(script, variables):
     assert (teacher.model, student.model) == ("google-bert/bert-large-uncased", "google/bert_uncased_L-6_H-768_A-12")
     for one in (teacher, student):
         assert (one.train_file, one.dev_file, one.seed, one.precision) == ("train.tsv", "dev.tsv", 42, "fp32")
-        assert one.training.model_dump(include={"epochs", "batch_size", "micro_size", "learning_rate", "warmup"}) == {
-            "epochs": 1, "batch_size": 32, "micro_size": None, "learning_rate": 3e-5, "warmup": 0.1,
+        kept = {"epochs", "batch_size", "micro_batch_size", "learning_rate", "warmup_ratio"}
+        assert one.training.model_dump(include=kept) == {
+            "epochs": 1, "batch_size": 32, "micro_batch_size": None, "learning_rate": 3e-5, "warmup_ratio": 0.1,
         }  # fmt: skip
         assert (one.training.weight_decay, one.training.max_grad_norm, one.training.log_every) == (1e-4, 1.0, 100)
         assert (one.columns.label, one.columns.labels) == ("label", ("0", "1"))
     assert (teacher.training.evaluate_every, student.training.evaluate_every) == (100, 200)
-    assert (teacher.objective, teacher.logits) == (FineTune(), None)
-    assert student.objective == VanillaKD(temperature=5, alpha=0.2)
+    assert (teacher.objective, teacher.logits) == (FineTuneConfig(), None)
+    assert student.objective == VanillaKDConfig(temperature=5, alpha=0.2)
     assert student.logits == LogitsFile("results/logits.tsv", "logits")
     assert (teacher.columns.schema, student.columns.schema) == (schema, f"{schema},logits:float:2")
     for one in parsed:

@@ -95,7 +95,7 @@ def test_the_three_scripts_run_as_written(easynlp, here, models, capfd):
     folder = "./tmp/books/meta_student_fintune/"
     assert f"Scoring {folder} on the domain books" in printed, "M6: the student, not the teacher"
     tokenizer, model = load_tokenizer(folder), load_classifier(folder, labels=("positive", "negative"), new_head=False)
-    with torch.no_grad():  # M7: training, selection and scoring give the model one text
+    with torch.no_grad():  # M7: training, validation and scoring give the model one text
         inputs = tokenizer([row[1] for row in mine], truncation=True, max_length=128, padding=True, return_tensors="pt")
         predicted = model(**inputs).logits.argmax(-1).tolist()
     accuracy = np.mean([("positive", "negative")[one] == row[3] for one, row in zip(predicted, mine, strict=True)])

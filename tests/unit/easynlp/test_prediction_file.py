@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from raykd.data.parts import write_part
+from raykd.data.parquet_files import write_part
 from raykd.data.prepare import PrepareSpec, prepare
-from raykd.data.tables import commit, logits_array
+from raykd.data.side_tables import commit, logits_array
 from raykd.easynlp.output import PredictionFormat, write_predictions
 from raykd.errors import DataError, ResourceError
 

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from raykd.config import FineTune, VanillaKD
+from raykd.config import FineTuneConfig, VanillaKDConfig
 from raykd.easynlp.settings import PredictSettings, Workers, read_settings
 from raykd.errors import ConfigError
 
@@ -25,7 +25,7 @@ def train(train_flags, world):
 def test_batches_are_micro_times_accumulation_times_workers(train):
     settings = train(micro_batch_size=4, gradient_accumulation_steps=3, worker_count=2, worker_gpu=2)
     assert settings.workers == Workers(4, gpu=True)
-    assert (settings.training.batch_size, settings.training.micro_size) == (48, 4)
+    assert (settings.training.batch_size, settings.training.micro_batch_size) == (48, 4)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_without_evaluation_nothing_selects(train):
 
 def test_distillation_has_easynlps_defaults(train):
     settings = train(KD, input_schema=SCHEMA)
-    assert settings.objective == VanillaKD(temperature=1.0, alpha=0.2)
+    assert settings.objective == VanillaKDConfig(temperature=1.0, alpha=0.2)
 
 
 def test_a_temperature_below_one_is_warned_of(train, caplog):
@@ -136,4 +136,4 @@ def test_what_is_wrong_in_predict_is_said(predict, changes, message):
 
 
 def test_no_distillation_is_fine_tuning(train):
-    assert train().objective == FineTune()
+    assert train().objective == FineTuneConfig()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from raykd.data.prepared import PreparedSet
+from raykd.data.tokenised_set import TokenisedSet
 from tests.unit.metakd import worlds
 
 
@@ -14,6 +14,6 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture
-def rows(tmp_path: Path, model: str) -> PreparedSet:
+def rows(tmp_path: Path, model: str) -> TokenisedSet:
     path = worlds.write_rows(tmp_path / "rows.tsv", 60, seed=1)
     return worlds.prepared_rows([str(path)], model, tmp_path / "cache")

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from raykd.data.batch import Batch, collate
 from raykd.metakd import DOMAIN_HEAD
-from raykd.metakd.distill import PROJECTIONS, MetaDistillation, projections
-from raykd.metakd.heads import DomainHead
+from raykd.metakd.domain_head import DomainHead
 from raykd.metakd.layers import expose_scores, layer_map
+from raykd.metakd.meta_distillation import PROJECTIONS, MetaDistillation, projections
 from raykd.metakd.targets import LiveTeacher
 from raykd.models import build_classifier
 from raykd.trainers.composite import Composite

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from raykd.config.metakd import EasyNLPArithmetic, MetaDistillationObjective, MetaTeacherObjective, PredictionObjective
-from raykd.data.prepared import PreparedSet
+from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ConfigError
 from raykd.metakd import DOMAIN_HEAD
 from raykd.metakd.compat import (
@@ -22,8 +22,8 @@ from raykd.metakd.compat import (
     fit_module,
     padded_embedder,
 )
-from raykd.metakd.distill import PROJECTIONS
 from raykd.metakd.layers import layer_map
+from raykd.metakd.meta_distillation import PROJECTIONS
 from raykd.predict import ScoreJob, score_locally
 from raykd.trainers.composite import Composite, with_modules
 from tests.unit.metakd.features import ROWS, make_batch, make_head, make_model
@@ -137,8 +137,8 @@ def test_stage_second_has_no_squared_temperature() -> None:
     torch.testing.assert_close(terms["kd_ce"], expected)
 
 
-def test_embeddings_are_means_over_padding(rows: PreparedSet, model: str, tmp_path: Path) -> None:
-    from raykd.data.tables import logits_numpy
+def test_embeddings_are_means_over_padding(rows: TokenisedSet, model: str, tmp_path: Path) -> None:
+    from raykd.data.side_tables import logits_numpy
     from raykd.metakd.embeddings import EMBEDDING
     from raykd.models import load_classifier
 
@@ -155,7 +155,7 @@ def test_embeddings_are_means_over_padding(rows: PreparedSet, model: str, tmp_pa
     np.testing.assert_allclose(found, hidden[:, 1:].mean(1).numpy(), rtol=1e-4, atol=1e-5)
 
 
-def test_all_three_trainings_run(rows: PreparedSet, model: str, weights: str, tmp_path: Path) -> None:
+def test_all_three_trainings_run(rows: TokenisedSet, model: str, weights: str, tmp_path: Path) -> None:
     compat = EasyNLPArithmetic(sequence_length=32)
     given = {"sides": (weights,)}
     teacher = train(tmp_path / "meta", model, rows, MetaTeacherObjective(num_domains=3, compat=compat), **given)

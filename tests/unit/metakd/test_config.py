@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 from raykd.cli import app
 from raykd.config import MetaKDConfig, load_job, merge
 from raykd.errors import ConfigError
-from raykd.run.metakd import MetaKDPipeline
-from raykd.run.metakd_tasks import label_training, students, teachers
+from raykd.metakd.pipeline import MetaKDPipeline
+from raykd.metakd.tasks import label_training, students, teachers
 from raykd.run.progress import Terminal
 from tests.unit.metakd.worlds import DOMAINS, SCHEMA, save_model, write_rows
 
@@ -52,7 +52,7 @@ def load(path: str) -> MetaKDConfig:
         ({"domains": ["books"]}, "give at least 2"),
         ({"reviews": {"folder": "x"}}, "give either reviews"),
         ({"data__domain": "genre"}, "'genre' is not a column"),
-        ({"student__first__hiden_weight": 1}, "did you mean hidden_weight"),
+        ({"student__intermediate__hiden_weight": 1}, "did you mean hidden_weight"),
         ({"teacher__domain_loss": "random"}, "teacher.domain_loss = 'random'"),
         ({"baselines": ["bert"]}, "hard_labels"),
         ({"student__seeds": [1, 1]}, "each once"),
@@ -103,7 +103,7 @@ def test_the_command_line_says_what_would_run(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("mode", "epochs"), [("two_stages", 7), ("single", 2)])
 def test_students_on_labels_alone_see_their_rows_as_often_as_distilled_ones(tmp_path: Path, mode: str, epochs: int) -> None:
-    stages = {"first": {"training": {"epochs": 2}}, "second": {"training": {"epochs": 5, "learning_rate": 1e-3}}}
+    stages = {"intermediate": {"training": {"epochs": 2}}, "prediction": {"training": {"epochs": 5, "learning_rate": 1e-3}}}
     config = load(job(tmp_path, student={"model": "small", "mode": mode, **stages}))
     training = label_training(config)
     assert (training.epochs, training.learning_rate) == (epochs, 1e-3)

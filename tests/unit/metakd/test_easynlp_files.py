@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from raykd.data.prepared import PreparedSet
+from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import DataError
 from raykd.metakd.easynlp_files import TextRow, read_file, row_guid, write_embeddings, write_file, write_weights
 from raykd.metakd.embeddings import EMBEDDING
@@ -19,7 +19,7 @@ def text_rows(tmp_path: Path) -> list[TextRow]:
 
 
 @pytest.mark.parametrize("kind", ["paper", "easynlp"])
-def test_the_file_of_weights_says_what_the_side_table_says(rows: PreparedSet, tmp_path: Path, kind: ScoreKind) -> None:
+def test_the_file_of_weights_says_what_the_side_table_says(rows: TokenisedSet, tmp_path: Path, kind: ScoreKind) -> None:
     vectors = np.random.default_rng(1).standard_normal((rows.num_rows, 5)).astype(np.float32)
     side = side_of(rows, tmp_path / "e", EMBEDDING, vectors)
     write_embeddings(text_rows(tmp_path), side, str(tmp_path / "train.embeddings.tsv"))

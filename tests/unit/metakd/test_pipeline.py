@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 
 from raykd.config import MetaKDConfig
-from raykd.config.stages import META_STAGES, MetaStageName
-from raykd.data.feed import local_feed
-from raykd.data.tables import SideTable
+from raykd.config.stage_names import META_STAGES, MetaStageName
+from raykd.data.side_tables import SideTable
+from raykd.data.step_stream import local_feed
 from raykd.errors import ConfigError, DataError, RaykdError
+from raykd.metakd.pipeline import MetaKDPipeline
+from raykd.metakd.report import contrast, line, read
 from raykd.predict import ScoreJob, score_locally
 from raykd.predict.scorer import Scorer
-from raykd.run.metakd import MetaKDPipeline
-from raykd.run.metakd_report import contrast, line, read
 from raykd.run.progress import Terminal
 from raykd.run.task import TrainTask
-from raykd.run.training import run_task
+from raykd.run.train_task import run_task
 from raykd.trainers.context import local_context
 from tests.unit.metakd.worlds import DOMAINS, SCHEMA, save_model, write_rows
 
@@ -60,7 +60,7 @@ def make_config(tmp_path: Path, **student: Any) -> MetaKDConfig:
             "sequence_length": 32,
             "teacher": {"model": save_model(tmp_path / "teacher", hidden=16), "training": training},
             "student": {"model": small, "domains": ["dvd"], "seeds": [1, 2]}
-            | {stage: {"training": training} for stage in ("first", "second")}
+            | {stage: {"training": training} for stage in ("intermediate", "prediction")}
             | student,
             "compute": {"engine": {"kind": "torch"}},
         }

@@ -7,12 +7,12 @@ import pyarrow as pa
 import pytest
 import torch
 
-from raykd.data.prepared import PreparedSet
 from raykd.data.schema import InputSchema
-from raykd.data.tables import SideTable, logits_numpy
+from raykd.data.side_tables import SideTable, logits_numpy
+from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ConfigError, DataError
 from raykd.metakd import prototypes as module
-from raykd.metakd.domains import check_domain_names, number_domains, restrict, split_by_domain
+from raykd.metakd.domain_files import check_domain_names, number_domains, restrict, split_by_domain
 from raykd.metakd.embeddings import EMBEDDING, Embedder
 from raykd.metakd.prototypes import Prototypes, domain_ids, prototypes, weigh
 from raykd.models import load_classifier, load_tokenizer
@@ -20,7 +20,7 @@ from raykd.predict import ScoreJob, score_locally
 from tests.unit.metakd.worlds import DOMAINS, LABELS, SCHEMA, prepared_rows, side_of, write_rows
 
 
-def columns(rows: PreparedSet) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+def columns(rows: TokenisedSet) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
     table = pa.concat_tables([rows.read_group(group) for group in range(len(rows.group_rows))])
     return domain_ids(table["domain"], DOMAINS), table["label"].to_numpy()
 
@@ -33,7 +33,7 @@ def column(table: SideTable, name: str) -> np.ndarray:  # type: ignore[type-arg]
     return np.concatenate([table.read_group(group)[name].to_numpy() for group in range(len(table.group_rows))])
 
 
-def test_embeddings_are_means_over_the_texts_tokens_alone(rows: PreparedSet, model: str, tmp_path: Path) -> None:
+def test_embeddings_are_means_over_the_texts_tokens_alone(rows: TokenisedSet, model: str, tmp_path: Path) -> None:
     table = score_locally([ScoreJob(model, rows.path, str(tmp_path / "e"))], scorer=Embedder)[0]
     ours = logits_numpy(table.read_group(0)[EMBEDDING])
     encoder, tokenizer = load_classifier(model, labels=LABELS).base_model.eval(), load_tokenizer(model)
@@ -44,7 +44,7 @@ def test_embeddings_are_means_over_the_texts_tokens_alone(rows: PreparedSet, mod
 
 
 @pytest.mark.parametrize("kind", ["paper", "easynlp"])
-def test_weights_are_the_formulas(rows: PreparedSet, tmp_path: Path, kind: module.ScoreKind) -> None:
+def test_weights_are_the_formulas(rows: TokenisedSet, tmp_path: Path, kind: module.ScoreKind) -> None:
     vectors = np.random.default_rng(1).standard_normal((rows.num_rows, 5)).astype(np.float32) + 1
     side = side_of(rows, tmp_path / "e", EMBEDDING, vectors)
     found = prototypes(rows, side, domain="domain", domains=DOMAINS)
@@ -64,7 +64,7 @@ def test_weights_are_the_formulas(rows: PreparedSet, tmp_path: Path, kind: modul
     assert column(table, "domain_id").tolist() == domains.tolist()
 
 
-def test_many_row_groups_give_the_sums_of_one(rows: PreparedSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_row_groups_give_the_sums_of_one(rows: TokenisedSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     vectors = np.random.default_rng(2).standard_normal((rows.num_rows, 4)).astype(np.float32)
     side = side_of(rows, tmp_path / "e", EMBEDDING, vectors)
     found = prototypes(rows, side, domain="domain", domains=DOMAINS)
@@ -74,14 +74,14 @@ def test_many_row_groups_give_the_sums_of_one(rows: PreparedSet, tmp_path: Path,
     np.testing.assert_allclose(found.sums.sum((0, 1)), vectors.sum(0), rtol=1e-5)
 
 
-def test_embeddings_of_other_rows_are_refused(rows: PreparedSet, tmp_path: Path, model: str) -> None:
+def test_embeddings_of_other_rows_are_refused(rows: TokenisedSet, tmp_path: Path, model: str) -> None:
     other = prepared_rows([str(write_rows(tmp_path / "other.tsv", 60, seed=9))], model, tmp_path / "cache")
     side = side_of(other, tmp_path / "e", EMBEDDING, np.ones((60, 4), np.float32))
     with pytest.raises(DataError, match="made for other rows"):
         prototypes(rows, side, domain="domain", domains=DOMAINS)
 
 
-def test_domains_that_do_not_fit_are_refused(rows: PreparedSet, tmp_path: Path) -> None:
+def test_domains_that_do_not_fit_are_refused(rows: TokenisedSet, tmp_path: Path) -> None:
     side = side_of(rows, tmp_path / "e", EMBEDDING, np.ones((rows.num_rows, 4), np.float32))
     with pytest.raises(DataError, match="'kitchen' of a row is not one of books, dvd"):
         prototypes(rows, side, domain="domain", domains=("books", "dvd"))
@@ -92,7 +92,7 @@ def test_domains_that_do_not_fit_are_refused(rows: PreparedSet, tmp_path: Path) 
         Prototypes(np.zeros((2, 2, 1)), counts).check(("books", "dvd"), LABELS)
 
 
-def test_domains_alone_are_numbered(rows: PreparedSet, tmp_path: Path) -> None:
+def test_domains_alone_are_numbered(rows: TokenisedSet, tmp_path: Path) -> None:
     table = number_domains(rows, domain="domain", domains=DOMAINS, out=str(tmp_path / "d"))
     assert column(table, "domain_id").tolist() == columns(rows)[0].tolist()
     assert table.columns == ("domain_id",)

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from raykd.data.batch import Batch
-from raykd.data.prepared import PreparedSet, SourceFile
-from raykd.metakd.distill import MetaDistillation
+from raykd.data.tokenised_set import SourceFile, TokenisedSet
+from raykd.metakd.meta_distillation import MetaDistillation
 from raykd.metakd.records import TRIALS, Cost, Records, Source, ThriftyTeacher, saves
 from raykd.metakd.targets import LiveTeacher, Targets
 from raykd.trainers.composite import Composite
@@ -27,7 +27,7 @@ def made(heads: int = 4) -> tuple[Composite, MetaDistillation]:
 
 
 def thrifty(objective: MetaDistillation, source: Source = "stored", **settings: Any) -> ThriftyTeacher:
-    rows = PreparedSet(
+    rows = TokenisedSet(
         path="", fingerprint="", rows_fingerprint="", labels=None, pad_token_id=0, has_token_types=False, max_length=12,
         sources=(SourceFile("a", ROWS, ""),), read=ROWS, rejected=0, filtered=0, parts=(),
     )  # fmt: skip
@@ -125,7 +125,7 @@ def test_records_pay_when_rows_come_again(cost: Cost, uses: float, workers: int,
     assert saves(cost, uses, workers) == expected
 
 
-def test_a_training_from_records_ends_with_the_same_student(rows: PreparedSet, model: str, tmp_path: Path) -> None:
+def test_a_training_from_records_ends_with_the_same_student(rows: TokenisedSet, model: str, tmp_path: Path) -> None:
     from safetensors.torch import load_file
 
     from raykd.config.metakd import MetaDistillationObjective

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from raykd.data.prepare import PrepareSpec, prepare
-from raykd.data.prepared import PreparedSet
-from raykd.data.tables import SideTable, commit, logits_array, write_part
+from raykd.data.side_tables import SideTable, commit, logits_array, write_part
+from raykd.data.tokenised_set import TokenisedSet
 from raykd.models import build_classifier, save_classifier
 
 DOMAINS = ("books", "dvd", "kitchen")
@@ -46,7 +46,7 @@ def save_model(folder: Path, *, hidden: int, layers: int = 2, heads: int = 2, se
     return str(folder)
 
 
-def prepared_rows(files: list[str], model: str, cache: Path) -> PreparedSet:
+def prepared_rows(files: list[str], model: str, cache: Path) -> TokenisedSet:
     spec = PrepareSpec(
         files=tuple(files), input_schema=SCHEMA, first_sequence="text", second_sequence=None, label="label", labels=LABELS,
         skip_header=False, sequence_length=32, max_rejected_rows=0, tokenizer=model, keep=None, extra_columns=("domain",),
@@ -54,7 +54,7 @@ def prepared_rows(files: list[str], model: str, cache: Path) -> PreparedSet:
     return prepare(spec, str(cache))
 
 
-def side_of(prepared: PreparedSet, folder: Path, column: str, values: np.ndarray[Any, Any]) -> SideTable:
+def side_of(prepared: TokenisedSet, folder: Path, column: str, values: np.ndarray[Any, Any]) -> SideTable:
     """A side table of `values` `[N, H]`, in row order."""
     tables, start = [], 0
     for group, rows in enumerate(prepared.group_rows):

@@ -9,7 +9,7 @@ from raykd.data import storage
 from raykd.errors import ConfigError, DataError
 from raykd.report.comparison import Comparison, Entry, compare
 from raykd.report.latency import Latency
-from raykd.report.teacher import teacher_quality
+from raykd.report.teacher_quality import teacher_quality
 
 Invent = Callable[..., Comparison]
 NAMES = ("negative", "positive")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from raykd.errors import DataError
-from raykd.report.teacher import teacher_quality
+from raykd.report.teacher_quality import teacher_quality
 
 
 def rows(count: int, *, accuracy: float, confidence: float) -> tuple[np.ndarray, np.ndarray]:
@@ -27,8 +27,8 @@ def test_a_calibrated_teacher_is_not_warned_of():
 def test_a_teacher_that_knows_its_rows_by_heart_is_warned_of_with_the_numbers():
     quality = teacher_quality(*rows(1000, accuracy=1.0, confidence=0.999), *rows(500, accuracy=0.8, confidence=0.95))
     memory, confidence, hard = quality.warnings
-    assert "100.0% of its training rows but on 80.0% of the selection rows: 20.0 points" in memory
-    assert "loss 0.001 there, 0.640 on the selection rows" in confidence
+    assert "100.0% of its training rows but on 80.0% of the validation rows: 20.0 points" in memory
+    assert "loss 0.001 there, 0.640 on the validation rows" in confidence
     assert "entropy 1.1% of the possible" in hard
 
 

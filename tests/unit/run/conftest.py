@@ -5,14 +5,14 @@ from collections.abc import Callable
 import pytest
 
 from raykd.config import ExperimentConfig
-from raykd.run import comparison
+from raykd.distill import report
 from tests.local_pipeline import LocalPipeline
 
 
 @pytest.fixture
 def local(monkeypatch: pytest.MonkeyPatch) -> Callable[[ExperimentConfig], LocalPipeline]:
     """A pipeline of a configuration, its input checked; latencies are measured for a moment only."""
-    monkeypatch.setattr(comparison, "ROUND_SECONDS", 0.02)
+    monkeypatch.setattr(report, "ROUND_SECONDS", 0.02)
 
     def make(config: ExperimentConfig) -> LocalPipeline:
         pipeline = LocalPipeline(config)

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from raykd.cli import main
+from raykd.distill.pipeline import Pipeline
 from raykd.errors import ConfigError, ResourceError
-from raykd.run.pipeline import Pipeline
 from raykd.run.progress import Terminal
 
 
@@ -66,7 +66,7 @@ def test_models_that_cannot_be_used(who, kind, message, raykd_run, request):
         ({"data__test": ["absent.tsv"]}, "absent.tsv"),
         ({"teacher": None, "logits__file": "absent.tsv", "student__baseline": False}, "absent.tsv"),
         ({"data__sequence_length": 33}, "sequence_length 33 is over the 32 positions of the model"),
-        ({"data__selection": ["absent.tsv"]}, "absent.tsv"),
+        ({"data__validation": ["absent.tsv"]}, "absent.tsv"),
         ({"data__labels": "absent.txt"}, "data.labels: there is no file absent.txt"),
         ({"student__training": {"metric": "acuracy"}}, "student.training.metric = 'acuracy': evaluations have accuracy, f1, "),
         ({"teacher__training": {"metric": "bleu"}}, "teacher.training.metric = 'bleu': evaluations have accuracy, f1, "),
@@ -131,9 +131,9 @@ def test_logits_that_do_not_fit_leave_no_table(lines, message, experiment, local
 
     (tmp_path / "logits.tsv").write_text("\n".join(lines) + "\n")
     # every row trains: the last line is looked at
-    selection = tmp_path / "selection.tsv"
-    selection.write_text("good\t1\nbad\t0\n")
-    changes = {"teacher": None, "student__baseline": False, "data__selection": [str(selection)]}
+    validation = tmp_path / "validation.tsv"
+    validation.write_text("good\t1\nbad\t0\n")
+    changes = {"teacher": None, "student__baseline": False, "data__validation": [str(validation)]}
     pipeline = local(experiment(logits__file=str(tmp_path / "logits.tsv"), **changes))
     with pytest.raises(DataError) as caught:
         pipeline.run()

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from raykd import model_export as export_module
 from raykd.errors import ConfigError, ModelError
+from raykd.model_export import export
 from raykd.models import build_classifier, load_classifier, load_tokenizer, save_classifier
-from raykd.run import export as export_module
-from raykd.run.export import export
 from raykd.run.progress import Terminal
 
 SHORT = {"epochs": 1, "batch_size": 32, "learning_rate": 5e-3}

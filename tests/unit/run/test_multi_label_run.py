@@ -44,7 +44,7 @@ def content(small_world, tmp_path):
         "data": {
             "input_schema": "text:str:1,tags:str:1", "first_sequence": "text", "label": "tags", "labels": list(LABELS),
             "multi_label": True, "train": [write_rows(tmp_path / "train.tsv", 400, 1)],
-            "test": [write_rows(tmp_path / "test.tsv", 120, 2)], "selection": 0.2, "sequence_length": 32,
+            "test": [write_rows(tmp_path / "test.tsv", 120, 2)], "validation": 0.2, "sequence_length": 32,
         },
         "teacher": {"model": save_headless(save_model, tmp_path / "teacher"), "training": training},
         "student": {"model": save_headless(save_model, tmp_path / "student"), "training": training, "baseline": False},

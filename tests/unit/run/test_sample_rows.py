@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from raykd.config import DataConfig
-from raykd.run.comparison import _latencies, sample_rows
+from raykd.distill.report import _latencies, sample_rows
 
 
 def data(folder: Path, **files: str) -> DataConfig:

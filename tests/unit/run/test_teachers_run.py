@@ -9,12 +9,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from raykd.data.folds import Fold
+from raykd.data.side_tables import SideTable
 from raykd.data.storage import read_json
-from raykd.data.tables import SideTable
 from raykd.errors import ConfigError
 from raykd.models import load_tokenizer
 from raykd.predict import ScoreJob, score_locally
-from raykd.report.tables import load_logits
+from raykd.report.load_tables import load_logits
 from tests.unit.metakd.worlds import save_model
 
 SHORT = {"epochs": 1, "batch_size": 32, "learning_rate": 5e-3}

@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 from raykd.config import TorchEngineConfig
-from raykd.data import storage, stores
+from raykd.data import file_systems, storage
 from raykd.errors import CheckpointError, ResourceError
 from raykd.trainers.checkpoint import Checkpoints, verify
-from raykd.trainers.engine import Engine
-from raykd.trainers.engines import build_engine
+from raykd.trainers.engines.base import Engine
+from raykd.trainers.engines.build_engine import build_engine
 
 FILES = ["exp_avg.safetensors", "exp_avg_sq.safetensors", "manifest.json", "state.json", "weights.safetensors"]
 
@@ -67,7 +67,7 @@ def test_nothing_saved_is_no_checkpoint(checkpoints: Checkpoints) -> None:
 def test_continues_bit_for_bit(checkpoints: Checkpoints) -> None:
     engine = make_engine()
     train(engine, 3)
-    position = {"selection": {"best": 0.5, "patience": [1, None]}, "worst": float("-inf"), "name": "ü"}
+    position = {"validation": {"best": 0.5, "patience": [1, None]}, "worst": float("-inf"), "name": "ü"}
     checkpoints.save(engine, 3, position)
     other = make_engine(1)
     assert checkpoints.latest_step() == 3
@@ -196,7 +196,7 @@ def test_another_models_checkpoint_is_an_error(shape: dict[str, int], message: s
 def test_on_an_object_store_the_manifest_comes_last(
     two_saved: Checkpoints, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stores, "OBJECT_STORES", ("local",))
+    monkeypatch.setattr(file_systems, "OBJECT_STORES", ("local",))
     written: list[str] = []
     whole = storage.write_bytes
 

@@ -16,9 +16,9 @@ from raykd.data.batch import Batch, collate
 from raykd.errors import DataError
 from raykd.losses import non_target_class_kd, target_class_kd
 from raykd.models import build_classifier
-from raykd.trainers.distill import DecoupledKD, DistKD, MseKD, MultiLabelKD, VanillaKD
+from raykd.trainers.fine_tune import FineTune, MultiLabelFineTune
+from raykd.trainers.logit_kd import DecoupledKD, DistKD, MseKD, MultiLabelKD, VanillaKD
 from raykd.trainers.objective import Objective, ObjectiveOutput
-from raykd.trainers.supervised import FineTune, MultiLabelFineTune
 
 ROWS, CLASSES, VOCABULARY = 7, 3, 40
 SINGLE_LABEL: list[Objective] = [

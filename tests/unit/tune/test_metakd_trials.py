@@ -11,18 +11,22 @@ from raykd.config import MetaKDConfig
 from raykd.config.tune import Value
 from raykd.data import storage
 from raykd.errors import ConfigError, DataError
-from raykd.run.metakd_objectives import leave_shared_records
+from raykd.metakd.build_meta_objective import leave_shared_records
 from raykd.run.progress import Terminal
 from raykd.tracking import NullTracker
 from raykd.trainers.context import local_context
 from raykd.tune.local import TrialRun
 from raykd.tune.meta_plan import MetaPlan
-from raykd.tune.plan import TrialPlan
-from raykd.tune.record import Journal, Work
 from raykd.tune.shared import SharedMeta
+from raykd.tune.trial_plan import TrialPlan
+from raykd.tune.trial_record import Journal, Work
 from tests.unit.metakd.test_pipeline import Local, make_config
 
-TEMPERATURE, GAMMA2, GAMMA1 = "student.second.temperature", "student.first.domain_loss_weight", "teacher.domain_loss_weight"
+TEMPERATURE, GAMMA2, GAMMA1 = (
+    "student.prediction.temperature",
+    "student.intermediate.domain_loss_weight",
+    "teacher.domain_loss_weight",
+)
 BATCHES = 2
 """Of a domain's 30 rows, 16 at a time."""
 
@@ -62,7 +66,9 @@ def work(reports: list[dict[str, Any]]) -> Work:
 
 
 def test_a_trial_is_the_mean_of_its_domains_and_runs_the_teacher_once_a_row(tmp_path: Path, states: Path) -> None:
-    one = shared(tmp_path, first={"training": {"epochs": 3, "batch_size": 16, "max_steps": 4}, "teacher_states": "stored"})
+    one = shared(
+        tmp_path, intermediate={"training": {"epochs": 3, "batch_size": 16, "max_steps": 4}, "teacher_states": "stored"}
+    )
     plan = one.make()
     reports = run(plan, tmp_path, 0, {TEMPERATURE: 2.0, GAMMA2: 0.3})
     assert one.pipeline.trained == ["meta teacher"], "made before any trial"
@@ -87,8 +93,11 @@ def test_a_trial_is_the_mean_of_its_domains_and_runs_the_teacher_once_a_row(tmp_
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"second": {"training": {"metric": "f2"}}}, r"student\.second\.training\.metric = 'f2': evaluations have accuracy"),
-        ({"first": {"layers": [[1, 9]]}}, "9"),
+        (
+            {"prediction": {"training": {"metric": "f2"}}},
+            r"student\.prediction\.training\.metric = 'f2': evaluations have accuracy",
+        ),
+        ({"intermediate": {"layers": [[1, 9]]}}, "9"),
     ],
 )
 def test_what_is_wrong_is_said_before_ray_starts(tmp_path: Path, changes: dict[str, Any], message: str) -> None:

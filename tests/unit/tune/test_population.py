@@ -14,26 +14,26 @@ from ray.tune.experiment import Trial
 
 from raykd.config import ExperimentConfig, with_values
 from raykd.config.tune import Value
-from raykd.data.feed import local_feed
 from raykd.data.logits_tsv import import_tsv
 from raykd.data.prepare import prepare, spec_from_config
+from raykd.data.step_stream import local_feed
+from raykd.distill.tasks import cache_folder
 from raykd.errors import CheckpointError
 from raykd.models import model_digest
 from raykd.run.progress import Terminal
 from raykd.run.task import TrainTask
-from raykd.run.tasks import cache_folder
-from raykd.run.training import run_task
+from raykd.run.train_task import run_task
 from raykd.tracking import NullTracker
 from raykd.trainers.context import WorkerContext, local_context
 from raykd.trainers.phases import at_progress
 from raykd.tune.final import in_phases, phases_of
-from raykd.tune.html import search_html
 from raykd.tune.local import Place, TrialRun
-from raykd.tune.plan import DistillationPlan, TrialPlan
-from raykd.tune.record import Journal, Stretch, TrialRecord, Work
-from raykd.tune.report import SearchReport, markdown, trial_table
 from raykd.tune.schedulers import build_scheduler
+from raykd.tune.search_html import search_html
+from raykd.tune.search_report import SearchReport, markdown, trial_table
 from raykd.tune.trainable import trial_name
+from raykd.tune.trial_plan import DistillationPlan, TrialPlan
+from raykd.tune.trial_record import Journal, Stretch, TrialRecord, Work
 from raykd.tune.watch import Watch, heard, take_over
 from tests.unit.tune.small_search import search
 
@@ -80,15 +80,15 @@ def stretches(report: dict[str, Any]) -> list[tuple[int, int, float]]:
 def world(experiment: Callable[..., ExperimentConfig], tmp_path: Path) -> Iterator[World]:
     training = {"epochs": 1, "batch_size": 16, "evaluate_every": EVERY, "dropout": 0.1, "metric": "loss"}
     base = experiment(student__training=training, student__seeds=[1], compute__engine={"kind": "torch"})
-    train, selection = (
+    train, validation = (
         prepare(spec_from_config(base.data, part, base.student.model), cache_folder(base))  # type: ignore[arg-type]  # a distillation
-        for part in ("train", "selection")
+        for part in ("train", "validation")
     )
     draw = random.Random(1)
     logits = tmp_path / "logits.tsv"
     logits.write_text("".join(f"{draw.gauss(0, 2):.3f},{draw.gauss(0, 2):.3f}\n" for _ in range(400)))
     side = import_tsv(str(logits), train, out=str(tmp_path / "logits"))
-    plan = DistillationPlan(base, train.path, selection.path, side.path, model_digest(base.student.model))
+    plan = DistillationPlan(base, train.path, validation.path, side.path, model_digest(base.student.model))
     with local_context() as context:
         trials = TrialPlan(plan, 1, "loss", str(tmp_path / "first"), STEPS, interval=INTERVAL)
         yield World(trials, Journal(str(tmp_path / "trials")), context)

@@ -15,18 +15,18 @@ from transformers import AutoModelForSequenceClassification
 from raykd.config.load_tune import build_tune
 from raykd.config.tune import TuneConfig
 from raykd.predict import score_locally
+from raykd.report.load_tables import load_labels, load_logits
 from raykd.report.multi_label import multi_label_metrics
-from raykd.report.tables import load_labels, load_logits
 from raykd.run.progress import Terminal
 from raykd.tracking import NullTracker
 from raykd.trainers.context import local_context
 from raykd.tune import final
 from raykd.tune.final import Final
 from raykd.tune.local import TrialRun
-from raykd.tune.plan import Plan, TrialPlan
-from raykd.tune.record import Journal, TrialRecord
-from raykd.tune.report import SearchReport, build_report, markdown
+from raykd.tune.search_report import SearchReport, build_report, markdown
 from raykd.tune.shared import SharedDistillation
+from raykd.tune.trial_plan import Plan, TrialPlan
+from raykd.tune.trial_record import Journal, TrialRecord
 from tests.local_pipeline import LocalGroup, LocalPipeline
 from tests.unit.metakd.test_pipeline import make_config
 from tests.unit.run.test_multi_label_run import LABELS, save_headless, write_rows
@@ -134,7 +134,7 @@ def test_rows_with_several_labels_are_compared_by_exact_match(tmp_path: Path, fi
         "data": {
             "input_schema": "text:str:1,tags:str:1", "first_sequence": "text", "label": "tags", "labels": list(LABELS),
             "multi_label": True, "train": [write_rows(tmp_path / "train.tsv", 300, 1)],
-            "test": [write_rows(tmp_path / "test.tsv", 120, 2)], "selection": 0.2, "sequence_length": 32,
+            "test": [write_rows(tmp_path / "test.tsv", 120, 2)], "validation": 0.2, "sequence_length": 32,
         },
         "teacher": {"model": save_headless(save_model, tmp_path / "teacher"), "training": training},
         "student": {"model": save_headless(save_model, tmp_path / "student"), "training": training},

@@ -5,9 +5,9 @@ from itertools import pairwise
 import pytest
 from matplotlib.figure import Figure
 
-from raykd.tune.plots import _knob_panel
-from raykd.tune.record import TrialRecord, Work
-from raykd.tune.report import SearchReport
+from raykd.tune.search_plots import _knob_panel
+from raykd.tune.search_report import SearchReport
+from raykd.tune.trial_record import TrialRecord, Work
 
 KNOB = "student.objective.temperature"
 

@@ -7,8 +7,8 @@ import pytest
 
 from raykd.config.tune import Choice, LogUniform, QUniform, Uniform
 from raykd.tune.importance import importances
-from raykd.tune.record import Journal, TrialRecord, best_of
 from raykd.tune.space import Suggester, distribution, within
+from raykd.tune.trial_record import Journal, TrialRecord, best_of
 from tests.unit.tune.small_search import search
 
 ALPHA, TEMPERATURE = "student.objective.alpha", "student.objective.temperature"

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from raykd.tune.turns import TurnTable
+from raykd.tune.trial_teacher_turns import TurnTable
 
 
 async def _waits(table: TurnTable, name: str, holder: int) -> "asyncio.Task[None]":

@@ -7,7 +7,7 @@ import pytest
 import torch
 from ray.exceptions import RayTaskError
 
-from raykd.tune.record import TrialRecord
+from raykd.tune.trial_record import TrialRecord
 from raykd.tune.watch import reason_of, sentence
 
 

@@ -1,0 +1,40 @@
+"""What can be seen to be wrong with an experiment before anything starts: files, models, and settings that need both."""
+
+from raykd.config import ExperimentConfig, FineTuneConfig, ObjectiveConfig, TrainingConfig
+from raykd.data import storage
+from raykd.data.prepare import read_labels
+from raykd.errors import ConfigError
+from raykd.models import check_sequence_length, load_config, load_tokenizer
+from raykd.report.metrics import metric_names
+from raykd.run.build_objective import build_objective
+
+
+def check_experiment(config: ExperimentConfig) -> None:
+    """Look at everything that a later stage would stumble over. Raises RaykdError."""
+    data = config.data
+    for files in (data.train, data.test, () if isinstance(data.validation, float) else data.validation):
+        storage.expand(files)
+    if config.logits.file is not None and not storage.is_dir(config.logits.file):
+        storage.expand([config.logits.file])
+    num_labels = len(read_labels(data.labels))
+    for model in (*config.every_teacher, config.student):
+        check_sequence_length(load_config(model.model), data.sequence_length)
+        load_tokenizer(model.model)
+    for name, training, objective in _trainings(config):
+        _check_metric(f"{name}.training.metric", training.metric, num_labels, multi_label=data.multi_label)
+        whole = training.micro_batch_size is None and config.compute.num_workers == 1
+        build_objective(objective, multi_label=data.multi_label).check(num_labels=num_labels, whole_batch=whole)
+
+
+def _trainings(config: ExperimentConfig) -> list[tuple[str, TrainingConfig, ObjectiveConfig]]:
+    """What is trained: where it stands in the configuration, how it is trained, what it minimises."""
+    found: list[tuple[str, TrainingConfig, ObjectiveConfig]] = [
+        ("teacher", teacher.training, FineTuneConfig()) for teacher in config.every_teacher if teacher.fine_tune
+    ]
+    return [*found, ("student", config.student.training, config.student.objective)]
+
+
+def _check_metric(path: str, metric: str, num_labels: int, *, multi_label: bool) -> None:
+    names = metric_names(num_labels, multi_label=multi_label)
+    if metric not in names:
+        raise ConfigError(f"{path} = {metric!r}: evaluations have {', '.join(names)}")

@@ -1,0 +1,35 @@
+"""What a run would do, said without doing any of it."""
+
+from collections.abc import Sequence
+
+from raykd.config import ExperimentConfig
+from raykd.config.stage_names import STAGES, StageName
+from raykd.data import storage
+from raykd.distill.tasks import run_folder
+
+
+def outline(config: ExperimentConfig, only: Sequence[StageName] = ()) -> str:
+    """A line for each stage: what it makes, from what, and whether a result is there already."""
+    student, compute = config.student, config.compute
+    variants = ["without KD"] * student.baseline + [f"with {student.objective.kind}"] * (student.objective.kind != "fine_tune")
+    folds = f", {config.logits.folds} more without a fold of the rows each" if config.logits.folds else ""
+    teachers = [
+        f"fine-tune {one.model}{folds}" if one.fine_tune else f"taken as it is: {one.model}" for one in config.every_teacher
+    ]
+    stages: dict[StageName, str] = {
+        "teacher": "; ".join(teachers) or "none",
+        "logits": config.logits.file or f"score the training rows with the teacher, {compute.prediction_actors} actors",
+        "students": f"{student.model} {' and '.join(variants)}, seeds {', '.join(map(str, student.seeds))}",
+        "evaluation": f"score {'the test rows' if config.data.test else 'the validation rows'} with every model",
+        "report": "compare: report.json, report.md, report.html",
+    }
+    engine = compute.engine.kind if compute.engine.kind == "torch" else f"deepspeed, ZeRO {compute.engine.zero_stage}"
+    lines = [f"{config.name} -> {run_folder(config)}", f"{compute.workers_text} x {compute.cpus_per_worker} CPUs, {engine}"]
+    wanted = [name for name in STAGES if not only or name in only]
+    return "\n".join(lines + [f"  {name:<11}{stages[name]}{_state(config, name)}" for name in wanted])
+
+
+def _state(config: ExperimentConfig, name: StageName) -> str:
+    """A result that is there may still be an older configuration's: only a run, which reads the data, can tell."""
+    made = {"teacher": "teacher/task.json", "logits": "logits/stage.json", "report": "report/report.json"}.get(name)
+    return "  (a result is there)" if made and storage.exists(storage.join(run_folder(config), made)) else ""

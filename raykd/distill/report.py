@@ -1,0 +1,127 @@
+"""The last stage: from logits of every model to ``report.json``, ``report.md`` and ``report.html``."""
+
+import itertools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from raykd.config import DataConfig
+from raykd.data import storage
+from raykd.data.reader import read_chunk, scan
+from raykd.data.schema import InputSchema
+from raykd.data.side_tables import SideTable
+from raykd.data.tokenised_set import TokenisedSet
+from raykd.errors import DataError
+from raykd.models import load_config
+from raykd.report.comparison import Comparison, Entry, compare
+from raykd.report.environment import environment
+from raykd.report.exports import read_exports
+from raykd.report.latency import Latency, Row, load_predictor, measure_latency, one_after_the_other
+from raykd.report.load_tables import load_labels, load_logits
+from raykd.report.system import Role
+from raykd.report.teacher_quality import TeacherQuality, teacher_quality
+
+SAMPLE_ROWS = 256
+"""Rows that latency is measured on."""
+ROUNDS, ROUND_SECONDS = 3, 0.3
+"""How long latency is measured: rounds, and seconds of each for single rows and for batches of a model."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A trained model that the report compares."""
+
+    role: Role
+    name: str
+    """What its training is called; without the seed, that is the system it belongs to."""
+    seed: int | None
+    model: str
+    """Its folder; empty where it is several models together."""
+    tokenizer: str
+    """Model whose tokens it reads."""
+    history: str | None
+    parts: tuple[str, ...] = ()
+    """Folders of the models whose logits it averages, where it is several."""
+
+    @property
+    def system(self) -> str:
+        """Its name without the seed."""
+        return self.name.partition(" seed ")[0]
+
+    def entry(self, logits: str) -> Entry:
+        """The candidate with its logits on the report's rows."""
+        return Entry(self.role, self.system, self.seed, logits, self.model or None, self.history, self.parts)
+
+
+def build_comparison(
+    scored: Sequence[tuple[Candidate, SideTable]],
+    *,
+    name: str,
+    rows: TokenisedSet,
+    data: DataConfig,
+    quality: Mapping[str, Any] | None,
+) -> Comparison:
+    """Measure every candidate on ``rows``, and the latency of one model of each system. Raises DataError without labels."""
+    first = {candidate.system: candidate for candidate, _ in reversed(scored)}
+    return compare(
+        [candidate.entry(side.path) for candidate, side in scored],
+        load_labels(rows.path),
+        rows.labels or (),
+        name=name,
+        positive_label=data.positive_label,
+        latencies=_latencies(sorted({candidate.parts or (candidate.model,) for candidate in first.values()}), data),
+        teacher_quality=TeacherQuality.model_validate(quality) if quality else None,
+        exports=[one for candidate, _ in scored if candidate.model for one in read_exports(candidate.model)],
+        environment=environment(),
+        rows_fingerprint=rows.rows_fingerprint,
+    )
+
+
+def judge_teacher(train: tuple[TokenisedSet, SideTable], validation: tuple[TokenisedSet, SideTable]) -> TeacherQuality:
+    """How sure the teacher is of its training rows against rows it never saw."""
+    (train_rows, train_logits), (validation_rows, validation_logits) = train, validation
+    return teacher_quality(
+        load_logits(train_logits.path),
+        load_labels(train_rows.path),
+        load_logits(validation_logits.path),
+        load_labels(validation_rows.path),
+    )
+
+
+def _latencies(systems: Sequence[tuple[str, ...]], data: DataConfig) -> dict[tuple[str, ...], Latency]:
+    """Of each system by the folders of its models, which answer one after the other where there are several.
+
+    Systems of one shape are measured once: what would differ between them is the noise of the machine.
+    """
+    shapes = {models: tuple(map(_shape, models)) for models in systems}
+    measured = {shape: models for models, shape in shapes.items()}
+    folders = sorted({model for models in measured.values() for model in models})
+    loaded = {model: load_predictor(model, sequence_length=data.sequence_length) for model in folders}
+    predictors = {models: one_after_the_other([loaded[model] for model in models]) for models in measured.values()}
+    latencies = measure_latency(predictors, sample_rows(data, SAMPLE_ROWS), rounds=ROUNDS, seconds=ROUND_SECONDS)
+    return {models: latencies[measured[shape]] for models, shape in shapes.items()}
+
+
+def _shape(model: str) -> str:
+    """Everything of a model's configuration that its speed depends on."""
+    settings = load_config(model).to_dict()
+    return json.dumps({key: value for key, value in settings.items() if key != "_name_or_path"}, sort_keys=True, default=str)
+
+
+def sample_rows(data: DataConfig, count: int) -> list[Row]:
+    """Texts of the first rows of the test files, or training files; rows that do not parse are passed over."""
+    return list(islice(_texts(data), count))
+
+
+def _texts(data: DataConfig) -> Iterator[Row]:
+    schema = InputSchema.parse(data.input_schema)
+    columns = [column for column in (data.first_sequence, data.second_sequence) if column is not None]
+    for file in storage.expand(data.test or data.train):
+        for raw in itertools.chain.from_iterable(map(read_chunk, scan([file], data.skip_header))):
+            try:
+                cells = schema.parse_row(raw.data.decode())
+            except (DataError, UnicodeDecodeError):
+                continue
+            yield tuple(str(cells[column]) for column in columns)

@@ -1,0 +1,184 @@
+"""What students learn from: teachers trained, their logits on the training rows, averaged and cross-fitted where asked for."""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+from raykd.config.experiment import WeightedTeacher
+from raykd.data import storage
+from raykd.data.folds import Fold, assign_folds
+from raykd.data.logits_mix import average_logits, gather_folds
+from raykd.data.logits_parquet import COLUMN, file_digest, import_parquet
+from raykd.data.logits_tsv import import_tsv
+from raykd.data.reader import scan
+from raykd.data.side_tables import SideTable
+from raykd.data.tokenised_set import TokenisedSet
+from raykd.distill.report import Candidate, judge_teacher
+from raykd.distill.tasks import cache_folder, teacher_name, teacher_task
+from raykd.errors import ConfigError
+from raykd.models import model_digest
+from raykd.predict import ScoreJob
+from raykd.run.task import TrainTask
+
+if TYPE_CHECKING:
+    from raykd.distill.pipeline import Pipeline
+
+TOGETHER = "teachers together"
+"""What several teachers are called whose logits are averaged."""
+Judged = Literal["train", "validation"]
+JUDGED: tuple[Judged, Judged] = ("train", "validation")
+"""What teachers score: rows to distil from, and rows they never saw, which show how far their certainty can be trusted."""
+
+
+class Teaching:
+    """The teachers of one pipeline and their logits; each method makes its result if it is not there."""
+
+    def __init__(self, pipeline: "Pipeline") -> None:
+        self._pipeline = pipeline
+        self.config = pipeline.config
+        self.configs = pipeline.config.every_teacher
+        self.weights = [config.weight for config in self.configs]
+
+    @cached_property
+    def tasks(self) -> list[TrainTask | None]:
+        """Fine-tuning of each teacher on all rows; none for one that is taken as it is."""
+        return [self._task(number, config) if config.fine_tune else None for number, config in enumerate(self.configs)]
+
+    @cached_property
+    def fold_tasks(self) -> list[list[TrainTask]]:
+        """For each teacher its trainings without a fold each; none unless logits are cross-fitted."""
+        if self.config.logits.folds is None:
+            return [[] for _ in self.configs]
+        return [
+            [self._task(number, config, fold) for fold in self._folds(config)] for number, config in enumerate(self.configs)
+        ]
+
+    def models(self) -> list[str]:
+        """Folder of each teacher, trained, those without a fold too."""
+        if not self.configs:
+            raise ConfigError("stage teacher: the configuration has no teacher, only logits.file")
+        tasks = [task for task in self.tasks if task is not None] + [task for each in self.fold_tasks for task in each]
+        self._pipeline.train("teacher", tasks)
+        pairs = zip(self.configs, self.tasks, strict=True)
+        return [config.model if task is None else task.model_folder for config, task in pairs]
+
+    def candidates(self) -> list[Candidate]:
+        """Each teacher as the report compares it."""
+        found: list[Candidate] = []
+        if not self.configs:
+            return found
+        for number, (config, task, model) in enumerate(zip(self.configs, self.tasks, self.models(), strict=True)):
+            history = task.history if task else None
+            found.append(Candidate("teacher", teacher_name(self.config, number), None, model, config.model, history))
+        return found
+
+    def logits(self) -> SideTable | None:
+        """What students distil from, on the training rows; none when nothing distils."""
+        if self.config.student.objective.kind == "fine_tune":
+            return None
+        if self.config.logits.file is not None:
+            return self._imported(self.config.logits.file)
+        models = self.models()
+        rows = {(part, number): self._rows(part, number) for part in JUDGED for number in range(len(models))}
+        trained = [*models, *(task.model_folder for each in self.fold_tasks for task in each)]
+        prints = [one.fingerprint for one in rows.values()]
+        stage = self._pipeline.stage("logits", prints, [model_digest(model) for model in trained], self.weights)
+        folders = {part: storage.join(stage.folder, part) for part in JUDGED}
+        if not self._pipeline.skips(stage):
+            made = self._score(stage.folder, models, rows)
+            if len(models) > 1:
+                for part in JUDGED:
+                    tables = [made[part, number] for number in range(len(models))]
+                    average_logits(tables, self.weights, rows[part, 0], folders[part])
+            stage.finish(quality=self._judge(rows, folders))
+        return SideTable.open(folders["train"])
+
+    def together(self, scored: Sequence[SideTable], rows: TokenisedSet, out: str) -> SideTable:
+        """The logits of all teachers averaged, on the rows of the report."""
+        return average_logits(scored, self.weights, rows, out)
+
+    def _score(
+        self, folder: str, models: Sequence[str], rows: Mapping[tuple[Judged, int], TokenisedSet]
+    ) -> dict[tuple[Judged, int], SideTable]:
+        """Every teacher's logits on both parts, in ``folder`` itself for one teacher, below it for several."""
+        outs = {
+            (part, number): storage.join(folder, *([f"teacher-{number + 1}"] if len(models) > 1 else []), part)
+            for part, number in rows
+        }
+        jobs = []
+        for (part, number), prepared in rows.items():
+            if part == "train" and self.fold_tasks[number]:
+                jobs += self._fold_jobs(number, prepared, outs[part, number])
+            else:
+                jobs.append(ScoreJob(models[number], prepared.path, outs[part, number]))
+        made = {table.path: table for table in self._pipeline.score(jobs, "teacher logits")}
+        for number, tasks in enumerate(self.fold_tasks):
+            if tasks:
+                prepared, out = rows["train", number], outs["train", number]
+                tables = [made[job.output] for job in self._fold_jobs(number, prepared, out)]
+                gather_folds(tables, self._folds(self.configs[number]), prepared, out)
+        return {key: SideTable.open(out) for key, out in outs.items()}
+
+    def _fold_jobs(self, number: int, prepared: TokenisedSet, out: str) -> list[ScoreJob]:
+        """Each fold scored by the teacher that was trained without it."""
+        return [
+            ScoreJob(task.model_folder, prepared.path, f"{out}-fold-{task.without.number + 1}", only=task.without)
+            for task in self.fold_tasks[number]
+            if task.without is not None
+        ]
+
+    def _judge(self, rows: Mapping[tuple[Judged, int], TokenisedSet], folders: Mapping[Judged, str]) -> dict[str, Any] | None:
+        """What the report will say of the teacher, said before KD starts; nothing where there are no labels."""
+        if rows["train", 0].labels is None:
+            return None
+        quality = judge_teacher(*((rows[part, 0], SideTable.open(folders[part])) for part in JUDGED))
+        headline = "exact match" if self.config.data.multi_label else "accuracy"
+        figures = [
+            f"{side.accuracy:.4f} on {part} rows"
+            for part, side in (("training", quality.train), ("validation", quality.validation))
+        ]
+        name = TOGETHER if len(self.configs) > 1 else "teacher"
+        scored = "" if self.config.logits.folds is None else ", each training row by a teacher that never saw it"
+        self._pipeline.terminal.say(f"{name}{scored}: {headline} {', '.join(figures)}")
+        for warning in quality.warnings:
+            self._pipeline.terminal.say(f"warning: {warning}")
+        return quality.model_dump(mode="json")
+
+    def _imported(self, file: str) -> SideTable:
+        prepared = self._pipeline.prepared("train", self.config.student.model)
+        given = self.config.logits.column
+        if storage.is_dir(file):  # a table that another run of raykd made
+            table = SideTable.open(file)
+            table.check_fits(prepared)
+            return table
+        if file.endswith(".parquet"):
+            content = [file_digest(file)]
+        else:
+            content = [chunk.digest for chunk in scan([file], skip_header=False)]
+        stage = self._pipeline.stage("logits", prepared.fingerprint, content, given)
+        if not self._pipeline.skips(stage):
+            if file.endswith(".parquet"):
+                import_parquet(file, prepared, column=given if isinstance(given, str) else COLUMN, out=stage.folder)
+            elif isinstance(given, str):
+                raise ConfigError(f"logits.column = {given!r}: columns of a TSV are counted from 0; give a number")
+            else:
+                import_tsv(file, prepared, column=given, out=stage.folder)
+            stage.finish(rows=prepared.num_rows)
+        return SideTable.open(stage.folder)
+
+    def _rows(self, part: Judged, number: int) -> TokenisedSet:
+        return self._pipeline.prepared(part, self.configs[number].model)
+
+    def _folds(self, config: WeightedTeacher) -> list[Fold]:
+        assert self.config.logits.folds is not None
+        return assign_folds(self._pipeline.prepared("train", config.model), self.config.logits.folds, cache_folder(self.config))
+
+    def _task(self, number: int, config: WeightedTeacher, without: Fold | None = None) -> TrainTask:
+        return teacher_task(
+            self.config,
+            number=number,
+            train=self._rows("train", number),
+            validation=self._rows("validation", number),
+            digest=model_digest(config.model),
+            without=without,
+        )

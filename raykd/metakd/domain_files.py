@@ -1,0 +1,120 @@
+"""Domains as files: rows with a domain column to one file a domain, and what a domain's rows have in a table of all rows.
+
+With one file a domain, the set of all domains and that of one share chunks and row groups: side tables made once for all rows
+(weights, the meta-teacher's logits) serve every domain's students by picking row groups.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from raykd.data import storage
+from raykd.data.reader import read_chunk, scan
+from raykd.data.schema import InputSchema
+from raykd.data.side_tables import SideTable, commit, write_part
+from raykd.data.tokenised_set import TokenisedSet
+from raykd.errors import ConfigError, DataError
+from raykd.metakd.prototypes import DOMAIN_ID, domain_ids
+
+
+def split_by_domain(
+    patterns: Sequence[str], *, schema: InputSchema, domain: str, domains: Sequence[str], skip_header: bool, folder: str
+) -> dict[str, str]:
+    """Copy every line of the files to ``folder/<domain>.tsv``, unchanged; domain to file, in the order of ``domains``.
+
+    Raises DataError with file and line for a domain that is not in the list, and for a domain without rows.
+    """
+    schema.column(domain)
+    paths = {name: storage.join(folder, f"{name}.tsv") for name in domains}
+    counts = dict.fromkeys(domains, 0)
+    with ExitStack() as stack:
+        streams = {name: stack.enter_context(storage.open_output(path)) for name, path in paths.items()}
+        for where, data in _lines(patterns, skip_header):
+            name = _domain_of(data, schema, domain, where)
+            if name not in streams:
+                raise DataError(
+                    f"{where}: domain {name!r} is not one of {', '.join(domains)}; list it in domains, or drop the row"
+                )
+            streams[name].write(data + b"\n")
+            counts[name] += 1
+    for name, count in counts.items():
+        if not count:
+            raise DataError(f"domain {name!r} has no rows in {', '.join(patterns)}; remove it from domains, or give it rows")
+    return paths
+
+
+def _lines(patterns: Sequence[str], skip_header: bool) -> Iterator[tuple[str, bytes]]:
+    """``file:line`` and bytes of every row that is not blank."""
+    paths = storage.expand(patterns)
+    for chunk in scan(paths, skip_header):
+        for row in read_chunk(chunk):
+            if row.data:
+                yield f"{chunk.path}:{row.line}", row.data
+
+
+def _domain_of(data: bytes, schema: InputSchema, domain: str, where: str) -> str:
+    cells = data.split(b"\t")
+    index = schema.names.index(domain)
+    if index >= len(cells):
+        raise DataError(f"{where}: {len(cells)} columns where {len(schema.names)} are needed ({', '.join(schema.names)})")
+    return cells[index].decode("utf-8", errors="replace")
+
+
+def number_domains(prepared: TokenisedSet, *, domain: str, domains: Sequence[str], out: str) -> SideTable:
+    """A side table with :data:`~raykd.metakd.prototypes.DOMAIN_ID` alone, for rows whose file brings their weights.
+
+    Raises DataError for a domain that is not one of ``domains``.
+    """
+
+    def tables() -> Iterator[pa.Table]:
+        for group in range(len(prepared.group_rows)):
+            rows = prepared.read_group(group, ["shard", "row", domain])
+            yield rows.select(["shard", "row"]).append_column(DOMAIN_ID, pa.array(domain_ids(rows[domain], domains)))
+
+    return commit(out, prepared, [write_part(out, 0, tables())], [DOMAIN_ID], {"domains": list(domains)})
+
+
+def check_domain_names(domains: Sequence[str]) -> None:
+    """Raises ConfigError for fewer than two domains, one given twice, or a name that cannot be a file's."""
+    if len(domains) < 2 or len(set(domains)) != len(domains):
+        raise ConfigError(f"domains = {list(domains)}: give at least two, each once")
+    for name in domains:
+        if not name or "/" in name or name.startswith("."):
+            raise ConfigError(f"domains = {list(domains)}: {name!r} cannot be the name of a file")
+
+
+def restrict(side: SideTable, whole: TokenisedSet, part: TokenisedSet, *, out: str) -> SideTable:
+    """The rows of ``part``, whose files are some of those of ``whole``, in a side table made for ``whole``.
+
+    Raises DataError when ``side`` is of other rows, or the rows of ``part`` are not among them.
+    """
+    side.check_fits(whole)
+    shards = {source.path: shard for shard, source in enumerate(part.sources)}
+    renamed = {shard: shards[source.path] for shard, source in enumerate(whole.sources) if source.path in shards}
+    tables = _renamed_groups(side, whole, renamed)
+    checked = _fitting(tables, part)
+    return commit(out, part, [write_part(out, 0, checked)], side.columns, {"part_of": side.path, **side.provenance})
+
+
+def _renamed_groups(side: SideTable, whole: TokenisedSet, renamed: dict[int, int]) -> Iterator[pa.Table]:
+    """Row groups of the shards in ``renamed``, with the numbers that these have in the other set."""
+    for group in range(len(side.group_rows)):
+        shard = int(whole.read_group(group, ["shard"])["shard"][0].as_py())
+        if shard in renamed:
+            table = side.read_group(group)
+            number: Any = np.full(len(table), renamed[shard], np.int32)
+            yield table.set_column(table.column_names.index("shard"), "shard", pa.array(number))
+
+
+def _fitting(tables: Iterator[pa.Table], part: TokenisedSet) -> Iterator[pa.Table]:
+    groups = range(len(part.group_rows))
+    for group, table in zip(groups, tables, strict=False):
+        names = part.read_group(group, ["shard", "row"])
+        if not (names["row"].equals(table["row"]) and names["shard"].equals(table["shard"])):
+            raise DataError(
+                f"row group {group} of {part.path} is not among the rows of the table; prepare both from the same files"
+            )
+        yield table

@@ -1,0 +1,163 @@
+"""``raykd export``: a model folder as ONNX, checked against its own logits, timed, and entered into its run's report."""
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from raykd.config import DataConfig, ExperimentConfig, build
+from raykd.data import storage
+from raykd.distill.report import ROUND_SECONDS, ROUNDS, SAMPLE_ROWS, sample_rows
+from raykd.errors import ConfigError, ModelError
+from raykd.models import is_multi_label, load_config, load_tokenizer, max_sequence_length
+from raykd.models.onnx import export_onnx, open_session, quantize, require_onnx, run_session
+from raykd.report.exports import FOLDER, Export, read_exports, write_exports
+from raykd.report.files import REPORT, read_report, write_report
+from raykd.report.latency import Latency, Predictor, Row, encode, load_predictor, measure_latency
+from raykd.report.multi_label import decisions
+from raykd.run.progress import Terminal
+
+TOLERANCE = 1e-3
+"""Difference of a logit, as a fraction of the largest one (at least 1), above which a file of float32 is not the model: sums in
+another order differ by a thousandth of that, a lost mask or a wrong position by a hundred times as much."""
+LENGTH = 128
+"""Tokens a row may have where no job file says so."""
+
+
+def export(model: str, *, int8: bool, terminal: Terminal) -> list[Export]:
+    """Write ``model.onnx``, and with ``int8`` ``model_int8.onnx``, into the folder ``onnx`` of a model.
+
+    Raises ConfigError when the libraries are absent or the folder is no model's, ModelError when the logits are not the
+    model's own; nothing is left then.
+    """
+    require_onnx()
+    _check_folder(model)
+    run = _run_of(model)
+    length, rows = _rows(model, run[1].data if run else None)
+    files = {"ONNX": storage.join(model, FOLDER, "model.onnx")}
+    export_onnx(model, files["ONNX"])
+    if int8:
+        files["ONNX int8"] = storage.join(model, FOLDER, "model_int8.onnx")
+        quantize(files["ONNX"], files["ONNX int8"])
+    try:
+        made = _measure(model, files, rows, length=length)
+    except ModelError:
+        for file in files.values():
+            storage.remove(file)
+        raise
+    write_exports(model, made)
+    for one in made:
+        terminal.say(
+            f"{one.name}: {one.file}, {one.bytes_on_disk / 1e6:.1f} MB; on {one.rows} rows logits differ by at most "
+            f"{one.largest_difference:.2g}, predictions agree on {one.agreement:.1%}"
+        )
+    if run is not None:
+        _enter(run[0], terminal)
+    return made
+
+
+def exports_of(models: Sequence[str]) -> list[Export]:
+    """The exports of several model folders."""
+    return [one for model in models for one in read_exports(model)]
+
+
+def _check_folder(model: str) -> None:
+    if storage.exists(storage.join(model, "config.json")):
+        return
+    if storage.exists(storage.join(model, "experiment.json")):
+        raise ConfigError(
+            f"{model} is a run; give one of its models, for example {storage.join(model, 'students/kd-seed1/model')}"
+        )
+    raise ConfigError(f"{model} is not a model folder: it has no config.json; give the folder of a trained classifier")
+
+
+def _run_of(model: str) -> tuple[str, ExperimentConfig] | None:
+    """The distillation that made the model: the nearest folder above it with an ``experiment.json``; none for other jobs."""
+    for parent in list(Path(storage.absolute(model)).parents)[:4] if "://" not in model else []:
+        path = parent / "experiment.json"
+        if path.is_file():
+            content = storage.read_json(str(path))
+            return None if "kind" in content else (str(parent), build(content, source=str(path)))
+    return None
+
+
+def _rows(model: str, data: DataConfig | None) -> tuple[int, list[Row]]:
+    """Longest row in tokens, and rows to compare and to time on: of the run's data where there is a run."""
+    if data is not None:
+        return data.sequence_length, sample_rows(data, SAMPLE_ROWS)
+    limit = max_sequence_length(load_config(model))
+    length = min(LENGTH, limit or LENGTH)
+    return length, _invented(load_tokenizer(model), length)
+
+
+def _invented(tokenizer: Any, length: int) -> list[Row]:
+    """Rows of words of the vocabulary, short and long."""
+    special = set(tokenizer.all_special_tokens)
+    words = sorted(token for token in tokenizer.get_vocab() if token.isalpha() and token not in special)
+    draw = random.Random(0)
+    return [(" ".join(draw.choices(words, k=draw.randint(1, length))),) for _ in range(SAMPLE_ROWS // 4)]
+
+
+def _measure(model: str, files: dict[str, str], rows: Sequence[Row], *, length: int) -> list[Export]:
+    tokenizer, many = load_tokenizer(model), is_multi_label(load_config(model))
+    own = load_predictor(model, sequence_length=length)
+    predictors: dict[str, Predictor] = {"": own} | {
+        name: _onnx_predictor(file, tokenizer, length) for name, file in files.items()
+    }
+    logits = {name: _all_logits(predict, rows) for name, predict in predictors.items()}
+    for name in files:
+        _check(name, logits[""], logits[name])
+    latencies: dict[str, Latency] = measure_latency(predictors, rows, rounds=ROUNDS, seconds=ROUND_SECONDS)
+    label = Path(model).parent.name if Path(model).name == "model" else Path(model).name
+    return [
+        Export(
+            name=f"{label}, {name}",
+            file=file,
+            bytes_on_disk=storage.file_size(file),
+            rows=len(rows),
+            largest_difference=float(np.abs(logits[name] - logits[""]).max()),
+            agreement=float(np.mean(_answers(logits[name], many) == _answers(logits[""], many))),
+            latency=latencies[name],
+        )
+        for name, file in files.items()
+    ]
+
+
+def _onnx_predictor(file: str, tokenizer: Any, length: int) -> Predictor:
+    session = open_session(file)
+    return lambda rows: run_session(session, encode(tokenizer, rows, sequence_length=length, tensors="np"))
+
+
+def _all_logits(predict: Predictor, rows: Sequence[Row]) -> npt.NDArray[np.float32]:
+    """One row at a time and in batches of other sizes: the number of rows and tokens is free."""
+    singles, rest = rows[:8], rows[8:]
+    batches = [[row] for row in singles] + [list(rest[start : start + 32]) for start in range(0, len(rest), 32)]
+    return np.concatenate([np.asarray(predict(batch)) for batch in batches])
+
+
+def _check(name: str, own: npt.NDArray[np.float32], exported: npt.NDArray[np.float32]) -> None:
+    difference = np.abs(own - exported).max()
+    allowed = TOLERANCE * max(1.0, float(np.abs(own).max()))
+    if not np.isfinite(exported).all() or ("int8" not in name and difference > allowed):
+        raise ModelError(
+            f"the logits of the {name} file differ from the model's by up to {difference:.3g}, allowed is {allowed:.3g}; the "
+            "file was deleted, keep the folder as it is"
+        )
+
+
+def _answers(logits: npt.NDArray[np.float32], many: bool) -> npt.NDArray[Any]:
+    return np.array(["".join(map(str, row)) for row in decisions(logits)]) if many else logits.argmax(axis=1)
+
+
+def _enter(run: str, terminal: Terminal) -> None:
+    """Put the exports of all of a run's models into its report, if it has one."""
+    folder = storage.join(run, "report")
+    if not storage.exists(storage.join(folder, REPORT)):
+        return
+    models = [str(path.parent) for path in sorted(Path(run).glob("**/model/config.json"))]
+    comparison = read_report(folder).model_copy(update={"exports": tuple(exports_of(models))})
+    write_report(comparison, folder)
+    terminal.say(f"report: {storage.join(folder, 'report.html')}")

@@ -1,0 +1,149 @@
+"""A model's logits on prepared rows, as a side table: one Ray Data execution with a pool of model actors, or in this process.
+
+The batches of a row group follow from the row group alone (sorted by length, cut, padded to the longest row), so the logits are
+the same bytes whichever actor computes them, and however many there are. Actors write the table's parts themselves; only their
+names travel back, and the manifest is written last.
+"""
+
+import functools
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+
+import torch
+
+from raykd import models
+from raykd.data import storage
+from raykd.data.parquet_files import MANIFEST
+from raykd.data.ray_map import run_actors
+from raykd.data.side_tables import SideTable, commit
+from raykd.data.tokenised_set import TokenisedSet
+from raykd.errors import ResourceError
+from raykd.predict.scorer import Item, Precision, Scored, ScoreJob, Scorer
+
+Progress = Callable[[int, int], None]
+"""Called with the rows that are done and all rows, over all jobs."""
+PARTS_AIM, MAX_GROUPS_PER_PART = 64, 32
+"""Small sets are cut finely, so that actors share them evenly; large ones into parts of at most 65,536 rows."""
+
+
+def score(
+    jobs: Sequence[ScoreJob],
+    *,
+    actors: int = 1,
+    cpus_per_actor: int = 1,
+    batch_rows: int = 64,
+    precision: Precision = "auto",
+    use_gpu: bool = False,
+    progress: Progress | None = None,
+    scorer: type[Scorer] = Scorer,
+) -> list[SideTable]:
+    """Logits of every job as a side table with the column ``logits``, ``[C]`` float32: one Ray Data execution for all of them.
+
+    Another ``scorer`` gives its own column.
+    At most ``actors`` model actors of ``cpus_per_actor`` CPUs (and torch threads) each; Ray must be up.
+    Raises ModelError (a model that is not trained, does not fit its rows, or gives NaN), DataError, ResourceError (also when no
+    place comes free for an actor, :func:`raykd.data.watchdog.limit_waits`).
+    """
+    jobs = [_absolute(job) for job in jobs]
+    prepared = [_checked(job) for job in jobs]
+    items = _items(jobs, prepared)
+    _require_place(cpus_per_actor, use_gpu)
+    done: list[Scored] = []
+    if items:
+        build = functools.partial(
+            scorer, jobs, threads=cpus_per_actor, batch_rows=batch_rows, precision=precision, use_gpu=use_gpu
+        )
+        scored = run_actors(build, items, actors=actors, cpus=cpus_per_actor, use_gpu=use_gpu, to="score rows")
+        for _, one in scored:
+            done.append(one)
+            _tell(progress, done, prepared)
+    return _commit(jobs, prepared, done, batch_rows, scorer.column)
+
+
+def score_locally(
+    jobs: Sequence[ScoreJob],
+    *,
+    threads: int = 1,
+    batch_rows: int = 64,
+    precision: Precision = "auto",
+    use_gpu: bool = False,
+    progress: Progress | None = None,
+    scorer: type[Scorer] = Scorer,
+) -> list[SideTable]:
+    """The same as :func:`score`, and the same bytes, in this process and without Ray."""
+    prepared = [_checked(job) for job in jobs]
+    before = torch.get_num_threads()
+    try:
+        score_item = scorer(jobs, threads=threads, batch_rows=batch_rows, precision=precision, use_gpu=use_gpu)
+        done: list[Scored] = []
+        for item in _items(jobs, prepared):
+            done.append(score_item(item))
+            _tell(progress, done, prepared)
+    finally:
+        torch.set_num_threads(before)
+    return _commit(jobs, prepared, done, batch_rows, scorer.column)
+
+
+def _absolute(job: ScoreJob) -> ScoreJob:
+    """The same job for actors with another working directory; the name of a model on the hub stays what it is."""
+    model = storage.absolute(job.model) if os.path.isdir(job.model) else job.model
+    return replace(job, model=model, prepared=storage.absolute(job.prepared), output=storage.absolute(job.output))
+
+
+def _checked(job: ScoreJob) -> TokenisedSet:
+    """The job's rows, once it is certain that the model can take them; its output is cleared. Raises ModelError, DataError."""
+    prepared = TokenisedSet.open(job.prepared)
+    config = models.load_config(job.model)
+    models.check_sequence_length(config, prepared.max_length)
+    for path in storage.list_dir(job.output):  # an older table's, and nothing else that may lie there
+        if os.path.basename(path) == MANIFEST or fnmatchcase(os.path.basename(path), "part-*.parquet"):
+            storage.remove(path)
+    return prepared
+
+
+def _items(jobs: Sequence[ScoreJob], prepared: Sequence[TokenisedSet]) -> list[Item]:
+    """All jobs cut into items, those of one model next to each other, so that actors seldom change models."""
+    items = []
+    for index in sorted(range(len(jobs)), key=lambda index: jobs[index].model):
+        total = len(prepared[index].group_rows)
+        step = min(max(1, -(-total // PARTS_AIM)), MAX_GROUPS_PER_PART)
+        items += [Item(index, first, min(step, total - first)) for first in range(0, total, step)]
+    return items
+
+
+def _require_place(cpus_per_actor: int, use_gpu: bool) -> None:
+    """Raise ResourceError where no node can hold one actor: Ray would wait for it for ever."""
+    import ray
+
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    if not any(node.get("CPU", 0) >= cpus_per_actor and (not use_gpu or node.get("GPU", 0) >= 1) for node in nodes):
+        raise ResourceError(
+            f"a prediction actor needs {cpus_per_actor} CPUs{' and a GPU' if use_gpu else ''} on one node; the nodes have "
+            f"{[int(node.get('CPU', 0)) for node in nodes]} CPUs and {[int(node.get('GPU', 0)) for node in nodes]} GPUs; "
+            "lower compute.cpus_per_worker or set compute.use_gpu = false"
+        )
+
+
+def _tell(progress: Progress | None, done: Sequence[Scored], prepared: Sequence[TokenisedSet]) -> None:
+    if progress is not None:
+        progress(sum(scored.part.rows for scored in done), sum(rows.num_rows for rows in prepared))
+
+
+def _commit(
+    jobs: Sequence[ScoreJob], prepared: Sequence[TokenisedSet], done: Sequence[Scored], batch_rows: int, column: str
+) -> list[SideTable]:
+    digests = {job.model: models.model_digest(job.model) for job in jobs}
+    tables = []
+    for index, (job, rows) in enumerate(zip(jobs, prepared, strict=True)):
+        mine = [scored for scored in done if scored.item.job == index]
+        provenance = {
+            "model": job.model,
+            "model_digest": digests[job.model],
+            "tokens": rows.fingerprint,
+            "batch_rows": batch_rows,
+            "precision": sorted({scored.precision for scored in mine}),
+        }
+        tables.append(commit(job.output, rows, [scored.part for scored in mine], [column], provenance))
+    return tables

@@ -1,0 +1,56 @@
+"""Which weights a task ends with: the best on the validation rows, and when waiting for better ends."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from raykd.errors import ConfigError
+
+SMALLER_IS_BETTER = frozenset({"loss", "ece"})
+"""Metrics whose best value is the smallest."""
+
+
+@dataclass
+class ModelSelection:
+    """Best value so far of one metric, in the metric's own direction; the loss decides between equal values."""
+
+    metric: str
+    """Name of the metric."""
+    patience: int | None = None
+    """Evaluations without a better value before :attr:`exhausted`; none waits for ever."""
+    best: float | None = None
+    best_loss: float = float("inf")
+    """Loss at the best value: of two models that are right equally often, the one that knows how sure to be teaches better."""
+    best_step: int = 0
+    without_gain: int = 0
+    """Evaluations since."""
+
+    def update(self, step: int, metrics: dict[str, float]) -> bool:
+        """Note an evaluation; true when it is the best so far. A full tie keeps the earlier one, as fewer steps reached it.
+
+        Raises ConfigError for a metric that is not among ``metrics``.
+        """
+        if self.metric not in metrics:
+            raise ConfigError(f"training.metric = {self.metric!r}: evaluations have {', '.join(sorted(metrics))}")
+        value, loss = metrics[self.metric], metrics["loss"]
+        sign = -1 if self.metric in SMALLER_IS_BETTER else 1
+        better = self.best is None or (sign * value, -loss) > (sign * self.best, -self.best_loss)
+        self.without_gain = 0 if better else self.without_gain + 1
+        if better:
+            self.best, self.best_loss, self.best_step = value, loss, step
+        return better
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether patience has run out."""
+        return self.patience is not None and self.without_gain >= self.patience
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        kept = asdict(self)
+        del kept["metric"], kept["patience"]
+        return kept
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Continue from a checkpoint's :meth:`state`."""
+        for name, value in state.items():
+            setattr(self, name, value)

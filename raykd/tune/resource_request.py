@@ -1,0 +1,108 @@
+"""Where trials run: how many fit at a time, and an error before anything starts where not even one does."""
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from raykd.cluster import DATA_CPUS, alive_nodes
+from raykd.config import ComputeConfig, TuneConfig
+from raykd.errors import ResourceError
+from raykd.run.worker_group import uses_gpu
+from raykd.run.worker_groups import groups_with_cpus
+
+DRIVER_BYTES = float(2**20)
+"""What the driver of a larger trial holds: Ray Tune places nothing that holds nothing."""
+
+
+@dataclass(frozen=True)
+class ResourceRequest:
+    """What a trial holds, and how many there are at a time."""
+
+    concurrency: int
+    resources: dict[str, float]
+    """Of the trial's own actor: its CPUs where it trains in it, none where it only drives workers elsewhere."""
+    local: bool
+    """Whether a trial trains in its own actor."""
+
+
+def cpus_wanted(config: TuneConfig) -> int:
+    """Logical CPUs of a Ray that is started for the search here. Raises ResourceError where a trial does not fit."""
+    compute = config.base.compute
+    trial, cores = compute.min_workers * compute.cpus_per_worker, os.cpu_count() or 1
+    if trial > cores:
+        raise ResourceError(_too_much(compute, f"this machine has {cores}"))
+    before = (compute.min_workers + compute.prediction_actors) * compute.cpus_per_worker + DATA_CPUS
+    return max(before, min(config.concurrency or _by_cores(compute), config.planned) * (trial + DATA_CPUS))
+
+
+def find_places(config: TuneConfig) -> ResourceRequest:
+    """Look at the cluster. Raises ResourceError where it cannot hold one trial, or not as many at a time as are asked for."""
+    compute = config.base.compute
+    gpus = 1 if uses_gpu(compute) else 0
+    local = compute.max_workers == 1
+    fit = _fit_in_actors(compute, gpus) if local else _fit_in_groups(compute, gpus)
+    if not fit:
+        raise ResourceError(_too_much(compute, f"the cluster's nodes have {_counts('CPU')} CPUs and {_counts('GPU')} GPUs"))
+    if config.concurrency is not None and config.concurrency > fit:
+        raise ResourceError(
+            f"concurrency = {config.concurrency}, but the cluster carries {fit} trials of {compute.min_workers} x "
+            f"{compute.cpus_per_worker} CPUs at a time; lower concurrency, or add nodes"
+        )
+    if not os.environ.get("RAY_ADDRESS"):  # a Ray of this machine's own, whose CPUs only count
+        fit = min(fit, _by_cores(compute))
+    at_once = min(config.concurrency or fit, config.planned)
+    cpus = float(compute.cpus_per_worker)
+    if config.scheduler.kind == "pbt":
+        cpus = _share(at_once, at_least=cpus)
+    resources = {"CPU": cpus, "GPU": float(gpus)} if local else {"memory": DRIVER_BYTES}
+    return ResourceRequest(at_once, resources, local)
+
+
+def trainings_at_once(config: TuneConfig, places: ResourceRequest) -> int:
+    """How many groups of workers train side by side at the end: as many as trials did, with room for Ray Data."""
+    return min(places.concurrency, groups_with_cpus(config.base.compute))
+
+
+def _by_cores(compute: ComputeConfig) -> int:
+    """Trials that keep this machine's cores busy."""
+    return max(1, (os.cpu_count() or 1) // (compute.min_workers * compute.cpus_per_worker))
+
+
+def _share(at_once: int, *, at_least: float) -> float:
+    """CPUs for each trial of which no more than ``at_once`` shall run: Ray Tune limits a population by its resources alone."""
+    nodes = [float(node.get("CPU", 0)) for node in _nodes()]
+    shares = sorted({at_least, *(cpus / trials for cpus in nodes for trials in range(1, at_once + 1))})
+    return next(share for share in shares if share >= at_least and sum(cpus // share for cpus in nodes) <= at_once)
+
+
+def _fit_in_actors(compute: ComputeConfig, gpus: int) -> int:
+    """Actors that the nodes hold; one never spans two nodes."""
+    found = 0
+    for node in _nodes():
+        by_cpu = int(node.get("CPU", 0) // compute.cpus_per_worker)
+        found += min(by_cpu, int(node.get("GPU", 0))) if gpus else by_cpu
+    return found
+
+
+def _fit_in_groups(compute: ComputeConfig, gpus: int) -> int:
+    """Worker groups that the nodes' places add up to, with a CPU left for Ray Data: drivers of trials hold none themselves."""
+    spare = compute.model_copy(update={"cpus_per_worker": 1})
+    workers = _fit_in_actors(compute, gpus)
+    while workers and _fit_in_actors(spare, 0) - workers * compute.cpus_per_worker < DATA_CPUS:
+        workers -= 1
+    return workers // compute.min_workers
+
+
+def _nodes() -> list[dict[str, Any]]:
+    return [node["Resources"] for node in alive_nodes()]
+
+
+def _counts(name: str) -> list[int]:
+    return [int(node.get(name, 0)) for node in _nodes()]
+
+
+def _too_much(compute: ComputeConfig, there: str) -> str:
+    return (
+        f"one trial needs {compute.min_workers} x {compute.cpus_per_worker} CPUs{' with GPUs' if compute.use_gpu else ''}, "
+        f"{there}; lower base.compute.num_workers or base.compute.cpus_per_worker, or add nodes"
+    )

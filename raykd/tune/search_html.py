@@ -1,0 +1,53 @@
+"""The report of a search as one HTML file that needs nothing else."""
+
+from html import escape
+
+from raykd.report.html import html_table, image, page
+from raykd.tune import search_plots
+from raykd.tune.search_report import (
+    MOVED_TITLE,
+    SearchReport,
+    moved_sentence,
+    moved_table,
+    result_table,
+    summary,
+    trials_table,
+    value_table,
+    work_sentence,
+)
+
+
+def search_html(report: SearchReport) -> str:
+    """The whole report."""
+    kind = report.contrasts[0].result.verdict.replace(" ", "-") if report.contrasts else ""
+    importance = search_plots.importance_plot(report)
+    body = [
+        f"<h1>{escape(report.name)}</h1>",
+        f'<div class="verdict {kind}">{"".join(f"<p>{escape(line)}</p>" for line in report.conclusion)}</div>',
+        f'<p class="quiet">{escape(summary(report))}</p>',
+        html_table(*result_table(report)),
+        "<h2>What was found</h2>",
+        html_table(*value_table(report)),
+        *_moved(report),
+        "<h2>The metric against each knob</h2>",
+        image(search_plots.knob_plot(report), "Metric of every trial against each knob"),
+        '<p class="quiet">Green: the best trial; grey: stopped early. On the validation rows.</p>',
+        "<h2>Trials through their knobs</h2>",
+        image(search_plots.parallel_plot(report), "Parallel coordinates of all trials"),
+        "<h2>Best so far</h2>",
+        image(search_plots.progress_plot(report), "Best metric by trial"),
+        *(["<h2>Importance</h2>", image(importance, "Importance of each knob")] if importance else []),
+        "<h2>Trials</h2>",
+        html_table(*trials_table(report)),
+        f'<p class="quiet">{escape(work_sentence(report.work))}</p>',
+        "<h2>Made with</h2>",
+        f'<p class="quiet">{"<br>".join(f"{escape(key)}: {escape(value)}" for key, value in report.environment.items())}</p>',
+    ]
+    return page(report.name, body)
+
+
+def _moved(report: SearchReport) -> list[str]:
+    """How the best trial's values moved, if they did."""
+    if not report.lineage:
+        return []
+    return [f"<h2>{escape(MOVED_TITLE)}</h2>", f"<p>{escape(moved_sentence(report))}</p>", html_table(*moved_table(report))]

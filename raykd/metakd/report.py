@@ -11,12 +11,15 @@ from rich.table import Table
 from rich.text import Text
 
 from raykd.data import storage
-from raykd.report.bootstrap import Verdict, paired_bootstrap
+from raykd.report.bootstrap import Verdict, stratified_bootstrap
 from raykd.report.multi_label import decisions
 from raykd.report.record import Record
 from raykd.report.system import Spread, spread
 
 FORMAT = 1
+SCOPE = (
+    "Averages and verdicts weigh every domain alike; intervals cover rows and seeds with these teachers, not other teachers."
+)
 Right = Mapping[str, NDArray[np.bool_]]
 """Domain to which test rows each seed has right, ``[S, N]``."""
 
@@ -36,7 +39,7 @@ class Line(Record):
 
 
 class Contrast(Record):
-    """One system against another, over the rows of all domains."""
+    """One system against another, in the mean over domains."""
 
     candidate: str
     reference: str
@@ -64,9 +67,9 @@ def line(role: Literal["teacher", "student"], teacher: str, method: str, right: 
 
 
 def contrast(candidate: tuple[str, Right], reference: tuple[str, Right]) -> Contrast:
-    """Paired bootstrap over the rows of all domains and the seeds."""
-    pooled = [np.concatenate([right[domain] for domain in candidate[1]], axis=1) for _, right in (candidate, reference)]
-    return Contrast(candidate=candidate[0], reference=reference[0], result=paired_bootstrap(pooled[0], pooled[1]))
+    """Paired bootstrap over the rows of each domain and the seeds; domains count alike, as in the table's average."""
+    result = stratified_bootstrap(candidate[1], {domain: reference[1][domain] for domain in candidate[1]})
+    return Contrast(candidate=candidate[0], reference=reference[0], result=result)
 
 
 def render(report: MetaReport) -> RenderableType:
@@ -77,7 +80,8 @@ def render(report: MetaReport) -> RenderableType:
         table.add_column(Text(name), justify="left" if index < 2 else "right")
     for cells in body:
         table.add_row(*map(Text, cells))
-    return Group(Text(_caption(report), style="bold"), table, *(Text(sentence(one)) for one in report.contrasts))
+    verdicts = [Text(sentence(one)) for one in report.contrasts]
+    return Group(Text(_caption(report), style="bold"), table, *verdicts, *([Text(SCOPE)] if verdicts else []))
 
 
 def write(report: MetaReport, folder: str) -> None:
@@ -86,6 +90,7 @@ def write(report: MetaReport, folder: str) -> None:
     rows = [header, ["---"] * len(header), *body]
     lines = [f"# {_caption(report)}", "", *("| " + " | ".join(cells) + " |" for cells in rows), ""]
     lines += [f"- {sentence(one)}" for one in report.contrasts]
+    lines += ["", SCOPE] if report.contrasts else []
     lines += ["", *(f"- {name}: {value}" for name, value in report.environment.items())]
     storage.write_bytes(storage.join(folder, "report.md"), ("\n".join(lines) + "\n").encode())
     storage.write_json(storage.join(folder, "report.json"), report.model_dump(mode="json"))

@@ -1,6 +1,7 @@
-"""Whether one system is better than another on the same rows: a paired bootstrap over rows and training seeds."""
+"""Comparison of two systems on the same rows: a paired bootstrap over rows and training seeds."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -77,32 +78,97 @@ def compare_predictions(
     Rows on which labels and all predictions agree are exchangeable, so counts of the distinct patterns are drawn instead of
     a million rows. Raises DataError when the shapes do not fit.
     """
+    stratum = _stratum(labels, candidate, reference, statistic, paired_seeds=paired_seeds)
+    return _bootstrap([stratum], replicates=replicates, seed=seed, paired_seeds=paired_seeds)
+
+
+def stratified_bootstrap(
+    candidate: Mapping[str, ArrayLike], reference: Mapping[str, ArrayLike], *, replicates: int = REPLICATES, seed: int = 0
+) -> Verdict:
+    """Difference of two systems in the mean of their domains' accuracies, given which rows of each domain they have right.
+
+    ``[S_a, N_d]`` and ``[S_b, N_d]`` by domain. Rows are drawn within each domain and the domains are averaged, so a domain
+    counts alike whatever its number of rows (stratified bootstrap, Davison & Hinkley 1997, "Bootstrap Methods and their
+    Application" §3.2). A seed's value is its mean over domains. With one domain this is :func:`paired_bootstrap`.
+
+    Raises DataError when the shapes do not fit, or the domains of the two systems differ.
+    """
+    if not candidate or set(candidate) != set(reference):
+        raise DataError(f"two systems are compared on the same domains; given {sorted(candidate)} and {sorted(reference)}")
+    strata = []
+    for domain in candidate:
+        right = [np.atleast_2d(np.asarray(system[domain])).astype(np.int64) for system in (candidate, reference)]
+        everywhere = np.ones(right[0].shape[1], dtype=np.int64)
+        strata.append(_stratum(everywhere, right[0], right[1], accuracy, paired_seeds=False))
+    if len({(one.seeds_a, one.seeds_b) for one in strata}) > 1:
+        raise DataError("a system has as many seeds in every domain")
+    return _bootstrap(strata, replicates=replicates, seed=seed, paired_seeds=False)
+
+
+@dataclass(frozen=True)
+class _Stratum:
+    """The rows of one domain as counts of their distinct patterns of label and predictions."""
+
+    rows: NDArray[np.int64]
+    """Rows of each pattern, ``[P]``."""
+    tables: Sequence[Any]
+    """By seed, the candidate's first: sparse ``[P, C * C]`` from pattern weights to confusion matrices."""
+    classes: int
+    seeds_a: int
+    statistic: Statistic
+
+    @property
+    def seeds_b(self) -> int:
+        """Seeds of the reference."""
+        return len(self.tables) - self.seeds_a
+
+    def observe(self) -> Floats:
+        """The statistic of every seed on the rows as they are, ``[1, S_a + S_b]``."""
+        return self._measure(self.rows[None].astype(np.float64))
+
+    def resample(self, rng: np.random.Generator, replicates: int) -> Floats:
+        """The statistic of every seed on rows drawn with replacement, ``[replicates, S_a + S_b]``."""
+        total = self.rows.sum()
+        return self._measure(rng.multinomial(total, self.rows / total, size=replicates).astype(np.float64))
+
+    def _measure(self, weights: Floats) -> Floats:
+        shape = (-1, self.classes, self.classes)
+        return np.stack([self.statistic((weights @ table).reshape(shape)) for table in self.tables], axis=1)
+
+
+def _stratum(
+    labels: NDArray[np.integer[Any]],
+    candidate: NDArray[np.integer[Any]],
+    reference: NDArray[np.integer[Any]],
+    statistic: Statistic,
+    *,
+    paired_seeds: bool,
+) -> _Stratum:
     _check(labels, candidate, reference, paired_seeds)
     patterns, rows = _patterns(np.vstack([labels[None], candidate, reference]))
-    seeds_a, seeds_b, classes = len(candidate), len(reference), int(patterns.max()) + 1
+    classes = int(patterns.max()) + 1
     tables = [_confusion_table(patterns[0], predicted, classes) for predicted in patterns[1:]]
-    rng = np.random.default_rng(seed)
+    return _Stratum(rows, tables, classes, len(candidate), statistic)
 
-    def measure(weights: Floats) -> Floats:
-        """The statistic of every seed, ``[b, S_a + S_b]``, under row weights ``[b, P]``."""
-        return np.stack([statistic((weights @ table).reshape(-1, classes, classes)) for table in tables], axis=1)
 
-    observed = measure(rows[None].astype(np.float64))
+def _bootstrap(strata: Sequence[_Stratum], *, replicates: int, seed: int, paired_seeds: bool) -> Verdict:
+    """The verdict on the mean of the strata's statistics."""
+    rng, seeds_a = np.random.default_rng(seed), strata[0].seeds_a
+    observed = np.mean([one.observe() for one in strata], axis=0)
     drawn = _seed_effects(rng, observed[0, :seeds_a], observed[0, seeds_a:], replicates, paired=paired_seeds)
-    chunk = max(1, _CELLS // max(len(rows), classes**2))
+    chunk = max(1, _CELLS // max(max(len(one.rows), one.classes**2) for one in strata))
     for start in range(0, replicates, chunk):
         part = drawn[start : start + chunk]
-        values = measure(rng.multinomial(rows.sum(), rows / rows.sum(), size=len(part)).astype(np.float64))
-        part += _difference(values, seeds_a)
+        part += _difference(np.mean([one.resample(rng, len(part)) for one in strata], axis=0), seeds_a)
     low, high = np.quantile(drawn, [(1 - INTERVAL) / 2, (1 + INTERVAL) / 2])
     return Verdict(
         verdict="better" if low > 0 else "worse" if high < 0 else "not separable",
         difference=float(_difference(observed, seeds_a)[0]),
         low=float(low),
         high=float(high),
-        rows=int(rows.sum()),
+        rows=int(sum(one.rows.sum() for one in strata)),
         candidate_seeds=seeds_a,
-        reference_seeds=seeds_b,
+        reference_seeds=strata[0].seeds_b,
     )
 
 

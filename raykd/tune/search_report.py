@@ -91,7 +91,7 @@ class SearchReport(Record):
     @property
     def conclusion(self) -> tuple[str, ...]:
         """What came out, in sentences."""
-        return tuple(_sentence(one, METRIC_NAMES[self.headline]) for one in self.contrasts)
+        return tuple(_sentence(self, one) for one in self.contrasts)
 
 
 def build_report(
@@ -264,13 +264,21 @@ def work_sentence(work: Work) -> str:
     )
 
 
-def _sentence(one: SearchContrast, metric: str) -> str:
-    result = one.result
+def _sentence(report: SearchReport, one: SearchContrast) -> str:
+    result, domains = one.result, len(report.rows)
+    mean = f", mean over {domains} domains" if domains > 1 else ""
     return (
-        f"Tuned against {TITLES[one.reference].removeprefix('student, ').removeprefix('student ')}: {result.verdict}, "
-        f"{points(result.difference)} points of {metric}, 95% interval {points(result.low)} to {points(result.high)} "
-        f"({result.rows:,} test rows, {result.candidate_seeds} seeds each, paired bootstrap)."
+        f"Tuned against {TITLES[one.reference].removeprefix('student, ').removeprefix('student ')}, with {_teachers(report)}: "
+        f"{result.verdict}, {points(result.difference)} points of {METRIC_NAMES[report.headline]}, 95% interval "
+        f"{points(result.low)} to {points(result.high)} ({result.rows:,} test rows{mean}, {result.candidate_seeds} seeds each, "
+        "paired bootstrap)."
     )
+
+
+def _teachers(report: SearchReport) -> str:
+    """The teachers that verdicts hold for: intervals cover rows and seeds, not the spread of other teachers."""
+    teachers = sum(one.system in {TEACHER, TUNED_TEACHER} for one in report.lines)
+    return {0: "these teacher logits", 1: "this teacher"}.get(teachers, "these teachers")
 
 
 def _percent(one: Spread | None) -> str:

@@ -6,7 +6,15 @@ from scipy.stats import t
 from sklearn.metrics import f1_score
 
 from raykd.errors import DataError
-from raykd.report.bootstrap import accuracy, class_f1, compare_predictions, f1_of, macro_f1, paired_bootstrap
+from raykd.report.bootstrap import (
+    accuracy,
+    class_f1,
+    compare_predictions,
+    f1_of,
+    macro_f1,
+    paired_bootstrap,
+    stratified_bootstrap,
+)
 
 
 def simulate(dice: np.random.Generator, *, seeds: int, rows: int, rate: float, easy: np.ndarray, sd: float = 0.0) -> np.ndarray:
@@ -133,6 +141,41 @@ def test_statistics_agree_with_scikit_learn():
 
 def test_a_class_nobody_has_or_says_has_f1_zero():
     assert class_f1(np.array([[3.0, 0.0], [0.0, 0.0]])).tolist() == [1.0, 0.0]
+
+
+def test_domains_count_alike_whatever_their_rows():
+    """Two domains of 1,000 and 100 rows: the verdict measures the mean of their accuracies, as a table's average does."""
+    dice = np.random.default_rng(12)
+    rates = {"large": (0.80, 0.81), "small": (0.91, 0.80)}
+    rows = {"large": 1000, "small": 100}
+    candidate, reference = (
+        {domain: dice.permuted(np.tile(np.arange(n) < rates[domain][system] * n, (3, 1)), axis=1) for domain, n in rows.items()}
+        for system in (0, 1)
+    )
+    table = [np.mean([right.mean(axis=1) for right in system.values()], axis=0).mean() for system in (candidate, reference)]
+    verdict = stratified_bootstrap(candidate, reference)
+    assert verdict.difference == pytest.approx(table[0] - table[1]) == pytest.approx(0.05)
+    assert verdict.rows == 1100
+    pooled = paired_bootstrap(*(np.concatenate(list(system.values()), axis=1) for system in (candidate, reference)))
+    assert pooled.difference == pytest.approx(0.001, abs=0.001), "pooled, the large domain decides"
+    differences = []
+    for _ in range(2000):
+        drawn = {domain: dice.integers(0, n, n) for domain, n in rows.items()}
+        means = [np.mean([right[:, drawn[d]].mean() for d, right in system.items()]) for system in (candidate, reference)]
+        differences.append(means[0] - means[1])
+    # all seeds have the same accuracy, so only the draw of rows matters
+    assert (verdict.low, verdict.high) == pytest.approx(tuple(np.quantile(differences, [0.025, 0.975])), abs=0.006)
+
+
+def test_one_domain_is_the_paired_bootstrap():
+    right = np.random.default_rng(13).random((2, 3, 200)) < 0.8
+    assert stratified_bootstrap({"": right[0]}, {"": right[1]}) == paired_bootstrap(*right)
+
+
+@pytest.mark.parametrize("reference", [{"a": np.ones((2, 5))}, {"a": np.ones((2, 5)), "b": np.ones((3, 5))}])
+def test_systems_on_other_domains_or_with_missing_seeds_are_refused(reference: dict[str, np.ndarray]):
+    with pytest.raises(DataError, match=r"the same domains|as many seeds in every domain"):
+        stratified_bootstrap({"a": np.ones((2, 5)), "b": np.ones((2, 5))}, reference)
 
 
 def test_the_same_seed_gives_the_same_interval():

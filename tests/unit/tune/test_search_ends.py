@@ -97,6 +97,9 @@ def test_meta_kd_ends_by_domain_and_trains_stage_first_once_for_both(tmp_path: P
     assert report.lines[-1].average.values == pytest.approx(mean.tolist())
     assert report.contrasts[0].result.rows == sum(report.rows.values()) == 40
     assert "| accuracy % on test rows | dvd | books | average |" in markdown(report)
+    means = {line.system: line.average.mean for line in report.lines}
+    assert report.contrasts[0].result.difference == pytest.approx(means["tuned"] - means["default"]), "the table's difference"
+    assert all("with this teacher" in said and "mean over 2 domains" in said for said in report.conclusion)
     for domain in ("dvd", "books"):
         folder = tmp_path / "runs" / "search" / "best" / domain
         assert json.loads((folder / "provenance.json").read_text())["domain"] == domain
@@ -123,6 +126,7 @@ def test_a_tuned_teacher_stands_beside_the_jobs_own(tmp_path: Path, finish: Fini
     own = json.loads(Path(tmp_path / "runs/search/final/tuned/seed1/dvd/task.json").read_text())
     assert own["logits"] == end.lesson.logits("dvd")
     assert "| teacher, tuned |" in markdown(report)
+    assert all("with these teachers" in said for said in report.conclusion)
 
 
 def test_rows_with_several_labels_are_compared_by_exact_match(tmp_path: Path, finish: Finish) -> None:

@@ -12,12 +12,12 @@ from raykd.config import DataConfig, ExperimentConfig, build
 from raykd.data import storage
 from raykd.distill.report import ROUND_SECONDS, ROUNDS, SAMPLE_ROWS, sample_rows
 from raykd.errors import ConfigError, ModelError
+from raykd.metrics.multi_label_metrics import decisions
 from raykd.models import is_multi_label, load_config, load_tokenizer, max_sequence_length
 from raykd.models.onnx import export_onnx, open_session, quantize, require_onnx, run_session
 from raykd.report.exports import FOLDER, Export, read_exports, write_exports
 from raykd.report.files import REPORT, read_report, write_report
 from raykd.report.latency import Latency, Predictor, Row, encode, load_predictor, measure_latency
-from raykd.report.multi_label import decisions
 from raykd.run.progress import Terminal
 
 TOLERANCE = 1e-3

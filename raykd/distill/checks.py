@@ -4,8 +4,8 @@ from raykd.config import ExperimentConfig, FineTuneConfig, ObjectiveConfig, Trai
 from raykd.data import storage
 from raykd.data.prepare import read_labels
 from raykd.errors import ConfigError
+from raykd.metrics.single_label_metrics import metric_names
 from raykd.models import check_sequence_length, load_config, load_tokenizer
-from raykd.report.metrics import metric_names
 from raykd.run.build_objective import build_objective
 
 

@@ -14,8 +14,8 @@ from raykd.data.schema import InputSchema, Value
 from raykd.data.side_tables import SideTable, logits_numpy
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import DataError
-from raykd.report.metrics import softmax
-from raykd.report.multi_label import decisions, sigmoid
+from raykd.metrics.multi_label_metrics import decisions, sigmoid
+from raykd.metrics.single_label_metrics import softmax
 
 ID = "id"
 RowName = tuple[int, int]
@@ -57,13 +57,13 @@ class PredictionFormat:
         if name == "predictions" and self._multi_label:
             return ",".join(label for label, yes in zip(self._labels, decisions(logits), strict=True) if yes)
         if name == "predictions":
-            return self._labels[int(probabilities.argmax())]
+            return self._labels[int(logits.argmax())]  # large margins round probabilities to one and the same number
         if name == "output":
             return str(self._ranking(logits, probabilities))
         return ",".join(map(str, logits if name == "logits" else probabilities))
 
     def _ranking(self, logits: NDArray[Any], probabilities: NDArray[Any]) -> list[dict[str, Any]]:
-        order = np.argsort(-probabilities, kind="stable")
+        order = np.argsort(-logits, kind="stable")
         return [{"pred": self._labels[i], "prob": float(probabilities[i]), "logit": float(logits[i])} for i in order]
 
 

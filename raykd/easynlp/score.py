@@ -19,11 +19,11 @@ from raykd.easynlp.output import PredictionFormat, write_predictions
 from raykd.easynlp.ray_workers import connected
 from raykd.easynlp.settings import PredictSettings, ScoreSettings
 from raykd.errors import ConfigError
+from raykd.metrics.multi_label_metrics import multi_label_metrics
+from raykd.metrics.single_label_metrics import classification_metrics
 from raykd.models import check_sequence_length, is_multi_label, label_names, load_config
 from raykd.predict import ScoreJob, score
 from raykd.report.load_tables import load_labels, load_logits
-from raykd.report.metrics import classification_metrics
-from raykd.report.multi_label import multi_label_metrics
 
 log = logging.getLogger(__name__)
 

@@ -1,10 +1,10 @@
 """Losses as pure functions: tensors in, one fp32 number per row out (``[B]``). Formulas and papers: each docstring."""
 
+from raykd.losses.binary_cross_entropy import bce, bce_kd
 from raykd.losses.correlation import inter_class_correlation, intra_class_correlation
 from raykd.losses.decoupled import non_target_class_kd, target_class_kd
 from raykd.losses.domain import domain_expertise_weight, permuted_domains, prototype_score, reverse_gradient, wrong_domain_ce
 from raykd.losses.features import attention_mse, hidden_mse, vector_mse
-from raykd.losses.multi_label import bce, bce_kd
 from raykd.losses.reduce import keep, mean_over_tokens, weighted_sum
 from raykd.losses.soft_targets import cross_entropy, mse_logits, soft_cross_entropy, soft_target_kl
 

@@ -5,8 +5,8 @@ from raykd.config.metakd import Layers
 from raykd.data.tokenizer import load_row_tokenizer
 from raykd.errors import ConfigError
 from raykd.metakd.layers import layer_map
+from raykd.metrics.single_label_metrics import metric_names
 from raykd.models import load_config
-from raykd.report.metrics import metric_names
 
 
 def check_metrics(config: MetaKDConfig) -> None:

@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from raykd.data import storage
+from raykd.metrics.multi_label_metrics import decisions
 from raykd.report.bootstrap import Verdict, stratified_bootstrap
-from raykd.report.multi_label import decisions
 from raykd.report.record import Record
 from raykd.report.system import Spread, spread
 

@@ -1,8 +1,8 @@
 """What a run showed: metrics, verdicts, and the report as terminal table, Markdown, HTML and JSON."""
 
+from raykd.metrics.single_label_metrics import classification_metrics
 from raykd.report.comparison import Comparison, Entry, compare
 from raykd.report.files import compare_runs, read_report, write_report
-from raykd.report.metrics import classification_metrics
 from raykd.report.teacher_quality import TeacherQuality, teacher_quality
 from raykd.report.terminal import print_comparison
 

@@ -6,11 +6,13 @@ from typing import Literal
 
 import numpy as np
 
+from raykd.metrics.arrays import Labels, Logits
+from raykd.metrics.calibration import Reliability
+from raykd.metrics.multi_label_metrics import decisions, multi_label_class_metrics, multi_label_metrics, multi_label_reliability
+from raykd.metrics.single_label_metrics import agreement, class_metrics, classification_metrics, reliability
 from raykd.report.footprint import Footprint
 from raykd.report.history import Curves
 from raykd.report.latency import Latency
-from raykd.report.metrics import Labels, Logits, Reliability, agreement, class_metrics, classification_metrics, reliability
-from raykd.report.multi_label import decisions, multi_label_class_metrics, multi_label_metrics, multi_label_reliability
 from raykd.report.record import Record
 
 Role = Literal["teacher", "student_no_kd", "student_kd"]

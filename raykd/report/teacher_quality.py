@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from raykd.report.metrics import Labels, Logits, check_rows, row_losses, softmax
-from raykd.report.multi_label import multi_label_metrics, sigmoid
+from raykd.metrics.arrays import Labels, Logits
+from raykd.metrics.multi_label_metrics import multi_label_metrics, sigmoid
+from raykd.metrics.single_label_metrics import check_rows, row_losses, softmax
 from raykd.report.record import Record
 
 ENTROPY_FLOOR = 0.1

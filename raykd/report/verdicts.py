@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from raykd.metrics.multi_label_metrics import decisions
+from raykd.metrics.single_label_metrics import positive_index
 from raykd.report.bootstrap import REPLICATES, Statistic, Verdict, compare_predictions, f1_of, macro_f1, paired_bootstrap
-from raykd.report.metrics import positive_index
-from raykd.report.multi_label import decisions
 from raykd.report.record import Record
 from raykd.report.system import System, Task
 

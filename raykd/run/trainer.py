@@ -17,9 +17,9 @@ from raykd.data.step_stream import Feed, StepRows
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import TrainingError
 from raykd.metakd.build_meta_objective import build_task_objective
+from raykd.metrics.multi_label_metrics import multi_label_metrics
+from raykd.metrics.single_label_metrics import classification_metrics
 from raykd.models import load_classifier, load_tokenizer, max_sequence_length, restore_classifier, save_classifier
-from raykd.report.metrics import classification_metrics
-from raykd.report.multi_label import multi_label_metrics
 from raykd.run.task import TrainTask
 from raykd.tracking import NullTracker, Tracker, listener, open_tracker
 from raykd.trainers.checkpoint import Checkpoints

@@ -51,6 +51,13 @@ def test_columns_come_in_the_order_asked_for_then_input_columns(scored):
     assert third[3] == ""
 
 
+def test_the_ranking_holds_where_probabilities_round_to_zero():
+    form = PredictionFormat(LABELS, ["predictions", "output"], ())
+    logits = np.array([-300.0, 0.0, -200.0], np.float32)
+    _, output = form.line("", {}, logits, form.probabilities(logits[None])[0]).rstrip("\n").split("\t")
+    assert [one["pred"] for one in ast.literal_eval(output)] == ["pos", "mixed", "neg"]
+
+
 def test_probabilities_are_the_shortest_float32(scored):
     for row, logits in zip(scored(["probabilities"]), LOGITS, strict=True):
         values = [np.float32(text) for text in row[0].split(",")]

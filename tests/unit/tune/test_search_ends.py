@@ -14,9 +14,9 @@ from transformers import AutoModelForSequenceClassification
 
 from raykd.config.load_tune import build_tune
 from raykd.config.tune import TuneConfig
+from raykd.metrics.multi_label_metrics import multi_label_metrics
 from raykd.predict import score_locally
 from raykd.report.load_tables import load_labels, load_logits
-from raykd.report.multi_label import multi_label_metrics
 from raykd.run.progress import Terminal
 from raykd.tracking import NullTracker
 from raykd.trainers.context import local_context

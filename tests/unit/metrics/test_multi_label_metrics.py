@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from raykd.errors import DataError
-from raykd.report.multi_label import multi_label_class_metrics, multi_label_metrics, multi_label_reliability
+from raykd.metrics.multi_label_metrics import multi_label_class_metrics, multi_label_metrics, multi_label_reliability
 
 NAMES = ("news", "sport", "art")
 TARGETS = np.array([[1, 0, 0], [1, 1, 0], [0, 0, 0], [0, 1, 0]])

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import log_loss, roc_auc_score
 
 from raykd.errors import ConfigError, DataError
-from raykd.report.metrics import (
+from raykd.metrics.multi_label_metrics import multi_label_metrics
+from raykd.metrics.single_label_metrics import (
     agreement,
     class_metrics,
     classification_metrics,
@@ -17,7 +18,6 @@ from raykd.report.metrics import (
     row_losses,
     softmax,
 )
-from raykd.report.multi_label import multi_label_metrics
 
 TWO = ("negative", "positive")
 THREE = ("a", "b", "c")
@@ -42,6 +42,14 @@ def test_two_classes_by_hand():
     # scores of the positives .8 .3 .55, of the negatives .1 .6: pairs in the right order 2 + 1 + 1 of 6
     assert metrics["auc"] == pytest.approx(4 / 6)
     assert metrics["loss"] == pytest.approx(-np.log([0.8, 0.3, 0.9, 0.4, 0.55]).mean())
+
+
+def test_auc_ranks_margins_that_a_softmax_rounds_to_one():
+    labels = np.array([0, 0, 1, 1])
+    assert classification_metrics(labels, np.array([[0, 40], [0, 45], [0, 50], [0, 60]], np.float32), TWO)["auc"] == 1.0
+    assert classification_metrics(labels, np.array([[60, 0], [50, 0], [45, 0], [40, 0]], np.float32), TWO)["auc"] == 1.0
+    three = np.array([[40, 0, -900], [0, 40, -900], [-900, 0, 40], [0, -900, 45]], np.float32)
+    assert classification_metrics(np.array([0, 1, 2, 2]), three, THREE)["auc"] == 1.0
 
 
 def test_positive_label_is_the_second_unless_named():

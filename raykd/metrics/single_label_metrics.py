@@ -1,32 +1,13 @@
 """Classification metrics of one model on rows with one label each; scikit-learn does what it has, the rest is a few lines."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from raykd.errors import ConfigError, DataError
-
-Labels = NDArray[np.integer[Any]]
-Logits = NDArray[np.floating[Any]]
-
-CALIBRATION_BINS = 15
-
-
-@dataclass(frozen=True)
-class Reliability:
-    """Equal-width confidence bins: mean confidence, accuracy (both 0 where a bin is empty) and rows of each; all ``[bins]``."""
-
-    confidence: NDArray[np.float64]
-    accuracy: NDArray[np.float64]
-    rows: NDArray[np.int64]
-
-    @property
-    def error(self) -> float:
-        """``Σ_b (n_b / n) · |accuracy_b - confidence_b|``."""
-        return float(np.abs(self.accuracy - self.confidence) @ self.rows / max(self.rows.sum(), 1))
+from raykd.metrics.arrays import Labels, Logits
+from raykd.metrics.calibration import CALIBRATION_BINS, Reliability, bin_confidence
 
 
 def classification_metrics(
@@ -95,15 +76,6 @@ def reliability(labels: Labels, logits: Logits, *, bins: int = CALIBRATION_BINS)
     return bin_confidence(softmax(logits).max(axis=1), logits.argmax(axis=1) == labels, bins=bins)
 
 
-def bin_confidence(confidence: NDArray[np.float64], correct: NDArray[np.bool_], *, bins: int) -> Reliability:
-    """The bins of ``confidence`` ``[N]`` in 0..1 and of how often each was ``correct`` ``[N]``."""
-    index = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
-    rows = np.bincount(index, minlength=bins)
-    divisor = np.maximum(rows, 1)
-    mean_confidence = np.bincount(index, weights=confidence, minlength=bins) / divisor
-    return Reliability(mean_confidence, np.bincount(index, weights=correct, minlength=bins) / divisor, rows)
-
-
 def row_losses(labels: Labels, logits: Logits) -> NDArray[np.float64]:
     """Negative log likelihood of the label, nats, ``[N]``; finite for any finite logits."""
     shifted = _shifted(logits)
@@ -150,17 +122,26 @@ def _correlation(labels: Labels, predictions: Labels) -> float:
 
 
 def _area(labels: Labels, logits: Logits) -> float:
-    """Area under the ROC curve: of the second class for two, else the mean of one against the rest over classes seen."""
+    """Area under the ROC curve: of the second class for two, else the mean of one against the rest over classes seen.
+
+    Rows are ranked by the log odds of a class, not by its probability: ``softmax`` rounds large margins to one and the same 1.
+    """
     from sklearn.metrics import roc_auc_score
 
-    probabilities = softmax(logits)
     classes = [1] if logits.shape[1] == 2 else list(range(logits.shape[1]))
     areas = [
-        roc_auc_score(labels == index, probabilities[:, index])
+        roc_auc_score(labels == index, _log_odds(logits, index))
         for index in classes
         if 0 < np.sum(labels == index) < len(labels)
     ]
     return float(np.mean(areas)) if areas else 0.5
+
+
+def _log_odds(logits: Logits, index: int) -> NDArray[np.float64]:
+    """``log p_c / (1 - p_c) = z_c - log Σ_{k ≠ c} exp z_k``, ``[N]``."""
+    wide = logits.astype(np.float64)
+    others = np.delete(wide, index, axis=1)
+    return np.asarray(wide[:, index] - np.logaddexp.reduce(others, axis=1))
 
 
 def _shifted(logits: Logits) -> NDArray[np.float64]:

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raykd.errors import DataError
-from raykd.report.metrics import CALIBRATION_BINS, Labels, Logits, Reliability, bin_confidence
+from raykd.metrics.arrays import Labels, Logits
+from raykd.metrics.calibration import CALIBRATION_BINS, Reliability, bin_confidence
 
 
 def multi_label_metrics(targets: Labels, logits: Logits, label_names: Sequence[str]) -> dict[str, float]:

@@ -4,7 +4,7 @@ from raykd.losses.binary_cross_entropy import bce, bce_kd
 from raykd.losses.correlation import inter_class_correlation, intra_class_correlation
 from raykd.losses.decoupled import non_target_class_kd, target_class_kd
 from raykd.losses.domain import domain_expertise_weight, permuted_domains, prototype_score, reverse_gradient, wrong_domain_ce
-from raykd.losses.features import attention_mse, hidden_mse, vector_mse
+from raykd.losses.intermediate import attention_mse, hidden_mse, relation_kl, vector_mse
 from raykd.losses.reduce import keep, mean_over_tokens, weighted_sum
 from raykd.losses.soft_targets import cross_entropy, mse_logits, soft_cross_entropy, soft_target_kl
 
@@ -23,6 +23,7 @@ __all__ = [
     "non_target_class_kd",
     "permuted_domains",
     "prototype_score",
+    "relation_kl",
     "reverse_gradient",
     "soft_cross_entropy",
     "soft_target_kl",

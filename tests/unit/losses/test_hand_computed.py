@@ -65,6 +65,21 @@ HAND: dict[str, tuple[Callable[[], Tensor], float]] = {
         lambda: losses.attention_mse(torch.zeros(1, 1, 2, 2), torch.tensor([[[[1.0, 2], [3, 4]]]]), torch.tensor([[1, 0]])),
         1.0,
     ),
+    "relation: teacher rows (3/4, 1/4) and (1/4, 3/4) against an even student, d_r = 4": (
+        lambda: losses.relation_kl(
+            torch.zeros(1, 2, 2),
+            (2 * LN3) ** 0.5 * torch.tensor([[[1.0, 0, 0, 0], [0, 1, 0, 0]]]),
+            torch.tensor([[1, 1]]),
+            heads=1,
+        ),
+        KL_3_TO_1,
+    ),
+    "relation: padding is no key and no query": (
+        lambda: losses.relation_kl(
+            torch.zeros(1, 3, 2), torch.tensor([[[LN3**0.5], [0], [9]]]), torch.tensor([[1, 1, 0]]), heads=1
+        ),
+        KL_3_TO_1 / 2,
+    ),
     "vector: (1 + 9) / 2": (lambda: losses.vector_mse(rows(1, 0), rows(2, 3)), 5.0),
     "wrong domain: -ln 1/4 and -ln 1/2, halved": (
         lambda: losses.wrong_domain_ce(log_of(0.25, 0.25, 0.5), torch.tensor([1])),

@@ -101,6 +101,18 @@ def validate(file: JobFile, set_: Overrides = None, root: Root = None) -> None:
 
 
 @app.command()
+def schema(
+    kind: Annotated[str, typer.Argument(metavar="[run|meta_kd|tune]", help="Kind of job file.")] = "run",
+) -> None:
+    """Print the JSON Schema of a kind of job file, for completion and checks in editors."""
+    from raykd.config.schema import JOB_KINDS, schema_text
+
+    if kind not in JOB_KINDS:
+        raise ConfigError(f"schema {kind}: there is no such kind of job file; kinds are {', '.join(JOB_KINDS)}")
+    typer.echo(schema_text(kind), nl=False)
+
+
+@app.command()
 def report(
     runs: Annotated[list[str], typer.Argument(metavar="DIR...", help="Folders of finished runs, or their report folders.")],
 ) -> None:

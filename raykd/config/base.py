@@ -1,12 +1,12 @@
-"""What every section of the configuration has in common."""
+"""Base class of every configuration section."""
 
 from pydantic import BaseModel, ConfigDict
 
 
 class Section(BaseModel):
-    """A frozen part of the configuration: unknown keys are refused, each field's docstring is its documentation.
+    """A frozen section of the configuration: unknown keys are refused, each field's docstring is its documentation.
 
-    Where text is meant, YAML's numbers are taken as such: labels are often written ``[0, 1]``.
+    Text fields also accept numbers, since labels are often written ``[0, 1]``.
     """
 
     model_config = ConfigDict(

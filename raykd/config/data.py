@@ -1,4 +1,4 @@
-"""Where the rows come from and how a line becomes a labelled example."""
+"""Data files, their columns and their labels."""
 
 from typing import Self
 
@@ -15,27 +15,28 @@ class DataConfig(Section):
     first_sequence: str
     """Column that holds the text."""
     second_sequence: str | None = None
-    """Column that holds the second text of a pair; none for single text."""
+    """Column that holds the second text of a pair; null for single texts."""
     label: str | None = None
-    """Column that holds the label; none for unlabelled rows, which only alpha = 1 can train on."""
+    """Column that holds the label; null for unlabelled rows, which only alpha = 1 can train on."""
     multi_label: bool = False
-    """Whether a row has any number of labels: the cell holds them joined by commas, and may be empty."""
+    """Rows have any number of labels: the cell holds them joined by commas and may be empty."""
     labels: tuple[str, ...] | str = ("0", "1")
     """The label values in the order of their ids, or the path of a file with one value a line."""
     positive_label: str | None = None
-    """Label whose F1 is reported for two classes; none takes the second, as EasyNLP does."""
+    """Label whose F1 is reported for two classes; null is the second, as in EasyNLP."""
     train: tuple[str, ...]
     """Training files: paths or globs, plain or .gz, local or s3://, gs://, hdfs://."""
     validation: tuple[str, ...] | float = 0.05
-    """Rows that choose the best model: files of their own, or the fraction of `train` held out by a hash of the row's text."""
+    """Validation set, which selects the best model: files, or the fraction of `train` held out by a hash of the text."""
     test: tuple[str, ...] = ()
-    """Rows that are read once, for the report; nothing is selected on them."""
+    """Test files, used for the report only."""
     skip_header: bool = False
-    """Whether the first line of every file is a header."""
+    """The first line of every file is a header."""
     sequence_length: int = Field(128, ge=4)
-    """Longest row in tokens, special tokens included; longer text is cut, shorter is not padded to it."""
+    """Maximum tokens of a row, special tokens included; longer text is truncated, shorter text is not padded to it."""
     max_rejected_rows: int = Field(0, ge=0)
-    """Rows that may fail to parse before the run stops; they go to a side file with the reason. 0 stops at the first."""
+    """Rows that may fail to parse before the run stops; they are written to a separate file with the reason. 0 stops at the
+    first."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -47,7 +48,7 @@ class DataConfig(Section):
             if len(self.labels) < 2:
                 raise ValueError(f"data.labels = {list(self.labels)}: a classifier needs at least two labels")
             if len(set(self.labels)) != len(self.labels):
-                raise ValueError(f"data.labels = {list(self.labels)}: a label stands there twice")
+                raise ValueError(f"data.labels = {list(self.labels)}: a label is listed twice")
             if self.positive_label is not None and self.positive_label not in self.labels:
                 raise ValueError(
                     f"data.positive_label = {self.positive_label!r} is not one of data.labels ({', '.join(self.labels)})"

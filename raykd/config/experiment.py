@@ -1,4 +1,4 @@
-"""The whole experiment: one frozen object that a job file, overrides and the command lines are turned into."""
+"""Configuration of a distillation: the frozen object that job files, overrides and EasyNLP's flags resolve to."""
 
 import re
 from typing import Annotated, Literal, Self
@@ -11,46 +11,46 @@ from raykd.config.objectives import ObjectiveConfig, VanillaKDConfig
 from raykd.config.training import ComputeConfig, ModelTask
 
 STORAGE = "runs"
-"""Where results go when a job file does not say."""
+"""Default storage folder."""
 
 
 class TeacherConfig(ModelTask):
     """The large model."""
 
     fine_tune: bool = True
-    """Whether it is trained first; false takes `model` as an already fine-tuned classifier for these labels."""
+    """Fine-tune the model first; false takes `model` as a classifier that is already fine-tuned for these labels."""
 
 
 class WeightedTeacher(TeacherConfig):
     """One of several large models."""
 
     weight: float = Field(1.0, gt=0)
-    """Its share in the average of the teachers' logits, over the sum of all weights."""
+    """Weight in the average of the teachers' logits, relative to the sum of all weights."""
 
 
 class LogitsConfig(Section):
     """The teacher's logits on the training rows."""
 
     file: str | None = None
-    """Logits made elsewhere; no teacher runs then. A TSV whose line i belongs to training row i, values joined by commas; a
-    .parquet file with a list in each row, in that order or keyed by columns `shard` and `row`; or a folder `logits/train` of
-    another run on the same rows."""
+    """Precomputed logits, which replace the teacher: a TSV file whose line i belongs to training row i, values joined by
+    commas; a .parquet file with a list in each row, in that order or keyed by columns `shard` and `row`; or the folder
+    `logits/train` of another run on the same rows."""
     column: Annotated[int, Field(ge=0)] | str = 0
     """Column of that file that holds the logits: from 0 in a TSV, a name in Parquet (`logits` unless given)."""
     folds: int | None = Field(None, ge=2, le=100)
-    """Cross-fitting: so many more teachers are trained, each without one fold of the rows, and score the fold they never saw.
-    None has the rows scored by the teacher that was trained on them."""
+    """Cross-fitting: number of additional teachers, each trained without one fold of the rows and used to score that fold. null
+    scores the rows with the teacher that was trained on them."""
 
 
 class StudentConfig(ModelTask):
     """The small model."""
 
     objective: ObjectiveConfig = VanillaKDConfig()
-    """What the student minimises."""
+    """Training objective."""
     baseline: bool = True
-    """Whether the same student is also trained on hard labels alone; without it no gain can be shown."""
+    """Also train the same student on hard labels alone; the report needs it to show a gain."""
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = (1,)
-    """One student, and one baseline, for each seed."""
+    """Seeds: one student and one baseline are trained for each."""
 
     @model_validator(mode="after")
     def _check_seeds(self) -> Self:
@@ -60,10 +60,10 @@ class StudentConfig(ModelTask):
 
 
 class TrackingConfig(Section):
-    """Where figures go while training runs."""
+    """Experiment tracking."""
 
     kind: Literal["none", "wandb", "tensorboard"] = "none"
-    """none, Weights & Biases (offline without a key), or TensorBoard."""
+    """Tracker: `none`, Weights & Biases (offline without a key), or TensorBoard."""
     project: str = "raykd"
     """Project name in Weights & Biases."""
 
@@ -78,30 +78,30 @@ class ExperimentConfig(Section):
     seed: int = Field(1, ge=0)
     """Seed of the teacher's training."""
     data: DataConfig
-    """Rows and their columns."""
+    """Data files and their columns."""
     teacher: TeacherConfig | None = None
-    """The large model; none only with `logits.file`, or several `teachers`."""
+    """The large model; null only with `logits.file` or `teachers`."""
     teachers: tuple[WeightedTeacher, ...] = ()
-    """Several large models instead of one: students learn from the weighted average of their logits."""
+    """Several teachers instead of one: students learn from the weighted average of their logits."""
     logits: LogitsConfig = LogitsConfig()
     """The teacher's logits."""
     student: StudentConfig
     """The small model."""
     compute: ComputeConfig = ComputeConfig()
-    """Workers, processors and waits."""
+    """Workers, devices and timeouts."""
     tracking: TrackingConfig = TrackingConfig()
-    """Where figures go while training runs."""
+    """Experiment tracking."""
 
     @property
     def every_teacher(self) -> tuple[WeightedTeacher, ...]:
-        """The teacher, or all of them; empty without one."""
+        """The teacher or teachers; empty without any."""
         if self.teacher is None:
             return self.teachers
         return (WeightedTeacher.model_validate(self.teacher.model_dump()),)
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What is allowed and hardly meant, one sentence each."""
+        """Warnings about valid but suspicious settings, one sentence each."""
         objective = self.student.objective
         given = {name: getattr(objective, name, None) for name in ("temperature", "final_temperature")}
         return tuple(
@@ -116,14 +116,14 @@ class ExperimentConfig(Section):
             raise ValueError(f"name = {self.name!r}: use letters, digits, '.', '_' and '-', beginning with a letter or digit")
         distils = self.student.objective.kind != "fine_tune"
         if self.teacher is not None and self.teachers:
-            raise ValueError("there are both teacher and teachers; list the one among the others, or leave one of them out")
+            raise ValueError("both teacher and teachers are given; list the teacher among teachers, or remove one of the two")
         if distils and not self.every_teacher and self.logits.file is None:
             raise ValueError("student.objective distils, but there is neither a teacher nor logits.file; give one of them")
         if self.logits.folds is not None:
             self._check_folds(self.logits.folds)
         if self.data.multi_label and self.student.objective.kind in ("decoupled_kd", "dist_kd"):
             raise ValueError(
-                f"student.objective.kind = {self.student.objective.kind} is about the one class of a row; with "
+                f"student.objective.kind = {self.student.objective.kind} needs exactly one class per row; with "
                 "data.multi_label = true use vanilla_kd (label by label) or mse_kd"
             )
         if self.data.label is None:
@@ -138,7 +138,7 @@ class ExperimentConfig(Section):
         taken = next((teacher.model for teacher in self.every_teacher if not teacher.fine_tune), None)
         if taken is not None:
             raise ValueError(
-                f"logits.folds = {folds} trains a teacher for each fold, but {taken} is taken as it is; set fine_tune = true, "
+                f"logits.folds = {folds} trains a teacher for each fold, but {taken} has fine_tune = false; set it to true, "
                 "or leave logits.folds out"
             )
 

@@ -1,4 +1,4 @@
-"""Meta-KD: a job of ``kind: meta_kd``, and what its training tasks minimise."""
+"""Configuration of cross-domain distillation (``kind: meta_kd``) and of its training objectives."""
 
 import re
 from typing import Annotated, Literal, Self
@@ -15,97 +15,100 @@ Layers = Literal["uniform"] | tuple[tuple[int, int], ...]
 
 
 class EasyNLPArithmetic(Section):
-    """EasyNLP's arithmetic, mistakes and all."""
+    """EasyNLP's arithmetic, known errors included."""
 
     sequence_length: int = Field(ge=4)
-    """Tokens that every row is padded to; its means run over the padding."""
+    """Tokens that every row is padded to; EasyNLP averages over the padding."""
 
 
 class MetaTeacherObjective(Section):
-    """Cross entropy weighted by instance, and the domain-adversarial loss; Pan et al. 2021, arXiv:2012.01266."""
+    """Instance-weighted cross entropy and the domain-adversarial loss; Pan et al. 2021, arXiv:2012.01266."""
 
     kind: Literal["meta_teacher"] = "meta_teacher"
     num_domains: int = Field(ge=2)
-    """Domains that the domain head tells apart."""
+    """Number of domains of the domain head."""
     domain_loss_weight: float = Field(0.5, ge=0)
-    """gamma 1: weight of the domain-adversarial loss."""
+    """gamma_1: weight of the domain-adversarial loss."""
     domain_loss: DomainLoss = "wrong"
-    """Its labels: wrong (uniform over the others), permuted (EasyNLP's, one worker only), reversed (gradient reversal)."""
+    """Form of the domain-adversarial loss: wrong (uniform target over the other domains), permuted (EasyNLP's, one worker only)
+    or reversed (gradient reversal)."""
     weigh_domain_loss: bool = False
-    """Whether instance weights multiply it too, as in EasyNLP."""
+    """Multiply the domain-adversarial loss by the instance weights too, as in EasyNLP."""
     compat: EasyNLPArithmetic | None = None
-    """EasyNLP's means, its draw of domains and its place of the weights; none is the paper."""
+    """EasyNLP's averages, sampling of domains and use of the weights; null is the paper's loss."""
 
 
 class FeatureLossConfig(Section):
-    """The terms of stage first, summed over layers; 0 leaves one out."""
+    """Terms of intermediate-layer distillation, summed over layers; a weight of 0 leaves a term out."""
 
     layers: Layers = "uniform"
-    """Which student layer learns from which teacher layer: uniform, or pairs [student, teacher] counted from 1."""
+    """Layer map: uniform, or pairs [student, teacher] counted from 1."""
     embedding_weight: float = Field(1.0, ge=0)
-    """Weight of the embeddings' squared distance."""
+    """Weight of the squared distance of the embeddings."""
     hidden_weight: float = Field(1.0, ge=0)
-    """Weight of the hidden states' squared distance."""
+    """Weight of the squared distance of the hidden states."""
     attention_weight: float = Field(1.0, ge=0)
-    """Weight of the squared distance of attention scores before the softmax; over the heads' mean where head counts differ."""
+    """Weight of the squared distance of the attention scores before the softmax; of their mean over heads where head counts
+    differ."""
     domain_loss_weight: float = Field(0.5, ge=0)
-    """gamma 2: weight of the transferable-knowledge loss."""
+    """gamma_2: weight of the transferable-knowledge loss."""
     expertise: bool = True
-    """Whether a row weighs (1 + t) / (exp((p_y - 1)^2) + 1)."""
+    """Weight each row by the teacher's expertise, (1 + t) / (exp((p_y - 1)^2) + 1)."""
     expertise_on_domain: bool = True
-    """Whether that holds for the transferable-knowledge loss too."""
+    """Apply the expertise weights to the transferable-knowledge loss too."""
     teacher_states: Literal["auto", "live", "stored"] = "auto"
-    """Whether the teacher runs beside the student or once a row; auto times both. The same gradients come out."""
+    """Run the teacher during training (live) or once per row beforehand (stored); auto measures both. The gradients are
+    equal."""
 
 
 class MetaDistillationObjective(FeatureLossConfig):
-    """What goes on inside a live, frozen teacher, and with `soft_weight` its answers."""
+    """Distillation from a frozen teacher's hidden states and attentions, and with `soft_weight` from its logits."""
 
     kind: Literal["meta_distillation"] = "meta_distillation"
     teacher: str
     """Folder of the teacher."""
     domain_head: str | None = None
-    """Its domain head's file; none for a teacher without, which needs domain_loss_weight 0."""
+    """File of its domain head; null for a teacher without one, which needs domain_loss_weight 0."""
     num_domains: int = Field(2, ge=2)
-    """Domains that the head knows."""
+    """Number of domains of the domain head."""
     trainings: int = Field(1, ge=1)
-    """Trainings that need the same rows' teacher states, one after another: what storing them pays for."""
+    """Number of consecutive trainings that use the same teacher states, which decides whether storing them pays."""
     share_states: bool = False
-    """Whether processes of one machine share what is stored, and not the trainings of one process alone."""
+    """Share stored teacher states between the processes of a machine, not only between trainings of one process."""
     soft_weight: float = Field(0.0, ge=0)
     """Weight of the soft targets."""
     temperature: float = Field(1.0, gt=0)
-    """T of the soft targets; they carry T^2."""
+    """T of the soft targets, whose loss carries T^2."""
     hard_weight: float = Field(0.0, ge=0)
     """Weight of the cross entropy with the label."""
     compat: EasyNLPArithmetic | None = None
-    """EasyNLP's stage first, of which `domain_loss_weight` is the one weight; none is the paper's."""
+    """EasyNLP's intermediate-layer distillation, of which `domain_loss_weight` is the only weight; null is the paper's."""
 
 
 class PredictionObjective(Section):
-    """Stage second: soft targets from stored teacher logits."""
+    """Prediction-layer distillation: soft targets from stored teacher logits."""
 
     kind: Literal["prediction_distillation"] = "prediction_distillation"
     temperature: float = Field(1.0, gt=0)
-    """T of the soft targets; they carry T^2."""
+    """T of the soft targets, whose loss carries T^2."""
     hard_weight: float = Field(0.0, ge=0)
-    """Weight of the cross entropy with the label, beside soft targets of weight 1."""
+    """Weight of the cross entropy with the label; the soft targets have weight 1."""
     expertise: bool = False
-    """Whether a row weighs (1 + t) / (exp((p_y - 1)^2) + 1)."""
+    """Weight each row by the teacher's expertise, (1 + t) / (exp((p_y - 1)^2) + 1)."""
     compat: EasyNLPArithmetic | None = None
-    """EasyNLP's soft targets, without T^2; none carries T^2."""
+    """EasyNLP's soft targets, without T^2; null multiplies by T^2."""
 
 
 MetaObjective = Annotated[MetaTeacherObjective | MetaDistillationObjective | PredictionObjective, Field(discriminator="kind")]
 
 
 class ReviewsConfig(Section):
-    """Raw Amazon reviews, which are split as in the paper."""
+    """Raw Amazon reviews, split as in the paper."""
 
     folder: str
-    """Folder of `<domain>/{positive,negative}.review`, EasyNLP's sorted_data_acl."""
+    """Folder with `<domain>/{positive,negative}.review`, as in EasyNLP's sorted_data_acl."""
     remove_duplicates: bool = True
-    """Whether a text that stands there twice is kept once; false is the paper's own split, with its sizes."""
+    """Keep each text once; false is the paper's own split, with its sizes."""
     split_seed: int = Field(11111, ge=0)
     """Seed of the split."""
 
@@ -126,11 +129,11 @@ class DomainDataConfig(Section):
     train: tuple[str, ...] = Field(min_length=1)
     """Training files."""
     dev: tuple[str, ...] = Field(min_length=1)
-    """Rows that choose the best weights."""
+    """Validation files, which select the best model."""
     test: tuple[str, ...] = Field(min_length=1)
-    """Rows of the report; nothing is selected on them."""
+    """Test files, used for the report only."""
     skip_header: bool = False
-    """Whether the first line of every file is a header."""
+    """The first line of every file is a header."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -143,66 +146,68 @@ class DomainDataConfig(Section):
 
 
 class WeightsConfig(Section):
-    """Instance weights: how typical a row is of its class, in its domain and in the others."""
+    """Instance weights: the similarity of a row to the prototypes of its class in its own domain and in the others."""
 
     kind: Literal["paper", "easynlp"] = "paper"
-    """paper: prototypes per domain and class; easynlp: one centroid a domain."""
+    """paper: prototypes per domain and class; easynlp: one centroid per domain."""
     alpha: float = Field(0.5, ge=0, le=1)
-    """Weight of the own domain's prototype; the others share the rest."""
+    """Weight of the prototype of the row's own domain; the other domains share the rest."""
     encoder: str | None = None
-    """Model whose mean hidden states embed the rows; none is teacher.model before it is trained."""
+    """Model whose mean hidden states embed the rows; null is teacher.model before training."""
 
 
 class MetaTeacherConfig(ModelTask):
-    """The meta-teacher, and the teachers of the baselines, which are trained alike."""
+    """The meta-teacher, and the teachers of the baselines, which are trained in the same way."""
 
     domain_loss_weight: float = Field(0.5, ge=0)
-    """gamma 1: weight of the domain-adversarial loss."""
+    """gamma_1: weight of the domain-adversarial loss."""
     domain_loss: DomainLoss = "wrong"
-    """wrong, permuted (EasyNLP's) or reversed."""
+    """Form of the domain-adversarial loss: wrong (uniform target over the other domains), permuted (EasyNLP's) or reversed
+    (gradient reversal)."""
     weigh_domain_loss: bool = False
-    """Whether instance weights multiply the domain-adversarial loss too."""
+    """Multiply the domain-adversarial loss by the instance weights too."""
 
 
 class IntermediateConfig(FeatureLossConfig):
-    """Stage first."""
+    """Intermediate-layer distillation."""
 
     training: TrainingConfig = TrainingConfig(schedule="constant")
-    """Batches, optimiser, schedule; its last weights are kept."""
+    """Batches, optimiser and schedule; the last model is kept."""
 
 
 class PredictionConfig(Section):
-    """Stage second."""
+    """Prediction-layer distillation."""
 
     training: TrainingConfig = TrainingConfig()
-    """Batches, optimiser, schedule, validation on the domain's dev rows."""
+    """Batches, optimiser, schedule and validation on the domain's validation set."""
     temperature: float = Field(1.0, gt=0)
-    """T of the soft targets; they carry T^2."""
+    """T of the soft targets, whose loss carries T^2."""
     hard_weight: float = Field(0.0, ge=0)
     """Weight of the cross entropy with the label."""
     expertise: bool = False
-    """Whether rows weigh by expertise here too, for the meta-distilled student."""
+    """Weight rows by the teacher's expertise for the meta-distilled student."""
 
 
 class MetaStudentConfig(Section):
-    """One student for each domain and seed."""
+    """The small models: one for each domain and seed."""
 
     model: str = Field(min_length=1)
-    """Model folder or hub name."""
+    """Model folder, local or remote, or a model name on the Hugging Face hub."""
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((1,), min_length=1)
-    """A student for each."""
+    """Seeds: one student of each kind is trained for each."""
     domains: tuple[str, ...] = ()
-    """The domains to distil for; none are all of them."""
+    """Domains to distil for; an empty list is all of them."""
     mode: Literal["two_stages", "single"] = "two_stages"
-    """single: the paper's one objective, all terms at once, trained as `intermediate` says and selected on dev."""
+    """two_stages: intermediate-layer, then prediction-layer distillation. single: the paper's one objective with all terms,
+    trained with the settings of `intermediate` and selected on the validation set."""
     intermediate: IntermediateConfig = IntermediateConfig()
-    """What goes on inside the teacher."""
+    """Intermediate-layer distillation."""
     prediction: PredictionConfig = PredictionConfig()
-    """The teacher's answers."""
+    """Prediction-layer distillation."""
 
 
 class MetaKDConfig(Section):
-    """From rows of several domains to a student for each, beside the baselines of the paper's table."""
+    """Students for several domains, distilled from one meta-teacher, and the baselines of the paper's table."""
 
     kind: Literal["meta_kd"]
     name: str
@@ -212,15 +217,15 @@ class MetaKDConfig(Section):
     seed: int = Field(1, ge=0)
     """Seed of the teachers' training."""
     reviews: ReviewsConfig | None = None
-    """Raw reviews; or `data`."""
+    """Raw Amazon reviews; give these or `data`."""
     data: DomainDataConfig | None = None
-    """Rows of one's own; or `reviews`."""
+    """Data files with a domain column; give these or `reviews`."""
     domains: tuple[str, ...]
-    """All domains, in the order of their ids."""
+    """Domains, in the order of their ids."""
     labels: tuple[str, ...] = ("negative", "positive")
-    """The label values in the order of their ids."""
+    """Label values, in the order of their ids."""
     sequence_length: int = Field(128, ge=4)
-    """Longest row in tokens."""
+    """Maximum tokens of a row, special tokens included."""
     weights: WeightsConfig = WeightsConfig()
     """Instance weights."""
     teacher: MetaTeacherConfig
@@ -228,15 +233,15 @@ class MetaKDConfig(Section):
     student: MetaStudentConfig
     """The small models."""
     compat: Literal["easynlp"] | None = None
-    """EasyNLP's arithmetic in weights, meta-teacher and both stages, one worker only; none is the paper's."""
+    """EasyNLP's arithmetic in weights, meta-teacher and both stages, with one worker; null is the paper's."""
     baselines: tuple[Baseline, ...] = ("hard_labels", "single_teacher", "mixed_teacher", "meta_teacher")
-    """Rows beside meta-distillation: the student on labels alone, and TinyBERT's two stages from each kind of teacher."""
+    """Baselines of the report: the student on hard labels alone, and TinyBERT's two stages from each kind of teacher."""
     compute: ComputeConfig = ComputeConfig()
-    """Workers, processors and waits."""
+    """Workers, devices and timeouts."""
     groups: int | None = Field(1, ge=1)
-    """Groups of workers that train domains side by side; null is as many as a cluster has room for, one on this machine."""
+    """Worker groups that train domains in parallel; null is as many as the cluster can hold, one on a local machine."""
     tracking: TrackingConfig = TrackingConfig()
-    """Where figures go while training runs."""
+    """Experiment tracking."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -262,5 +267,5 @@ class MetaKDConfig(Section):
 
     @property
     def chosen_domains(self) -> tuple[str, ...]:
-        """The domains that get students."""
+        """Domains that get students."""
         return self.student.domains or self.domains

@@ -1,4 +1,4 @@
-"""What a training task minimises."""
+"""Training objectives."""
 
 from typing import Annotated, Literal
 
@@ -17,20 +17,22 @@ class _LogitKD(Section):
     """`alpha * teacher's terms + (1 - alpha) * CE`, from stored teacher logits."""
 
     alpha: float = Field(0.5, ge=0, le=1)
-    """Weight of the teacher's terms (EasyNLP's convention); 1 needs no labels."""
+    """Weight of the teacher's terms, as in EasyNLP; 1 needs no labels."""
     final_alpha: float | None = Field(None, ge=0, le=1)
-    """alpha at the end of training, reached in a line; none keeps it level."""
+    """alpha at the end of training, changed linearly; null keeps alpha constant."""
 
 
 class _SoftenedKD(_LogitKD):
     temperature: float = Field(2.0, gt=0)
-    """T: softens both distributions; the T^2 of the loss keeps the gradient's size independent of it."""
+    """T of the softened distributions; the factor T^2 keeps the scale of the gradient independent of T."""
     final_temperature: float | None = Field(None, gt=0)
-    """T at the end of training, reached in a line; none keeps it level."""
+    """T at the end of training, changed linearly; null keeps T constant."""
 
 
 class VanillaKDConfig(_SoftenedKD):
-    """`alpha * T^2 * KL(teacher || student) + (1 - alpha) * CE`; Hinton et al. 2015. Label by label with `data.multi_label`."""
+    """`alpha * T^2 * KL(teacher || student) + (1 - alpha) * CE`; Hinton et al. 2015. For multi-label rows, one binary
+    distillation per label.
+    """
 
     kind: Literal["vanilla_kd"] = "vanilla_kd"
 
@@ -42,7 +44,9 @@ class MseKDConfig(_LogitKD):
 
 
 class DecoupledKDConfig(_SoftenedKD):
-    """Target-class and non-target-class distillation weighted apart; Zhao et al. 2022, arXiv:2203.08679. Needs labels."""
+    """Target-class and non-target-class distillation with separate weights; Zhao et al. 2022, arXiv:2203.08679. Needs
+    labels.
+    """
 
     kind: Literal["decoupled_kd"] = "decoupled_kd"
     target_weight: float = Field(1.0, ge=0)
@@ -52,15 +56,17 @@ class DecoupledKDConfig(_SoftenedKD):
 
 
 class DistKDConfig(_SoftenedKD):
-    """Correlation with the teacher within rows and batches; Huang et al. 2022, arXiv:2205.10536. Three classes or more."""
+    """Correlation with the teacher within rows and within batches; Huang et al. 2022, arXiv:2205.10536. For three classes or
+    more.
+    """
 
     kind: Literal["dist_kd"] = "dist_kd"
     temperature: float = Field(1.0, gt=0)
-    """T: softens both distributions; correlations need no T^2."""
+    """T of the softened distributions; correlations need no factor T^2."""
     inter_weight: float = Field(1.0, ge=0)
-    """Weight of the correlation over the classes of a row."""
+    """Weight of the correlation over the classes of each row."""
     intra_weight: float = Field(1.0, ge=0)
-    """Weight of the correlation over the rows of a batch; above 0 it needs one worker and no accumulation."""
+    """Weight of the correlation over the rows of a batch; above 0 it needs one worker and no gradient accumulation."""
 
 
 ObjectiveConfig = Annotated[

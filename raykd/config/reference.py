@@ -1,5 +1,6 @@
 """``python -m raykd.config.reference`` prints docs/configuration.md from the configuration's own docstrings."""
 
+import re
 import sys
 import types
 from collections.abc import Iterator
@@ -9,37 +10,65 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from raykd.config.experiment import ExperimentConfig
+from raykd.config.schema import JOB_KINDS, SET
 
 INTRODUCTION = """# Configuration
 
-What a job file for `raykd run` may hold. Unknown keys are refused, with the nearest known one; any value can be replaced on the
-command line with `--set a.b=c`. Where a section has a `kind`, the kind decides which other keys it has.
+Keys of the three kinds of job files: distillation (`raykd run`), cross-domain distillation (`raykd run` with `kind: meta_kd`)
+and search (`raykd tune` with `kind: tune`). Unknown keys are refused, with the nearest known one. `--set a.b=c` replaces any
+value on the command line. Where a section has a `kind`, the kind decides which other keys it has. `null` is YAML's empty value.
 
-This page is made by `python -m raykd.config.reference`; a test keeps it current.
+Editors complete and check job files by JSON Schema: `docs/schema/*.json`, also printed by `raykd schema run|meta_kd|tune`. A
+first line `# yaml-language-server: $schema=PATH` names the schema, as in `jobs/*.yaml`.
+
+`make docs` generates this page and the schemas from the code; a test fails when they are stale.
 """
+TITLES = {"run": "Distillation", "meta_kd": "Cross-domain distillation (`kind: meta_kd`)", "tune": "Search (`kind: tune`)"}
+NOTES = {
+    TITLES[
+        "tune"
+    ]: "\nIn a file, `base` may also be the path of a job file, relative to this one, and `space` may be left out for the "
+    f"default search space. A file may also hold `set`. {SET}\n"
+}
+PLAIN = {str: "text", int: "integer", float: "number", bool: "true or false", type(None): "null"}
+PREFIXES = {"run": "", "meta_kd": "meta_kd: ", "tune": "tune: "}
 
 
 def document() -> str:
     """The whole page."""
-    return INTRODUCTION + "".join(_section("the job file", ExperimentConfig, seen=set()))
+    titles: dict[type[BaseModel], str] = {}
+    for kind, model in JOB_KINDS.items():
+        _collect(model, TITLES[kind], PREFIXES[kind], titles)
+    return INTRODUCTION + "".join(_table(title, model, titles) for model, title in titles.items())
 
 
-def _section(title: str, model: type[BaseModel], seen: set[type[BaseModel]]) -> Iterator[str]:
-    """A table for one model, then those of the models it holds, each once."""
-    if model in seen:
+def _collect(model: type[BaseModel], title: str, path: str, titles: dict[type[BaseModel], str]) -> None:
+    """Add the heading of a section and of the sections inside it to ``titles``, each model once."""
+    if model in titles:
         return
-    seen.add(model)
-    yield f"\n## `{title}`\n\n{' '.join((model.__doc__ or '').split())}\n\n"
-    yield "| key | value | default | meaning |\n|---|---|---|---|\n"
-    for name, field in model.model_fields.items():
-        yield f"| `{name}` | {_type(field)} | {_default(field)} | {' '.join((field.description or '').split())} |\n"
+    titles[model] = title
     for name, field in model.model_fields.items():
         inner = list(_models(field.annotation))
-        path = name if title == "the job file" else f"{title}.{name}"
         for one in inner:
             kind = one.model_fields.get("kind")
-            yield from _section(path if len(inner) == 1 or kind is None else f"{path} (kind: {kind.default})", one, seen)
+            suffix = f" (kind: {kind.default})" if len(inner) > 1 and kind is not None else ""
+            _collect(one, f"`{path}{name}`{suffix}", f"{path}{name}.", titles)
+
+
+def _table(title: str, model: type[BaseModel], titles: dict[type[BaseModel], str]) -> str:
+    level = "##" if title in TITLES.values() else "###"
+    lines = [f"\n{level} {title}\n\n{' '.join((model.__doc__ or '').split())}\n", NOTES.get(title, "")]
+    lines.append("\n| key | value | default | meaning |\n|---|---|---|---|\n")
+    lines += [
+        f"| `{name}` | {_type(field, titles)} | {_default(field)} | {' '.join((field.description or '').split())} |\n"
+        for name, field in model.model_fields.items()
+    ]
+    return "".join(lines)
+
+
+def _anchor(title: str) -> str:
+    """The anchor that GitHub gives a heading."""
+    return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:
@@ -49,9 +78,9 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
         yield from _models(inner)
 
 
-def _type(field: FieldInfo) -> str:
+def _type(field: FieldInfo, titles: dict[type[BaseModel], str]) -> str:
     bounds = [_bound(item) for item in field.metadata]
-    return " ".join([_name(field.annotation), *filter(None, bounds)]).replace("|", "\\|")
+    return " ".join([_name(field.annotation, titles), *filter(None, bounds)]).replace("|", "\\|")
 
 
 def _bound(item: Any) -> str:
@@ -59,21 +88,31 @@ def _bound(item: Any) -> str:
     return ", ".join(f"{sign} {getattr(item, name):g}" for name, sign in signs.items() if hasattr(item, name))
 
 
-def _name(annotation: Any) -> str:
-    origin = get_origin(annotation)
-    if origin is Literal:
-        return " or ".join(f"`{value}`" for value in get_args(annotation))
-    if origin in (Union, types.UnionType):
-        return " or ".join(dict.fromkeys(_name(inner) for inner in get_args(annotation)))
-    if origin is Annotated:
-        return _name(get_args(annotation)[0])
-    if origin is tuple:
-        first, *others = get_args(annotation)
-        return f"list of {_name(first)}" if Ellipsis in others else f"list of {1 + len(others)} {_name(first)}s"
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return "section"
-    plain = {str: "text", int: "integer", float: "number", bool: "true or false", type(None): "null"}
-    return plain.get(annotation, str(annotation))
+def _name(annotation: Any, titles: dict[type[BaseModel], str]) -> str:
+    arguments = get_args(annotation)
+    match get_origin(annotation):
+        case origin if origin is Literal:
+            name = " or ".join(f"`{value}`" for value in arguments)
+        case origin if origin in (Union, types.UnionType):
+            name = " or ".join(dict.fromkeys(_name(inner, titles) for inner in arguments))
+        case origin if origin is Annotated:
+            name = _name(arguments[0], titles)
+        case origin if origin is tuple:
+            first = _name(arguments[0], titles)
+            name = f"list of {first}" if Ellipsis in arguments else f"list of {len(arguments)} {first}s"
+        case origin if origin is dict:
+            name = f"mapping to {_name(arguments[1], titles)}"
+        case _ if annotation in titles:
+            name = f"[{_link_text(annotation)}](#{_anchor(titles[annotation])})"
+        case _:
+            name = PLAIN.get(annotation, str(annotation))
+    return name
+
+
+def _link_text(model: type[BaseModel]) -> str:
+    """The kind of a section that is one of several, else `section`."""
+    kind = model.model_fields.get("kind")
+    return kind.default if kind is not None and get_args(kind.annotation) == (kind.default,) else "section"
 
 
 def _default(field: FieldInfo) -> str:

@@ -1,11 +1,11 @@
-"""The stages of an experiment."""
+"""Names of the stages of both kinds of job."""
 
 from typing import Literal
 
 StageName = Literal["teacher", "logits", "students", "evaluation", "report"]
 STAGES: tuple[StageName, ...] = ("teacher", "logits", "students", "evaluation", "report")
-"""In the order they run in."""
+"""Stages of a distillation, in order."""
 
 MetaStageName = Literal["split", "weights", "teachers", "logits", "students", "evaluation", "report"]
 META_STAGES: tuple[MetaStageName, ...] = ("split", "weights", "teachers", "logits", "students", "evaluation", "report")
-"""Those of a meta_kd job."""
+"""Stages of a meta_kd job, in order."""

@@ -1,4 +1,4 @@
-"""How a model is trained, and on what."""
+"""Training, engines and compute resources."""
 
 from typing import Annotated, Literal, Self
 
@@ -8,20 +8,20 @@ from raykd.config.base import Section
 
 
 class TrainingConfig(Section):
-    """One training task: batches, optimiser, schedule, validation. AdamW, without decay on biases and LayerNorm."""
+    """Batches, optimiser, schedule and validation. AdamW, without weight decay on biases and LayerNorm."""
 
     epochs: int = Field(3, ge=1)
     """Passes over the training rows."""
     max_steps: int | None = Field(None, ge=1)
-    """Optimiser steps at most; the schedule then ends there."""
+    """Maximum number of optimiser steps; the schedule ends there."""
     batch_size: int = Field(32, ge=1)
-    """Rows per optimiser step over all workers; does not change with the number of workers."""
+    """Rows per optimiser step over all workers, independent of the number of workers."""
     micro_batch_size: int | None = Field(None, ge=1)
-    """Rows per forward pass of one worker; none takes the worker's whole slice at once. Smaller accumulates gradients."""
+    """Rows per forward pass of one worker, with gradient accumulation; null is the worker's whole share of the batch."""
     learning_rate: float = Field(5e-5, gt=0)
     """Peak learning rate."""
     schedule: Literal["linear", "cosine", "constant"] = "linear"
-    """Shape of the learning rate after the warm-up: to zero in a line, to zero in a half cosine, or level."""
+    """Learning rate after the warm-up: decays linearly to zero, decays by a half cosine to zero, or stays constant."""
     warmup_ratio: float = Field(0.1, ge=0, lt=1)
     """Fraction of the steps over which the learning rate rises from zero."""
     weight_decay: float = Field(0.01, ge=0)
@@ -29,36 +29,36 @@ class TrainingConfig(Section):
     max_grad_norm: float = Field(1.0, ge=0)
     """Global gradient norm above which gradients are scaled down; 0 never clips."""
     dropout: float | None = Field(None, ge=0, lt=1)
-    """Replaces every dropout probability of the model; none keeps the model's own."""
+    """Replaces every dropout probability of the model; null keeps the model's own."""
     evaluate_every: int | None = Field(None, ge=1)
-    """Optimiser steps between evaluations on the validation rows; none evaluates at the end of each epoch."""
+    """Optimiser steps between evaluations on the validation set; null evaluates at the end of each epoch."""
     keep_evaluated: bool = False
-    """Whether the model of every evaluation is kept, in `evaluated/step-N`, and not the best alone."""
+    """Keep the model of every evaluation in `evaluated/step-N`, not only the best one."""
     metric: str = "accuracy"
-    """Metric on the validation rows that keeps the best model; larger is better, except `loss` and `ece`.
-    Accuracy of multi-label rows is that all labels are right."""
+    """Validation metric that selects the best model; larger is better, except for `loss` and `ece`. For multi-label rows
+    accuracy is exact match: all labels of a row are right."""
     patience: int | None = Field(None, ge=1)
-    """Evaluations without a better metric after which training stops early; none never stops early."""
+    """Evaluations without improvement after which training stops early; null disables early stopping."""
     window: int = Field(64, ge=1)
-    """Batches that are shuffled and grouped by length together; memory grows with it, randomness too."""
+    """Batches that are shuffled and grouped by length together; larger needs more memory and shuffles better."""
     log_every: int = Field(10, ge=1)
-    """Optimiser steps between the figures that are written to the history and the tracker."""
+    """Optimiser steps between metrics that are written to the history and the tracker."""
     checkpoint_steps: int | None = Field(None, ge=1)
-    """Optimiser steps between checkpoints; none spaces them by time alone."""
+    """Optimiser steps between checkpoints; null spaces them by time alone."""
     checkpoint_seconds: float = Field(300.0, gt=0)
     """Seconds after which a checkpoint is written at the next step."""
 
 
 class DeepSpeedEngineConfig(Section):
-    """DeepSpeed with a ZeRO stage; the same weights come out of every stage."""
+    """DeepSpeed with a ZeRO stage; every stage gives the same weights."""
 
     kind: Literal["deepspeed"] = "deepspeed"
     zero_stage: Literal[0, 1, 2, 3] = 0
-    """What is split over the workers: 1 optimiser state, 2 gradients too, 3 weights too."""
+    """State that is partitioned over the workers: 1 optimiser state, 2 also gradients, 3 also weights."""
 
 
 class TorchEngineConfig(Section):
-    """Plain PyTorch: gradients are summed over the workers once a step."""
+    """Plain PyTorch: gradients are all-reduced once per step."""
 
     kind: Literal["torch"] = "torch"
 
@@ -69,68 +69,68 @@ EngineConfig = Annotated[DeepSpeedEngineConfig | TorchEngineConfig, Field(discri
 
 
 class ComputeConfig(Section):
-    """Workers, processors and waits."""
+    """Workers, devices and timeouts."""
 
     num_workers: AtLeastOne | tuple[AtLeastOne, AtLeastOne] = 1
-    """Training workers; `[min, max]` starts with as many as there is room for, and follows the cluster as nodes come and go."""
+    """Number of training workers; `[min, max]` starts as many as the cluster can hold and adapts as nodes join and leave."""
     resize_seconds: float = Field(60.0, gt=0)
-    """Seconds between two looks at whether there is room for another number of workers; for `[min, max]` only."""
+    """Seconds between checks whether the number of workers can change; used with `[min, max]` only."""
     cpus_per_worker: int = Field(1, ge=1)
-    """CPUs, and threads of PyTorch, of one training worker or prediction actor."""
+    """CPUs and PyTorch threads of one training worker or prediction actor."""
     use_gpu: bool | None = None
-    """Whether a worker takes a GPU; none takes one where the cluster has them."""
+    """Give each worker a GPU; null uses GPUs where the cluster has them."""
     engine: EngineConfig = DeepSpeedEngineConfig()
-    """What steps the optimiser: `kind: deepspeed` or `kind: torch`."""
+    """Training engine."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Arithmetic of the forward pass; auto is bf16 on a GPU that has it, else fp32. Weights and optimiser stay fp32."""
+    """Precision of the forward pass; auto is bf16 on GPUs that support it, else fp32. Weights and optimiser stay fp32."""
     prediction_actors: int = Field(1, ge=1)
-    """Model actors of a prediction; the output does not depend on it."""
+    """Number of Ray Data actors that run a model for prediction; the output does not depend on it."""
     max_failures: int = Field(3, ge=0)
-    """Times a training is restarted from its last checkpoint after workers are lost."""
+    """Restarts of a training from its last checkpoint after workers are lost."""
     start_timeout_s: float = Field(600, gt=0)
-    """Seconds that nodes may take to join a cluster, workers to start, and CPUs to come free that somebody else holds."""
+    """Timeout in seconds for nodes to join, for workers to start, and for busy CPUs to become free."""
     collective_timeout_s: float = Field(600, gt=0)
-    """Seconds that a worker waits for the others."""
+    """Timeout in seconds of collective operations between workers."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.min_workers > self.max_workers:
             raise ValueError(
-                f"num_workers = {[self.min_workers, self.max_workers]}: the first number is the least, the second the most"
+                f"num_workers = {[self.min_workers, self.max_workers]}: the first number is the minimum, the second the maximum"
             )
         return self
 
     @property
     def elastic(self) -> bool:
-        """Whether the number of workers may change."""
+        """True when the number of workers may change."""
         return not isinstance(self.num_workers, int)
 
     @property
     def min_workers(self) -> int:
-        """Workers without which training waits."""
+        """Minimum number of workers."""
         return self.num_workers if isinstance(self.num_workers, int) else self.num_workers[0]
 
     @property
     def max_workers(self) -> int:
-        """Workers that are made at most."""
+        """Maximum number of workers."""
         return self.num_workers if isinstance(self.num_workers, int) else self.num_workers[1]
 
     @property
     def workers_text(self) -> str:
-        """The number of workers in words: `2`, or `1 to 4`."""
+        """The number of workers as text: `2`, or `1 to 4`."""
         return f"{self.min_workers} to {self.max_workers}" if self.elastic else str(self.num_workers)
 
 
 class ModelTask(Section):
-    """A model and how it is trained."""
+    """A model and its training."""
 
     model: str
-    """Model folder, local or remote, or the name of one on the model hub."""
+    """Model folder, local or remote, or a model name on the Hugging Face hub."""
     training: TrainingConfig = TrainingConfig()
-    """Batches, optimiser, schedule, validation."""
+    """Batches, optimiser, schedule and validation."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if not self.model.strip():
-            raise ValueError("model is empty; give a model folder or the name of a model on the hub")
+            raise ValueError("model is empty; give a model folder or a model name on the Hugging Face hub")
         return self

@@ -179,12 +179,12 @@ class TuneConfig(Section):
     trials: int = Field(24, ge=1)
     """Trials; a grid has as many as it has combinations, at most this."""
     concurrency: int | None = Field(None, ge=1)
-    """Trials at a time; none takes as many as the CPUs carry."""
+    """Concurrent trials; null is as many as the CPUs allow."""
     retries: int = Field(1, ge=0)
     """Times a failed trial is tried again."""
     max_steps: int | None = Field(None, ge=1)
-    """Optimiser steps of each student's training in a trial at most; none gives trials the base's full budget. A teacher that a
-    trial trains has its full budget always."""
+    """Maximum optimiser steps of each student's training in a trial; null gives trials the base's full budget. A teacher that a
+    trial trains always has its full budget."""
     seed: int = Field(1, ge=0)
     """Seed of the searcher."""
     final_seeds: tuple[int, ...] = Field((1, 2, 3, 4, 5), min_length=1)

@@ -69,3 +69,16 @@ def test_an_interrupted_run_says_how_to_go_on(job: str, run: str) -> None:
     result = raykd("run", str(JOBS / job), code=code)
     assert result.returncode == 130
     assert result.stderr == "raykd: interrupted; the same command continues\n"
+
+
+@pytest.mark.parametrize("kind", ["run", "meta_kd", "tune"])
+def test_schema_prints_the_checked_in_json_schema(kind: str) -> None:
+    result = raykd("schema", kind)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == (JOBS.parent / "docs" / "schema" / f"{kind}.json").read_text()
+
+
+def test_an_unknown_kind_of_schema_is_refused_with_the_known_ones() -> None:
+    result = raykd("schema", "tuna")
+    assert result.returncode == 2
+    assert result.stderr.strip() == "raykd: schema tuna: there is no such kind of job file; kinds are run, meta_kd, tune"

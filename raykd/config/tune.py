@@ -187,8 +187,11 @@ class TuneConfig(Section):
     trial trains always has its full budget."""
     seed: int = Field(1, ge=0)
     """Seed of the searcher."""
-    final_seeds: tuple[int, ...] = Field((1, 2, 3, 4, 5), min_length=1)
-    """Seeds that the winner, the base's own values and the student without distillation are trained with at the end."""
+    final_seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        default_factory=lambda given: default_final_seeds(given["base"]), min_length=1
+    )
+    """Seeds that the winner, the base's own values and the student without distillation are trained with at the end.
+    The seed of the trials (the first of the base's `student.seeds`) is refused; left out, the first five others from 1."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -196,6 +199,13 @@ class TuneConfig(Section):
             raise ValueError(f"name = {self.name!r}: use letters, digits, '.', '_' and '-', beginning with a letter or digit")
         if len(set(self.final_seeds)) < len(self.final_seeds):
             raise ValueError(f"final_seeds = {list(self.final_seeds)}: give each seed once")
+        if self.trial_seed in self.final_seeds:
+            others = default_final_seeds(self.base, len(self.final_seeds))
+            raise ValueError(
+                f"final_seeds = {list(self.final_seeds)} has the seed of the trials, {self.trial_seed} (the first of "
+                "base.student.seeds): the best trial was chosen for its result with that seed, which must not count again; "
+                f"give others, such as {list(others)}"
+            )
         self._check_base()
         self._check_searcher()
         self._check_scheduler()
@@ -283,6 +293,16 @@ class TuneConfig(Section):
         return "exact_match" if self.base.data.multi_label and metric == "accuracy" else metric
 
     @property
+    def trial_seed(self) -> int:
+        """Seed that every trial trains with."""
+        return self.base.student.seeds[0]
+
+    @property
+    def baseline_knobs(self) -> tuple[str, ...]:
+        """Those that change the training of the student without distillation too, which is then tuned as well."""
+        return tuple(path for path in self.space if _trains_baseline(self.base, path))
+
+    @property
     def mode(self) -> Literal["min", "max"]:
         """Which way the metric is better."""
         return "min" if self.metric in ("loss", "ece") else "max"
@@ -305,6 +325,19 @@ class TuneConfig(Section):
     @property
     def _base_values(self) -> Any:
         return self.base.model_dump(mode="json")
+
+
+def default_final_seeds(base: BaseConfig, count: int = 5) -> tuple[int, ...]:
+    """The first seeds from 1 that are not the seed of the trials."""
+    others = (seed for seed in itertools.count(1) if seed != base.student.seeds[0])
+    return tuple(itertools.islice(others, count))
+
+
+def _trains_baseline(base: BaseConfig, path: str) -> bool:
+    """Whether the student without distillation is trained with the value at this path."""
+    if isinstance(base, MetaKDConfig):  # as the last training says, for the epochs of both
+        return path.startswith("student.prediction.training.") or path == "student.intermediate.training.epochs"
+    return path.startswith("student.training.")
 
 
 def _count(knob: Knob) -> float:

@@ -1,12 +1,9 @@
 """A search from its job file to its report: shared work, trials, the winner retrained and tested, each once."""
 
 import os
-from functools import reduce
-from typing import Any
 
 from raykd.cluster import require_shared
 from raykd.config import TuneConfig
-from raykd.config.tune import Value
 from raykd.data import storage
 from raykd.errors import ConfigError, TrainingError
 from raykd.metakd.state_files import sweep
@@ -16,7 +13,7 @@ from raykd.run.task import key_of
 from raykd.run.worker_group import TrainingGroup
 from raykd.session import start_ray, stop_ray
 from raykd.tune.dry_run import teachers_sentence
-from raykd.tune.final import Final
+from raykd.tune.final import Final, values_of
 from raykd.tune.resource_request import cpus_wanted, find_places, trainings_at_once
 from raykd.tune.search_report import SearchReport, build_report, read_search, write_search
 from raykd.tune.shared import shared_of
@@ -153,7 +150,8 @@ class Search:
             records,
             right,
             rows={domain: one.num_rows for domain, one in rows.items()},
-            default_values=default_values(self.config),
+            default_values=values_of(self.config),
+            baselines=final.baselines(),
         )
         final.save_best(
             {
@@ -167,12 +165,6 @@ class Search:
             }
         )
         return report
-
-
-def default_values(config: TuneConfig) -> dict[str, Value]:
-    """What the searched values are in the job itself."""
-    content: Any = config.base.model_dump(mode="json")
-    return {path: reduce(lambda section, key: section[key], path.split("."), content) for path in config.space}
 
 
 def search_key(config: TuneConfig) -> str:

@@ -22,7 +22,8 @@ def outline(config: TuneConfig) -> str:
         *(f"  teachers   {sentence}" for sentence in teachers_sentence(config)),
         f"  trials     {config.planned} by {config.searcher}, scheduler {config.scheduler.kind}, {trained}{there}",
         *(f"    {path:<40}{_knob(knob)}" for path, knob in config.space.items()),
-        f"  best       retrained with the base's own values and without distillation, seeds {_list(config.final_seeds)}",
+        f"  best       retrained with the base's own values and without distillation{_tuned_baseline(config)}, "
+        f"seeds {_list(config.final_seeds)}",
         "  report     report.json, report.md, report.html, trials.csv, trials.parquet; the best model in best/",
     ]
     if best is not None:
@@ -40,6 +41,10 @@ def teachers_sentence(config: TuneConfig) -> tuple[str, ...]:
         f"{_list(config.teacher_knobs)} train{'' if len(config.teacher_knobs) > 1 else 's'} the teacher again for each value: "
         f"once for the job's own, and up to {most} more training{several} and export{several} of logits during the trials",
     )
+
+
+def _tuned_baseline(config: TuneConfig) -> str:
+    return " (with the base's and with the tuned training values)" if config.baseline_knobs else ""
 
 
 def _knob(knob: Knob) -> str:

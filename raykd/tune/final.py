@@ -7,12 +7,15 @@ Beside them stand the base's own values and the same student without distillatio
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any
 
-from raykd.config import TuneConfig, with_values
+import numpy as np
+
+from raykd.config import FineTuneConfig, TuneConfig, with_values
 from raykd.config.experiment import StudentConfig
 from raykd.config.metakd import MetaDistillationObjective
-from raykd.config.tune import BaseConfig
+from raykd.config.tune import BaseConfig, Value
 from raykd.data import storage
 from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
@@ -25,13 +28,15 @@ from raykd.run.stage import Stage
 from raykd.run.task import Phase, TrainTask, key_of
 from raykd.run.worker_group import uses_gpu
 from raykd.run.worker_groups import Group, TrainingGroups
+from raykd.trainers.model_selection import SMALLER_IS_BETTER
 from raykd.tune.listen import end_of
 from raykd.tune.trial_plan import Adapt, Chain, Plan, Variant
 from raykd.tune.trial_record import Schedule
 from raykd.tune.trial_teacher import TrialTeacher
 from raykd.tune.trial_teacher_turns import teach_in_group
 
-TUNED, DEFAULT, NO_KD, TEACHER, TUNED_TEACHER = "tuned", "default", "no_kd", "teacher", "tuned_teacher"
+TUNED, DEFAULT, NO_KD, NO_KD_TUNED = "tuned", "default", "no_kd", "no_kd_tuned"
+TEACHER, TUNED_TEACHER = "teacher", "tuned_teacher"
 STAGE_FIRST = "stage first"
 
 
@@ -143,19 +148,39 @@ class Final:
 
     def _trainings(self) -> Iterator[Training]:
         base: BaseConfig = self.config.base
-        systems: list[tuple[str, Variant, BaseConfig]] = [
-            (NO_KD, "no_kd", base),
-            (DEFAULT, "kd", base),
-            (TUNED, "kd", with_values(base, self.schedule[0][1])),
+        tuned, phases = with_values(base, self.schedule[0][1]), phases_of(base, self.schedule)
+        systems: list[tuple[str, Variant, BaseConfig, tuple[Phase, ...]]] = [
+            (NO_KD, "no_kd", base, ()),
+            (NO_KD_TUNED, "no_kd", tuned, without_distillation(phases)),
+            (DEFAULT, "kd", base, ()),
+            (TUNED, "kd", tuned, phases),
         ]
-        phases = phases_of(base, self.schedule)
-        for system, variant, config in systems:
+        if not self.tunes_baseline:
+            systems.pop(1)
+        for system, variant, config, own in systems:
             for seed in self.config.final_seeds:
                 folder = storage.join(self.folder, "final", system, f"seed{seed}")
-                adapt = self._adapt(system, seed, phases if system == TUNED else ())
+                adapt = self._adapt(system, seed, own)
                 chains = self.plan.chains(config, variant=variant, seed=seed, folder=folder, adapt=adapt)
                 for domain, chain in chains.items():
                     yield Training(system, seed, domain, chain)
+
+    @property
+    def tunes_baseline(self) -> bool:
+        """Whether the search found other values for the training of the student without distillation."""
+        paths, own = self.config.baseline_knobs, values_of(self.config)
+        return any(values[path] != own[path] for _, values in self.schedule for path in paths)
+
+    def baselines(self) -> dict[str, float]:
+        """The students without distillation and their mean on the validation rows, over seeds and domains; the best first."""
+        found: dict[str, list[float]] = {}
+        smaller = False
+        for one in self.trained:
+            if one.system in {NO_KD, NO_KD_TUNED}:
+                found.setdefault(one.system, []).append(float(end_of(_task(one))["best"]))
+                smaller = _task(one).training.metric in SMALLER_IS_BETTER
+        means = {system: float(np.mean(bests)) for system, bests in found.items()}
+        return dict(sorted(means.items(), key=lambda item: item[1] if smaller else -item[1]))
 
     def _next_tasks(self) -> list[TrainTask]:
         """The next training of every chain, each once; those on the same rows follow each other, as they share what is read."""
@@ -210,6 +235,17 @@ def phases_of(base: BaseConfig, schedule: Schedule) -> tuple[Phase, ...]:
         for start, student in students
         if isinstance(student, StudentConfig)  # the values of a Meta-KD student do not move
     )
+
+
+def without_distillation(phases: tuple[Phase, ...]) -> tuple[Phase, ...]:
+    """The same learning rates for a student that learns from labels alone."""
+    return tuple(phase.model_copy(update={"objective": FineTuneConfig()}) for phase in phases)
+
+
+def values_of(config: TuneConfig) -> dict[str, Value]:
+    """The searched values in the job itself."""
+    content: Any = config.base.model_dump(mode="json")
+    return {path: reduce(lambda section, key: section[key], path.split("."), content) for path in config.space}
 
 
 def in_phases(task: TrainTask, phases: tuple[Phase, ...]) -> TrainTask:

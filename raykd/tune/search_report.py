@@ -19,7 +19,7 @@ from raykd.report.markdown import pipe_table
 from raykd.report.record import Record
 from raykd.report.system import Spread
 from raykd.report.verdicts import METRIC_NAMES, points
-from raykd.tune.final import DEFAULT, NO_KD, TEACHER, TUNED, TUNED_TEACHER
+from raykd.tune.final import DEFAULT, NO_KD, NO_KD_TUNED, TEACHER, TUNED, TUNED_TEACHER
 from raykd.tune.importance import importances
 from raykd.tune.trial_record import Stretch, TrialRecord, Work, best_of
 
@@ -29,9 +29,18 @@ TITLES = {
     TEACHER: "teacher",
     TUNED_TEACHER: "teacher, tuned",
     NO_KD: "student without distillation",
+    NO_KD_TUNED: "student without distillation, tuned training",
     DEFAULT: "student, the job's own values",
     TUNED: "student, tuned",
 }
+
+
+REFERENCES = {
+    DEFAULT: "the job's own values",
+    NO_KD: "no distillation",
+    NO_KD_TUNED: "no distillation, tuned training",
+}
+"""Verdicts' names for what the tuned student is compared with."""
 
 
 class SystemLine(Record):
@@ -81,6 +90,8 @@ class SearchReport(Record):
     """What trials did that they should not: zero of all for searches of the loss over stored logits."""
     lines: tuple[SystemLine, ...] = ()
     contrasts: tuple[SearchContrast, ...] = ()
+    baselines: dict[str, float] = Field(default_factory=dict)
+    """Mean on the validation rows of each student without distillation, the best first; verdicts compare with that one."""
     headline: Literal["accuracy", "exact_match"] = "accuracy"
     """What lines and verdicts are about; of rows with any number of labels that all of them are right."""
     rows: dict[str, int] = Field(default_factory=dict)
@@ -91,7 +102,7 @@ class SearchReport(Record):
     @property
     def conclusion(self) -> tuple[str, ...]:
         """What came out, in sentences."""
-        return tuple(_sentence(self, one) for one in self.contrasts)
+        return (*(_sentence(self, one) for one in self.contrasts), *_baseline_sentence(self))
 
 
 def build_report(
@@ -101,6 +112,7 @@ def build_report(
     *,
     rows: Mapping[str, int],
     default_values: Mapping[str, Value],
+    baselines: Mapping[str, float],
 ) -> SearchReport:
     """The report of a search whose systems have these test rows right."""
     best = best_of(list(records), config.mode)
@@ -130,8 +142,10 @@ def build_report(
         work=work,
         lines=tuple(SystemLine(system=one.method, domains=one.domains, average=one.average) for one in found),
         contrasts=tuple(
-            SearchContrast(reference=system, result=contrast(tuned, ("", right[system])).result) for system in (DEFAULT, NO_KD)
+            SearchContrast(reference=system, result=contrast(tuned, ("", right[system])).result)
+            for system in (DEFAULT, next(iter(baselines)))
         ),
+        baselines=dict(baselines),
         headline="exact_match" if isinstance(config.base, ExperimentConfig) and config.base.data.multi_label else "accuracy",
         rows=dict(rows),
         seeds=config.final_seeds,
@@ -268,10 +282,23 @@ def _sentence(report: SearchReport, one: SearchContrast) -> str:
     result, domains = one.result, len(report.rows)
     mean = f", mean over {domains} domains" if domains > 1 else ""
     return (
-        f"Tuned against {TITLES[one.reference].removeprefix('student, ').removeprefix('student ')}, with {_teachers(report)}: "
+        f"Tuned against {REFERENCES[one.reference]}, with {_teachers(report)}: "
         f"{result.verdict}, {points(result.difference)} points of {METRIC_NAMES[report.headline]}, 95% interval "
         f"{points(result.low)} to {points(result.high)} ({result.rows:,} test rows{mean}, {result.candidate_seeds} seeds each, "
         "paired bootstrap)."
+    )
+
+
+def _baseline_sentence(report: SearchReport) -> tuple[str, ...]:
+    """The choice between two students without distillation; nothing where there is one."""
+    if len(report.baselines) < 2:
+        return ()
+    (best, value), (other, less) = report.baselines.items()
+    names = {NO_KD: "the job's own training values", NO_KD_TUNED: "the tuned training values"}
+    return (
+        f"The search changed training values, so the student without distillation was tuned too: with {names[best]} its "
+        f"mean on the validation rows is {value:.4f}, with {names[other]} {less:.4f}; verdicts compare with the "
+        "better one.",
     )
 
 

@@ -1,5 +1,6 @@
 """The trials of a search on Ray Tune: those that are left, from where an earlier run stopped."""
 
+import itertools
 import logging
 import math
 import os
@@ -7,7 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from raykd.config import ExperimentConfig, MetaKDConfig, TuneConfig
+from raykd.config import ExperimentConfig, MetaKDConfig, TuneConfig, with_values
 from raykd.config.tune import Population, Value
 from raykd.data import storage
 from raykd.data.tokenised_set import TokenisedSet
@@ -29,6 +30,8 @@ QUIET = {
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
 
+LENGTHS = ("student.training.epochs", "student.training.batch_size", "student.training.max_steps")
+"""What the number of a training's steps depends on."""
 RAY_NOTES = "ray/trials"
 """Where Ray Tune keeps its own notes, of which nothing is read once it has ended."""
 
@@ -113,7 +116,7 @@ def _tuner(  # noqa: PLR0917 (one caller, one purpose)
     settings = TrialSettings(
         plan=TrialPlan(
             plan,
-            seed_of(config),
+            config.trial_seed,
             config.metric,
             storage.join(journal.folder, "stage-first"),
             config.max_steps,
@@ -166,17 +169,17 @@ class _Drawn:
         return dict(self._draws[config["index"]])
 
 
-def seed_of(config: TuneConfig) -> int:
-    """The seed that every trial trains with: the first of the job's students."""
-    return config.base.student.seeds[0]
-
-
 def trial_steps(config: TuneConfig, plan: Plan) -> int:
-    """Optimiser steps of a whole trial with the job's own values; what schedulers count up to."""
+    """Optimiser steps of the longest trial that the space allows; what schedulers count up to."""
     base = config.base
     if isinstance(base, MetaKDConfig) or not isinstance(plan, DistillationPlan):
         return 1  # no scheduler stops a trial of this kind
-    assert isinstance(base, ExperimentConfig)
-    training = limited(base.student.training, config.max_steps)
     rows = TokenisedSet.open(plan.train).num_rows
-    return total_steps(training, math.ceil(rows / training.batch_size))
+    lengths = [path for path in config.space if path in LENGTHS]
+    longest = 0
+    for values in itertools.product(*(config.space[path].probes() for path in lengths)):
+        tried = with_values(base, dict(zip(lengths, values, strict=True)))
+        assert isinstance(tried, ExperimentConfig)
+        training = limited(tried.student.training, config.max_steps)
+        longest = max(longest, total_steps(training, math.ceil(rows / training.batch_size)))
+    return longest

@@ -200,6 +200,30 @@ def test_rows_with_several_labels_are_compared_by_exact_match(load: Callable[...
     assert load(set={"data.multi_label": True, "student.training.metric": "micro_f1"}).metric == "micro_f1"
 
 
+def test_the_seed_of_the_trials_does_not_count_again_at_the_end(load: Callable[..., TuneConfig]) -> None:
+    assert (load().trial_seed, load().final_seeds) == (1, (2, 3, 4, 5, 6))
+    assert load(set={"student.seeds": [4, 1]}).final_seeds == (1, 2, 3, 5, 6)
+    with pytest.raises(ConfigError, match=r"has the seed of the trials, 3 .* such as \[1, 2, 4\]"):
+        load(set={"student.seeds": [3]}, final_seeds=[3, 4, 5])
+
+
+@pytest.mark.parametrize(
+    ("base", "path", "kind"),
+    [
+        (BASE, "student.training.learning_rate", True),
+        (BASE, "student.objective.alpha", False),
+        (META, "student.prediction.training.learning_rate", True),
+        (META, "student.intermediate.training.epochs", True),
+        (META, "student.intermediate.training.learning_rate", False),
+    ],
+)
+def test_values_of_the_baselines_training_are_known(
+    load: Callable[..., TuneConfig], base: dict[str, Any], path: str, kind: bool
+) -> None:
+    values = [1, 2] if path.endswith("epochs") else [0.1, 0.2]
+    assert bool(load(base=base, space={path: {"kind": "choice", "values": values}}).baseline_knobs) is kind
+
+
 def test_cells_of_a_grid_come_in_order_and_set_the_number_of_trials(load: Callable[..., TuneConfig]) -> None:
     space = {
         "student.objective.alpha": {"kind": "grid", "values": [0.1, 0.9]},

@@ -1,6 +1,7 @@
 """A trial that takes over another's weights goes on as one training would whose settings change at that step."""
 
 import json
+import math
 import random
 import shutil
 from collections.abc import Callable, Iterator
@@ -13,10 +14,12 @@ from ray.train._internal.checkpoint_manager import _TrainingResult
 from ray.tune.experiment import Trial
 
 from raykd.config import ExperimentConfig, with_values
+from raykd.config.load_tune import build_tune
 from raykd.config.tune import Value
 from raykd.data.logits_tsv import import_tsv
 from raykd.data.prepare import prepare, spec_from_config
 from raykd.data.step_stream import local_feed
+from raykd.data.tokenised_set import TokenisedSet
 from raykd.distill.tasks import cache_folder
 from raykd.errors import CheckpointError
 from raykd.models import model_digest
@@ -34,6 +37,7 @@ from raykd.tune.search_report import SearchReport, markdown, trial_table
 from raykd.tune.trainable import trial_name
 from raykd.tune.trial_plan import DistillationPlan, TrialPlan
 from raykd.tune.trial_record import Journal, Stretch, TrialRecord, Work
+from raykd.tune.trials import trial_steps
 from raykd.tune.watch import Watch, heard, take_over
 from tests.unit.tune.small_search import search
 
@@ -169,6 +173,27 @@ def test_what_a_report_was_reached_with_is_what_the_report_says() -> None:
     assert take_over(second) == (
         "trial 1: at step 5 took over trial 0; learning_rate 0.002 -> 0.005, temperature 4 -> 1.5, alpha 0.3 -> 0.9"
     )
+
+
+def test_the_longest_trial_of_the_space_is_what_a_scheduler_counts_up_to(world: World) -> None:
+    """ASHA would stop a trial with more steps than the job's own at those steps, though it is the best."""
+    base = world.plan.plan.base
+    rows = TokenisedSet.open(world.plan.plan.train).num_rows  # type: ignore[attr-defined]  # the plan of a distillation
+    space = {
+        "student.training.epochs": {"kind": "quniform", "low": 1, "high": 4, "step": 1},
+        "student.training.batch_size": {"kind": "choice", "values": [32, 8, 16]},
+    }
+    scheduler = {"kind": "asha", "grace_steps": 5, "reduction": 100}
+    given = {"kind": "tune", "name": "s", "base": base.model_dump(mode="json"), "space": space, "scheduler": scheduler}
+    config = build_tune(given)
+    steps = trial_steps(config, world.plan.plan)
+    assert steps == 4 * math.ceil(rows / 8) > math.ceil(rows / 16)
+    assert trial_steps(config.model_copy(update={"max_steps": 30}), world.plan.plan) == 30
+    trial = Trial("stub", stub=True, config={"index": 0, "values": {}}, trial_name_creator=trial_name)
+    built = build_scheduler(config, total_steps=steps)
+    built.on_trial_add(None, trial)
+    decisions = [built.on_trial_result(None, trial, {"step": step, "value": 0.9}) for step in range(5, steps + 1, 5)]
+    assert set(decisions) == {"CONTINUE"}
 
 
 def test_settings_change_at_the_very_step_at_any_length_of_training() -> None:

@@ -36,7 +36,7 @@ Finish = Callable[..., tuple[SearchReport, LocalGroup, Final]]
 
 
 def search(base: dict[str, Any], space: dict[str, Any]) -> TuneConfig:
-    given = {"set": {"compute.use_gpu": False}, "final_seeds": [1, 2], "trials": 1}
+    given = {"set": {"compute.use_gpu": False}, "final_seeds": [2, 3], "trials": 1}
     return build_tune({"kind": "tune", "name": "search", "base": base, "space": space, **given})
 
 
@@ -62,7 +62,7 @@ def finish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: StringIO) -> 
         records = [TrialRecord(index=0, values=values, status="finished", value=0.5)]
         default: dict[str, Any] = dict.fromkeys(values)
         counts = {domain: prepared.num_rows for domain, prepared in rows.items()}
-        report = build_report(config, records, right, rows=counts, default_values=default)
+        report = build_report(config, records, right, rows=counts, default_values=default, baselines=one.baselines())
         one.save_best({"values": values})
         return report, group, one
 
@@ -76,20 +76,20 @@ def test_meta_kd_ends_by_domain_and_trains_stage_first_once_for_both(tmp_path: P
     report, group, _ = finish(config, shared, shared.make(), {TEMPERATURE: 8.0})
     first, second = group.asked
     assert sorted(first) == sorted(
-        [f"no kd, {domain}, seed {seed}" for domain in ("dvd", "books") for seed in (1, 2)]
-        + [f"default, stage first, {domain}, seed {seed}" for domain in ("dvd", "books") for seed in (1, 2)]
+        [f"no kd, {domain}, seed {seed}" for domain in ("dvd", "books") for seed in (2, 3)]
+        + [f"default, stage first, {domain}, seed {seed}" for domain in ("dvd", "books") for seed in (2, 3)]
     )
     assert sorted(second) == sorted(
         [
             f"{system}, {domain}, seed {seed}"
             for system in ("default", "tuned")
             for domain in ("dvd", "books")
-            for seed in (1, 2)
+            for seed in (2, 3)
         ]
     )
     said = lines.getvalue()
-    assert re.search(r"^tuned, books, seed 2: accuracy 0\.\d{4}$", said, re.MULTILINE), said
-    assert "default, stage first, dvd, seed 1: trained\n" in said
+    assert re.search(r"^tuned, books, seed 3: accuracy 0\.\d{4}$", said, re.MULTILINE), said
+    assert "default, stage first, dvd, seed 2: trained\n" in said
     assert not re.search(r": step \d", said), "a line for a training, none for an evaluation"
     assert [line.system for line in report.lines] == ["teacher", "no_kd", "default", "tuned"]
     assert {domain: len(spread.values) for domain, spread in report.lines[-1].domains.items()} == {"dvd": 2, "books": 2}
@@ -123,7 +123,7 @@ def test_a_tuned_teacher_stands_beside_the_jobs_own(tmp_path: Path, finish: Fini
     assert len(first) == len(set(first)), "nobody takes one system's training for another's that begins again"
     assert [line.system for line in report.lines] == ["teacher", "tuned_teacher", "no_kd", "default", "tuned"]
     assert end.lesson is not None
-    own = json.loads(Path(tmp_path / "runs/search/final/tuned/seed1/dvd/task.json").read_text())
+    own = json.loads(Path(tmp_path / "runs/search/final/tuned/seed2/dvd/task.json").read_text())
     assert own["logits"] == end.lesson.logits("dvd")
     assert "| teacher, tuned |" in markdown(report)
     assert all("with these teachers" in said for said in report.conclusion)
@@ -141,15 +141,19 @@ def test_rows_with_several_labels_are_compared_by_exact_match(tmp_path: Path, fi
             "test": [write_rows(tmp_path / "test.tsv", 120, 2)], "validation": 0.2, "sequence_length": 32,
         },
         "teacher": {"model": save_headless(save_model, tmp_path / "teacher"), "training": training},
-        "student": {"model": save_headless(save_model, tmp_path / "student"), "training": training},
+        "student": {"model": save_headless(save_model, tmp_path / "student"), "training": {**training, "learning_rate": 1e-6}},
         "compute": {"engine": {"kind": "torch"}},
     }  # fmt: skip
-    config = search(base, {"student.objective.alpha": {"kind": "uniform", "low": 0, "high": 1}})
+    space = {
+        "student.objective.alpha": {"kind": "uniform", "low": 0, "high": 1},
+        "student.training.learning_rate": {"kind": "loguniform", "low": 1e-6, "high": 1e-2},
+    }
+    config = search(base, space)
     assert (config.metric, config.mode) == ("exact_match", "max")
     shared = SharedDistillation(config.base, Terminal())  # type: ignore[arg-type]  # these searches are of a distillation
     shared.pipeline = LocalPipeline(config.base)  # type: ignore[arg-type]  # these searches are of a distillation
     plan = shared.make()
-    values = {"student.objective.alpha": 0.9}
+    values = {"student.objective.alpha": 0.9, "student.training.learning_rate": 5e-3}
     trials = TrialPlan(plan, 1, config.metric, str(tmp_path / "words"), None)
     with local_context() as context:
         reports = list(
@@ -161,11 +165,21 @@ def test_rows_with_several_labels_are_compared_by_exact_match(tmp_path: Path, fi
     report, _, _ = finish(config, shared, plan, values)
     rows = shared.test_rows()[""]
     labels = load_labels(rows.path)
-    for system in ("no_kd", "default", "tuned"):
+    assert [line.system for line in report.lines] == ["teacher", "no_kd", "no_kd_tuned", "default", "tuned"]
+    for system in ("no_kd", "no_kd_tuned", "default", "tuned"):
         line = next(line for line in report.lines if line.system == system)
-        logits = [load_logits(str(tmp_path / f"runs/search/test/{system}-all-seed{seed}")) for seed in (1, 2)]
+        logits = [load_logits(str(tmp_path / f"runs/search/test/{system}-all-seed{seed}")) for seed in (2, 3)]
         expected = [multi_label_metrics(labels, one, LABELS)["exact_match"] for one in logits]
         assert line.average.values == pytest.approx(expected)
     assert report.headline == "exact_match"
-    assert all("points of exact match" in sentence for sentence in report.conclusion)
+    assert all("points of exact match" in sentence for sentence in report.conclusion[:2])
+    assert [one.reference for one in report.contrasts] == ["default", "no_kd_tuned"], "a rate of 1e-6 trains no fair baseline"
+    assert list(report.baselines) == ["no_kd_tuned", "no_kd"]
+    assert report.baselines["no_kd_tuned"] > report.baselines["no_kd"]
+    assert "with the tuned training values its mean on the validation rows is" in report.conclusion[2]
+    tasks = [
+        json.loads((tmp_path / f"runs/search/final/{one}/seed2/task.json").read_text()) for one in ("no_kd_tuned", "tuned")
+    ]
+    assert tasks[0]["training"] == tasks[1]["training"]
+    assert tasks[0]["objective"] == {"kind": "fine_tune"}
     assert "exact match % on test rows" in markdown(report)

@@ -13,16 +13,18 @@ from typing import Any
 
 import torch
 
-from raykd.config import FineTuneConfig, TorchEngineConfig, TrainingConfig
+from raykd.config import ComputeConfig, FineTuneConfig, TorchEngineConfig, TrainingConfig
 from raykd.config.metakd import MetaDistillationObjective, MetaTeacherObjective, PredictionObjective
 from raykd.data.prepare import PrepareSpec, prepare
+from raykd.data.side_tables import SideTable
 from raykd.data.step_stream import local_feed
 from raykd.data.tokenised_set import TokenisedSet
+from raykd.metakd.build_meta_objective import build_meta_objective
 from raykd.metakd.embeddings import Embedder
 from raykd.metakd.prototypes import prototypes, weigh
 from raykd.metakd.reviews import read_reviews, write_reviews
 from raykd.predict import ScoreJob, score_locally
-from raykd.run.task import TaskObjective, TrainTask
+from raykd.run.task import TaskObjective, TrainTask, make_task
 from raykd.run.train_task import run_task
 from raykd.trainers.context import local_context
 
@@ -43,7 +45,7 @@ class Bench:
         self.weights = self._weights()
         self.batch = 32
         self.meta = self.train("meta", MetaTeacherObjective(num_domains=len(DOMAINS)), model=teacher, steps=4)
-        self.logits = score_locally([ScoreJob(self.meta.model_folder, self.rows.path, str(folder / "logits"))])[0].path
+        self.logits = score_locally([ScoreJob(self.meta.model_folder, self.rows.path, str(folder / "logits"))])[0]
 
     def _spec(self) -> PrepareSpec:
         return PrepareSpec(
@@ -52,23 +54,23 @@ class Bench:
             sequence_length=128, max_rejected_rows=0, tokenizer=self.teacher, keep=None, extra_columns=("domain",),
         )  # fmt: skip
 
-    def _weights(self) -> str:
+    def _weights(self) -> SideTable:
         jobs = [ScoreJob(self.teacher, self.rows.path, str(self.folder / "embeddings"))]
         (embeddings,) = score_locally(jobs, scorer=Embedder)
         found = prototypes(self.rows, embeddings, domain="domain", domains=DOMAINS)
         out = str(self.folder / "weights")
-        return weigh(self.rows, embeddings, found, domain="domain", domains=DOMAINS, out=out).path
+        return weigh(self.rows, embeddings, found, domain="domain", domains=DOMAINS, out=out)
 
     def train(self, name: str, objective: TaskObjective, *, steps: int, model: str = "", logits: bool = False) -> TrainTask:
         """Train for some steps."""
-        task = TrainTask(
-            name=name, folder=str(self.folder / name), model=model or self.student, labels=LABELS, train=self.rows.path,
-            validation=None, logits=self.logits if logits else None, sides=(self.weights,), objective=objective, seed=1,
+        task = make_task(
+            name=name, folder=str(self.folder / name), model=model or self.student, model_digest=name, labels=LABELS,
+            train=self.rows, validation=None, logits=self.logits if logits else None, side_tables=(self.weights,),
+            objective=objective, seed=1, compute=ComputeConfig(engine=TorchEngineConfig(), precision="fp32"),
             training=TrainingConfig(epochs=steps, max_steps=steps, batch_size=self.batch, log_every=1),
-            engine=TorchEngineConfig(), precision="fp32", key=name,
         )  # fmt: skip
         with local_context() as context:
-            run_task(task, context, build_feed=local_feed)
+            run_task(task, context, build_feed=local_feed, build_objective=build_meta_objective)
         return task
 
 

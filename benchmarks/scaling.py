@@ -29,7 +29,7 @@ from raykd.data.prepare import PrepareSpec, prepare
 from raykd.data.ray_map import run_job
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.models import model_digest
-from raykd.run.task import TrainTask, key_of
+from raykd.run.task import make_task
 from raykd.run.worker_group import TrainingGroup
 from raykd.session import start_ray, stop_ray
 
@@ -107,7 +107,7 @@ def _spec(files: tuple[str, ...], model: str) -> PrepareSpec:
 
 def _measure(model: str, prepared: TokenisedSet, workers: int, steps: int) -> dict[str, float]:
     """Seconds of a start and of a step."""
-    compute = ComputeConfig(num_workers=workers, engine=TorchEngineConfig())
+    compute = ComputeConfig(num_workers=workers, engine=TorchEngineConfig(), precision="fp32")
     training = TrainingConfig(epochs=1000, max_steps=steps, batch_size=BATCH, learning_rate=1e-3, log_every=1)
     seconds: dict[int, float] = {}
     first: list[float] = []
@@ -120,10 +120,9 @@ def _measure(model: str, prepared: TokenisedSet, workers: int, steps: int) -> di
                 seconds[entry["step"]] = entry["step"] * BATCH / entry["rows_per_second"]
 
     with tempfile.TemporaryDirectory() as folder:
-        task = TrainTask(
-            name="student", folder=f"{folder}/student", model=model, labels=LABELS, train=prepared.path, validation=None,
-            objective=FineTuneConfig(), training=training, seed=1, engine=compute.engine, precision="fp32",
-            key=key_of(model_digest(model), workers, steps),
+        task = make_task(
+            name="student", folder=f"{folder}/student", model=model, model_digest=model_digest(model), labels=LABELS,
+            train=prepared, validation=None, objective=FineTuneConfig(), training=training, seed=1, compute=compute,
         )  # fmt: skip
         group = TrainingGroup(compute, storage=f"{folder}/ray", name="scaling")
         began = time.perf_counter()

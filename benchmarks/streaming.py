@@ -209,16 +209,15 @@ def _train(prepared: Any, model: str, work: Path, rows: int) -> float:
     """Rows/s of a training of so many rows, from its first recorded step to its last, through the group and Ray Data."""
     from raykd.config import ComputeConfig, FineTuneConfig, TrainingConfig
     from raykd.models import model_digest
-    from raykd.run.task import TrainTask, key_of
+    from raykd.run.task import make_task
     from raykd.run.worker_group import TrainingGroup
 
-    compute, batch = ComputeConfig(), 256
+    compute, batch = ComputeConfig(precision="fp32"), 256
     steps = rows // batch
     training = TrainingConfig(epochs=100, max_steps=steps, batch_size=batch, learning_rate=1e-3)
-    task = TrainTask(
-        name="student", folder=str(work / "student"), model=model, labels=LABELS, train=prepared.path, validation=None,
-        objective=FineTuneConfig(), training=training, seed=1, engine=compute.engine, precision="fp32",
-        key=key_of(model_digest(model), prepared.fingerprint, steps),
+    task = make_task(
+        name="student", folder=str(work / "student"), model=model, model_digest=model_digest(model), labels=LABELS,
+        train=prepared, validation=None, objective=FineTuneConfig(), training=training, seed=1, compute=compute,
     )  # fmt: skip
     seen: list[tuple[int, float]] = []
 

@@ -22,13 +22,13 @@ from typing import Any
 import psutil
 import torch
 
-from raykd.config import DeepSpeedEngineConfig, FineTuneConfig, TorchEngineConfig, TrainingConfig
+from raykd.config import ComputeConfig, DeepSpeedEngineConfig, FineTuneConfig, TorchEngineConfig, TrainingConfig
 from raykd.data.batch import Batch, micro_batches
 from raykd.data.prepare import PrepareSpec, prepare
 from raykd.data.step_stream import StepRows, local_feed, ray_feed
 from raykd.data.tokenised_set import TokenisedSet
-from raykd.models import load_classifier
-from raykd.run.task import TrainTask
+from raykd.models import load_classifier, model_digest
+from raykd.run.task import TrainTask, make_task
 from raykd.run.train_task import run_task
 from raykd.session import start_ray, stop_ray
 from raykd.trainers.context import local_context
@@ -175,19 +175,18 @@ def _task(prepared: TokenisedSet, model: str, folder: str, engine: str, steps: i
     training = TrainingConfig(
         epochs=1, max_steps=steps, batch_size=BATCH, learning_rate=RATE, log_every=TURN, evaluate_every=steps + 1
     )
-    return TrainTask(
+    return make_task(
         name=engine,
         folder=folder,
         model=model,
+        model_digest=model_digest(model),
         labels=("0", "1"),
-        train=prepared.path,
+        train=prepared,
         validation=None,
         objective=FineTuneConfig(),
         training=training,
         seed=1,
-        engine=ENGINES[engine],
-        precision="fp32",
-        key=folder,
+        compute=ComputeConfig(engine=ENGINES[engine], precision="fp32"),
     )
 
 

@@ -14,13 +14,13 @@ from typing import Any
 
 import torch
 
-from raykd.config import FineTuneConfig, TorchEngineConfig, TrainingConfig
+from raykd.config import ComputeConfig, FineTuneConfig, TorchEngineConfig, TrainingConfig
 from raykd.data import storage, synthetic
 from raykd.data.prepare import PrepareSpec, prepare
 from raykd.data.step_stream import local_feed
 from raykd.errors import ConfigError, RaykdError
 from raykd.models import build_classifier, model_digest, save_classifier
-from raykd.run.task import TrainTask, key_of
+from raykd.run.task import make_task
 from raykd.run.train_task import run_task
 from raykd.trainers.context import local_context
 
@@ -71,20 +71,18 @@ def pretrain(folder: str, rows: str, *, seed: int) -> None:
     )  # fmt: skip
     cache = storage.join(folder, "cache")
     prepared = prepare(spec, cache)
-    training = TrainingConfig(epochs=PRETRAIN_EPOCHS, batch_size=32, learning_rate=1e-3)
-    task = TrainTask(
+    task = make_task(
         name="pretraining",
         folder=storage.join(folder, "pretraining"),
         model=teacher,
+        model_digest=model_digest(teacher),
         labels=synthetic.LABELS,
-        train=prepared.path,
+        train=prepared,
         validation=None,
         objective=FineTuneConfig(),
-        training=training,
+        training=TrainingConfig(epochs=PRETRAIN_EPOCHS, batch_size=32, learning_rate=1e-3),
         seed=seed,
-        engine=TorchEngineConfig(),
-        precision="fp32",
-        key=key_of(training.model_dump(), seed, prepared.fingerprint, model_digest(teacher)),
+        compute=ComputeConfig(engine=TorchEngineConfig(), precision="fp32"),
     )
     torch.set_num_threads(1)  # a model this small only loses time to a second thread
     with local_context() as context:

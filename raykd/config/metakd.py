@@ -1,11 +1,11 @@
 """Configuration of cross-domain distillation (``kind: meta_kd``) and of its training objectives."""
 
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from raykd.config.base import Section
+from raykd.config.base import ObjectiveSection, Section
 from raykd.config.experiment import STORAGE, TrackingConfig
 from raykd.config.training import ComputeConfig, ModelTask, TrainingConfig
 
@@ -21,7 +21,7 @@ class EasyNLPArithmetic(Section):
     """Tokens that every row is padded to; EasyNLP averages over the padding."""
 
 
-class MetaTeacherObjective(Section):
+class MetaTeacherObjective(ObjectiveSection):
     """Instance-weighted cross entropy and the domain-adversarial loss; Pan et al. 2021, arXiv:2012.01266."""
 
     kind: Literal["meta_teacher"] = "meta_teacher"
@@ -61,8 +61,10 @@ class FeatureLossConfig(Section):
     equal."""
 
 
-class MetaDistillationObjective(FeatureLossConfig):
+class MetaDistillationObjective(FeatureLossConfig, ObjectiveSection):
     """Distillation from a frozen teacher's hidden states and attentions, and with `soft_weight` from its logits."""
+
+    outside_key: ClassVar[frozenset[str]] = frozenset({"teacher", "domain_head", "teacher_states", "trainings", "share_states"})
 
     kind: Literal["meta_distillation"] = "meta_distillation"
     teacher: str
@@ -85,7 +87,7 @@ class MetaDistillationObjective(FeatureLossConfig):
     """EasyNLP's intermediate-layer distillation, of which `domain_loss_weight` is the only weight; null is the paper's."""
 
 
-class PredictionObjective(Section):
+class PredictionObjective(ObjectiveSection):
     """Prediction-layer distillation: soft targets from stored teacher logits."""
 
     kind: Literal["prediction_distillation"] = "prediction_distillation"

@@ -4,16 +4,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from raykd.config.base import Section
+from raykd.config.base import ObjectiveSection
 
 
-class FineTuneConfig(Section):
+class FineTuneConfig(ObjectiveSection):
     """Cross entropy with the hard labels: teachers, and students without distillation."""
 
     kind: Literal["fine_tune"] = "fine_tune"
 
 
-class _LogitKD(Section):
+class _LogitKD(ObjectiveSection):
     """`alpha * teacher's terms + (1 - alpha) * CE`, from stored teacher logits."""
 
     alpha: float = Field(0.5, ge=0, le=1)

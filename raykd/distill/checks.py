@@ -6,7 +6,7 @@ from raykd.data.prepare import read_labels
 from raykd.errors import ConfigError
 from raykd.metrics.single_label_metrics import metric_names
 from raykd.models import check_sequence_length, load_config, load_tokenizer
-from raykd.run.build_objective import build_objective
+from raykd.run.build_objective import objective_from_config
 
 
 def check_experiment(config: ExperimentConfig) -> None:
@@ -23,7 +23,7 @@ def check_experiment(config: ExperimentConfig) -> None:
     for name, training, objective in _trainings(config):
         _check_metric(f"{name}.training.metric", training.metric, num_labels, multi_label=data.multi_label)
         whole = training.micro_batch_size is None and config.compute.num_workers == 1
-        build_objective(objective, multi_label=data.multi_label).check(num_labels=num_labels, whole_batch=whole)
+        objective_from_config(objective, multi_label=data.multi_label).check(num_labels=num_labels, whole_batch=whole)
 
 
 def _trainings(config: ExperimentConfig) -> list[tuple[str, TrainingConfig, ObjectiveConfig]]:

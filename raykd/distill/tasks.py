@@ -1,7 +1,5 @@
 """From the configuration to training tasks: nothing is started here."""
 
-import os
-
 from raykd.config import ExperimentConfig, FineTuneConfig, ObjectiveConfig, TrainingConfig
 from raykd.config.stage_names import StageName
 from raykd.data import storage
@@ -11,7 +9,7 @@ from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ConfigError
 from raykd.models import label_names, load_config
-from raykd.run.task import TrainTask, key_of, side_digest
+from raykd.run.task import TrainTask, make_task
 
 
 def run_folder(config: ExperimentConfig) -> str:
@@ -126,35 +124,23 @@ def _task(
     seed: int,
     without: Fold | None = None,
 ) -> TrainTask:
-    numbers = [
-        objective.model_dump(),
-        training.model_dump(exclude={"log_every", "keep_evaluated"}),
-        seed,
-        config.compute.precision,
-        *filter(None, [config.data.positive_label]),
-        *([f"without fold {without.number} of {without.table}"] if without else []),
-    ]
-    labels = train.labels or _labels_of_unlabelled(config)
-    inputs: list[object] = [digest, train.fingerprint, validation.fingerprint, side_digest(logits) if logits else None]
-    inputs += [] if train.labels else [labels]
-    return TrainTask(
+    return make_task(
         name=name,
         folder=storage.join(run_folder(config), folder),
-        model=storage.absolute(model) if os.path.isdir(model) else model,
-        labels=labels,
+        model=model,
+        model_digest=digest,
+        labels=train.labels or _labels_of_unlabelled(config),
         positive_label=config.data.positive_label,
-        train=train.path,
-        validation=None if validation.labels is None else validation.path,
-        logits=logits.path if logits else None,
+        train=train,
+        validation=validation,
+        logits=logits,
         without=without,
         objective=objective,
         training=training,
         seed=seed,
-        engine=config.compute.engine,
-        precision=config.compute.precision,
+        compute=config.compute,
         tracking=config.tracking,
         group=config.name,
-        key=key_of(numbers, inputs),
     )
 
 

@@ -16,7 +16,7 @@ from raykd.easynlp.train import Training
 from raykd.errors import ConfigError, ModelError
 from raykd.metakd import DOMAIN_HEAD
 from raykd.metakd.checks import check_pair
-from raykd.models import check_sequence_length, load_config
+from raykd.models import check_sequence_length, load_config, model_digest
 from raykd.predict import ScoreJob, score
 from raykd.run.task import TaskObjective
 
@@ -69,6 +69,11 @@ class MetaTraining(Training):
             compat=compat,
         )
 
+    @property
+    def teacher_digest(self) -> str | None:
+        """Hash of the meta-teacher, where the student learns from its layers."""
+        return model_digest(self.meta.teacher) if self.meta.teacher is not None and self.meta.stage == "first" else None
+
     def prepare_teacher(self, compute: ComputeConfig) -> None:
         """The teacher's logits on the training rows, for stage second."""
         if self.meta.stage != "second" or self.meta.teacher is None:
@@ -93,7 +98,7 @@ class MetaTraining(Training):
         table.check_fits(rows)
         return table
 
-    def _sides(self, rows: TokenisedSet) -> tuple[SideTable, ...]:
+    def _side_tables(self, rows: TokenisedSet) -> tuple[SideTable, ...]:
         if self.meta.stage == "second":
             return ()
         return (sides_of(self.rows, rows, self.meta, out=storage.join(self.cache, "sides")),)

@@ -18,8 +18,9 @@ from raykd.easynlp.folder import VALUES, publish, visible_flags
 from raykd.easynlp.ray_workers import connected
 from raykd.easynlp.settings import ScoreSettings, TrainSettings
 from raykd.errors import CheckpointError
+from raykd.metakd.build_meta_objective import build_meta_objective
 from raykd.models import check_sequence_length, load_config, model_digest
-from raykd.run.task import TaskObjective, TrainTask, key_of, side_digest
+from raykd.run.task import TaskObjective, TrainTask, make_task
 from raykd.run.worker_group import TrainingGroup
 
 log = logging.getLogger(__name__)
@@ -43,7 +44,9 @@ def run_training(training: "Training", flags: FlagValues) -> None:
     settings = training.settings
     storage.write_json(storage.join(training.work, VALUES), visible_flags(flags))
     with connected(settings.workers, settings.precision) as compute:
-        group = TrainingGroup(compute, storage=storage.join(training.work, "ray"), name="easynlp")
+        group = TrainingGroup(
+            compute, storage=storage.join(training.work, "ray"), name="easynlp", build_objective=build_meta_objective
+        )
         try:
             training.prepare_teacher(compute)
             if training.published() is None:
@@ -88,6 +91,11 @@ class Training:
         """What is minimised."""
         return self.settings.objective
 
+    @property
+    def teacher_digest(self) -> str | None:
+        """Hash of a teacher that the objective runs; here none."""
+        return None
+
     def prepare_teacher(self, compute: ComputeConfig) -> None:
         """What a teacher has to say before workers take the machine; here nothing."""
 
@@ -101,27 +109,24 @@ class Training:
         settings = self.settings
         rows = prepare(self.columns.spec(settings.train_file, settings.model), self.cache)
         log.info("Num training examples = %d", rows.num_rows)
-        dev, logits, sides = self._dev_rows(), self._logits(rows), self._sides(rows)
-        numbers = [self.objective.model_dump(), settings.training.model_dump(exclude={"log_every"}), settings.seed]
-        inputs = [rows.fingerprint, dev.fingerprint if dev else None, side_digest(logits) if logits else None]
-        inputs += [side_digest(side) for side in sides]
-        key = key_of("easynlp", numbers, settings.precision, self.columns.labels, self.model_digest, inputs)
-        return TrainTask(
+        dev, logits, side_tables = self._dev_rows(), self._logits(rows), self._side_tables(rows)
+        task = make_task(
             name="easynlp",
-            folder=storage.join(self.work, key),
-            model=storage.absolute(settings.model) if os.path.isdir(settings.model) else settings.model,
+            folder=self.work,
+            model=settings.model,
+            model_digest=self.model_digest,
+            teacher_digest=self.teacher_digest,
             labels=self.columns.labels or (),
-            train=rows.path,
-            validation=dev.path if dev else None,
-            logits=logits.path if logits else None,
-            sides=tuple(side.path for side in sides),
+            train=rows,
+            validation=dev,
+            logits=logits,
+            side_tables=side_tables,
             objective=self.objective,
             training=settings.training,
             seed=settings.seed,
-            engine=compute.engine,
-            precision=settings.precision,
-            key=key,
+            compute=compute,
         )
+        return task.model_copy(update={"folder": storage.join(task.folder, task.key)})
 
     def _dev_rows(self) -> TokenisedSet | None:
         """The rows that select; they never meet the logits, which belong to the training rows."""
@@ -139,7 +144,7 @@ class Training:
         storage.remove(out)
         return import_tsv(self.settings.logits.path, rows, out=out, column=self.logits_column)
 
-    def _sides(self, rows: TokenisedSet) -> tuple[SideTable, ...]:  # noqa: ARG002 (Meta-KD's need the rows)
+    def _side_tables(self, rows: TokenisedSet) -> tuple[SideTable, ...]:  # noqa: ARG002 (Meta-KD's need the rows)
         """Other tables of the training rows; here none."""
         return ()
 

@@ -3,7 +3,6 @@
 import functools
 import hashlib
 import logging
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -23,26 +22,19 @@ from raykd.metakd.records import Records, ThriftyTeacher
 from raykd.metakd.state_files import SharedFiles, shared_folder
 from raykd.metakd.targets import FeatureTeacher, LiveTeacher
 from raykd.models import load_classifier, model_digest
-from raykd.run.build_objective import build_objective
+from raykd.run.build_objective import ObjectiveContext, build_objective
 from raykd.run.task import TrainTask, key_of
-from raykd.trainers.context import WorkerContext
-from raykd.trainers.engines.base import Precision
 from raykd.trainers.objective import Objective
-from raykd.trainers.phases import PhasedObjective
 
 log = logging.getLogger(__name__)
 
-Record = Callable[..., None]
-"""Notes an event of the training: its name, the step, and figures."""
 
-
-def build_task_objective(
-    task: TrainTask, *, model: Any, rows: TokenisedSet, context: WorkerContext, precision: Precision, record: Record
-) -> Objective:
-    """The objective of a task that trains ``model`` on ``rows``; new modules beside it are drawn from torch's generator.
+def build_meta_objective(task: TrainTask, context: ObjectiveContext) -> Objective:
+    """Build the objective of a Meta-KD task, or any other; new modules beside the model are drawn from torch's generator.
 
     Raises ModelError when a teacher does not open or hides its attention, ConfigError when layers do not fit.
     """
+    model, rows, device = context.model, context.rows, context.worker.device
     match task.objective:
         case MetaTeacherObjective() as config:
             head = DomainHead(config.num_domains, model.config.hidden_size)
@@ -52,24 +44,22 @@ def build_task_objective(
         case PredictionObjective() as config:
             return _prediction(config)
         case MetaDistillationObjective(compat=EasyNLPArithmetic() as compat) as config:
-            return easynlp_distillation(config, compat, student=model, labels=task.labels, rows=rows, device=context.device)
+            return easynlp_distillation(config, compat, student=model, labels=task.labels, rows=rows, device=device)
         case MetaDistillationObjective() as config:
-            teacher = _live_teacher(config, model, task.labels, context.device)
-            about = (_identity(config), teacher.layers, teacher.mean_heads, teacher.with_scores, precision)
+            teacher = _live_teacher(config, model, task.labels, device)
+            about = (_identity(config), teacher.layers, teacher.mean_heads, teacher.with_scores, context.precision)
             records = _shared_records(rows, key_of(about)) if config.share_states else _records(rows.path, *about)
             thrifty = ThriftyTeacher(
                 live=teacher,
                 records=records,
                 uses=task.training.epochs * config.trainings,
-                workers=context.world_size,
+                workers=context.worker.world_size,
                 source=config.teacher_states,
-                tell=functools.partial(record, "teacher_states", 0),
+                tell=functools.partial(context.report, "teacher_states", 0),
             )
             return _meta_distillation(config, model, thrifty, teacher)
         case _:
-            first = build_objective(task.objective, multi_label=rows.multi_label)
-            later = ((phase.start, build_objective(phase.objective, multi_label=rows.multi_label)) for phase in task.phases)
-            return PhasedObjective(((0.0, first), *later)) if task.phases else first
+            return build_objective(task, context)
 
 
 def _prediction(config: PredictionObjective) -> Objective:

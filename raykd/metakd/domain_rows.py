@@ -15,6 +15,7 @@ from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import DataError
 from raykd.metakd.domain_files import check_domain_names, split_by_domain
 from raykd.metakd.reviews import PARTS, Part, read_reviews, split_reviews, without_duplicates, write_reviews
+from raykd.metakd.tasks import cache_folder, run_folder
 from raykd.run.stage import Stage
 from raykd.run.task import key_of
 
@@ -41,13 +42,13 @@ class DomainRows:
         self._config = config
         self._say = say
         self._need = need
-        self._folder = storage.join(config.storage, config.name, "split")
+        self._folder = storage.join(run_folder(config), "split")
         self._prepared: dict[tuple[Part, tuple[str, ...], str], TokenisedSet] = {}
 
     @property
     def cache(self) -> str:
         """Where prepared sets are kept, for all runs of a storage."""
-        return storage.join(self._config.storage, "cache")
+        return cache_folder(self._config)
 
     @property
     def columns(self) -> Columns:

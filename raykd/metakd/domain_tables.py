@@ -12,7 +12,7 @@ from raykd.metakd.domain_files import restrict
 from raykd.metakd.domain_rows import DomainRows
 from raykd.metakd.embeddings import Embedder
 from raykd.metakd.prototypes import check_classes, prototypes, weigh
-from raykd.metakd.tasks import TeacherKind
+from raykd.metakd.tasks import TeacherKind, run_folder
 from raykd.models import model_digest
 from raykd.predict import ScoreJob
 from raykd.predict.scorer import Scorer
@@ -34,7 +34,7 @@ class SideTables:
         self._config = config
         self._rows = rows
         self._score = score
-        self._folder = storage.join(config.storage, config.name)
+        self._folder = run_folder(config)
         self._weights: dict[tuple[str, ...], SideTable] = {}
 
     def train_rows(self, domains: tuple[str, ...]) -> TokenisedSet:

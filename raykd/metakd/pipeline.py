@@ -8,6 +8,7 @@ from raykd.config.stage_names import META_STAGES, MetaStageName
 from raykd.data import storage
 from raykd.data.side_tables import SideTable
 from raykd.errors import ConfigError
+from raykd.metakd.build_meta_objective import build_meta_objective
 from raykd.metakd.checks import check_metrics, check_pair
 from raykd.metakd.domain_rows import DomainRows
 from raykd.metakd.domain_tables import SideTables
@@ -21,6 +22,7 @@ from raykd.metakd.tasks import (
     first_task,
     label_task,
     methods,
+    run_folder,
     second_task,
     students,
     teacher_folder,
@@ -80,7 +82,7 @@ class MetaKDPipeline:
         self.config = config
         self.terminal = terminal
         self.only = tuple(only) or META_STAGES
-        self.folder = storage.join(config.storage, config.name)
+        self.folder = run_folder(config)
         self.rows = DomainRows(config, terminal.say, self._need)
         self.groups = TrainingGroups(self._new_group, terminal.record)
         self._started = False
@@ -283,7 +285,12 @@ class MetaKDPipeline:
         self.groups.run(tasks, at_most=self._room())
 
     def _new_group(self) -> TrainingGroup:
-        return TrainingGroup(self.config.compute, storage=storage.join(self.folder, "ray"), name=self.config.name)
+        return TrainingGroup(
+            self.config.compute,
+            storage=storage.join(self.folder, "ray"),
+            name=self.config.name,
+            build_objective=build_meta_objective,
+        )
 
     def _room(self) -> int:
         """How many groups of workers train side by side."""

@@ -11,7 +11,7 @@ from raykd.data import storage
 from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.metakd import DOMAIN_HEAD
-from raykd.run.task import TaskObjective, TrainTask, key_of, side_digest
+from raykd.run.task import TaskObjective, TrainTask, make_task
 
 TeacherKind = Literal["meta", "mixed", "single"]
 Method = Literal["hard_labels", "single_teacher", "mixed_teacher", "meta_teacher", "meta_kd"]
@@ -31,7 +31,7 @@ class Rows:
     train: TokenisedSet
     validation: TokenisedSet | None
     logits: SideTable | None = None
-    sides: tuple[SideTable, ...] = ()
+    side_tables: tuple[SideTable, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,16 @@ class Student:
     def folder(self) -> str:
         """Its folder, in the run's."""
         return f"students/{self.method}/{self.domain}/seed{self.seed}"
+
+
+def run_folder(config: MetaKDConfig) -> str:
+    """The folder of everything the run makes; absolute, since workers may run elsewhere."""
+    return storage.join(storage.absolute(config.storage), config.name)
+
+
+def cache_folder(config: MetaKDConfig) -> str:
+    """The folder of prepared data, shared by all runs of one storage; absolute too."""
+    return storage.join(storage.absolute(config.storage), "cache")
 
 
 def methods(config: MetaKDConfig) -> tuple[Method, ...]:
@@ -96,7 +106,7 @@ def outline(config: MetaKDConfig, only: Sequence[MetaStageName] = ()) -> str:
         "report": "report.json, report.md",
     }
     head = [
-        f"{config.name} -> {storage.join(config.storage, config.name)}",
+        f"{config.name} -> {run_folder(config)}",
         f"{compute.workers_text} x {compute.cpus_per_worker} CPUs",
     ]
     return "\n".join(head + [f"  {name:<11}{said[name]}" for name in META_STAGES if not only or name in only])
@@ -110,7 +120,7 @@ def arithmetic(config: MetaKDConfig) -> EasyNLPArithmetic | None:
 def teacher_folder(config: MetaKDConfig, kind: TeacherKind, domains: Sequence[str]) -> str:
     """The folder of a teacher's task."""
     name = kind if kind != "single" else f"single-{domains[0]}"
-    return storage.join(config.storage, config.name, "teachers", name)
+    return storage.join(run_folder(config), "teachers", name)
 
 
 def teacher_task(config: MetaKDConfig, kind: TeacherKind, domains: Sequence[str], rows: Rows, digest: str) -> TrainTask:
@@ -153,8 +163,9 @@ def first_task(
     name = student.name if single else f"{student.name}, stage first"
     training = config.student.intermediate.training
     return _task(
-        config, name, folder, config.student.model, f"{digest} {teacher_digest}", rows, objective, training, student.seed
-    )
+        config, name, folder, config.student.model, digest, rows, objective, training, student.seed,
+        teacher_digest=teacher_digest,
+    )  # fmt: skip
 
 
 def second_task(config: MetaKDConfig, student: Student, rows: Rows, *, first: TrainTask, digest: str) -> TrainTask:
@@ -191,7 +202,7 @@ def _features(config: MetaKDConfig, method: Method, teacher: str) -> MetaDistill
 
 
 def _folder(config: MetaKDConfig, student: Student) -> str:
-    return storage.join(config.storage, config.name, student.folder)
+    return storage.join(run_folder(config), student.folder)
 
 
 def _task(  # noqa: PLR0917 (every caller gives all of them)
@@ -204,32 +215,24 @@ def _task(  # noqa: PLR0917 (every caller gives all of them)
     objective: TaskObjective,
     training: TrainingConfig,
     seed: int,
+    *,
+    teacher_digest: str | None = None,
 ) -> TrainTask:
-    tables = [rows.logits, *rows.sides]
-    inputs = [
-        digest,
-        rows.train.fingerprint,
-        rows.validation.fingerprint if rows.validation else None,
-        [side_digest(table) for table in tables if table is not None],
-    ]
-    unlogged = training.model_dump(exclude={"log_every", "keep_evaluated"})
-    said = objective.model_dump(exclude_none=True, exclude={"teacher_states", "trainings", "share_states"})  # no numbers
-    numbers = [said, unlogged, seed, config.compute.precision]
-    return TrainTask(
+    return make_task(
         name=name,
         folder=folder,
         model=model,
+        model_digest=digest,
+        teacher_digest=teacher_digest,
         labels=config.labels,
-        train=rows.train.path,
-        validation=rows.validation.path if rows.validation else None,
-        logits=storage.absolute(rows.logits.path) if rows.logits else None,
-        sides=tuple(storage.absolute(side.path) for side in rows.sides),
+        train=rows.train,
+        validation=rows.validation,
+        logits=rows.logits,
+        side_tables=rows.side_tables,
         objective=objective,
         training=training,
         seed=seed,
-        engine=config.compute.engine,
-        precision=config.compute.precision,
+        compute=config.compute,
         tracking=config.tracking,
         group=config.name,
-        key=key_of(numbers, inputs),
     )

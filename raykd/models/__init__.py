@@ -10,11 +10,12 @@ from raykd.models.classifiers import (
     max_sequence_length,
     takes_token_types,
 )
-from raykd.models.folders import folder_bytes, local_folder, model_digest
+from raykd.models.folders import absolute_model, folder_bytes, local_folder, model_digest
 from raykd.models.saving import build_classifier, restore_classifier, save_classifier
 from raykd.models.tokenizers import load_tokenizer
 
 __all__ = [
+    "absolute_model",
     "build_classifier",
     "check_sequence_length",
     "count_parameters",

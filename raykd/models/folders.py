@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 import shlex
 from collections.abc import Iterator
@@ -133,6 +134,11 @@ def conversion_command(folder: Path) -> str:
         "s.save_file({k: v.clone().contiguous() for k, v in w.items()}, d + '/model.safetensors', {'format': 'pt'})"
     )
     return f"python -c {shlex.quote(code)} {shlex.quote(str(folder))}"
+
+
+def absolute_model(model: str) -> str:
+    """Return the path of a local model folder for a process with another working directory; a hub name stays as it is."""
+    return storage.absolute(model) if os.path.isdir(model) else model
 
 
 def model_digest(path: str) -> str:

@@ -88,8 +88,12 @@ def score_locally(
 
 def _absolute(job: ScoreJob) -> ScoreJob:
     """The same job for actors with another working directory; the name of a model on the hub stays what it is."""
-    model = storage.absolute(job.model) if os.path.isdir(job.model) else job.model
-    return replace(job, model=model, prepared=storage.absolute(job.prepared), output=storage.absolute(job.output))
+    return replace(
+        job,
+        model=models.absolute_model(job.model),
+        prepared=storage.absolute(job.prepared),
+        output=storage.absolute(job.output),
+    )
 
 
 def _checked(job: ScoreJob) -> TokenisedSet:

@@ -1,14 +1,50 @@
-"""From the configuration to what a task minimises."""
+"""From a task to the objective it minimises. Builders of job kinds extend :func:`build_objective`; they are handed in."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 from raykd.config import DecoupledKDConfig, DistKDConfig, FineTuneConfig, MseKDConfig, ObjectiveConfig, VanillaKDConfig
+from raykd.data.tokenised_set import TokenisedSet
+from raykd.errors import ConfigError
+from raykd.run.task import TaskObjective, TrainTask
 from raykd.trainers import fine_tune, logit_kd
+from raykd.trainers.context import WorkerContext
+from raykd.trainers.engines.base import Precision
 from raykd.trainers.objective import Objective
+from raykd.trainers.phases import PhasedObjective
 
 
-def build_objective(config: ObjectiveConfig, *, multi_label: bool = False) -> Objective:
-    """The objective a configuration names; its fields are the objective's arguments.
+@dataclass(frozen=True)
+class ObjectiveContext:
+    """Everything that building an objective may need on a worker."""
 
-    Where rows have any number of labels, fine-tuning and vanilla distillation are those of each label by itself.
+    model: Any
+    """The classifier that is trained."""
+    rows: TokenisedSet
+    """Training rows."""
+    worker: WorkerContext
+    precision: Precision
+    report: Callable[..., None]
+    """Records an event of the training: its name, the step, and named values."""
+
+
+BuildObjective = Callable[[TrainTask, ObjectiveContext], Objective]
+"""A module-level function, which travels to the workers by reference."""
+
+
+def build_objective(task: TrainTask, context: ObjectiveContext) -> Objective:
+    """Build the objective of a task that every job kind may have. Raises ConfigError for one that needs another builder."""
+    multi_label = context.rows.multi_label
+    first = objective_from_config(task.objective, multi_label=multi_label)
+    later = ((phase.start, objective_from_config(phase.objective, multi_label=multi_label)) for phase in task.phases)
+    return PhasedObjective(((0.0, first), *later)) if task.phases else first
+
+
+def objective_from_config(config: ObjectiveConfig | TaskObjective, *, multi_label: bool = False) -> Objective:
+    """Build the objective that a configuration names; its fields are the objective's arguments.
+
+    With multi-label rows, fine-tuning and vanilla distillation apply to each label separately.
     """
     arguments = config.model_dump(exclude={"kind"})
     match config:
@@ -22,3 +58,5 @@ def build_objective(config: ObjectiveConfig, *, multi_label: bool = False) -> Ob
             return logit_kd.DecoupledKD(**arguments)
         case DistKDConfig():
             return logit_kd.DistKD(**arguments)
+        case _:
+            raise ConfigError(f"objective {config.kind!r} is not built here; hand in the builder of its job kind")

@@ -2,20 +2,24 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Annotated, Any
 
 from pydantic import Field
 
 from raykd import __version__
-from raykd.config import EngineConfig, ObjectiveConfig, TrackingConfig, TrainingConfig
+from raykd.config import ComputeConfig, EngineConfig, ObjectiveConfig, TrackingConfig, TrainingConfig
 from raykd.config.base import Section
 from raykd.config.metakd import MetaObjective
 from raykd.data import storage
 from raykd.data.folds import Fold
 from raykd.data.side_tables import SideTable
+from raykd.data.tokenised_set import TokenisedSet
+from raykd.models import absolute_model
 
 _LIBRARIES = ("torch", "transformers", "deepspeed", "tokenizers", "numpy")
+_NO_TRACKING = TrackingConfig()
 TaskObjective = Annotated[ObjectiveConfig | MetaObjective, Field(discriminator="kind")]
 
 
@@ -42,7 +46,10 @@ class Phase(Section):
 
 
 class TrainTask(Section):
-    """One model to train; its folder holds the model, checkpoints and history, and ``task.json`` once it is done."""
+    """One model to train; its folder holds the model, checkpoints and history, and ``task.json`` once it is done.
+
+    Built by :func:`make_task`.
+    """
 
     name: str
     """What people call it: `teacher`, `student kd seed 1`."""
@@ -62,7 +69,7 @@ class TrainTask(Section):
     """Side table of teacher logits for objectives that distil."""
     without: Fold | None = None
     """Fold of the training rows to leave out; none trains on all."""
-    sides: tuple[str, ...] = ()
+    side_tables: tuple[str, ...] = ()
     """Other side tables of the training rows that the objective reads."""
     objective: TaskObjective
     training: TrainingConfig
@@ -107,3 +114,72 @@ class TrainTask(Section):
     @property
     def _manifest(self) -> str:
         return storage.join(self.folder, "task.json")
+
+
+def make_task(
+    *,
+    name: str,
+    folder: str,
+    model: str,
+    model_digest: str,
+    labels: Sequence[str],
+    train: TokenisedSet,
+    validation: TokenisedSet | None,
+    objective: TaskObjective,
+    training: TrainingConfig,
+    seed: int,
+    compute: ComputeConfig,
+    logits: SideTable | None = None,
+    side_tables: Sequence[SideTable] = (),
+    teacher_digest: str | None = None,
+    without: Fold | None = None,
+    phases: Sequence[Phase] = (),
+    positive_label: str | None = None,
+    tracking: TrackingConfig = _NO_TRACKING,
+    group: str = "",
+) -> TrainTask:
+    """Build a training task. Paths become absolute, since workers may run elsewhere.
+
+    ``model_digest`` is the hash of the initial weights, ``teacher_digest`` of a teacher that the objective runs. The key hashes
+    content, never paths: a storage that is moved keeps its finished tasks. Validation rows without labels select nothing.
+    """
+    validation = validation if validation is not None and validation.labels is not None else None
+    settings = [
+        objective.key_fields(),
+        training.model_dump(exclude={"log_every"}),
+        [phase.model_dump() for phase in phases],
+        seed,
+        compute.precision,
+        list(labels),
+        positive_label,
+    ]
+    inputs = [
+        model_digest,
+        teacher_digest,
+        train.fingerprint,
+        [without.number, side_digest(SideTable.open(without.table))] if without else None,
+        validation.fingerprint if validation else None,
+        side_digest(logits) if logits else None,
+        [side_digest(table) for table in side_tables],
+    ]
+    return TrainTask(
+        name=name,
+        folder=storage.absolute(folder),
+        model=absolute_model(model),
+        labels=tuple(labels),
+        positive_label=positive_label,
+        train=storage.absolute(train.path),
+        validation=storage.absolute(validation.path) if validation else None,
+        logits=storage.absolute(logits.path) if logits else None,
+        without=without,
+        side_tables=tuple(storage.absolute(table.path) for table in side_tables),
+        objective=objective,
+        training=training,
+        phases=tuple(phases),
+        seed=seed,
+        engine=compute.engine,
+        precision=compute.precision,
+        tracking=tracking,
+        group=group,
+        key=key_of(settings, inputs),
+    )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from raykd.config import TrainingConfig
 from raykd.data.step_stream import Feed, StepRows
 from raykd.data.tokenised_set import TokenisedSet
+from raykd.run.build_objective import BuildObjective, build_objective
 from raykd.run.task import TrainTask
 from raykd.run.trainer import ControlRequests, OpenTask, Trainer
 from raykd.trainers.checkpoint import Checkpoints
@@ -33,7 +34,7 @@ def open_task(
     source, start = start_from or (own, own.latest_step() or 0)
     feed = build_feed(
         prepared.path,
-        ({"logits": task.logits} if task.logits else {}) | {path: path for path in task.sides},
+        ({"logits": task.logits} if task.logits else {}) | {path: path for path in task.side_tables},
         seed=task.seed,
         batch_size=task.training.batch_size,
         window=task.training.window,
@@ -46,19 +47,28 @@ def open_task(
     return OpenTask(task, prepared, own, source, start, steps_per_epoch, total, feed)
 
 
-def run_task(task: TrainTask, context: WorkerContext, *, build_feed: BuildFeed, listeners: Sequence[Listener] = ()) -> None:
+def run_task(
+    task: TrainTask,
+    context: WorkerContext,
+    *,
+    build_feed: BuildFeed,
+    build_objective: BuildObjective = build_objective,
+    listeners: Sequence[Listener] = (),
+) -> None:
     """Train one model, from its last checkpoint if there is one; does nothing when it is done. *Collective.*
 
     Raises TrainingError at a non-finite figure, DataError, ModelError and CheckpointError for what it is given.
     """
     if not task.is_done():
-        run_open_task(open_task(task, context, build_feed), context, listeners=listeners)
+        opened = open_task(task, context, build_feed)
+        run_open_task(opened, context, build_objective=build_objective, listeners=listeners)
 
 
 def run_open_task(
     opened: OpenTask,
     context: WorkerContext,
     *,
+    build_objective: BuildObjective = build_objective,
     listeners: Sequence[Listener] = (),
     near_end: Callable[[], None] = lambda: None,
     outside: ControlRequests | None = None,
@@ -67,7 +77,10 @@ def run_open_task(
 
     Raises Stopped when ``outside`` asks for it.
     """
-    for _ in task_in_parts(opened, context, listeners=listeners, near_end=near_end, outside=outside):
+    parts = task_in_parts(
+        opened, context, build_objective=build_objective, listeners=listeners, near_end=near_end, outside=outside
+    )
+    for _ in parts:
         pass
 
 
@@ -75,6 +88,7 @@ def task_in_parts(
     opened: OpenTask,
     context: WorkerContext,
     *,
+    build_objective: BuildObjective = build_objective,
     listeners: Sequence[Listener] = (),
     near_end: Callable[[], None] = lambda: None,
     outside: ControlRequests | None = None,
@@ -90,7 +104,14 @@ def task_in_parts(
         opened.task.begin()
     with opened.feed as feed:
         rows = _calling(feed, near_end, at=max(opened.start, opened.total - LEAD_STEPS))
-        trainer = Trainer(opened, context, listeners, outside or ControlRequests(), keep_model=keep_model)
+        trainer = Trainer(
+            opened,
+            context,
+            listeners,
+            outside or ControlRequests(),
+            build_objective=build_objective,
+            keep_model=keep_model,
+        )
         yield trainer
         for _ in trainer.parts(rows, total=opened.total, steps_per_epoch=opened.steps_per_epoch, start=opened.start):
             yield trainer

@@ -16,10 +16,10 @@ from raykd.data.batch import Batch, micro_batches
 from raykd.data.step_stream import Feed, StepRows
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import TrainingError
-from raykd.metakd.build_meta_objective import build_task_objective
 from raykd.metrics.multi_label_metrics import multi_label_metrics
 from raykd.metrics.single_label_metrics import classification_metrics
 from raykd.models import load_classifier, load_tokenizer, max_sequence_length, restore_classifier, save_classifier
+from raykd.run.build_objective import BuildObjective, ObjectiveContext
 from raykd.run.task import TrainTask
 from raykd.tracking import NullTracker, Tracker, listener, open_tracker
 from raykd.trainers.checkpoint import Checkpoints
@@ -71,6 +71,7 @@ class Trainer:
         listeners: Sequence[Listener],
         outside: ControlRequests,
         *,
+        build_objective: BuildObjective,
         keep_model: bool = True,
     ) -> None:
         task = opened.task
@@ -89,14 +90,8 @@ class Trainer:
         self.monitor = Monitor(task.history, (*listeners, listener(self.tracker))) if context.is_first else Monitor()
         self.max_length = max_sequence_length(self.model.config)
         self.precision = resolve_precision(task.precision, context.device)
-        self.objective = build_task_objective(
-            task,
-            model=self.model,
-            rows=opened.prepared,
-            context=context,
-            precision=self.precision,
-            record=self.monitor.record,
-        )
+        about = ObjectiveContext(self.model, opened.prepared, context, self.precision, self.monitor.record)
+        self.objective = build_objective(task, about)
         self.engine = build_engine(
             task.engine,
             with_modules(self.model, self.objective.trainable),

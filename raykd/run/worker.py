@@ -8,6 +8,7 @@ import torch
 
 from raykd.data.step_stream import ray_feed
 from raykd.errors import RaykdError
+from raykd.run.build_objective import BuildObjective
 from raykd.run.preemption import PreemptionWatcher
 from raykd.run.task import TrainTask
 from raykd.run.task_queue import ask
@@ -25,7 +26,7 @@ def train_worker(config: dict[str, Any]) -> None:
     """
     torch.set_num_threads(config["threads"])
     board = config["board"]
-    worker = _Worker(board, ray_context())
+    worker = _Worker(board, ray_context(), config["build_objective"])
     logging.getLogger("raykd").addHandler(_ToDriver(board))
     try:
         worker.run(ask(board.first_open.remote()))
@@ -38,9 +39,10 @@ def train_worker(config: dict[str, Any]) -> None:
 class _Worker:
     """Walks the board from an index on; all workers see the same tasks in the same order."""
 
-    def __init__(self, board: Any, context: WorkerContext) -> None:
+    def __init__(self, board: Any, context: WorkerContext, build_objective: BuildObjective) -> None:
         self._board = board
         self._context = context
+        self._build_objective = build_objective
         self._outside = PreemptionWatcher(board, context).outside()
         self._ahead: OpenTask | None = None
 
@@ -64,6 +66,7 @@ class _Worker:
         run_open_task(
             opened,
             self._context,
+            build_objective=self._build_objective,
             listeners=(tell,),
             near_end=lambda: self._open_next(index + 1),
             outside=self._outside,

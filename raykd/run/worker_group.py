@@ -14,6 +14,7 @@ from raykd.cluster import offered, require_room, worker_bundles
 from raykd.config import ComputeConfig
 from raykd.data.storage import absolute
 from raykd.errors import ResourceError, TrainingError
+from raykd.run.build_objective import BuildObjective, build_objective
 from raykd.run.task import TrainTask
 from raykd.run.task_queue import QueueUpdate, TaskQueue, ask
 from raykd.session import free_cpus
@@ -33,8 +34,11 @@ OnRecord = Callable[[str, Mapping[str, Any]], None]
 class TrainingGroup:
     """The driver's side: starts the workers when first needed, hands out tasks, watches them, lets the workers go."""
 
-    def __init__(self, compute: ComputeConfig, *, storage: str, name: str) -> None:
+    def __init__(
+        self, compute: ComputeConfig, *, storage: str, name: str, build_objective: BuildObjective = build_objective
+    ) -> None:
         self._compute = compute
+        self._build_objective = build_objective
         self._storage = storage
         self._name = name
         self._board: Any = None
@@ -138,7 +142,11 @@ class TrainingGroup:
         use_gpu = uses_gpu(self._compute)
         return TorchTrainer(
             train_worker,
-            train_loop_config={"board": self._board, "threads": self._compute.cpus_per_worker},
+            train_loop_config={
+                "board": self._board,
+                "threads": self._compute.cpus_per_worker,
+                "build_objective": self._build_objective,
+            },
             scaling_config=ScalingConfig(
                 num_workers=self._compute.num_workers,
                 elastic_resize_monitor_interval_s=self._compute.resize_seconds,

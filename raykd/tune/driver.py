@@ -6,6 +6,7 @@ from raykd.cluster import require_shared
 from raykd.config import TuneConfig
 from raykd.data import storage
 from raykd.errors import ConfigError, TrainingError
+from raykd.metakd.build_meta_objective import build_meta_objective
 from raykd.metakd.state_files import sweep
 from raykd.run.progress import Terminal, stdout_console
 from raykd.run.stage import Stage
@@ -129,7 +130,9 @@ class Search:
 
     def _new_group(self) -> TrainingGroup:
         base = self.config.base
-        return TrainingGroup(base.compute, storage=storage.join(self.folder, "ray"), name=base.name)
+        return TrainingGroup(
+            base.compute, storage=storage.join(self.folder, "ray"), name=base.name, build_objective=build_meta_objective
+        )
 
     def _finish(self, plan: Plan, records: list[TrialRecord], best: TrialRecord) -> SearchReport:
         schedule = best.schedule(trial_steps(self.config, plan))

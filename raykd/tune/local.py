@@ -9,6 +9,7 @@ import torch
 from raykd.config.tune import Value
 from raykd.data.step_stream import local_feed
 from raykd.errors import CheckpointError
+from raykd.metakd.build_meta_objective import build_meta_objective
 from raykd.predict import ScoreJob, score_locally
 from raykd.run.task import TrainTask
 from raykd.run.train_task import open_task, run_task, task_in_parts
@@ -87,7 +88,7 @@ class TrialRun:
                 yield self._heard.report()
 
     def _train_teacher(self, task: TrainTask) -> None:
-        run_task(task, self._context, build_feed=local_feed)
+        run_task(task, self._context, build_feed=local_feed, build_objective=build_meta_objective)
 
     def _score(self, jobs: Sequence[ScoreJob]) -> None:
         device = self._context.device
@@ -104,7 +105,14 @@ class TrialRun:
         if task.is_done() and not moves:
             return
         opened, ran = open_task(task, self._context, local_feed, start_from=self._start_from()), 0
-        parts = task_in_parts(opened, self._context, listeners=(self._hear,), keep_model=keep_model, keep_checkpoints=moves)
+        parts = task_in_parts(
+            opened,
+            self._context,
+            build_objective=build_meta_objective,
+            listeners=(self._hear,),
+            keep_model=keep_model,
+            keep_checkpoints=moves,
+        )
         for trainer in parts:
             self._heard.work += Work(teacher_forwards=trainer.teacher_forwards - ran)
             ran = trainer.teacher_forwards

@@ -8,7 +8,7 @@ from raykd.config.tune import BaseConfig
 from raykd.data import storage
 from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
-from raykd.metakd.tasks import Rows, Student, first_task, label_task, second_task, teacher_task
+from raykd.metakd.tasks import Rows, Student, first_task, label_task, run_folder, second_task, teacher_task
 from raykd.models import model_digest
 from raykd.tune.trial_plan import Adapt, Chain, Variant
 from raykd.tune.trial_teacher import TrialTeacher, lesson
@@ -59,7 +59,7 @@ class MetaPlan:
         rows = Rows(train, TokenisedSet.open(self.taught.dev), None, (SideTable.open(self.taught.weights),))
         task = teacher_task(config, "meta", config.domains, rows, model_digest(config.teacher.model))
         parts = {domain: tables.train for domain, tables in self.tables.items()}
-        return lesson(task, folder=storage.join(self.base.storage, self.base.name), rows=train.path, parts=parts)
+        return lesson(task, folder=run_folder(self.base), rows=train.path, parts=parts)
 
     def chains(self, config: BaseConfig, *, variant: Variant, seed: int, folder: str, adapt: Adapt) -> dict[str, Chain]:
         """A chain for each of the chosen domains."""

@@ -126,6 +126,7 @@ def open_trial_tracker(settings: TrialSettings, index: int, values: dict[str, Va
 
 def grouped_trial(config: dict[str, Any], *, settings: TrialSettings) -> None:
     """A trial whose training takes several workers: a driver that holds no CPU, and a ``TorchTrainer`` that holds them."""
+    from raykd.metakd.build_meta_objective import build_meta_objective
     from raykd.run.worker_group import TrainingGroup
     from raykd.tune.listen import Listening
 
@@ -133,7 +134,12 @@ def grouped_trial(config: dict[str, Any], *, settings: TrialSettings) -> None:
     folder = settings.journal.trial_folder(index)
     tracker = open_trial_tracker(settings, index, config["values"])
     heard = Listening(tracker, plan.metric)
-    group = TrainingGroup(plan.plan.base.compute, storage=storage.join(folder, "ray"), name=f"{settings.group}-trial-{index}")
+    group = TrainingGroup(
+        plan.plan.base.compute,
+        storage=storage.join(folder, "ray"),
+        name=f"{settings.group}-trial-{index}",
+        build_objective=build_meta_objective,
+    )
     lesson = plan.lesson(config["values"])
     if lesson is not None and not lesson.is_done():
         with settings.turn(index)(lesson.task.key):

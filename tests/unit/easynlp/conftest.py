@@ -22,14 +22,15 @@ def easynlp(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     from raykd.data.step_stream import local_feed
     from raykd.easynlp import main, metakd_files, metakd_train, score, train
     from raykd.predict import score_locally
+    from raykd.run.build_objective import BuildObjective
     from raykd.run.train_task import run_task
     from raykd.trainers.context import local_context
 
     listeners: list[Callable[[Any], None]] = []
 
     class LocalGroup:
-        def __init__(self, compute: ComputeConfig, *, storage: str, name: str) -> None:
-            pass
+        def __init__(self, compute: ComputeConfig, *, storage: str, name: str, build_objective: BuildObjective) -> None:
+            self._build_objective = build_objective
 
         def start(self) -> None:
             pass
@@ -41,7 +42,7 @@ def easynlp(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
             with local_context() as context:
                 for task in tasks:
                     hear = (lambda entry: on_record("easynlp", entry), *listeners)
-                    run_task(task, context, build_feed=local_feed, listeners=hear)
+                    run_task(task, context, build_feed=local_feed, build_objective=self._build_objective, listeners=hear)
 
     @contextmanager
     def connected(workers: Any, precision: str) -> Iterator[ComputeConfig]:

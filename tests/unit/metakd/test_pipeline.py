@@ -1,6 +1,7 @@
 """The whole pipeline with its trainings and scorings in this process: what is made, what is compared, what is skipped."""
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from raykd.config.stage_names import META_STAGES, MetaStageName
 from raykd.data.side_tables import SideTable
 from raykd.data.step_stream import local_feed
 from raykd.errors import ConfigError, DataError, RaykdError
+from raykd.metakd.build_meta_objective import build_meta_objective
 from raykd.metakd.pipeline import MetaKDPipeline
 from raykd.metakd.report import contrast, line, read
 from raykd.predict import ScoreJob, score_locally
@@ -36,7 +38,7 @@ class Local(MetaKDPipeline):
         for task in tasks:
             self.trained.append(task.name)
             with local_context() as context:
-                run_task(task, context, build_feed=local_feed)
+                run_task(task, context, build_feed=local_feed, build_objective=build_meta_objective)
 
     def _score(self, jobs: Sequence[ScoreJob], what: str, scorer: type[Scorer] = Scorer) -> list[SideTable]:
         self.scored += len(jobs)
@@ -98,6 +100,21 @@ def test_every_row_of_the_table_is_made_once(tmp_path: Path) -> None:
     fewer = Local(config.model_copy(update={"baselines": ("hard_labels",)}))
     assert [one.method for one in fewer.report().lines] == ["–", "hard labels", "meta-distillation"]
     assert fewer.trained == [], "models serve another table"
+
+
+def test_tasks_of_a_relative_storage_have_absolute_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers may run in another folder."""
+    config = make_config(tmp_path, seeds=[1]).model_copy(update={"baselines": (), "storage": "runs"})
+    monkeypatch.chdir(tmp_path)
+    pipeline = Local(config)
+    pipeline.run()
+    for task in [*pipeline.teachers().values(), *pipeline.students().values()]:
+        paths = [task.folder, task.model, task.train, task.validation, task.logits, *task.side_tables]
+        assert all(os.path.isabs(path) for path in paths if path is not None), task
+    (prediction,) = pipeline.students().values()
+    settings = json.loads((tmp_path / "runs/small/students/meta_kd/dvd/seed1/first/task.json").read_text())
+    assert prediction.folder == str(tmp_path / "runs/small/students/meta_kd/dvd/seed1")
+    assert all(os.path.isabs(settings["objective"][name]) for name in ("teacher", "domain_head"))
 
 
 def test_the_single_objective_has_no_second_stage(tmp_path: Path) -> None:

@@ -9,39 +9,51 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from raykd.config import DeepSpeedEngineConfig, EngineConfig, TorchEngineConfig, TrainingConfig
+from raykd.config import ComputeConfig, DeepSpeedEngineConfig, EngineConfig, TorchEngineConfig, TrainingConfig
 from raykd.config.metakd import MetaDistillationObjective, MetaTeacherObjective, PredictionObjective
+from raykd.data.side_tables import SideTable
 from raykd.data.step_stream import local_feed
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ConfigError, ModelError, RaykdError
+from raykd.metakd.build_meta_objective import build_meta_objective
 from raykd.metakd.embeddings import EMBEDDING
 from raykd.metakd.prototypes import prototypes, weigh
 from raykd.models import load_classifier
 from raykd.predict import ScoreJob, score_locally
-from raykd.run.task import TaskObjective, TrainTask
+from raykd.run.task import TaskObjective, TrainTask, make_task
 from raykd.run.train_task import run_task
 from raykd.trainers.context import local_context
 from tests.unit.metakd.worlds import DOMAINS, LABELS, save_model, side_of
 
+TORCH = TorchEngineConfig()
 TRAINING = TrainingConfig(epochs=2, batch_size=16, learning_rate=1e-3, dropout=0.0)
 
 
 @pytest.fixture
-def weights(rows: TokenisedSet, tmp_path: Path) -> str:
+def weights(rows: TokenisedSet, tmp_path: Path) -> SideTable:
     vectors = np.random.default_rng(1).standard_normal((rows.num_rows, 4)).astype(np.float32)
     side = side_of(rows, tmp_path / "e", EMBEDDING, vectors)
     found = prototypes(rows, side, domain="domain", domains=DOMAINS)
-    return weigh(rows, side, found, domain="domain", domains=DOMAINS, out=str(tmp_path / "w")).path
+    return weigh(rows, side, found, domain="domain", domains=DOMAINS, out=str(tmp_path / "w"))
 
 
-def train(folder: Path, model: str, rows: TokenisedSet, objective: TaskObjective, **settings: Any) -> TrainTask:
-    given = {"training": TRAINING, "validation": None, "engine": TorchEngineConfig(), **settings}
-    task = TrainTask(
-        name=folder.name, folder=str(folder), model=model, labels=LABELS, train=rows.path, objective=objective, seed=1,
-        precision="fp32", key=folder.name, **given,
+def train(
+    folder: Path,
+    model: str,
+    rows: TokenisedSet,
+    objective: TaskObjective,
+    *,
+    engine: EngineConfig = TORCH,
+    training: TrainingConfig = TRAINING,
+    validation: TokenisedSet | None = None,
+    **tables: Any,
+) -> TrainTask:
+    task = make_task(
+        name=folder.name, folder=str(folder), model=model, model_digest="", labels=LABELS, train=rows, validation=validation,
+        objective=objective, training=training, seed=1, compute=ComputeConfig(engine=engine, precision="fp32"), **tables,
     )  # fmt: skip
     with local_context() as context:
-        run_task(task, context, build_feed=local_feed)
+        run_task(task, context, build_feed=local_feed, build_objective=build_meta_objective)
     return task
 
 
@@ -53,10 +65,10 @@ def shares(task: TrainTask) -> dict[str, float]:
 
 @pytest.mark.parametrize("engine", [TorchEngineConfig(), DeepSpeedEngineConfig(zero_stage=0)], ids=["torch", "deepspeed"])
 def test_meta_teacher_then_both_stages(
-    rows: TokenisedSet, model: str, weights: str, tmp_path: Path, engine: EngineConfig
+    rows: TokenisedSet, model: str, weights: SideTable, tmp_path: Path, engine: EngineConfig
 ) -> None:
-    given = {"sides": (weights,), "engine": engine}
-    teacher = train(tmp_path / "meta", model, rows, MetaTeacherObjective(num_domains=3), validation=rows.path, **given)
+    given = {"side_tables": (weights,), "engine": engine}
+    teacher = train(tmp_path / "meta", model, rows, MetaTeacherObjective(num_domains=3), validation=rows, **given)
     assert set(shares(teacher)) == {"ce", "domain"}
     head = str(tmp_path / "meta" / "domain_head.safetensors")
     assert load_file(head)["domain_embedding.weight"].shape == (3, 16)
@@ -75,7 +87,7 @@ def test_meta_teacher_then_both_stages(
 
     logits = score_locally([ScoreJob(teacher.model_folder, rows.path, str(tmp_path / "logits"))])[0]
     objective = PredictionObjective(expertise=True)
-    second = train(tmp_path / "second", first.model_folder, rows, objective, logits=logits.path, validation=rows.path, **given)
+    second = train(tmp_path / "second", first.model_folder, rows, objective, logits=logits, validation=rows, **given)
     load_classifier(second.model_folder, labels=LABELS, new_head=False)
     assert not list((tmp_path / "second").glob("*.safetensors"))
 
@@ -108,10 +120,12 @@ def stop() -> None:
     raise RaykdError("power cut")
 
 
-def test_teachers_and_layers_that_do_not_fit_are_refused(rows: TokenisedSet, model: str, weights: str, tmp_path: Path) -> None:
+def test_teachers_and_layers_that_do_not_fit_are_refused(
+    rows: TokenisedSet, model: str, weights: SideTable, tmp_path: Path
+) -> None:
     student = save_model(tmp_path / "student", hidden=8, layers=3, heads=1)
     with pytest.raises(ConfigError, match="4 teacher layers cannot be shared evenly by 3"):
         train(tmp_path / "a", student, rows, MetaDistillationObjective(teacher=model, domain_loss_weight=0, expertise=False))
     objective = MetaDistillationObjective(teacher=model, layers=((3, 4),), num_domains=3)
     with pytest.raises(ModelError, match="no domain head"):
-        train(tmp_path / "b", student, rows, objective, sides=(weights,))
+        train(tmp_path / "b", student, rows, objective, side_tables=(weights,))

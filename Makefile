@@ -26,8 +26,7 @@ checks: install
 	$(BIN)/lint-imports
 
 docs: install
-	$(BIN)/python -m raykd.config.reference > docs/configuration.md
-	for kind in run meta_kd tune; do $(BIN)/raykd schema $$kind > docs/schema/$$kind.json; done
+	$(BIN)/python -m raykd.config.reference
 
 test: install
 	$(BIN)/python -m pytest -m 'not cluster and not long'

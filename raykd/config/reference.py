@@ -1,16 +1,16 @@
-"""``python -m raykd.config.reference`` prints docs/configuration.md from the configuration's own docstrings."""
+"""Configuration page and schemas: ``python -m raykd.config.reference`` writes docs/configuration.md and docs/schema/*.json."""
 
 import re
-import sys
 import types
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from raykd.config.schema import JOB_KINDS, SET
+from raykd.config.schema import JOB_KINDS, SET, schema_text
 
 INTRODUCTION = """# Configuration
 
@@ -21,7 +21,8 @@ value on the command line. Where a section has a `kind`, the kind decides which 
 Editors complete and check job files by JSON Schema: `docs/schema/*.json`, also printed by `raykd schema run|meta_kd|tune`. A
 first line `# yaml-language-server: $schema=PATH` names the schema, as in `jobs/*.yaml`.
 
-`make docs` generates this page and the schemas from the code; a test fails when they are stale.
+`make docs`, or `python -m raykd.config.reference`, generates this page and the schemas from the code. A test fails when they
+are stale.
 """
 TITLES = {"run": "Distillation", "meta_kd": "Cross-domain distillation (`kind: meta_kd`)", "tune": "Search (`kind: tune`)"}
 NOTES = {
@@ -127,5 +128,12 @@ def _default(field: FieldInfo) -> str:
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
+def write(docs: Path) -> None:
+    """Write the page and the JSON Schemas into the documentation folder."""
+    (docs / "configuration.md").write_text(document(), encoding="utf-8")
+    for kind in JOB_KINDS:
+        (docs / "schema" / f"{kind}.json").write_text(schema_text(kind), encoding="utf-8")
+
+
 if __name__ == "__main__":
-    sys.stdout.write(document())
+    write(Path("docs"))

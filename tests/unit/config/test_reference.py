@@ -9,7 +9,7 @@ PAGE = Path(__file__).parents[3] / "docs" / "configuration.md"
 
 
 def test_the_page_is_current() -> None:
-    assert PAGE.read_text() == document(), "run `make docs`"
+    assert PAGE.read_text() == document(), "run `python -m raykd.config.reference`"
 
 
 def test_every_kind_of_job_and_every_key_is_explained() -> None:

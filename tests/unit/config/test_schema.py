@@ -34,7 +34,9 @@ def read(path: Path) -> Any:
 
 @pytest.mark.parametrize("kind", JOB_KINDS)
 def test_the_schema_files_are_current(kind: str) -> None:
-    assert (ROOT / "docs" / "schema" / f"{kind}.json").read_text() == schema_text(kind), "run `make docs`"
+    assert (ROOT / "docs" / "schema" / f"{kind}.json").read_text() == schema_text(kind), (
+        "run `python -m raykd.config.reference`"
+    )
 
 
 @pytest.mark.parametrize("path", JOBS, ids=lambda path: path.name)

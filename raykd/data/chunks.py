@@ -111,6 +111,7 @@ class _ChunkPass:
     def _parse(self, raw: RawRow) -> Example | None:
         try:
             example = self._job.parser.parse(raw.data)
+            self._job.tokenizer.check(example.text)
         except DataError as error:
             self.rejected.append(RejectedRow(self._chunk.path, raw.line, str(error), raw.data[:_SHOWN_BYTES]))
             return None

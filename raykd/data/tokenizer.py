@@ -8,9 +8,11 @@ import hashlib
 import itertools
 import json
 import tempfile
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,12 +20,13 @@ import pyarrow as pa
 import tokenizers
 
 from raykd.data import storage
-from raykd.errors import ModelError
+from raykd.data.tokenizer_files import SETTINGS, VOCABULARIES, holds_vocabulary, open_tokenizer
+from raykd.errors import DataError, ModelError
 
 Text = str | tuple[str, str]
 """A text, or a pair of texts."""
-_SETTINGS = (".json", ".txt", ".model", ".tiktoken")
-_VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", ".model", ".tiktoken")
+_FORMAT = 2
+"""Part of every fingerprint: raise it when the same tokenizer gives the same text other tokens."""
 
 
 @dataclass(frozen=True)
@@ -46,17 +49,40 @@ class RowTokenizer:
     pad_token_id: int
     truncation_side: str
     """``right`` or ``left``: where a text that is too long loses tokens."""
+    split_special_tokens: bool = False
+    """True when a special token that a text spells is read as text; false when it is the token, as in a stock pipeline."""
+    reserved_token: str | None = None
+    """End-of-sequence token of a model that counts them, where the vocabulary reads it as the token whatever the setting."""
+
+    @staticmethod
+    def take(tokenizer: Any) -> "RowTokenizer":
+        """The parts of a transformers tokenizer (a fast one, with a padding token) that token ids depend on."""
+        pipeline = tokenizers.Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+        pipeline.no_truncation()
+        pipeline.no_padding()
+        return RowTokenizer(
+            backend=pipeline.to_str(),
+            has_token_types="token_type_ids" in tokenizer.model_input_names,
+            pad_token_id=int(tokenizer.pad_token_id),
+            truncation_side=tokenizer.truncation_side,
+            split_special_tokens=bool(tokenizer.split_special_tokens),
+            reserved_token=_reserved_token(pipeline, tokenizer),
+        )
 
     @functools.cached_property
     def fingerprint(self) -> str:
         """Hash of the tokenizer; a copy saved elsewhere has the same one."""
-        content = json.dumps([asdict(self), tokenizers.__version__], sort_keys=True)
+        content = json.dumps([_FORMAT, asdict(self), tokenizers.__version__], sort_keys=True)
         return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
 
     def encode(self, texts: Sequence[Text], *, sequence_length: int) -> Encoded:
-        """Token ids with special tokens; the longer text of a pair is cut first, down to ``sequence_length`` tokens in all."""
-        pipeline = _pipeline(self.backend, sequence_length, self.truncation_side)
-        encodings = pipeline.encode_batch_fast(texts)
+        """Token ids with special tokens; the longer text of a pair is cut first, down to ``sequence_length`` tokens in all.
+
+        A pair whose second text is empty is a single text, as a stock pipeline reads ``{"text": a, "text_pair": ""}``; an empty
+        first text stays the first of a pair.
+        """
+        pipeline = _pipeline(self.backend, sequence_length, self.truncation_side, self.split_special_tokens)
+        encodings = pipeline.encode_batch_fast([_without_empty_second(text) for text in texts])
         lengths = np.fromiter(map(len, encodings), np.int32, len(encodings))
         offsets = np.zeros(len(encodings) + 1, np.int32)
         np.cumsum(lengths, out=offsets[1:])
@@ -73,11 +99,38 @@ class RowTokenizer:
         types = np.fromiter(itertools.chain.from_iterable(encoding.type_ids for encoding in encodings), np.uint8, total)
         return Encoded(lengths, column(ids), column(types))
 
+    def check(self, text: Text) -> None:
+        """Refuse a text that spells the reserved token. Raises DataError naming it."""
+        if self.reserved_token is None:
+            return
+        for part in text if isinstance(text, tuple) else (text,):
+            if self.reserved_token in unicodedata.normalize("NFKC", part):
+                raise DataError(
+                    f"the text spells {self.reserved_token}, the end-of-sequence token, which the model's tokenizer cannot "
+                    "read as text; remove it"
+                )
+
+
+def _without_empty_second(text: Text) -> Text:
+    return text[0] if isinstance(text, tuple) and not text[1] else text
+
+
+def _reserved_token(pipeline: tokenizers.Tokenizer, tokenizer: Any) -> str | None:
+    """The end-of-sequence token, if special tokens are to be read as text and it is not (a piece of a unigram vocabulary)."""
+    token = tokenizer.eos_token
+    if token is None or not tokenizer.split_special_tokens:
+        return None
+    pipeline.encode_special_tokens = True
+    spelled = (token, f"a {token} a", f"a{token}a")
+    read = {index for text in spelled for index in pipeline.encode(text, add_special_tokens=False).ids}
+    return str(token) if tokenizer.eos_token_id in read else None
+
 
 @functools.lru_cache(maxsize=4)
-def _pipeline(backend: str, sequence_length: int, truncation_side: str) -> tokenizers.Tokenizer:
+def _pipeline(backend: str, sequence_length: int, truncation_side: str, split_special_tokens: bool) -> tokenizers.Tokenizer:
     """Built once per worker process."""
     pipeline = tokenizers.Tokenizer.from_str(backend)
+    pipeline.encode_special_tokens = split_special_tokens
     pipeline.enable_truncation(sequence_length, strategy="longest_first", direction=truncation_side)
     return pipeline
 
@@ -92,17 +145,17 @@ def load_row_tokenizer(name: str, cache: str) -> RowTokenizer:
     if files is None:
         if name.startswith(("/", ".", "~")) or "://" in name:
             raise ModelError(f"the model folder {name} does not exist; give a folder, or the name of a model on the hub")
-        return _take_out(name, name)
+        return RowTokenizer.take(open_tokenizer(name, name=name))
     digest = hashlib.blake2b(digest_size=16)
     for file, content in sorted(files.items()):
         digest.update(f"{file}\0{len(content)}\0".encode() + content)
-    kept = storage.join(cache, "tokenizers", f"{digest.hexdigest()}-{tokenizers.__version__}.json")
+    kept = storage.join(cache, "tokenizers", f"{digest.hexdigest()}-{tokenizers.__version__}-{_FORMAT}.json")
     if storage.exists(kept):
         return RowTokenizer(**storage.read_json(kept))
     with tempfile.TemporaryDirectory(prefix="raykd-") as folder:
         for file, content in files.items():
             (Path(folder) / file).write_bytes(content)
-        tokenizer = _take_out(folder, name)
+        tokenizer = RowTokenizer.take(open_tokenizer(folder, name=name))
     storage.write_json(kept, asdict(tokenizer))
     return tokenizer
 
@@ -111,28 +164,7 @@ def _folder_files(name: str) -> Mapping[str, bytes] | None:
     """Name and content of a folder's settings and vocabulary; None when there is no such folder."""
     if not storage.is_dir(name):
         return None
-    files = [file for file in storage.file_sizes(name) if file.endswith(_SETTINGS)]
-    if not any(file.endswith(_VOCABULARIES) for file in files):
-        raise ModelError(f"{name} holds no tokenizer: one of {', '.join(_VOCABULARIES)} is needed; copy it from the base model")
+    files = [file for file in storage.file_sizes(name) if file.endswith(SETTINGS)]
+    if not holds_vocabulary(files):
+        raise ModelError(f"{name} holds no tokenizer: one of {', '.join(VOCABULARIES)} is needed; copy it from the base model")
     return {file: storage.read_bytes(storage.join(name, file)) for file in files}
-
-
-def _take_out(source: str, name: str) -> RowTokenizer:
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:  # the last three: JSON that is no tokenizer
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise ModelError(
-            f"no tokenizer can be loaded from {name}: {reason}; give a model folder or a name on the hub"
-        ) from None
-    if not tokenizer.is_fast:
-        raise ModelError(f"the tokenizer of {name} has no fast version (tokenizer.json); raykd needs one")
-    if tokenizer.pad_token_id is None:
-        raise ModelError(f"the tokenizer of {name} has no padding token; set pad_token in its tokenizer_config.json")
-    pipeline = tokenizers.Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
-    pipeline.no_truncation()
-    pipeline.no_padding()
-    has_token_types = "token_type_ids" in tokenizer.model_input_names
-    return RowTokenizer(pipeline.to_str(), has_token_types, int(tokenizer.pad_token_id), tokenizer.truncation_side)

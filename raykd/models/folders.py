@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from raykd.data import storage
+from raykd.data.tokenizer_files import holds_vocabulary
 from raykd.errors import ModelError
 
 HUB_TIMEOUT_S = 5.0
 HUB_FILES = ("*.json", "*.txt", "*.model", "*.safetensors")
-TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model")
 INDEX = "model.safetensors.index.json"
 UNSAFE_WEIGHTS = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 
@@ -58,7 +58,7 @@ def _from_hub(name: str) -> Path:
 
     try:
         folder = Path(snapshot_download(name, local_files_only=True))
-        if weight_files(folder) and has_tokenizer(folder):
+        if weight_files(folder) and holds_vocabulary(file.name for file in folder.iterdir()):
             return folder
     except OSError:
         pass  # nothing cached: ask the hub
@@ -88,11 +88,6 @@ def weight_files(folder: Path) -> list[Path]:
         raise ModelError(f"{folder / INDEX} is not an index of weights; copy the folder again, whole") from None
     files = [folder / name for name in names]
     return files if all(file.is_file() for file in files) else []
-
-
-def has_tokenizer(folder: Path) -> bool:
-    """Whether the folder holds a vocabulary of any kind that transformers reads."""
-    return any((folder / name).is_file() for name in TOKENIZER_FILES)
 
 
 def check_weights(folder: Path) -> list[Path]:

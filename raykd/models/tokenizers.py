@@ -5,8 +5,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from raykd.data.tokenizer_files import open_tokenizer
 from raykd.errors import ModelError
-from raykd.models.folders import TOKENIZER_FILES, first_line, has_tokenizer, local_folder
+from raykd.models.folders import local_folder
 
 MIN_TABLE_USE = 0.8
 """Smallest share of the embedding table that the vocabulary may fill; tables are padded by a few per cent at most."""
@@ -16,27 +17,13 @@ PROBES = 200
 def load_tokenizer(path: str) -> Any:
     """The tokenizer of a model folder (local, remote or a hub name) through ``AutoTokenizer``.
 
-    Raises ModelError: no such folder, no vocabulary in it, a vocabulary that does not fit the model's embedding table,
-    one that turns every word into the unknown token, or no padding token.
+    Raises ModelError: no such folder, no vocabulary in it or none that this machine can read, a vocabulary that does not fit
+    the model's embedding table, one that turns every word into the unknown token, or no padding token.
     """
     with local_folder(path) as folder:
-        if not has_tokenizer(folder):
-            raise ModelError(
-                f"{path} has no tokenizer: none of {', '.join(TOKENIZER_FILES)} is there; "
-                "copy the model's tokenizer files into the folder"
-            )
-        tokenizer = _open(folder, name=path)
+        tokenizer = open_tokenizer(str(folder), name=path)
         check_tokenizer(tokenizer, table=_embedding_rows(folder), name=path)
     return tokenizer
-
-
-def _open(folder: Path, *, name: str) -> Any:
-    from transformers import AutoTokenizer
-
-    try:
-        return AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, ImportError, TypeError, AttributeError) as error:
-        raise ModelError(f"the tokenizer in {name} cannot be opened ({first_line(error)}); copy its files again") from error
 
 
 def check_tokenizer(tokenizer: Any, *, table: int | None, name: str) -> None:
@@ -57,8 +44,6 @@ def check_tokenizer(tokenizer: Any, *, table: int | None, name: str) -> None:
         )
     if not _knows_words(tokenizer):
         raise ModelError(f"the tokenizer of {name} turns every word into {tokenizer.unk_token}; its vocabulary is missing")
-    if tokenizer.pad_token_id is None:
-        raise ModelError(f"the tokenizer of {name} has no padding token; set pad_token in its tokenizer_config.json")
 
 
 def _knows_words(tokenizer: Any) -> bool:

@@ -97,9 +97,9 @@ def load_predictor(model: str, *, sequence_length: int) -> Predictor:
 
 
 def encode(tokenizer: Any, rows: Sequence[Row], *, sequence_length: int, tensors: Literal["pt", "np"]) -> Any:
-    """Rows as one padded batch, text cut at ``sequence_length`` tokens."""
-    texts = [list(column) for column in zip(*rows, strict=True)]
-    return tokenizer(*texts, truncation=True, max_length=sequence_length, padding=True, return_tensors=tensors)
+    """Rows as one padded batch, text cut at ``sequence_length`` tokens; an empty second text is none, as in a pipeline."""
+    texts = [row if len(row) > 1 and row[1] else row[0] for row in rows]
+    return tokenizer(texts, truncation=True, max_length=sequence_length, padding=True, return_tensors=tensors)
 
 
 def one_after_the_other(predictors: Sequence[Predictor]) -> Predictor:

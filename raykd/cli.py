@@ -27,7 +27,9 @@ JobFile = Annotated[str, typer.Argument(metavar="FILE", help="Job file (YAML); s
 Overrides = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="a.b=c", help="Override a value of the job file, for example student.objective.temperature=4."
+        "--set",
+        metavar="a.b=c",
+        help="Override a value of the job file, for example student.objective.temperature=4; the last one for a value counts.",
     ),
 ]
 
@@ -117,10 +119,12 @@ def report(
     runs: Annotated[list[str], typer.Argument(metavar="DIR...", help="Folders of finished runs, or their report folders.")],
 ) -> None:
     """Compare finished runs in one table."""
+    from raykd.config.paths import expand_home
     from raykd.data import storage
     from raykd.report.files import REPORT, compare_runs
     from raykd.run.progress import stdout_console
 
+    runs = [expand_home(run) for run in runs]
     folders = [run if storage.exists(storage.join(run, REPORT)) else storage.join(run, "report") for run in runs]
     stdout_console().print(compare_runs(folders))
 
@@ -134,10 +138,11 @@ def export(
     """Write a model as ONNX into DIR/onnx, checked against its own logits and timed beside it."""
     if format_ != "onnx":
         raise ConfigError(f"--format {format_}: there is no such format; onnx is the one there is")
+    from raykd.config.paths import expand_home
     from raykd.model_export import export as export_model
     from raykd.run.progress import Terminal
 
-    export_model(model, int8=int8, terminal=Terminal())
+    export_model(expand_home(model), int8=int8, terminal=Terminal())
 
 
 @app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True}, add_help_option=False)

@@ -1,19 +1,33 @@
 """Base class of every configuration section."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 
 class Section(BaseModel):
     """A frozen section of the configuration: unknown keys are refused, each field's docstring is its documentation.
 
-    Text fields also accept numbers, since labels are often written ``[0, 1]``.
+    Text fields also accept numbers, since labels are often written ``[0, 1]``. A field of several kinds with a default keeps
+    the default's ``kind`` when a value gives none.
     """
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False, coerce_numbers_to_str=True
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keep_default_kind(cls, content: Any) -> Any:
+        if not isinstance(content, Mapping):
+            return content
+        filled = {}
+        for name, field in cls.model_fields.items():
+            given, kind = content.get(name), getattr(field.default, "kind", None)
+            if field.discriminator == "kind" and kind is not None and isinstance(given, Mapping) and "kind" not in given:
+                filled[name] = {"kind": kind, **given}
+        return {**content, **filled}
 
 
 class ObjectiveSection(Section):

@@ -5,6 +5,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from raykd.config.base import Section
+from raykd.config.paths import PathField
 
 
 class DataConfig(Section):
@@ -20,15 +21,15 @@ class DataConfig(Section):
     """Column that holds the label; null for unlabelled rows, which only alpha = 1 can train on."""
     multi_label: bool = False
     """Rows have any number of labels: the cell holds them joined by commas and may be empty."""
-    labels: tuple[str, ...] | str = ("0", "1")
+    labels: tuple[str, ...] | PathField = ("0", "1")
     """The label values in the order of their ids, or the path of a file with one value a line."""
     positive_label: str | None = None
     """Label whose F1 is reported for two classes; null is the second, as in EasyNLP."""
-    train: tuple[str, ...]
+    train: tuple[PathField, ...]
     """Training files: paths or globs, plain or .gz, local or s3://, gs://, hdfs://."""
-    validation: tuple[str, ...] | float = 0.05
+    validation: tuple[PathField, ...] | float = 0.05
     """Validation set, which selects the best model: files, or the fraction of `train` held out by a hash of the text."""
-    test: tuple[str, ...] = ()
+    test: tuple[PathField, ...] = ()
     """Test files, used for the report only."""
     skip_header: bool = False
     """The first line of every file is a header."""

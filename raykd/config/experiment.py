@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from raykd.config.base import Section
 from raykd.config.data import DataConfig
 from raykd.config.objectives import ObjectiveConfig, VanillaKDConfig
+from raykd.config.paths import PathField, StoragePath
 from raykd.config.training import ComputeConfig, ModelTask
 
 STORAGE = "runs"
@@ -31,7 +32,7 @@ class WeightedTeacher(TeacherConfig):
 class LogitsConfig(Section):
     """The teacher's logits on the training rows."""
 
-    file: str | None = None
+    file: PathField | None = None
     """Precomputed logits, which replace the teacher: a TSV file whose line i belongs to training row i, values joined by
     commas; a .parquet file with a list in each row, in that order or keyed by columns `shard` and `row`; or the folder
     `logits/train` of another run on the same rows."""
@@ -73,7 +74,7 @@ class ExperimentConfig(Section):
 
     name: str
     """Name of the run; its folder is `storage/name`."""
-    storage: str = STORAGE
+    storage: StoragePath = Field(STORAGE, validate_default=True)
     """Folder, or s3://, gs://, hdfs:// address, that every node sees; prepared data is cached in its `cache`."""
     seed: int = Field(1, ge=0)
     """Seed of the teacher's training."""
@@ -117,6 +118,11 @@ class ExperimentConfig(Section):
         distils = self.student.objective.kind != "fine_tune"
         if self.teacher is not None and self.teachers:
             raise ValueError("both teacher and teachers are given; list the teacher among teachers, or remove one of the two")
+        if not distils and not self.student.baseline:
+            raise ValueError(
+                "student.objective.kind = fine_tune with student.baseline = false trains no student; set student.baseline to "
+                "true, or choose a kind that distils (vanilla_kd)"
+            )
         if distils and not self.every_teacher and self.logits.file is None:
             raise ValueError("student.objective distils, but there is neither a teacher nor logits.file; give one of them")
         if self.logits.folds is not None:

@@ -2,7 +2,7 @@
 
 import difflib
 import json
-import os
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -10,10 +10,13 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from raykd.config.experiment import STORAGE, ExperimentConfig
+from raykd.config.experiment import ExperimentConfig
 from raykd.config.metakd import MetaKDConfig
-from raykd.config.paths import rooted
+from raykd.config.paths import expand_home, root_context
+from raykd.config.yaml_reader import DuplicateKeyError, parse_yaml
 from raykd.errors import ConfigError
+
+log = logging.getLogger(__name__)
 
 _Root = TypeVar("_Root", bound=BaseModel)
 _NEEDED = {
@@ -31,7 +34,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
 
     Raises ConfigError: no such file, not YAML, an unknown key (with the nearest known one), a value out of bounds.
     """
-    return build(merge(read_yaml(path), (parse_override(text) for text in overrides)), source=str(path))
+    return build(merge(read_yaml(path), parse_overrides(overrides)), source=str(path))
 
 
 def load_job(path: str | Path, overrides: Sequence[str] = (), *, root: str | None = None) -> ExperimentConfig | MetaKDConfig:
@@ -39,29 +42,29 @@ def load_job(path: str | Path, overrides: Sequence[str] = (), *, root: str | Non
 
     Relative paths in the file are taken from the folder ``root``; without one, from the current folder.
     """
-    content = merge(read_yaml(path), (parse_override(text) for text in overrides))
-    if root is not None:
-        content = rooted({"storage": STORAGE, **content}, os.path.abspath(root))
+    content = merge(read_yaml(path), parse_overrides(overrides))
     if "kind" not in content:
-        return build(content, source=str(path))
+        return validate(ExperimentConfig, content, source=str(path), root=root)
     if content["kind"] == "tune":
         raise ConfigError(f"{path} is a search (kind: tune); start it with raykd tune")
     if content["kind"] != "meta_kd":
         raise ConfigError(f"{path}: kind = {content['kind']!r}; it is meta_kd, or left out for a distillation")
-    return validate(MetaKDConfig, content, source=str(path))
+    return validate(MetaKDConfig, content, source=str(path), root=root)
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
     """The mapping a YAML file holds. Raises ConfigError when there is none."""
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(expand_home(str(path))).read_text(encoding="utf-8-sig")
     except OSError as error:
         raise ConfigError(f"cannot read the job file {path}: {error.strerror}; give the path of a YAML file") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start})") from None
     try:
-        content = yaml.safe_load(text)
-        json.dumps(content, default=str)  # refuses what no job file means: keys that are dates, anchors inside themselves
+        content = parse_yaml(text)
+        json.dumps(content)  # refuses what no job file means: anchors inside themselves, sets, bytes
+    except DuplicateKeyError as error:
+        raise ConfigError(f"{path}: {error}") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     except (TypeError, ValueError, RecursionError) as error:
@@ -80,14 +83,30 @@ def parse_override(text: str) -> tuple[tuple[str, ...], Any]:
     if not separator or not all(parts):
         raise ConfigError(f"override {text!r} is not of the form a.b=c (for example student.objective.temperature=4)")
     try:
-        return parts, yaml.safe_load(value)
+        return parts, parse_yaml(value)
+    except DuplicateKeyError as error:
+        raise ConfigError(f"override {text!r}: {error}") from None
     except (yaml.YAMLError, RecursionError):
         raise ConfigError(f"the value of override {text!r} is not YAML; quote it") from None
 
 
+def parse_overrides(texts: Sequence[str]) -> list[tuple[tuple[str, ...], Any]]:
+    """Overrides in their order. A later one replaces an earlier one of the same value or inside it, with a warning.
+
+    Raises ConfigError as :func:`parse_override`.
+    """
+    given = [parse_override(text) for text in texts]
+    for position, (path, value) in enumerate(given):
+        for later, (other, last) in enumerate(given[position + 1 :], start=position + 1):
+            if path[: len(other)] == other and (path != other or value != last):
+                log.warning("--set %s is replaced by --set %s, which comes later", texts[position], texts[later])
+                break
+    return given
+
+
 def merge(base: Mapping[str, Any], overrides: Iterable[tuple[Sequence[str], Any]]) -> dict[str, Any]:
     """A copy of nested mappings with the values at the given paths replaced; sections on the way are made."""
-    merged = json.loads(json.dumps(base, default=str))
+    merged = _copy(base)
     for path, value in overrides:
         section = merged
         for depth, part in enumerate(path[:-1]):
@@ -98,18 +117,24 @@ def merge(base: Mapping[str, Any], overrides: Iterable[tuple[Sequence[str], Any]
     return dict(merged)
 
 
+def _copy(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _copy(item) for key, item in value.items()}
+    return [_copy(item) for item in value] if isinstance(value, list | tuple) else value
+
+
 def build(content: Mapping[str, Any], *, source: str = "the configuration") -> ExperimentConfig:
     """Validate nested mappings. Raises ConfigError with one line for each thing that is wrong."""
     return validate(ExperimentConfig, content, source=source)
 
 
-def validate(root: type[_Root], content: Mapping[str, Any], *, source: str) -> _Root:
-    """The same for a configuration of any kind."""
+def validate(model: type[_Root], content: Mapping[str, Any], *, source: str, root: str | None = None) -> _Root:
+    """The same for a configuration of any kind; relative paths are taken from the folder ``root``, if one is given."""
     try:
-        return root.model_validate(content)
+        return model.model_validate(content, context=root_context(root))
     except ValidationError as error:
         items = error.errors(include_url=False)
-        lines = [_describe(item, root) for item in items if not _is_other_branch(item, items)]
+        lines = [_describe(item, model) for item in items if not _is_other_branch(item, items)]
         raise ConfigError(f"{source}: " + "\n  ".join(dict.fromkeys(lines))) from None
 
 
@@ -146,18 +171,33 @@ def _path(location: Sequence[str | int], root: type[BaseModel]) -> str:
 
 
 def _nearest(location: Sequence[str | int], root: type[BaseModel]) -> str:
-    known = sorted(_keys_at(location[:-1], root))
-    near = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
+    """The known key that is nearest to an unknown one, or the kinds of the section that have it."""
+    key, here = str(location[-1]), _models_at(location[:-1], root)
+    kinds = [_kind(model) for model in _models_at(location[:-1], root, every_kind=True) if key in model.model_fields]
+    if kinds and all(kinds):
+        return f"; it belongs to kind: {', '.join(map(str, kinds))}"
+    known = sorted({name for model in here for name in model.model_fields})
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
     return f"; did you mean {near[0]}?" if near else f"; known keys there: {', '.join(known)}"
 
 
 def _keys_at(location: Sequence[str | int], root: type[BaseModel]) -> set[str]:
+    return {key for model in _models_at(location, root) for key in model.model_fields}
+
+
+def _models_at(location: Sequence[str | int], root: type[BaseModel], *, every_kind: bool = False) -> list[type[BaseModel]]:
+    """The sections that a location may be; of several kinds the one whose tag stands in it, or ``every_kind``."""
     models: list[type[BaseModel]] = [root]
     for part in location:
         fields = [model.model_fields[str(part)].annotation for model in models if str(part) in model.model_fields]
-        # a union's tag stands in the location too, where the model does not change
-        models = [inner for annotation in fields for inner in _models_in(annotation)] or models
-    return {key for model in models for key in model.model_fields}
+        tagged = models if every_kind else [model for model in models if _kind(model) == part] or models
+        models = [inner for annotation in fields for inner in _models_in(annotation)] or tagged
+    return models
+
+
+def _kind(model: type[BaseModel]) -> str | None:
+    field = model.model_fields.get("kind")
+    return None if field is None else field.default
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

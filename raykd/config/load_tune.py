@@ -2,15 +2,14 @@
 
 import difflib
 import itertools
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from raykd.config.experiment import STORAGE, ExperimentConfig
-from raykd.config.load import merge, parse_override, read_yaml, validate
+from raykd.config.experiment import ExperimentConfig
+from raykd.config.load import merge, parse_overrides, read_yaml, validate
 from raykd.config.metakd import MetaKDConfig
-from raykd.config.paths import rooted
+from raykd.config.paths import expand_home
 from raykd.config.tune import BaseConfig, TuneConfig, Value, default_space
 from raykd.errors import ConfigError
 
@@ -35,18 +34,13 @@ def load_tune(path: str | Path, overrides: Sequence[str] = (), *, root: str | No
     if content.get("kind") != "tune":
         raise ConfigError(f"{path}: kind = {content.get('kind')!r}; a search has kind: tune, and another job as base")
     if isinstance(content.get("base"), str):
-        content["base"] = read_yaml(Path(path).parent / content["base"])
+        content["base"] = read_yaml(Path(expand_home(str(path))).parent / expand_home(content["base"]))
     if isinstance(content.get("base"), dict) and isinstance(content.get("set"), dict):  # before overrides, which go first
         changes = [(str(key).split("."), value) for key, value in content.pop("set").items()]
         content["base"] = merge(content["base"], changes)
     knobs = [str(knob) for knob in content.get("space") or {}]
-    given = [_in_space(*parse_override(text), knobs) for text in overrides]
-    content = merge(content, given)
-    if root is not None and isinstance(content.get("base"), dict):
-        changes = [(key.split("."), value) for key, value in (content.pop("set", None) or {}).items()]
-        base = merge(content["base"], changes)
-        content["base"] = rooted({"storage": STORAGE, **base}, os.path.abspath(root))
-    return build_tune(content, source=str(path))
+    given = [_in_space(path, value, knobs) for path, value in parse_overrides(overrides)]
+    return build_tune(merge(content, given), source=str(path), root=root)
 
 
 def is_search(path: str | Path) -> bool:
@@ -54,16 +48,16 @@ def is_search(path: str | Path) -> bool:
     return read_yaml(path).get("kind") == "tune"
 
 
-def build_tune(content: Mapping[str, Any], *, source: str = "the configuration") -> TuneConfig:
+def build_tune(content: Mapping[str, Any], *, source: str = "the configuration", root: str | None = None) -> TuneConfig:
     """Validate nested mappings; see :func:`load_tune`."""
-    base = build_base(content.get("base"), name=content.get("name"), changes=content.get("set") or {}, source=source)
+    base = build_base(content.get("base"), name=content.get("name"), changes=content.get("set") or {}, source=source, root=root)
     given = {key: value for key, value in content.items() if key != "set"}
     config = validate(TuneConfig, {"space": default_space(base), **given, "base": base.model_dump(mode="json")}, source=source)
     check_space(config)
     return config
 
 
-def build_base(content: Any, *, name: Any, changes: Mapping[str, Any], source: str) -> BaseConfig:
+def build_base(content: Any, *, name: Any, changes: Mapping[str, Any], source: str, root: str | None = None) -> BaseConfig:
     """The searched job, called as the search and with ``changes`` by path. Raises ConfigError."""
     if not isinstance(content, Mapping):
         raise ConfigError(f"{source}: base is missing; give the path of the job file that is searched, or its content")
@@ -74,7 +68,9 @@ def build_base(content: Any, *, name: Any, changes: Mapping[str, Any], source: s
     if kind not in (None, "meta_kd"):
         raise ConfigError(f"{source}: base has kind = {kind!r}; a distillation or a meta_kd job can be searched")
     source = f"{source}, base"
-    return validate(MetaKDConfig, merged, source=source) if kind else validate(ExperimentConfig, merged, source=source)
+    if kind:
+        return validate(MetaKDConfig, merged, source=source, root=root)
+    return validate(ExperimentConfig, merged, source=source, root=root)
 
 
 def with_values(base: BaseConfig, values: Mapping[str, Value]) -> BaseConfig:

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from raykd.config.base import ObjectiveSection, Section
 from raykd.config.experiment import STORAGE, TrackingConfig
+from raykd.config.paths import ModelRef, PathField, StoragePath
 from raykd.config.training import ComputeConfig, ModelTask, TrainingConfig
 
 DomainLoss = Literal["wrong", "permuted", "reversed"]
@@ -67,9 +68,9 @@ class MetaDistillationObjective(FeatureLossConfig, ObjectiveSection):
     outside_key: ClassVar[frozenset[str]] = frozenset({"teacher", "domain_head", "teacher_states", "trainings", "share_states"})
 
     kind: Literal["meta_distillation"] = "meta_distillation"
-    teacher: str
+    teacher: ModelRef
     """Folder of the teacher."""
-    domain_head: str | None = None
+    domain_head: PathField | None = None
     """File of its domain head; null for a teacher without one, which needs domain_loss_weight 0."""
     num_domains: int = Field(2, ge=2)
     """Number of domains of the domain head."""
@@ -107,7 +108,7 @@ MetaObjective = Annotated[MetaTeacherObjective | MetaDistillationObjective | Pre
 class ReviewsConfig(Section):
     """Raw Amazon reviews, split as in the paper."""
 
-    folder: str
+    folder: PathField
     """Folder with `<domain>/{positive,negative}.review`, as in EasyNLP's sorted_data_acl."""
     remove_duplicates: bool = True
     """Keep each text once; false is the paper's own split, with its sizes."""
@@ -128,11 +129,11 @@ class DomainDataConfig(Section):
     """Column that holds the label."""
     domain: str
     """Column that holds the domain."""
-    train: tuple[str, ...] = Field(min_length=1)
+    train: tuple[PathField, ...] = Field(min_length=1)
     """Training files."""
-    dev: tuple[str, ...] = Field(min_length=1)
+    dev: tuple[PathField, ...] = Field(min_length=1)
     """Validation files, which select the best model."""
-    test: tuple[str, ...] = Field(min_length=1)
+    test: tuple[PathField, ...] = Field(min_length=1)
     """Test files, used for the report only."""
     skip_header: bool = False
     """The first line of every file is a header."""
@@ -154,7 +155,7 @@ class WeightsConfig(Section):
     """paper: prototypes per domain and class; easynlp: one centroid per domain."""
     alpha: float = Field(0.5, ge=0, le=1)
     """Weight of the prototype of the row's own domain; the other domains share the rest."""
-    encoder: str | None = None
+    encoder: ModelRef | None = None
     """Model whose mean hidden states embed the rows; null is teacher.model before training."""
 
 
@@ -193,7 +194,7 @@ class PredictionConfig(Section):
 class MetaStudentConfig(Section):
     """The small models: one for each domain and seed."""
 
-    model: str = Field(min_length=1)
+    model: ModelRef = Field(min_length=1)
     """Model folder, local or remote, or a model name on the Hugging Face hub."""
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((1,), min_length=1)
     """Seeds: one student of each kind is trained for each."""
@@ -214,7 +215,7 @@ class MetaKDConfig(Section):
     kind: Literal["meta_kd"]
     name: str
     """Name of the run; its folder is `storage/name`."""
-    storage: str = STORAGE
+    storage: StoragePath = Field(STORAGE, validate_default=True)
     """Folder, or s3://, gs://, hdfs:// address, that every node sees."""
     seed: int = Field(1, ge=0)
     """Seed of the teachers' training."""

@@ -16,7 +16,12 @@ INTRODUCTION = """# Configuration
 
 Keys of the three kinds of job files: distillation (`raykd run`), cross-domain distillation (`raykd run` with `kind: meta_kd`)
 and search (`raykd tune` with `kind: tune`). Unknown keys are refused, with the nearest known one. `--set a.b=c` replaces any
-value on the command line. Where a section has a `kind`, the kind decides which other keys it has. `null` is YAML's empty value.
+value on the command line. Where a section has a `kind`, the kind decides which other keys it has; a section
+whose default has a kind keeps that kind unless another is given. `null` is YAML's empty value.
+
+Job files and values of `--set` are YAML 1.2: `true` and `false` are booleans (a switch also takes `yes`, `no`, `on` and `off`),
+`010` is ten, and text keeps its spelling (`labels: [no, 010, 1.10]`). A key that stands twice in a section is an error. Of two
+`--set` for one value the last counts, with a warning. `~` in a path is the home folder; environment variables are not replaced.
 
 Editors complete and check job files by JSON Schema: `docs/schema/*.json`, also printed by `raykd schema run|meta_kd|tune`. A
 first line `# yaml-language-server: $schema=PATH` names the schema, as in `jobs/*.yaml`.

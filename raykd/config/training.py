@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from raykd.config.base import Section
+from raykd.config.paths import ModelRef
 
 
 class TrainingConfig(Section):
@@ -124,7 +125,7 @@ class ComputeConfig(Section):
 class ModelTask(Section):
     """A model and its training."""
 
-    model: str
+    model: ModelRef
     """Model folder, local or remote, or a model name on the Hugging Face hub."""
     training: TrainingConfig = TrainingConfig()
     """Batches, optimiser, schedule and validation."""

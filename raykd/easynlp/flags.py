@@ -1,13 +1,17 @@
 """EasyNLP's flags: one table that is parsed from, checked by, and printed in the documentation."""
 
 import difflib
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from raykd.config.paths import expand_home
 from raykd.errors import ConfigError
 
-FlagType = Literal["str", "int", "float", "switch"]
+log = logging.getLogger(__name__)
+
+FlagType = Literal["str", "path", "paths", "int", "float", "switch"]
 TRUTH = {"True": True, "true": True, "False": False, "false": False}
 
 
@@ -19,7 +23,17 @@ def _whole(text: str) -> int:
     return int(value)
 
 
-READERS: Mapping[str, Callable[[str], Any]] = {"str": str, "int": _whole, "float": float}
+def _paths(text: str) -> str:
+    return ",".join(map(expand_home, text.split(",")))
+
+
+READERS: Mapping[str, Callable[[str], Any]] = {
+    "str": str,
+    "path": expand_home,
+    "paths": _paths,
+    "int": _whole,
+    "float": float,
+}
 
 
 @dataclass(frozen=True)
@@ -65,7 +79,8 @@ OPTIMIZERS = ("BertAdam", "Adam", "AdamW", "SGD")
 FLAGS = (
     Flag("mode", "str", "train", "what to do", choices=("train", "evaluate", "predict")),
     Flag("app_name", "str", "text_classify", "the task; one text or a pair follows from --second_sequence", choices=APPS),
-    Flag("tables", "str", None, "TSV files joined by commas; train: the first trains, the last selects; else the last is read"),
+    Flag("tables", "paths", None,
+         "TSV files joined by commas; train: the first trains, the last selects; else the last is read"),
     Flag("skip_first_line", "switch", False, "the first line of every data file is a header; the logits file never has one"),
     Flag("input_schema", "str", None, "columns as name:type:length joined by commas"),
     Flag("first_sequence", "str", None, "column of the text"),
@@ -73,8 +88,8 @@ FLAGS = (
     Flag("label_name", "str", None, "column of the label"),
     Flag("label_enumerate_values", "str", None, "labels joined by commas in the order of their ids, or a file with one a line; "
          "0,1 when absent, and those of the checkpoint in evaluate and predict"),
-    Flag("checkpoint_dir", "str", None, "train: where the model goes; else the model", aliases=("checkpoint_path",)),
-    Flag("outputs", "str", None, "predict: the file to write"),
+    Flag("checkpoint_dir", "path", None, "train: where the model goes; else the model", aliases=("checkpoint_path",)),
+    Flag("outputs", "path", None, "predict: the file to write"),
     Flag("output_schema", "str", "", "predict: columns to write: id, output, predictions, probabilities, logits"),
     Flag("append_cols", "str", None, "predict: input columns to write after them"),
     Flag("sequence_length", "int", 16, "longest row in tokens; shorter rows are not padded to it", at_least=4),
@@ -94,7 +109,7 @@ FLAGS = (
     Flag("optimizer_type", "str", "AdamW", "AdamW, which BertAdam is another name of; Adam and SGD are refused",
          aliases=("optimizer",), choices=OPTIMIZERS),
     Flag("use_amp", "switch", False, "bfloat16 in the forward pass; weights and optimiser stay float32"),
-    Flag("resume_from_checkpoint", "str", None, "checkpoint_dir of an interrupted training, to go on from in this one"),
+    Flag("resume_from_checkpoint", "path", None, "checkpoint_dir of an interrupted training, to go on from in this one"),
     Flag("save_all_checkpoints", "switch", False, "keep the model of every evaluation, as step-N in checkpoint_dir"),
     Flag("user_defined_parameters", "str", "", "key=value separated by spaces or line ends; see below"),
     Flag("data_threads", "int", 10, "no effect: rows are read by Ray Data"),
@@ -140,7 +155,7 @@ class FlagValues:
 
 
 def parse_flags(arguments: Sequence[str], *, hints: Mapping[str, str] | None = None) -> FlagValues:
-    """Read ``--flag=value`` and ``--flag value``; the last one counts.
+    """Read ``--flag=value`` and ``--flag value``; of two values for one flag the last counts, with a warning.
 
     ``hints`` says for names that are no flags where they belong. Raises ConfigError for an unknown flag (with the nearest
     known one), a missing or ill-typed value, and anything that is not a flag.
@@ -156,9 +171,12 @@ def parse_flags(arguments: Sequence[str], *, hints: Mapping[str, str] | None = N
         if flag is None:
             raise ConfigError(f"unknown flag --{name}{(hints or {}).get(name) or _nearest(name, _BY_NAME, prefix='--')}")
         if flag.type == "switch":
-            values[flag.name] = _switch(flag, text) if separator else True
+            value = _switch(flag, text) if separator else True
         else:
-            values[flag.name] = flag.read(text if separator else _next_value(flag, rest))
+            value = flag.read(text if separator else _next_value(flag, rest))
+        if flag.name in given and values[flag.name] != value:
+            log.warning("--%s is given twice with different values; the last counts", flag.name)
+        values[flag.name] = value
         given.add(flag.name)
     return FlagValues(values, frozenset(given))
 

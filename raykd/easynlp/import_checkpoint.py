@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from raykd.config.paths import expand_home
 from raykd.data import storage
 from raykd.easynlp.folder import TRAIN_CONFIG
 from raykd.easynlp.labels import read_mapping
@@ -41,7 +42,7 @@ TOKENIZER_FILES = ("vocab.txt", "vocab.json", "merges.txt", "tokenizer.json", "s
 
 def import_command(arguments: Sequence[str]) -> None:
     """Run the command. Raises RaykdError."""
-    paths = [argument for argument in arguments if not argument.startswith("--")]
+    paths = [expand_home(argument) for argument in arguments if not argument.startswith("--")]
     options = [argument for argument in arguments if argument.startswith("--")]
     if len(paths) != 2 or not {WITHOUT_HEAD, MULTI_LABEL}.issuperset(options):
         raise ConfigError(f"import was given {' '.join(arguments) or 'nothing'}; use: {USAGE}")
@@ -77,7 +78,7 @@ def import_checkpoint(source: str, out: str, *, with_head: bool = True, multi_la
 
 
 def _locate(source: str) -> tuple[Path, Path]:
-    path = Path(source).expanduser()
+    path = Path(source)
     file = path if path.is_file() else path / WEIGHTS
     if not file.is_file() or not (file.parent / "config.json").is_file():
         raise ConfigError(f"{source} is no EasyNLP checkpoint: {WEIGHTS} or config.json is not there; use: {USAGE}")

@@ -1,5 +1,6 @@
 """``--label_enumerate_values`` and ``label_mapping.json``."""
 
+import os
 from collections.abc import Sequence
 
 from raykd.data import storage
@@ -16,7 +17,8 @@ def read_labels(value: str | None) -> tuple[str, ...]:
     """
     if value is None:
         return DEFAULT
-    labels = _from_file(value) if _is_file(value) else tuple(value.split(","))
+    path = os.path.expanduser(value)
+    labels = _from_file(path) if _is_file(path) else tuple(value.split(","))
     if len(labels) < 2 or len(set(labels)) != len(labels):
         raise ConfigError(f"--label_enumerate_values={value} gives {list(labels)}; give at least two labels, each once")
     return labels

@@ -12,7 +12,7 @@ from raykd.easynlp.user_parameters import HINTS, PARAMETERS, Parameter, parse_us
 from raykd.errors import ConfigError
 
 META_PARAMETERS = (
-    Parameter("teacher_model_path", "str", "meta_student_distill: folder that meta_teacher_train has made"),
+    Parameter("teacher_model_path", "path", "meta_student_distill: folder that meta_teacher_train has made"),
     Parameter("distill_stage", "str", "meta_student_distill: first (what goes on inside the teacher) or second (its answers)"),
     Parameter("genre", "str", "the domain whose rows train, select and are scored; all, or absent, takes every row"),
     Parameter("domain_label", "str", "all domains joined by commas, in the order of their ids; books,dvd,electronics,kitchen"),

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
+from raykd.config.paths import expand_home
 from raykd.easynlp.launcher import Launched
 from raykd.errors import ConfigError
 
@@ -26,8 +27,10 @@ def generate_senti_data(launched: Launched) -> None:
     from raykd.easynlp.metakd_files import split
 
     parser = Parser("generate_senti_data")
-    parser.add_argument("--input", default="data/sorted_data_acl", help="folder of <domain>/{positive,negative}.review")
-    parser.add_argument("--output", default="data/SENTI", help="folder of train.tsv, dev.tsv and test.tsv")
+    parser.add_argument(
+        "--input", type=expand_home, default="data/sorted_data_acl", help="folder of <domain>/{positive,negative}.review"
+    )
+    parser.add_argument("--output", type=expand_home, default="data/SENTI", help="folder of train.tsv, dev.tsv and test.tsv")
     parser.add_argument("--remove_duplicates", action="store_true", help="keep a text that stands there twice once")
     given = parser.parse_args(launched.arguments)
     split(given.input, given.output, remove_duplicates=given.remove_duplicates)
@@ -39,7 +42,7 @@ def extract_embeddings(launched: Launched) -> None:
 
     parser = Parser("extract_embeddings")
     for name in ("bert_path", "input", "output"):
-        parser.add_argument(f"--{name}", required=True)
+        parser.add_argument(f"--{name}", type=expand_home, required=True)
     parser.add_argument("--task_name", default="mnli", choices=("mnli", "senti"))
     parser.add_argument("--max_seq_length", type=int, default=128)
     parser.add_argument("--batch_size", type=int, default=128)
@@ -60,8 +63,8 @@ def generate_meta_weights(launched: Launched) -> None:
     from raykd.easynlp.metakd_files import weigh
 
     parser = Parser("generate_meta_weights")
-    parser.add_argument("embeddings", help="train.embeddings.tsv")
-    parser.add_argument("output", help="train_with_weights.tsv")
+    parser.add_argument("embeddings", type=expand_home, help="train.embeddings.tsv")
+    parser.add_argument("output", type=expand_home, help="train_with_weights.tsv")
     parser.add_argument("domains", help="all domains, joined by commas")
     parser.add_argument("--kind", default="paper", choices=("paper", "easynlp"), help="prototypes by class, or EasyNLP's")
     parser.add_argument("--alpha", type=float, default=0.5, help="weight of the own domain's prototype")
@@ -75,7 +78,7 @@ def generate_dev_file(launched: Launched) -> None:
 
     parser = Parser("generate_dev_file")
     for name in ("input", "output"):
-        parser.add_argument(f"--{name}", required=True)
+        parser.add_argument(f"--{name}", type=expand_home, required=True)
     given = parser.parse_args(launched.arguments)
     standardise(given.input, given.output)
 

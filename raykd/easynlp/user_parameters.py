@@ -1,15 +1,25 @@
 """``--user_defined_parameters``: ``key=value`` separated by whitespace, each of a type of its own."""
 
 import difflib
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from raykd.config.paths import expand_home
 from raykd.easynlp.flags import TRUTH
 from raykd.errors import ConfigError
 
-ParameterType = Literal["str", "int", "float", "bool"]
-READERS: Mapping[str, Callable[[str], Any]] = {"str": str, "int": int, "float": float, "bool": TRUTH.__getitem__}
+log = logging.getLogger(__name__)
+
+ParameterType = Literal["str", "path", "int", "float", "bool"]
+READERS: Mapping[str, Callable[[str], Any]] = {
+    "str": str,
+    "path": expand_home,
+    "int": int,
+    "float": float,
+    "bool": TRUTH.__getitem__,
+}
 ALLOWED = {"int": "a whole number", "float": "a number", "bool": "True or False"}
 
 
@@ -25,12 +35,12 @@ class Parameter:
 
 OTHER_TASK = "no effect: belongs to a task that raykd does not have"
 PARAMETERS = (
-    Parameter("pretrain_model_name_or_path", "str", "train: the model to start from, a folder or a name"),
+    Parameter("pretrain_model_name_or_path", "path", "train: the model to start from, a folder or a name"),
     Parameter("do_eval", "bool", "train: whether the last table selects the model; else the last weights are kept"),
     Parameter("enable_distillation", "bool", "train: whether to distil; False does not"),
     Parameter("type", "str", "kind of distillation: vanilla_kd"),
     Parameter("logits_name", "str", "column of --input_schema that holds the teacher's logits"),
-    Parameter("logits_saved_path", "str", "TSV file whose line i belongs to training row i"),
+    Parameter("logits_saved_path", "path", "TSV file whose line i belongs to training row i"),
     Parameter("temperature", "float", "T of the distillation, 1 when absent"),
     Parameter("alpha", "float", "weight of the teacher's term, 0 to 1, 0.2 when absent"),
     Parameter("multi_label", "bool", "whether a row has any number of labels, joined by commas; False has one"),
@@ -62,6 +72,8 @@ HINTS = dict.fromkeys((p.name for p in PARAMETERS), "; it belongs into --user_de
 def parse_user_parameters(text: str, known: Sequence[Parameter] = PARAMETERS) -> dict[str, Any]:
     """The keys that are there, with typed values; a value goes up to the next whitespace and may hold ``=``.
 
+    Of two values for one key the last counts, as in EasyNLP, with a warning.
+
     Raises ConfigError for a piece without ``=``, an unknown key (with the nearest known one), an ill-typed value, and what
     raykd refuses.
     """
@@ -71,7 +83,10 @@ def parse_user_parameters(text: str, known: Sequence[Parameter] = PARAMETERS) ->
         name, separator, value = piece.partition("=")
         if not separator or not name:
             raise ConfigError(f"--user_defined_parameters: {piece!r} is not of the form key=value; values hold no spaces")
-        values[name] = _read(name, value, by_name)
+        read = _read(name, value, by_name)
+        if values.get(name, read) != read:
+            log.warning("--user_defined_parameters: %s is given as %s and as %s; the last counts", name, values[name], read)
+        values[name] = read
     for name in REFUSED:
         if values.get(name):
             raise ConfigError(

@@ -3,6 +3,7 @@
 import importlib
 import logging
 import os
+import re
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
@@ -65,8 +66,16 @@ def export_onnx(model: str, file: str) -> None:
         except (torch.onnx.errors.OnnxExporterError, RuntimeError, ValueError) as error:
             kind = classifier.config.model_type
             raise ModelError(
-                f"{model} ({kind}) cannot be written as ONNX: {first_line(error)}; keep the folder as it is"
+                f"{model} ({kind}) cannot be written as ONNX: {_export_reason(error)}; keep the folder as it is"
             ) from error
+
+
+def _export_reason(error: BaseException) -> str:
+    """The first line of the error that torch's exporter met; its own is a heading with colours and "Next steps:"."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", first_line(error))
+    return plain.removesuffix("Next steps:").strip().rstrip(".")
 
 
 def quantize(file: str, out: str) -> None:

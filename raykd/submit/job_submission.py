@@ -15,8 +15,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import BaseModel
+
 from raykd.config import load_job, load_tune
-from raykd.config.paths import local_paths
+from raykd.config.paths import expand_home, local_paths
 from raykd.errors import ConfigError, ResourceError
 from raykd.submit.client import connect, explaining
 from raykd.submit.upload import EXCLUDES, check_upload
@@ -62,6 +64,7 @@ def submit(
     Raises ConfigError for a job file that cannot run there, and ResourceError when the cluster cannot be reached, refuses the
     token, or never starts the job.
     """
+    working_dir = expand_home(working_dir)
     entrypoint = _entrypoint(job, overrides, root, working_dir, command)
     environment = _job_environment(env_passthrough)
     client = connect(address)
@@ -111,10 +114,10 @@ def stop(job_id: str, *, address: str) -> str:
 
 def _entrypoint(job: str, overrides: Sequence[str], root: str | None, working_dir: str, command: str) -> str:
     """The command line for the cluster. Raises ConfigError for what would fail there, or lose its results."""
-    upload, file = Path(os.path.abspath(working_dir)), Path(os.path.abspath(job))
+    upload, file = Path(os.path.abspath(working_dir)), Path(os.path.abspath(expand_home(job)))
     if not file.is_file():
         raise ConfigError(f"cannot read the job file {job}; give the path of a YAML file")
-    if root is not None and not os.path.isabs(root):
+    if root is not None and not os.path.isabs(root) and not root.startswith("~"):  # the home of the cluster's user
         raise ConfigError(
             f"root = {root!r} is relative; give a folder of the cluster that all its nodes see, /shared for example"
         )
@@ -132,15 +135,15 @@ def _entrypoint(job: str, overrides: Sequence[str], root: str | None, working_di
             f"{job} would not be uploaded: .gitignore, .rayignore or raykd exclude it; move it, for example to jobs/"
         )
     if root is None:
-        _check_paths(content.model_dump(mode="json"), upload, files)
+        _check_paths(content, upload, files)
     words = [word for override in overrides for word in ("--set", override)]
     words += ["--root", root] if root is not None else []
     return shlex.join(["raykd", command, file.relative_to(upload).as_posix(), *words])
 
 
-def _check_paths(content: dict[str, Any], upload: Path, files: frozenset[Path]) -> None:
+def _check_paths(config: BaseModel, upload: Path, files: frozenset[Path]) -> None:
     """Raise ConfigError for data and models that the job file names and the job would not find on the cluster."""
-    for key, value, matches in local_paths(content, str(upload)):
+    for key, value, matches in local_paths(config, str(upload)):
         if not any(Path(match) in files or any(file.is_relative_to(match) for file in files) for match in matches):
             raise ConfigError(
                 f"{key} = {value!r} is not in what is uploaded to the cluster. Put data and models where all nodes see them "

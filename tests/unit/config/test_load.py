@@ -6,9 +6,25 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
-from raykd.config import ExperimentConfig, build, is_search, load, load_job, load_tune, merge, parse_override
+from raykd.config import (
+    DeepSpeedEngineConfig,
+    ExperimentConfig,
+    MetaKDConfig,
+    TuneConfig,
+    VanillaKDConfig,
+    build,
+    is_search,
+    load,
+    load_job,
+    load_tune,
+    merge,
+    parse_override,
+)
+from raykd.config.load import parse_overrides
 from raykd.errors import ConfigError
+from tests.unit.config.sections import sections_of
 
 JOBS = sorted((Path(__file__).parents[3] / "jobs").glob("*.yaml"))
 
@@ -61,7 +77,14 @@ def test_resolved_json_reads_back_as_the_same_object() -> None:
         ({"data__labels": [False, True]}, "data.labels.0 = False: text is needed here; put it in quotes"),
         ({"data__train": "a.tsv"}, "data.train = 'a.tsv': a list is needed here, as in [a, b]"),
         ({"data": None}, "data = None: a section is needed here"),
-        ({"student__objective": {"alpha": 1}}, "student.objective.kind is missing"),
+        (
+            {"student__objective": {"kind": "mse_kd", "temperature": 2}},
+            "unknown key student.objective.temperature; it belongs to kind: vanilla_kd, decoupled_kd, dist_kd",
+        ),
+        (
+            {"student__objective": {"kind": "fine_tune"}, "student__baseline": False},
+            "student.objective.kind = fine_tune with student.baseline = false trains no student",
+        ),
         ({"student__training__max_steps": "1e3"}, "max_steps = '1e3': a whole number is needed here"),
     ],
 )
@@ -97,6 +120,42 @@ def test_overrides_replace_values_and_make_sections() -> None:
     config = build(merge(base, map(parse_override, overrides)))
     assert (config.student.objective.temperature, config.student.training.learning_rate) == (4.0, 5e-4)  # type: ignore[union-attr]
     assert config.data.train == ("a.tsv", "b.tsv")
+
+
+def test_the_kind_of_a_default_stands_where_only_values_are_given() -> None:
+    overrides = ["student.objective.alpha=0.3", "compute.engine.zero_stage=3"]
+    config = build(merge(minimal(), map(parse_override, overrides)))
+    assert config.student.objective == VanillaKDConfig(alpha=0.3)
+    assert config.compute.engine == DeepSpeedEngineConfig(zero_stage=3)
+
+
+@pytest.mark.parametrize("job", [ExperimentConfig, MetaKDConfig, TuneConfig])
+def test_every_section_of_several_kinds_has_its_default_kind_filled_in(job: type[BaseModel]) -> None:
+    """Each such field of each job accepts an empty section, which then is the default."""
+    found = 0
+    for section in sections_of(job):
+        for name, field in section.model_fields.items():
+            if field.discriminator is not None and isinstance(field.default, BaseModel):
+                found += 1
+                assert section._keep_default_kind({name: {}})[name] == {"kind": field.default.kind}
+    assert found
+
+
+@pytest.mark.parametrize(
+    ("texts", "warned"),
+    [
+        (["seed=1", "seed=2"], "--set seed=1 is replaced by --set seed=2"),
+        (["student.objective.alpha=0.3", "student.objective={kind: mse_kd}"], "is replaced by --set student.objective="),
+        (["seed=1", "seed=1"], ""),
+        (["student.objective={kind: mse_kd}", "student.objective.alpha=0.3"], ""),
+    ],
+)
+def test_an_override_that_a_later_one_replaces_is_warned_of(
+    texts: list[str], warned: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    parse_overrides(texts)
+    assert warned in caplog.text
+    assert bool(warned) == bool(caplog.records)
 
 
 @pytest.mark.parametrize("text", ["a.b", "=3", "a..b=3", "a.b=[1"])

@@ -111,3 +111,17 @@ def test_the_document_holds_the_tables():
     assert flag_table() in document
     assert parameter_table() in document
     assert parameter_table(META_PARAMETERS) in document
+
+
+def test_the_home_folder_is_expanded_in_paths_and_variables_are_not(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    flags = parse_flags(["--tables=~/a.tsv,$HOME/b.tsv,~/c.tsv", "--checkpoint_dir", "~/out", "--label_name=~/x"])
+    assert flags["tables"] == "/home/me/a.tsv,$HOME/b.tsv,/home/me/c.tsv"
+    assert (flags["checkpoint_dir"], flags["label_name"]) == ("/home/me/out", "~/x")
+
+
+def test_a_flag_given_twice_is_warned_of_when_the_values_differ(caplog: pytest.LogCaptureFixture):
+    parse_flags(["--epoch_num=2", "--epoch_num=2"])
+    assert not caplog.records
+    parse_flags(["--epoch_num=2", "--epoch_num=3"])
+    assert "--epoch_num is given twice with different values; the last counts" in caplog.text

@@ -52,3 +52,19 @@ def test_mistakes_are_named(text, message):
 
 def test_other_tasks_switches_may_be_off():
     assert parse_user_parameters("two_tower=False enable_fewshot=False") == {"two_tower": False, "enable_fewshot": False}
+
+
+def test_of_two_values_for_one_key_the_last_counts_with_a_warning(caplog: pytest.LogCaptureFixture):
+    assert parse_user_parameters("alpha=0.2 alpha=0.2") == {"alpha": 0.2}
+    assert not caplog.records
+    assert parse_user_parameters("alpha=0.2 temperature=2 alpha=0.4") == {"alpha": 0.4, "temperature": 2.0}
+    assert "alpha is given as 0.2 and as 0.4; the last counts" in caplog.text
+
+
+def test_the_home_folder_is_expanded_in_paths(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    text = "pretrain_model_name_or_path=~/m logits_saved_path=~/l.tsv"
+    assert parse_user_parameters(text) == {
+        "pretrain_model_name_or_path": "/home/me/m",
+        "logits_saved_path": "/home/me/l.tsv",
+    }

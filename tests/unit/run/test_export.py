@@ -13,6 +13,7 @@ from raykd import model_export as export_module
 from raykd.errors import ConfigError, ModelError
 from raykd.model_export import export
 from raykd.models import build_classifier, load_classifier, load_tokenizer, save_classifier
+from raykd.models.onnx import export_onnx
 from raykd.run.progress import Terminal
 
 SHORT = {"epochs": 1, "batch_size": 32, "learning_rate": 5e-3}
@@ -107,3 +108,20 @@ def test_without_the_libraries_the_extra_is_named(tmp_path):
     result = subprocess.run([sys.executable, "-c", code, "export", str(tmp_path)], capture_output=True, text=True, check=False)
     assert result.returncode == 2
     assert "pip install 'raykd[export]'" in result.stderr
+
+
+def test_what_cannot_be_exported_is_an_error_with_the_reason(tmp_path, small_world, monkeypatch):
+    def refuse(*args, **kwargs):
+        try:
+            raise RuntimeError("a loop over rows\nand a stack")
+        except RuntimeError as error:
+            heading = "\x1b[96mFailed to export the model with torch.export.\x1b[0m Next steps:\n- Modify the model"
+            raise torch.onnx.errors.OnnxExporterError(heading) from error
+
+    tokenizer = load_tokenizer(small_world["student"])
+    model = build_classifier("bert", vocab_size=len(tokenizer), hidden=16, layers=1, heads=2, labels=("0", "1"), seed=1,
+                             positions=32, initializer_range=0.5)  # fmt: skip
+    save_classifier(model, tokenizer, str(tmp_path / "model"))
+    monkeypatch.setattr(torch.onnx, "export", refuse)
+    with pytest.raises(ModelError, match=r"cannot be written as ONNX: a loop over rows; keep the folder as it is$"):
+        export_onnx(str(tmp_path / "model"), str(tmp_path / "model.onnx"))

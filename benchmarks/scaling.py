@@ -15,7 +15,6 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,7 @@ from raykd.models import model_digest
 from raykd.run.task import make_task
 from raykd.run.worker_group import TrainingGroup
 from raykd.session import start_ray, stop_ray
+from raykd.trainers.events import StepMetrics, TrainingEvent
 
 ROWS, BATCH, LENGTH = 100_000, 64, 64
 PART_ROWS = 40_000
@@ -112,12 +112,12 @@ def _measure(model: str, prepared: TokenisedSet, workers: int, steps: int) -> di
     seconds: dict[int, float] = {}
     first: list[float] = []
 
-    def hear(_: str, entry: Mapping[str, Any]) -> None:
+    def on_event(_: str, event: TrainingEvent) -> None:
         # the worker's own clock, since the driver hears of steps in batches: all rows so far over its rows per second
-        if entry["event"] == "train":
+        if isinstance(event, StepMetrics):
             first.append(time.perf_counter())
-            if entry["rows_per_second"]:  # none yet at the first step
-                seconds[entry["step"]] = entry["step"] * BATCH / entry["rows_per_second"]
+            if event.rows_per_second:  # none yet at the first step
+                seconds[event.step] = event.step * BATCH / event.rows_per_second
 
     with tempfile.TemporaryDirectory() as folder:
         task = make_task(
@@ -127,7 +127,7 @@ def _measure(model: str, prepared: TokenisedSet, workers: int, steps: int) -> di
         group = TrainingGroup(compute, storage=f"{folder}/ray", name="scaling")
         began = time.perf_counter()
         try:
-            group.run([task], hear)
+            group.run([task], on_event)
         finally:
             group.close()
     third = steps // 3  # the first steps build what is built once

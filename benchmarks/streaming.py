@@ -18,7 +18,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -211,6 +211,7 @@ def _train(prepared: Any, model: str, work: Path, rows: int) -> float:
     from raykd.models import model_digest
     from raykd.run.task import make_task
     from raykd.run.worker_group import TrainingGroup
+    from raykd.trainers.events import StepMetrics, TrainingEvent
 
     compute, batch = ComputeConfig(precision="fp32"), 256
     steps = rows // batch
@@ -221,13 +222,13 @@ def _train(prepared: Any, model: str, work: Path, rows: int) -> float:
     )  # fmt: skip
     seen: list[tuple[int, float]] = []
 
-    def hear(_: str, entry: Mapping[str, Any]) -> None:
-        if entry["event"] == "train":
-            seen.append((entry["step"], time.perf_counter()))
+    def on_event(_: str, event: TrainingEvent) -> None:
+        if isinstance(event, StepMetrics):
+            seen.append((event.step, time.perf_counter()))
 
     group = TrainingGroup(compute, storage=str(work / "ray"), name="streaming")
     try:
-        group.run([task], hear)
+        group.run([task], on_event)
     finally:
         group.close()
     (first, began), (last, ended) = seen[0], seen[-1]

@@ -14,7 +14,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from raykd.run.train_task import run_task
 from raykd.session import start_ray, stop_ray
 from raykd.trainers.context import local_context
 from raykd.trainers.engines.deepspeed_engine import import_deepspeed
+from raykd.trainers.events import StepMetrics, TrainingEvent
 from raykd.trainers.optimizer import adamw
 from raykd.trainers.schedule import learning_rate
 
@@ -142,10 +143,10 @@ def _side_by_side(prepared: TokenisedSet, model: str, folder: str, engine: str) 
     other, raykd, bare = Bare(prepared, model, engine), Clock(), Clock()
     before = _worker_seconds()
 
-    def take_turns(entry: Mapping[str, Any]) -> None:
-        if entry["event"] != "train" or entry["step"] % TURN:
+    def take_turns(event: TrainingEvent) -> None:
+        if not isinstance(event, StepMetrics) or event.step % TURN:
             return
-        if entry["step"] == TURN:  # what is made in the first turn, as Adam's state, counts on neither side
+        if event.step == TURN:  # what is made in the first turn, as Adam's state, counts on neither side
             other.turn()
             raykd.background = time.thread_time() - time.process_time()
         else:
@@ -153,7 +154,7 @@ def _side_by_side(prepared: TokenisedSet, model: str, folder: str, engine: str) 
             bare.start()
             other.turn()
             bare.lap()
-        if entry["step"] == steps:
+        if event.step == steps:
             raykd.background += time.process_time() - time.thread_time()
         raykd.start()
 

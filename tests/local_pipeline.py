@@ -1,6 +1,6 @@
 """The whole distillation with its trainings and scorings in this process, without Ray."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from raykd.config import ExperimentConfig
@@ -12,6 +12,7 @@ from raykd.run.progress import Terminal
 from raykd.run.task import TrainTask
 from raykd.run.train_task import run_task
 from raykd.trainers.context import local_context
+from raykd.trainers.events import TrainingEvent
 
 
 class LocalGroup:
@@ -20,12 +21,12 @@ class LocalGroup:
     def __init__(self) -> None:
         self.asked: list[list[str]] = []
 
-    def run(self, tasks: Sequence[TrainTask], on_record: Callable[[str, Mapping[str, Any]], None]) -> None:
+    def run(self, tasks: Sequence[TrainTask], on_event: Callable[[str, TrainingEvent], None]) -> None:
         self.asked.append([task.name for task in tasks])
         with local_context() as context:
             for task in tasks:
                 name = task.name
-                listener = lambda entry, name=name: on_record(name, entry)  # noqa: E731
+                listener = lambda event, name=name: on_event(name, event)  # noqa: E731
                 run_task(task, context, build_feed=local_feed, listeners=(listener,))
 
     def close(self) -> None:

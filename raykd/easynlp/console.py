@@ -4,8 +4,9 @@ import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from raykd.trainers.events import Ended, Evaluated, Resumed, StepMetrics, TrainingEvent
 from raykd.trainers.schedule import learning_rate
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def inference_line(seconds: float, rows: int) -> str:
 
 
 class TrainingLines:
-    """Turns the records of a training into lines of the log."""
+    """Turns the events of a training into lines of the log."""
 
     def __init__(self, training: "TrainingConfig", *, weights_file: str) -> None:
         self._training = training
@@ -68,42 +69,43 @@ class TrainingLines:
         self._best: float | None = None
         self._started = self._since = time.monotonic()
 
-    def record(self, _name: str, entry: Mapping[str, Any]) -> None:
-        """Print what a record of the training says; records that EasyNLP has no line for are passed over."""
-        for line in self.lines(entry):
+    def record(self, _name: str, event: TrainingEvent) -> None:
+        """Print the lines of an event; events that EasyNLP has no line for are passed over."""
+        for line in self.lines(event):
             log.info("%s", line)
 
-    def lines(self, entry: Mapping[str, Any]) -> Sequence[str]:
-        """The lines of one record."""
-        event, step = entry["event"], entry["step"]
-        if event == "train":
-            return self._train(entry)
-        if event == "eval":
-            return self._evaluation(entry)
-        if event == "resumed":
-            return [f"Resume from checkpoint, start step {step}"]
-        if event == "end":
-            return [f"Training Time: {time.monotonic() - self._started}"]
-        return []
+    def lines(self, event: TrainingEvent) -> Sequence[str]:
+        """The lines of one event."""
+        match event:
+            case StepMetrics():
+                return self._train(event)
+            case Evaluated():
+                return self._evaluation(event)
+            case Resumed():
+                return [f"Resume from checkpoint, start step {event.step}"]
+            case Ended():
+                return [f"Training Time: {time.monotonic() - self._started}"]
+            case _:
+                return []
 
-    def _train(self, entry: Mapping[str, Any]) -> list[str]:
+    def _train(self, event: StepMetrics) -> list[str]:
         now = time.monotonic()
-        seconds, self._since, self._total_steps = now - self._since, now, entry["total_steps"]
+        seconds, self._since, self._total_steps = now - self._since, now, event.total_steps
         head = (
-            f"Epoch [{entry['epoch']:2}/{self._training.epochs:2}], step [{entry['step']}/{entry['total_steps']}], "
-            f"lr {entry['learning_rate']:.6f}, {seconds:.2f} s"
+            f"Epoch [{event.epoch:2}/{self._training.epochs:2}], step [{event.step}/{event.total_steps}], "
+            f"lr {event.learning_rate:.6f}, {seconds:.2f} s"
         )
-        terms = {"loss": entry["loss"]} | (entry["terms"] if len(entry["terms"]) > 1 else {})
+        terms = {"loss": event.loss} | (dict(event.terms) if len(event.terms) > 1 else {})
         return [head, *(f"  {name:10}: {value:.4f} " for name, value in terms.items())]
 
-    def _evaluation(self, entry: Mapping[str, Any]) -> list[str]:
-        lines = [f"========== Evaluation at global step {entry['step']} ==========", *metric_lines(entry["metrics"])]
-        if entry["best"]:
-            self._best = entry["metrics"][self._training.metric]
+    def _evaluation(self, event: Evaluated) -> list[str]:
+        lines = [f"========== Evaluation at global step {event.step} ==========", *metric_lines(event.metrics)]
+        if event.best:
+            self._best = event.metrics[self._training.metric]
             lines.append(f"Saving best model to {self._weights_file}...")
         if self._best is not None:  # unknown after a continuation, until a better one comes
             lines.append(f"Best score: {self._best}")
-        return [*lines, f"Learning rate: {self._rate(entry['step']):.8f}"]
+        return [*lines, f"Learning rate: {self._rate(event.step):.8f}"]
 
     def _rate(self, step: int) -> float:
         """Learning rate of the update that made ``step``; records of training are too rare to have it."""

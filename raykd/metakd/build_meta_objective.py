@@ -55,7 +55,7 @@ def build_meta_objective(task: TrainTask, context: ObjectiveContext) -> Objectiv
                 uses=task.training.epochs * config.trainings,
                 workers=context.worker.world_size,
                 source=config.teacher_states,
-                tell=functools.partial(context.report, "teacher_states", 0),
+                report=context.report,
             )
             return _meta_distillation(config, model, thrifty, teacher)
         case _:

@@ -25,6 +25,7 @@ from raykd.data.batch import Batch
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.metakd.state_files import Array, Chosen, Files, OwnFiles
 from raykd.metakd.targets import LiveTeacher, Targets
+from raykd.trainers.events import TeacherStatesChosen, TrainingEvent
 
 Source = Literal["auto", "live", "stored"]
 TRIALS, WARM_UP = 6, 2
@@ -143,8 +144,8 @@ class ThriftyTeacher:
     workers: int = 1
     """Workers that each record what they come across."""
     source: Source = "auto"
-    tell: Callable[..., None] | None = None
-    """Is told the choice and its reasons, once, as keywords."""
+    report: Callable[[TrainingEvent], None] | None = None
+    """Receives the choice and its measurements, once."""
     clock: Callable[[Batch], float] = field(default_factory=lambda: _now)
     """Seconds, when everything asked of the batch's device is done."""
     _trials: list[Cost] = field(default_factory=list)
@@ -192,11 +193,14 @@ class ThriftyTeacher:
         cost = Cost(**{name: statistics.median(getattr(one, name) for one in counted) for name in Cost.__annotations__})
         room = shutil.disk_usage(tempfile.gettempdir()).free * DISK_SHARE / self.workers
         size = self.records.bytes_for(targets)
-        self.records.chosen = "stored" if size <= room and saves(cost, self.uses, self.workers) else "live"
-        if self.records.chosen == "live":
+        chosen: Chosen = "stored" if size <= room and saves(cost, self.uses, self.workers) else "live"
+        self.records.chosen = chosen
+        if chosen == "live":
             self.records.drop()
-        if self.tell is not None:
-            self.tell(chosen=self.records.chosen, seconds=dataclasses.asdict(cost), bytes=size, room=int(room))
+        if self.report is not None:
+            self.report(
+                TeacherStatesChosen(step=0, chosen=chosen, seconds=dataclasses.asdict(cost), bytes=size, room=int(room))
+            )
 
 
 def saves(cost: Cost, uses: float, workers: int) -> bool:

@@ -1,30 +1,28 @@
-"""Training curves from the history file that the training loop writes, one JSON object a line."""
+"""Training curves from the history file of a training."""
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from pydantic import Field
 
-from raykd.data import storage
-from raykd.errors import DataError
 from raykd.report.record import Record
+from raykd.trainers.event_log import read_history
+from raykd.trainers.events import Evaluated, GradientShares, StepMetrics
 
 MAX_POINTS = 200
 
 
 class Series(Record):
-    """Figures over training: every list of ``values`` is as long as ``steps``; None where a figure was not given or finite."""
+    """Metrics over training: every list of ``values`` is as long as ``steps``; None where one is missing or not finite."""
 
     steps: tuple[float, ...] = ()
-    """Optimiser steps done; the mean of those that a point stands for."""
+    """Optimiser steps done; the mean over the steps that a point averages."""
     values: dict[str, tuple[float | None, ...]] = Field(default_factory=dict)
-    """Figures by name."""
+    """Values by the metric's name."""
 
 
 class Curves(Record):
-    """How one training went."""
+    """Loss terms, validation metrics and gradient shares of one training."""
 
     seed: int | None
     """Seed of the training."""
@@ -39,35 +37,23 @@ class Curves(Record):
 def read_curves(path: str, *, seed: int | None) -> Curves:
     """Curves of at most 200 points each from a history file.
 
-    Points closer than that are averaged. A step that stands there twice (after a restart) counts as it was written last.
-    Raises DataError naming the file and line that is not a record.
+    Points closer than that are averaged. Of a step that was repeated after a restart, the last values count.
+    Raises DataError naming the file and line that is not an event.
     """
-    records = list(_records(storage.read_bytes(path).decode("utf-8").splitlines(), path))
+    events = read_history(path)
     return Curves(
         seed=seed,
-        terms=_series(records, "train", "terms"),
-        metrics=_series(records, "eval", "metrics"),
-        shares=_series(records, "gradient_share", "shares"),
+        terms=_series({event.step: event.terms for event in events if isinstance(event, StepMetrics)}),
+        metrics=_series({event.step: event.metrics for event in events if isinstance(event, Evaluated)}),
+        shares=_series({event.step: event.shares for event in events if isinstance(event, GradientShares)}),
     )
 
 
-def _records(lines: Iterable[str], path: str) -> Iterator[Mapping[str, Any]]:
-    for number, line in enumerate(lines, 1):
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DataError(f"{path}:{number} is not a JSON record ({error.msg}); delete the line or the file") from None
-        if not isinstance(record, dict) or not isinstance(record.get("step"), int):
-            raise DataError(f"{path}:{number} is a record without a step; delete the line or the file")
-        yield record
-
-
-def _series(records: Sequence[Mapping[str, Any]], event: str, key: str) -> Series:
-    figures = {record["step"]: record.get(key, {}) for record in records if record.get("event") == event}
-    steps = sorted(figures)
-    names = list(dict.fromkeys(name for step in steps for name in figures[step]))
+def _series(metrics: Mapping[int, Mapping[str, float]]) -> Series:
+    steps = sorted(metrics)
+    names = list(dict.fromkeys(name for step in steps for name in metrics[step]))
     bins = np.array_split(np.array(steps), min(MAX_POINTS, max(len(steps), 1)))
-    values = {name: tuple(_mean([figures[step].get(name) for step in group.tolist()]) for group in bins) for name in names}
+    values = {name: tuple(_mean([metrics[step].get(name) for step in group.tolist()]) for group in bins) for name in names}
     return Series(steps=tuple(float(group.mean()) for group in bins if len(group)), values=values)
 
 

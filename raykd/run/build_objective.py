@@ -11,6 +11,7 @@ from raykd.run.task import TaskObjective, TrainTask
 from raykd.trainers import fine_tune, logit_kd
 from raykd.trainers.context import WorkerContext
 from raykd.trainers.engines.base import Precision
+from raykd.trainers.events import TrainingEvent
 from raykd.trainers.objective import Objective
 from raykd.trainers.phases import PhasedObjective
 
@@ -25,8 +26,8 @@ class ObjectiveContext:
     """Training rows."""
     worker: WorkerContext
     precision: Precision
-    report: Callable[..., None]
-    """Records an event of the training: its name, the step, and named values."""
+    report: Callable[[TrainingEvent], None]
+    """Records an event of the training."""
 
 
 BuildObjective = Callable[[TrainTask, ObjectiveContext], Objective]

@@ -2,13 +2,24 @@
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import psutil
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from raykd.trainers.events import (
+    Ended,
+    Evaluated,
+    NonFinite,
+    Started,
+    StepMetrics,
+    Stopped,
+    TeacherStatesChosen,
+    TrainingEvent,
+    Warned,
+)
 
 
 class Terminal:
@@ -62,34 +73,32 @@ class Terminal:
             self._progress.remove_task(self._bars.pop(name))
             self._progress.refresh()
 
-    def record(self, name: str, entry: Mapping[str, Any]) -> None:
-        """A training record: moves the bar, and says what a user cares about."""
-        step, event = entry["step"], entry["event"]
+    def record(self, name: str, event: TrainingEvent) -> None:
+        """Show an event of the training ``name``: move its bar, print a line where a user cares."""
         self.arrived()
-        if event == "train":
-            self._steps[name] = step
-            self._first_step()
-            speed = f"  {entry['rows_per_second']:.0f} rows/s" if entry["rows_per_second"] else ""  # the first has none yet
-            self.advance(name, step, entry["total_steps"], f"loss {entry['loss']:.4f}{speed}")
-        elif event == "eval":
-            metrics = entry["metrics"]
-            shown = ("accuracy", "exact_match", "f1" if "f1" in metrics else "macro_f1", "loss")  # the history has them all
-            figures = "  ".join(f"{key} {metrics[key]:.4f}" for key in shown if key in metrics)
-            self.say(f"{name}: step {step}  {figures}{'  best so far' if entry['best'] else ''}")
-        elif event == "teacher_states":
-            cost = entry["seconds"]
-            self.say(
-                f"{name}: teacher's states {entry['chosen']} (a batch: live {cost['live']:.3f} s, read {cost['read']:.3f} s, "
-                f"student {cost['student']:.3f} s; {entry['bytes'] / 1e9:.2f} GB)"
-            )
-        elif event == "start":
-            self._start(name, step, entry["world_size"])
-        elif event == "stopped":
-            self.say(f"{name}: stopped after step {step}, with a checkpoint")
-        elif event == "warning":
-            self.say(f"warning: {entry['message']}")
-        elif event == "end":
-            self._remove(name)  # patience may have ended it before its last step
+        match event:
+            case StepMetrics():
+                self._steps[name] = event.step
+                self._first_step()
+                speed = f"  {event.rows_per_second:.0f} rows/s" if event.rows_per_second else ""  # the first step has none yet
+                self.advance(name, event.step, event.total_steps, f"loss {event.loss:.4f}{speed}")
+            case Evaluated():
+                self.say(f"{name}: step {event.step}  {metrics_text(event)}{'  best so far' if event.best else ''}")
+            case TeacherStatesChosen(seconds=seconds):
+                self.say(
+                    f"{name}: teacher's states {event.chosen} (a batch: live {seconds['live']:.3f} s, "
+                    f"read {seconds['read']:.3f} s, student {seconds['student']:.3f} s; {event.bytes / 1e9:.2f} GB)"
+                )
+            case Started():
+                self._start(name, event.step, event.world_size)
+            case Stopped():
+                self.say(f"{name}: stopped after step {event.step}, with a checkpoint")
+            case NonFinite(stops=False):
+                self.say(f"warning: {name}: step {event.step}: {event}; it is not logged, training continues")
+            case Warned():
+                self.say(f"warning: {event.message}")
+            case Ended():
+                self._remove(name)  # patience may have ended it before its last step
 
     def _start(self, name: str, step: int, workers: int) -> None:
         """A start is worth a line when it is not the first."""
@@ -106,6 +115,13 @@ class Terminal:
         if not self._trained:
             self._trained = True
             self.say(f"first training step {time.time() - psutil.Process().create_time():.1f} s after the command")
+
+
+def metrics_text(event: Evaluated) -> str:
+    """The few metrics of an evaluation that a line has room for; the history has all."""
+    metrics = event.metrics
+    shown = ("accuracy", "exact_match", "f1" if "f1" in metrics else "macro_f1", "loss")
+    return "  ".join(f"{key} {metrics[key]:.4f}" for key in shown if key in metrics)
 
 
 def stdout_console() -> Console:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from raykd.errors import RaykdError, ResourceError
+from raykd.trainers.events import TrainingEvent
 
 ANSWER_SECONDS = 300
 """Seconds within which the board answers: at first its process starts, beside those of all workers."""
@@ -34,8 +35,8 @@ def ask(answer: Any) -> Any:
 class QueueUpdate:
     """What the driver is told when it asks."""
 
-    records: list[tuple[str, dict[str, Any]]]
-    """Names of tasks and records of their monitors, since the last time."""
+    events: list[tuple[str, TrainingEvent]]
+    """Names of tasks and events of their trainings, since the last time."""
     done: int
     """Tasks that are finished."""
     failure: tuple[type[RaykdError], str] | None
@@ -52,7 +53,7 @@ class TaskQueue:
         self._done: set[int] = set()
         self._closed = False
         self._failure: tuple[type[RaykdError], str] | None = None
-        self._records: list[tuple[str, dict[str, Any]]] = []
+        self._events: list[tuple[str, TrainingEvent]] = []
         self._changed = asyncio.Event()
         self._stopping = False
         self._heard = time.monotonic()
@@ -100,11 +101,11 @@ class TaskQueue:
         """Say that a task cannot be finished, however often it is tried."""
         self._failure = self._failure or (kind, message)
 
-    async def record(self, name: str, entry: dict[str, Any]) -> None:
-        """Pass on a monitor's record."""
-        self._records.append((name, entry))
+    async def record(self, name: str, event: TrainingEvent) -> None:
+        """Pass on an event of a training."""
+        self._events.append((name, event))
 
     async def news(self) -> QueueUpdate:
         """What happened since the last call."""
-        records, self._records = self._records, []
-        return QueueUpdate(records, len(self._done), self._failure, time.monotonic() - self._heard)
+        events, self._events = self._events, []
+        return QueueUpdate(events, len(self._done), self._failure, time.monotonic() - self._heard)

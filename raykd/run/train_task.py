@@ -11,7 +11,7 @@ from raykd.run.task import TrainTask
 from raykd.run.trainer import ControlRequests, OpenTask, Trainer
 from raykd.trainers.checkpoint import Checkpoints
 from raykd.trainers.context import WorkerContext
-from raykd.trainers.monitor import Listener
+from raykd.trainers.event_log import Listener
 
 BuildFeed = Callable[..., Feed]
 
@@ -75,7 +75,7 @@ def run_open_task(
 ) -> None:
     """The same for a task that is open; ``near_end`` is called once, on every worker at the same step. *Collective.*
 
-    Raises Stopped when ``outside`` asks for it.
+    Raises StopRequested when ``outside`` asks for it.
     """
     parts = task_in_parts(
         opened, context, build_objective=build_objective, listeners=listeners, near_end=near_end, outside=outside

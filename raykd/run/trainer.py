@@ -28,9 +28,10 @@ from raykd.trainers.context import WorkerContext
 from raykd.trainers.engines.base import Engine, Precision
 from raykd.trainers.engines.build_engine import build_engine
 from raykd.trainers.evaluation import Evaluator, Metrics
-from raykd.trainers.loop import Loop, Stopped
+from raykd.trainers.event_log import EventLog, Listener
+from raykd.trainers.events import Ended, Resumed, Started, Stopped
+from raykd.trainers.loop import Loop, StopRequested
 from raykd.trainers.model_selection import ModelSelection
-from raykd.trainers.monitor import Listener, Monitor
 from raykd.trainers.phases import at_progress
 from raykd.trainers.schedule import learning_rate
 
@@ -87,10 +88,10 @@ class Trainer:
             task.model, labels=task.labels, dropout=task.training.dropout, multi_label=self.multi_label
         )
         self.tracker = _tracker(task) if context.is_first else NullTracker()
-        self.monitor = Monitor(task.history, (*listeners, listener(self.tracker))) if context.is_first else Monitor()
+        self.events = EventLog(task.history, (*listeners, listener(self.tracker))) if context.is_first else EventLog()
         self.max_length = max_sequence_length(self.model.config)
         self.precision = resolve_precision(task.precision, context.device)
-        about = ObjectiveContext(self.model, opened.prepared, context, self.precision, self.monitor.record)
+        about = ObjectiveContext(self.model, opened.prepared, context, self.precision, self.events.record)
         self.objective = build_objective(task, about)
         self.engine = build_engine(
             task.engine,
@@ -114,11 +115,11 @@ class Trainer:
                 step = loop.run(islice(rows, min(total, (step // every + 1) * every) - step))
                 yield step
             self.end(step)
-        except Stopped:
-            self.monitor.record("stopped", self.engine.updates)
+        except StopRequested:
+            self.events.record(Stopped(step=self.engine.updates))
             raise
         except TrainingError:
-            self.monitor.flush()  # the steps before show how it came to that
+            self.events.flush()  # the steps before show how it came to that
             raise
         finally:
             self.engine.close()
@@ -127,15 +128,16 @@ class Trainer:
         """The loop, where the last checkpoint left it."""
         if start:
             self.resume(start)
-        self.monitor.record(
-            "start",
-            start,
-            pid=os.getpid(),
-            host=socket.gethostname(),
-            engine=self.engine.kind,
-            model=type(self.engine.model).__name__,
-            precision=self.precision,
-            world_size=self.context.world_size,
+        self.events.record(
+            Started(
+                step=start,
+                pid=os.getpid(),
+                host=socket.gethostname(),
+                engine=self.engine.kind,
+                model=type(self.engine.model).__name__,
+                precision=self.precision,
+                world_size=self.context.world_size,
+            )
         )
         training, phases = self.task.training, self.task.phases
         peaks = ((0.0, training.learning_rate), *((phase.start, phase.learning_rate) for phase in phases))
@@ -162,7 +164,7 @@ class Trainer:
             keep_best=self.keep_best,
             save_checkpoint=self.save_checkpoint,
             checkpoint_due=self.checkpoint_due,
-            monitor=self.monitor,
+            events=self.events,
             log_every=training.log_every,
             stop_due=lambda: self.context.is_first and self.outside.stop(),
         )
@@ -176,15 +178,21 @@ class Trainer:
         # where the best model is lost, any is better
         if not self.keep_model or storage.exists(storage.join(self.task.model_folder, "config.json")):
             self.model_selection.load(kept)
-        self.monitor.resume(start)
-        self.monitor.record("resumed", start, **({} if self.source == self.checkpoints else {"source": self.source.folder}))
+        self.events.resume(start)
+        self.events.record(Resumed(step=start, source=None if self.source == self.checkpoints else self.source.folder))
 
     def end(self, step: int) -> None:
         """Note what came out."""
         ran = int(self.context.sum(torch.tensor(self.teacher_forwards, device=self.context.device)))
-        beside = {} if self.objective.frozen is None else {"teacher_forwards": ran}
-        self.monitor.record("end", step, best=self.model_selection.best, best_step=self.model_selection.best_step, **beside)
-        self.monitor.flush()
+        self.events.record(
+            Ended(
+                step=step,
+                best=self.model_selection.best,
+                best_step=self.model_selection.best_step,
+                teacher_forwards=None if self.objective.frozen is None else ran,
+            )
+        )
+        self.events.flush()
         best = {} if self.model_selection.best is None else {f"best/{self.model_selection.metric}": self.model_selection.best}
         self.tracker.finish({**best, "best/step": float(self.model_selection.best_step)})
 

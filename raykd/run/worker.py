@@ -1,7 +1,6 @@
 """What runs on a training worker: tasks from the board, one after the other, each from its last checkpoint."""
 
 import logging
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -15,8 +14,9 @@ from raykd.run.task_queue import ask
 from raykd.run.train_task import open_task, run_open_task
 from raykd.run.trainer import OpenTask
 from raykd.trainers.context import WorkerContext, ray_context
-from raykd.trainers.loop import Stopped
-from raykd.trainers.monitor import Listener
+from raykd.trainers.event_log import Listener
+from raykd.trainers.events import TrainingEvent, Warned
+from raykd.trainers.loop import StopRequested
 
 
 def train_worker(config: dict[str, Any]) -> None:
@@ -30,7 +30,7 @@ def train_worker(config: dict[str, Any]) -> None:
     logging.getLogger("raykd").addHandler(_ToDriver(board))
     try:
         worker.run(ask(board.first_open.remote()))
-    except Stopped:
+    except StopRequested:
         return
     except RaykdError as error:
         ask(board.fail.remote(type(error), str(error)))
@@ -90,11 +90,11 @@ class _ToDriver(logging.Handler):
         self._board = board
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._board.record.remote("", {"event": "warning", "step": 0, "message": record.getMessage()})
+        self._board.record.remote("", Warned(step=0, message=record.getMessage()))
 
 
 def _to_board(board: Any, name: str) -> Listener:
-    def tell(entry: Mapping[str, Any]) -> None:
-        board.record.remote(name, dict(entry))
+    def tell(event: TrainingEvent) -> None:
+        board.record.remote(name, event)
 
     return tell

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from raykd.cluster import offered, require_room, worker_bundles
@@ -18,6 +18,7 @@ from raykd.run.build_objective import BuildObjective, build_objective
 from raykd.run.task import TrainTask
 from raykd.run.task_queue import QueueUpdate, TaskQueue, ask
 from raykd.session import free_cpus
+from raykd.trainers.events import TrainingEvent
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +28,8 @@ POLL_SECONDS = 0.25
 STOP_SECONDS = 45
 """For workers to end, a checkpoint included; a stopped job has 60 s altogether (raykd/submit)."""
 
-OnRecord = Callable[[str, Mapping[str, Any]], None]
-"""Called on the driver with a task's name and one record of its monitor."""
+OnEvent = Callable[[str, TrainingEvent], None]
+"""Called on the driver with a task's name and one event of its training."""
 
 
 class TrainingGroup:
@@ -65,7 +66,7 @@ class TrainingGroup:
         self._submitted = 0
         self._fit.start()
 
-    def run(self, tasks: Sequence[TrainTask], on_record: OnRecord) -> None:
+    def run(self, tasks: Sequence[TrainTask], on_event: OnEvent) -> None:
         """Train all tasks, in order. An interrupt has the workers write a checkpoint before it goes on its way.
 
         Raises the error of the first task that fails, TrainingError when workers keep dying, ResourceError when none come.
@@ -74,16 +75,16 @@ class TrainingGroup:
         ask(self._board.submit.remote([task.model_dump(mode="json") for task in tasks]))
         self._submitted += len(tasks)
         try:
-            while not self._finished(on_record):
+            while not self._finished(on_event):
                 time.sleep(POLL_SECONDS)
         except KeyboardInterrupt:
-            self.stop(on_record)
+            self.stop(on_event)
             raise
 
-    def _finished(self, on_record: OnRecord) -> bool:
+    def _finished(self, on_event: OnEvent) -> bool:
         """Pass on what is new; whether all tasks are done."""
         alive = self._fit is not None and self._fit.is_alive()  # asked before the news, which are complete then
-        news = self._news(on_record)
+        news = self._news(on_event)
         if news.failure is not None:
             raise news.failure[0](news.failure[1])
         if news.done >= self._submitted:
@@ -97,13 +98,13 @@ class TrainingGroup:
             )
         return False
 
-    def _news(self, on_record: OnRecord) -> QueueUpdate:
+    def _news(self, on_event: OnEvent) -> QueueUpdate:
         news: QueueUpdate = ask(self._board.news.remote())
-        for name, entry in news.records:
-            on_record(name, entry)
+        for name, event in news.events:
+            on_event(name, event)
         return news
 
-    def stop(self, on_record: OnRecord) -> None:
+    def stop(self, on_event: OnEvent) -> None:
         """Ask the workers to stop, and give them some time to write a checkpoint."""
         if self._fit is None or not self._fit.is_alive():
             return
@@ -111,9 +112,9 @@ class TrainingGroup:
         ask(self._board.stop.remote())
         deadline = time.monotonic() + STOP_SECONDS
         while self._fit.is_alive() and time.monotonic() < deadline:
-            self._news(on_record)
+            self._news(on_event)
             time.sleep(POLL_SECONDS)
-        self._news(on_record)
+        self._news(on_event)
 
     def make_room(self, *, cpus: int, gpu: bool) -> None:
         """Let the workers go where, idle, they hold what something else needs; a later task starts others."""

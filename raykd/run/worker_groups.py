@@ -4,24 +4,25 @@ import itertools
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from typing import Any, Protocol
+from typing import Protocol
 
 from raykd.cluster import DATA_CPUS
 from raykd.config import ComputeConfig
 from raykd.run.task import TrainTask
-from raykd.run.worker_group import OnRecord, uses_gpu
+from raykd.run.worker_group import OnEvent, uses_gpu
+from raykd.trainers.events import TrainingEvent
 
 
 class Group(Protocol):
     """What a :class:`~raykd.run.worker_group.TrainingGroup` does."""
 
-    def run(self, tasks: Sequence[TrainTask], on_record: OnRecord) -> None:
+    def run(self, tasks: Sequence[TrainTask], on_event: OnEvent) -> None:
         """Train all tasks, in order."""
         ...
 
-    def stop(self, on_record: OnRecord) -> None:
+    def stop(self, on_event: OnEvent) -> None:
         """Have the workers write a checkpoint and end."""
         ...
 
@@ -46,9 +47,9 @@ def same_rows_and_objective(task: TrainTask) -> object:
 class TrainingGroups:
     """Groups that are started when they are first needed, and stay up for what comes later."""
 
-    def __init__(self, build: Callable[[], Group], on_record: OnRecord) -> None:
+    def __init__(self, build: Callable[[], Group], on_event: OnEvent) -> None:
         self._build = build
-        self._on_record = on_record
+        self._on_event = on_event
         self._lock = threading.Lock()
         self._groups: list[Group] = []
 
@@ -63,7 +64,7 @@ class TrainingGroups:
             self._groups.append(self._build())
         if count <= 1:
             for group in self._groups[:count]:
-                group.run(tasks, self._on_record)
+                group.run(tasks, self._on_event)
             return
         pool = ThreadPoolExecutor(count, thread_name_prefix="raykd-group")
         try:
@@ -88,10 +89,10 @@ class TrainingGroups:
                 return
             group.run(share, self._record)
 
-    def _record(self, name: str, entry: Mapping[str, Any]) -> None:
-        """One at a time: records come from several threads."""
+    def _record(self, name: str, event: TrainingEvent) -> None:
+        """Pass on one event at a time: they come from several threads."""
         with self._lock:
-            self._on_record(name, entry)
+            self._on_event(name, event)
 
     def make_room(self, *, cpus: int, gpu: bool) -> None:
         """Let idle workers go where they hold what something else needs."""

@@ -14,11 +14,12 @@ from raykd.data import storage
 from raykd.errors import ConfigError, ResourceError
 from raykd.tracking.credentials import server_answers, wandb_mode, without_secrets
 from raykd.tracking.offline import is_finished
+from raykd.trainers.events import Evaluated, GradientShares, StepMetrics, TrainingEvent
 
 log = logging.getLogger(__name__)
 
-FIGURES = ("loss", "learning_rate", "grad_norm", "rows_per_second", "data_wait_s", "epoch")
-"""What a training record has besides the terms of the loss."""
+STEP_METRICS = ("loss", "learning_rate", "grad_norm", "rows_per_second", "data_wait_s", "epoch")
+"""Fields of StepMetrics that are tracked besides the terms of the loss."""
 INIT_TIMEOUT_S = 30.0
 SERVER_TIMEOUT_S = 5.0
 WRITE_TIMEOUT_S = 10.0
@@ -217,29 +218,30 @@ def open_tracker(
     return _Uploading(build, folder) if "://" in folder else build(folder)
 
 
-def metrics_of(record: Mapping[str, Any]) -> dict[str, float]:
-    """The figures of a record of the training history by their tracked names; empty for events that have none.
+def metrics_of(event: TrainingEvent) -> dict[str, float]:
+    """Metrics of an event by their tracked names; empty for events without any.
 
     ``train/<term>``, ``train/loss``, ``train/learning_rate``, ``train/grad_norm``, ``train/rows_per_second``,
-    ``train/data_wait_s``; ``eval/<metric>``; ``gradient_share/<term>``.
+    ``train/data_wait_s``, ``train/epoch``; ``eval/<metric>``; ``gradient_share/<term>``.
     """
-    event = record.get("event")
-    if event == "train":
-        figures = {**record.get("terms", {}), **{name: record[name] for name in FIGURES if name in record}}
-        return {f"train/{name}": value for name, value in figures.items() if value is not None}
-    if event == "eval":
-        return {f"eval/{name}": value for name, value in record["metrics"].items()}
-    if event == "gradient_share":
-        return {f"gradient_share/{name}": value for name, value in record["shares"].items()}
-    return {}
+    match event:
+        case StepMetrics():
+            metrics = {**event.terms, **{name: getattr(event, name) for name in STEP_METRICS}}
+            return {f"train/{name}": value for name, value in metrics.items()}
+        case Evaluated():
+            return {f"eval/{name}": value for name, value in event.metrics.items()}
+        case GradientShares():
+            return {f"gradient_share/{name}": value for name, value in event.shares.items()}
+        case _:
+            return {}
 
 
-def listener(tracker: Tracker) -> Callable[[Mapping[str, Any]], None]:
-    """What hears the records of a training and tells them to ``tracker``."""
+def listener(tracker: Tracker) -> Callable[[TrainingEvent], None]:
+    """A listener for training events that logs their metrics to ``tracker``."""
 
-    def hear(record: Mapping[str, Any]) -> None:
-        metrics = metrics_of(record)
+    def log_metrics(event: TrainingEvent) -> None:
+        metrics = metrics_of(event)
         if metrics:
-            tracker.log(record["step"], metrics)
+            tracker.log(event.step, metrics)
 
-    return hear
+    return log_metrics

@@ -15,16 +15,17 @@ from raykd.errors import TrainingError
 from raykd.losses.reduce import weighted_sum
 from raykd.trainers.context import WorkerContext
 from raykd.trainers.engines.base import Engine
+from raykd.trainers.event_log import EventLog
+from raykd.trainers.events import CheckpointSaved, Evaluated, GradientShares, StepMetrics
 from raykd.trainers.gradient_norms import SHARE_EVERY, LogitsTap
 from raykd.trainers.model_selection import ModelSelection
-from raykd.trainers.monitor import Monitor
 from raykd.trainers.objective import Objective
 
 WISHES = ("checkpoint_wanted", "stop_wanted")
 """What workers ask for; their sums travel with the step's figures, so that all agree."""
 
 
-class Stopped(Exception):  # noqa: N818 - it is no error
+class StopRequested(Exception):  # noqa: N818 - it is no error
     """Training ended before its last step because it was asked to; a checkpoint is written."""
 
 
@@ -57,7 +58,7 @@ class Loop:
     """Write a checkpoint after ``step`` updates. Collective."""
     checkpoint_due: Callable[[int], bool]
     """Whether this worker wants one; if any does, all write it."""
-    monitor: Monitor
+    events: EventLog
     log_every: int = 10
     """Steps between records of the loss; the first step of a run has one too."""
     stop_due: Callable[[], bool] = lambda: False
@@ -68,7 +69,7 @@ class Loop:
     def run(self, feed: Iterator[StepRows]) -> int:
         """Train on all steps of ``feed``; returns the step it stopped after.
 
-        Raises TrainingError at a non-finite figure, Stopped when it was asked to stop.
+        Raises TrainingError at a non-finite figure, StopRequested when it was asked to stop.
         """
         self.engine.module.train()
         step, before = 0, time.perf_counter()
@@ -84,10 +85,10 @@ class Loop:
                 break
             if (checkpoint or stop) and step < self.total_steps:
                 self.save_checkpoint(step)
-                self.monitor.record("checkpoint", step)
-                self.monitor.flush()
+                self.events.record(CheckpointSaved(step=step))
+                self.events.flush()
                 if stop:
-                    raise Stopped(f"after step {step}")
+                    raise StopRequested(f"after step {step}")
             before = time.perf_counter()
         return step
 
@@ -101,7 +102,7 @@ class Loop:
         self.engine.step(rate, max_grad_norm=self.max_grad_norm)
         self._log(rows, figures, rate)
         if shares:
-            self.monitor.record("gradient_share", rows.step + 1, shares=shares)
+            self.events.record(GradientShares(step=rows.step + 1, shares=shares))
         return figures["checkpoint_wanted"] > 0, figures["stop_wanted"] > 0
 
     def _accumulate(self, rows: StepRows, objective: Objective) -> tuple[dict[str, Tensor], list[Tensor]]:
@@ -164,17 +165,18 @@ class Loop:
             return
         seconds = sum(self._seconds.values())
         terms = {name: value for name, value in figures.items() if name not in (*WISHES, "grad_norm")}
-        self.monitor.record(
-            "train",
-            step,
-            epoch=rows.epoch,
-            total_steps=self.total_steps,
-            terms=terms,
-            loss=sum(terms.values()),
-            learning_rate=rate,
-            grad_norm=figures["grad_norm"],
-            rows_per_second=self._rows / seconds if seconds else 0.0,
-            data_wait_s=self._seconds["wait"],
+        self.events.record(
+            StepMetrics(
+                step=step,
+                epoch=rows.epoch,
+                total_steps=self.total_steps,
+                terms=terms,
+                loss=sum(terms.values()),
+                learning_rate=rate,
+                grad_norm=figures["grad_norm"],
+                rows_per_second=self._rows / seconds if seconds else 0.0,
+                data_wait_s=self._seconds["wait"],
+            )
         )
 
     def _evaluation_ends(self, step: int) -> bool:
@@ -190,8 +192,8 @@ class Loop:
         better = self.model_selection.update(step, metrics)
         if better:
             self.keep_best(self.engine)
-        self.monitor.record("eval", step, metrics=metrics, best=better)
-        self.monitor.flush()
+        self.events.record(Evaluated(step=step, metrics=metrics, best=better))
+        self.events.flush()
         return self.model_selection.exhausted
 
 

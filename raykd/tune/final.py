@@ -5,7 +5,7 @@ Beside them stand the base's own values and the same student without distillatio
 """
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any
@@ -28,8 +28,9 @@ from raykd.run.stage import Stage
 from raykd.run.task import Phase, TrainTask, key_of
 from raykd.run.worker_group import uses_gpu
 from raykd.run.worker_groups import Group, TrainingGroups
+from raykd.trainers.events import Ended, Evaluated, TrainingEvent
 from raykd.trainers.model_selection import SMALLER_IS_BETTER
-from raykd.tune.listen import end_of
+from raykd.tune.listen import best_metric
 from raykd.tune.trial_plan import Adapt, Chain, Plan, Variant
 from raykd.tune.trial_record import Schedule
 from raykd.tune.trial_teacher import TrialTeacher
@@ -93,14 +94,14 @@ class Final:
             pass
         group.close()
 
-    def _hear(self, name: str, entry: Mapping[str, Any]) -> None:
-        """Records as everywhere, but for a line at a training's end in place of one for each evaluation."""
-        if entry["event"] == "eval":
+    def _hear(self, name: str, event: TrainingEvent) -> None:
+        """Show events as elsewhere, with one line at the end of a training instead of one for each evaluation."""
+        if isinstance(event, Evaluated):
             return
-        self.terminal.record(name, entry)
-        if entry["event"] == "end":
-            last = entry["best"] is not None and STAGE_FIRST not in name
-            self.terminal.say(f"{name}: " + (f"{self.config.metric} {entry['best']:.4f}" if last else "trained"))
+        self.terminal.record(name, event)
+        if isinstance(event, Ended):
+            last = event.best is not None and STAGE_FIRST not in name
+            self.terminal.say(f"{name}: " + (f"{self.config.metric} {event.best:.4f}" if last else "trained"))
 
     @property
     def lesson(self) -> TrialTeacher | None:
@@ -137,7 +138,7 @@ class Final:
         sign = 1 if self.config.mode == "max" else -1
         for domain in dict.fromkeys(one.domain for one in self.trained):
             tuned = [one for one in self.trained if one.system == TUNED and one.domain == domain]
-            figures = {one.seed: float(end_of(_task(one))["best"]) for one in tuned}
+            figures = {one.seed: best_metric(_task(one)) for one in tuned}
             best = max(tuned, key=lambda one: sign * figures[one.seed])
             folder = storage.join(target, domain) if domain else target
             storage.remove(folder)
@@ -177,7 +178,7 @@ class Final:
         smaller = False
         for one in self.trained:
             if one.system in {NO_KD, NO_KD_TUNED}:
-                found.setdefault(one.system, []).append(float(end_of(_task(one))["best"]))
+                found.setdefault(one.system, []).append(best_metric(_task(one)))
                 smaller = _task(one).training.metric in SMALLER_IS_BETTER
         means = {system: float(np.mean(bests)) for system, bests in found.items()}
         return dict(sorted(means.items(), key=lambda item: item[1] if smaller else -item[1]))

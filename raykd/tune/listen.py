@@ -1,14 +1,13 @@
 """What a trial's trainings say of themselves, added up over them: for Ray Tune, and for the trial's run in the tracker."""
 
-import json
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from raykd.data import storage
 from raykd.run.task import TrainTask
 from raykd.tracking import Tracker, metrics_of
+from raykd.trainers.event_log import read_history
+from raykd.trainers.events import Ended, Evaluated, TeacherStatesChosen, TrainingEvent
 from raykd.tune.trial_record import Work
 
 
@@ -40,23 +39,23 @@ class Listening:
         self._prefix = f"{domain}/" if domain else ""
         self._current = None
 
-    def hear(self, entry: Mapping[str, Any]) -> None:
-        """A record of the training at hand."""
-        if entry["event"] != "teacher_states":  # of no step in particular
-            self._step = entry["step"]
-        if entry["event"] == "eval":
-            self._current = entry["metrics"].get(self._metric)
-        metrics = metrics_of(entry)
+    def hear(self, event: TrainingEvent) -> None:
+        """Take in an event of the current training."""
+        if not isinstance(event, TeacherStatesChosen):  # of no step in particular
+            self._step = event.step
+        if isinstance(event, Evaluated):
+            self._current = event.metrics.get(self._metric)
+        metrics = metrics_of(event)
         if metrics:
             self._tracker.log(self._before + self._step, {f"{self._prefix}{name}": value for name, value in metrics.items()})
 
     def end(self, task: TrainTask, *, final: bool) -> None:
         """The training is done, now or before; ``final`` says that its figure is the trial's."""
-        record = end_of(task)
-        self._before += record["step"]
+        ended = end_of(task)
+        self._before += ended.step
         self._step = 0
         if final:
-            self._finals.append(record["best"])
+            self._finals.append(best_metric(task))
 
     def report(self, best: float | None = None) -> dict[str, Any]:
         """How far the trial is: steps, work since the last report, best and last figure where they speak of the whole."""
@@ -70,8 +69,14 @@ class Listening:
         return {**self.report(), "value": value, "current": value, "complete": True}
 
 
-def end_of(task: TrainTask) -> dict[str, Any]:
-    """The record that a finished training ends its history with: its last step, and its best figure."""
-    lines = storage.read_bytes(task.history).decode("utf-8").splitlines()
-    record: dict[str, Any] = next(found for found in map(json.loads, reversed(lines)) if found["event"] == "end")
-    return record
+def end_of(task: TrainTask) -> Ended:
+    """Last event of a finished training: its last step and its best metric."""
+    return next(event for event in reversed(read_history(task.history)) if isinstance(event, Ended))
+
+
+def best_metric(task: TrainTask) -> float:
+    """Best validation metric of a finished training. Raises RuntimeError when it had no validation set."""
+    best = end_of(task).best
+    if best is None:
+        raise RuntimeError(f"{task.name} was trained without a validation set: nothing says how good it is")
+    return best

@@ -17,6 +17,7 @@ from raykd.run.trainer import OpenTask, Trainer, resolve_precision
 from raykd.tracking import Tracker
 from raykd.trainers.checkpoint import Checkpoints
 from raykd.trainers.context import WorkerContext
+from raykd.trainers.events import CheckpointSaved, TrainingEvent
 from raykd.tune.listen import Listening
 from raykd.tune.trial_plan import TrialPlan
 from raykd.tune.trial_record import Journal, Stretch, Work
@@ -143,10 +144,10 @@ class TrialRun:
             raise CheckpointError(f"{checkpoints.folder} has no checkpoint to go on from: it was deleted while the search ran")
         return checkpoints, step
 
-    def _hear(self, entry: Mapping[str, Any]) -> None:
-        self._heard.hear(entry)
-        if entry["event"] == "checkpoint":
-            self._saved = entry["step"]
+    def _hear(self, event: TrainingEvent) -> None:
+        self._heard.hear(event)
+        if isinstance(event, CheckpointSaved):
+            self._saved = event.step
 
     def _with_lineage(self, report: dict[str, Any]) -> dict[str, Any]:
         return {**report, "lineage": [one.model_dump(mode="json") for one in self._lineage]} if self._lineage else report

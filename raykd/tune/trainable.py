@@ -11,6 +11,7 @@ from ray import tune
 from raykd.config import TrackingConfig
 from raykd.config.tune import Value
 from raykd.data import storage
+from raykd.trainers.events import Ended, Evaluated, TrainingEvent
 from raykd.tune.trial_plan import TrialPlan
 from raykd.tune.trial_record import Journal, Work
 from raykd.tune.trial_teacher_turns import Turn, Turns, at_once, teach_in_group
@@ -166,12 +167,13 @@ def _reporting(heard: Any, *, speaks: bool) -> Any:
     """Tells Ray Tune of each evaluation; ``speaks`` says that its figure is the trial's."""
     best = None
 
-    def on_record(_: str, entry: Any) -> None:
+    def on_event(_: str, event: TrainingEvent) -> None:
         nonlocal best
-        heard.hear(entry)
-        heard.work += Work(teacher_forwards=entry.get("teacher_forwards", 0))  # the workers' own count, at the end
-        if entry["event"] == "eval":
-            best = heard.current if entry["best"] else best
+        heard.hear(event)
+        if isinstance(event, Ended):
+            heard.work += Work(teacher_forwards=event.teacher_forwards or 0)  # the workers' own count
+        if isinstance(event, Evaluated):
+            best = heard.current if event.best else best
             tune.report(heard.report(best if speaks else None))
 
-    return on_record
+    return on_event

@@ -21,7 +21,7 @@ from raykd.predict import ScoreJob, score_locally
 from raykd.run.train_task import open_task, run_open_task
 from raykd.run.trainer import ControlRequests
 from raykd.trainers.context import local_context
-from raykd.trainers.loop import Stopped
+from raykd.trainers.loop import StopRequested
 from tests.cluster.heads import ROOT
 from tests.cluster.processes import wait_until
 from tests.cluster.raylets import Raylets, raylets
@@ -139,7 +139,7 @@ def train_alone(config: ExperimentConfig, enough: Callable[[], bool]) -> None:
     model = config.every_teacher[0].model
     train, validation = (prepare(spec_from_config(config.data, part, model), cache_folder(config)) for part in PARTS[:2])
     task = teacher_task(config, train=train, validation=validation, digest=model_digest(model))
-    with local_context() as context, pytest.raises(Stopped):
+    with local_context() as context, pytest.raises(StopRequested):
         run_open_task(open_task(task, context, local_feed), context, outside=ControlRequests(stop=enough))
 
 

@@ -16,9 +16,9 @@ from raykd.data.batch import Batch
 from raykd.data.step_stream import StepRows
 from raykd.errors import TrainingError
 from raykd.trainers.context import WorkerContext
+from raykd.trainers.event_log import EventLog
 from raykd.trainers.loop import Loop
 from raykd.trainers.model_selection import ModelSelection
-from raykd.trainers.monitor import Monitor
 from raykd.trainers.objective import Objective, ObjectiveOutput
 
 FIRST_STEP, BROKEN_STEP, TOTAL_STEPS = 1, 3, 5
@@ -73,7 +73,7 @@ def stopped(kind: str, case: str) -> dict[str, Any]:
         keep_best=lambda engine: None,
         save_checkpoint=lambda step: None,
         checkpoint_due=lambda step: False,
-        monitor=Monitor(),
+        events=EventLog(),
     )
     rows = [StepRows(step, 0, BATCH_ROWS[step], 8, pa.table({})) for step in range(FIRST_STEP, TOTAL_STEPS)]
     loop.run(iter(rows[: BROKEN_STEP - FIRST_STEP]))

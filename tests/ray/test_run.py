@@ -3,7 +3,7 @@
 import json
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from raykd.report.load_tables import load_logits
 from raykd.run.progress import Terminal
 from raykd.run.task import TrainTask
 from raykd.run.worker_group import TrainingGroup
+from raykd.trainers.events import CheckpointSaved, Started, TrainingEvent
 from tests.local_pipeline import LocalPipeline
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
@@ -43,11 +44,11 @@ def the_teacher(config: ExperimentConfig) -> TrainTask:
     return teacher_task(config, **sets, digest=model_digest(config.teacher.model))  # type: ignore[union-attr]
 
 
-def train(config: ExperimentConfig, on_record: Callable[[str, Mapping[str, Any]], None] = lambda *_: None) -> TrainTask:
+def train(config: ExperimentConfig, on_event: Callable[[str, TrainingEvent], None] = lambda *_: None) -> TrainTask:
     task = the_teacher(config)
     group = TrainingGroup(config.compute, storage=run_folder(config), name="test")
     try:
-        group.run([task], on_record)
+        group.run([task], on_event)
     finally:
         group.close()
     return task
@@ -115,11 +116,11 @@ def test_killed_worker_continues_bit_for_bit(experiment: Make) -> None:
     undisturbed = train(experiment(name="calm", **changes))
     state: dict[str, Any] = {}
 
-    def kill_after_a_checkpoint(_: str, record: Mapping[str, Any]) -> None:
-        if record["event"] == "start":
-            state.setdefault("pids", []).append(record["pid"])
-        if record["event"] == "checkpoint" and len(state["pids"]) == 1 and "killed" not in state:
-            state["killed"] = record["step"]
+    def kill_after_a_checkpoint(_: str, event: TrainingEvent) -> None:
+        if isinstance(event, Started):
+            state.setdefault("pids", []).append(event.pid)
+        if isinstance(event, CheckpointSaved) and len(state["pids"]) == 1 and "killed" not in state:
+            state["killed"] = event.step
             os.kill(state["pids"][0], signal.SIGKILL)
 
     disturbed = train(experiment(name="killed", **changes), kill_after_a_checkpoint)

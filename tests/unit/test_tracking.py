@@ -14,11 +14,13 @@ from typing import Any
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from training_events import step_metrics
 
 from raykd.errors import ConfigError, DataError
 from raykd.tracking import NullTracker, listener, metrics_of, open_tracker, read_offline_run, read_offline_table
 from raykd.tracking.credentials import has_wandb_key, server_answers, wandb_mode, without_secrets
 from raykd.tracking.offline import BLOCK, IDENT, is_finished
+from raykd.trainers.events import CheckpointSaved, Evaluated, GradientShares
 
 OPTIONS: dict[str, Any] = {"project": "raykd", "run_name": "student kd seed 1", "group": "reviews", "run_id": "reviews-kd-1"}
 CONFIG = {"student": {"objective": {"temperature": 4.0}}, "seeds": [1, 2]}
@@ -341,22 +343,20 @@ def test_an_unknown_kind_is_an_error(tmp_path: Path):
 
 
 def test_records_of_the_history_become_figures():
-    record = {
-        "event": "train", "step": 3, "epoch": 0, "total_steps": 9, "terms": {"kd_kl": 0.5, "ce": 0.25}, "loss": 0.75,
-        "learning_rate": 5e-5, "grad_norm": None, "rows_per_second": 900.0, "data_wait_s": 0.01,
-    }  # fmt: skip
-    assert metrics_of(record) == {
+    event = step_metrics(3, terms={"kd_kl": 0.5, "ce": 0.25}, loss=0.75, learning_rate=5e-5, data_wait_s=0.01)
+    assert metrics_of(event) == {
         "train/kd_kl": 0.5,
         "train/ce": 0.25,
         "train/loss": 0.75,
         "train/learning_rate": 5e-5,
-        "train/rows_per_second": 900.0,
+        "train/grad_norm": 1.0,
+        "train/rows_per_second": 10.0,
         "train/data_wait_s": 0.01,
         "train/epoch": 0,
     }
-    assert metrics_of({"event": "eval", "step": 3, "metrics": {"accuracy": 0.5}, "best": True}) == {"eval/accuracy": 0.5}
-    assert metrics_of({"event": "gradient_share", "step": 3, "shares": {"ce": 1.0}}) == {"gradient_share/ce": 1.0}
-    assert metrics_of({"event": "checkpoint", "step": 3}) == {}
+    assert metrics_of(Evaluated(step=3, metrics={"accuracy": 0.5}, best=True)) == {"eval/accuracy": 0.5}
+    assert metrics_of(GradientShares(step=3, shares={"ce": 1.0})) == {"gradient_share/ce": 1.0}
+    assert metrics_of(CheckpointSaved(step=3)) == {}
 
 
 def test_a_listener_logs_what_has_figures():
@@ -367,6 +367,6 @@ def test_a_listener_logs_what_has_figures():
             logged.append((step, metrics))
 
     hear = listener(Keeper())
-    hear({"event": "eval", "step": 3, "metrics": {"accuracy": 0.5}})
-    hear({"event": "checkpoint", "step": 3})
+    hear(Evaluated(step=3, metrics={"accuracy": 0.5}, best=True))
+    hear(CheckpointSaved(step=3))
     assert logged == [(3, {"eval/accuracy": 0.5})]

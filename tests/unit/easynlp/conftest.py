@@ -38,10 +38,10 @@ def easynlp(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
         def close(self) -> None:
             pass
 
-        def run(self, tasks: Sequence[Any], on_record: Callable[[str, Any], None]) -> None:
+        def run(self, tasks: Sequence[Any], on_event: Callable[[str, Any], None]) -> None:
             with local_context() as context:
                 for task in tasks:
-                    hear = (lambda entry: on_record("easynlp", entry), *listeners)
+                    hear = (lambda entry: on_event("easynlp", entry), *listeners)
                     run_task(task, context, build_feed=local_feed, build_objective=self._build_objective, listeners=hear)
 
     @contextmanager

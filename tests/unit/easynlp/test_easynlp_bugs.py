@@ -14,6 +14,7 @@ from raykd.data.batch_plan import Plan
 from raykd.easynlp.settings import Workers, read_settings
 from raykd.errors import ConfigError, ModelError
 from raykd.models import load_classifier
+from raykd.trainers.events import StepMetrics
 from tests.easynlp_world import save_model, scoring_flags
 
 KD = "enable_distillation=True type=vanilla_kd logits_name=logits logits_saved_path={}"
@@ -43,7 +44,7 @@ def history(easynlp, tmp_path):
     def run(flags):
         records = []
         easynlp(*flags, listen=records.append)
-        return {event: [one for one in records if one["event"] == event] for event in ("train", "eval", "end")}
+        return {event: [one.to_json() for one in records if one.kind == event] for event in ("train", "eval", "end")}
 
     return run
 
@@ -111,14 +112,14 @@ def test_b08_a_resumed_training_steps_on_with_its_schedule(easynlp, train_flags,
     )
 
     def stop(record):
-        if record["event"] == "train" and record["step"] == 5:
+        if isinstance(record, StepMetrics) and record.step == 5:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         easynlp(*flags, listen=stop)
     easynlp(*flags, listen=resumed.append)
-    rates = {one["step"]: one["learning_rate"] for one in whole if one["event"] == "train"}
-    assert {one["step"]: one["learning_rate"] for one in resumed if one["event"] == "train"} == {
+    rates = {one.step: one.learning_rate for one in whole if isinstance(one, StepMetrics)}
+    assert {one.step: one.learning_rate for one in resumed if isinstance(one, StepMetrics)} == {
         step: rate for step, rate in rates.items() if step > 3
     }
     assert all(

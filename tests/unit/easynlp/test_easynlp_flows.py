@@ -11,6 +11,7 @@ import torch
 from raykd.easynlp.settings import read_settings
 from raykd.errors import CheckpointError, ConfigError, DataError, ModelError
 from raykd.models import load_classifier, load_tokenizer
+from raykd.trainers.events import StepMetrics
 from tests.easynlp_world import SCRIPTS, VOCABULARY, commands, environment, scoring_flags
 
 CHECKPOINT = {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocab.txt",
@@ -150,7 +151,7 @@ def test_input_columns_are_appended_and_headers_skipped(trained, easynlp, world,
 
 def interrupt(at):
     def listen(record):
-        if record["event"] == "train" and record["step"] == at:
+        if isinstance(record, StepMetrics) and record.step == at:
             raise KeyboardInterrupt
 
     return listen
@@ -164,7 +165,7 @@ def test_an_interrupted_training_goes_on_in_another_folder(easynlp, train_flags,
         easynlp(*train_flags(**broken), listen=interrupt(at=7))
     records = []
     easynlp(*train_flags(**moved, resume_from_checkpoint=broken["checkpoint_dir"]), listen=records.append)
-    assert [record["step"] for record in records if record["event"] == "train"] == [7, 8, 9, 10]
+    assert [event.step for event in records if isinstance(event, StepMetrics)] == [7, 8, 9, 10]
     assert (tmp_path / "moved" / "model.safetensors").read_bytes() == (tmp_path / "whole" / "model.safetensors").read_bytes()
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from raykd.errors import ConfigError
+from raykd.trainers.events import Evaluated, StepMetrics
 from tests.easynlp_world import FILLERS, WORDS, as_flags
 
 LABELS = ("pos", "neg", "film")
@@ -53,9 +54,9 @@ def flags(world, tmp_path):
 def test_b17_several_labels_have_figures_that_are_what_they_say(easynlp, flags, tmp_path, capsys):
     records = []
     easynlp(*flags("train", "teacher"), listen=records.append)
-    evaluations = [one for one in records if one["event"] == "eval"]
-    kept = max(one["metrics"]["macro_f1"] for one in evaluations)
-    assert [one["metrics"]["macro_f1"] for one in evaluations if one["best"]][-1] == kept, "macro F1 selects, not precision"
+    evaluations = [one for one in records if isinstance(one, Evaluated)]
+    kept = max(one.metrics["macro_f1"] for one in evaluations)
+    assert [one.metrics["macro_f1"] for one in evaluations if one.best][-1] == kept, "macro F1 selects, not precision"
     assert kept > 0.7
 
     train = str(tmp_path / "train.tsv")
@@ -63,7 +64,7 @@ def test_b17_several_labels_have_figures_that_are_what_they_say(easynlp, flags, 
     distil = f"enable_distillation=True type=vanilla_kd logits_name=logits logits_saved_path={tmp_path}/logits.tsv alpha=0.5"
     distilled = []
     easynlp(*flags("train", "student", user=distil, input_schema=f"{SCHEMA},logits:float:3"), listen=distilled.append)
-    assert set(next(one for one in distilled if one["event"] == "train")["terms"]) == {"kd_bce", "bce"}
+    assert set(next(one for one in distilled if isinstance(one, StepMetrics)).terms) == {"kd_bce", "bce"}
 
     out = tmp_path / "out.tsv"
     easynlp(*flags("predict", "student", outputs=out, output_schema="predictions,probabilities", append_cols="tags"))

@@ -88,7 +88,7 @@ def test_the_choice_is_told_and_kept(uses: int, chosen: str) -> None:
     """Seconds by a clock that says what each part takes: live 4, write 2, read 1."""
     _, objective = made()
     told: list[Any] = []
-    teacher = thrifty(objective, "auto", tell=lambda **figures: told.append(figures))
+    teacher = thrifty(objective, "auto", report=told.append)
     teacher.uses = uses
     ticks = iter(
         [moment for start in range(0, 10 * TRIALS, 10) for moment in (start, start + 4, start + 6, start + 7, start + 8)]
@@ -97,7 +97,7 @@ def test_the_choice_is_told_and_kept(uses: int, chosen: str) -> None:
     expected = objective.teacher(make_batch())
     for _ in range(TRIALS + 2):
         assert_same(teacher(make_batch()), expected, make_batch())
-    assert [(one["chosen"], one["seconds"]) for one in told] == [(chosen, {"live": 4, "write": 2, "read": 1, "student": 2})]
+    assert [(one.chosen, one.seconds) for one in told] == [(chosen, {"live": 4, "write": 2, "read": 1, "student": 2})]
     assert teacher.records.chosen == chosen
     assert teacher.records.has(make_batch()).all() == (chosen == "stored"), "what is not read is not kept"
 

@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from training_events import step_metrics
 
 from raykd.report.comparison import Comparison, Entry, compare
+from raykd.trainers.events import Evaluated, GradientShares, TrainingEvent
 
 
 def invent_logits(dice: np.random.Generator, base: np.ndarray, labels: np.ndarray, skill: float) -> np.ndarray:
@@ -19,14 +21,14 @@ def invent_logits(dice: np.random.Generator, base: np.ndarray, labels: np.ndarra
 
 
 def write_history(path: Path, *terms: str) -> str:
-    lines = []
+    lines: list[TrainingEvent] = []
     for step in range(1, 41):
-        lines.append({"event": "train", "step": step, "terms": dict.fromkeys(terms, 1 / step)})
+        lines.append(step_metrics(step, terms=dict.fromkeys(terms, 1 / step)))
         if step % 10 == 0:
-            lines.append({"event": "eval", "step": step, "metrics": {"accuracy": 1 - 1 / step}})
+            lines.append(Evaluated(step=step, metrics={"accuracy": 1 - 1 / step}, best=False))
             if len(terms) > 1:
-                lines.append({"event": "gradient_share", "step": step, "shares": {term: 1 / len(terms) for term in terms}})
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+                lines.append(GradientShares(step=step, shares={term: 1 / len(terms) for term in terms}))
+    path.write_text("".join(json.dumps(line.to_json()) + "\n" for line in lines))
     return str(path)
 
 

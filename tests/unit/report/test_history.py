@@ -2,18 +2,20 @@ import json
 from pathlib import Path
 
 import pytest
+from training_events import step_metrics
 
 from raykd.errors import DataError
 from raykd.report.history import MAX_POINTS, read_curves
+from raykd.trainers.events import CheckpointSaved, Evaluated, GradientShares, StepMetrics, TrainingEvent
 
 
-def write(path: Path, records: list[object]) -> str:
-    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+def write(path: Path, events: list[TrainingEvent]) -> str:
+    path.write_text("".join(json.dumps(event.to_json()) + "\n" for event in events))
     return str(path)
 
 
-def train(step: int, **terms: float) -> dict[str, object]:
-    return {"event": "train", "step": step, "terms": terms, "learning_rate": 1e-4}
+def train(step: int, **terms: float) -> StepMetrics:
+    return step_metrics(step, terms=terms)
 
 
 def test_events_become_series(tmp_path: Path):
@@ -21,10 +23,10 @@ def test_events_become_series(tmp_path: Path):
         tmp_path / "history.jsonl",
         [
             train(1, kd_kl=0.5, ce=0.25),
-            {"event": "gradient_share", "step": 1, "shares": {"kd_kl": 0.7, "ce": 0.3}},
+            GradientShares(step=1, shares={"kd_kl": 0.7, "ce": 0.3}),
             train(2, kd_kl=0.25, ce=0.125),
-            {"event": "eval", "step": 2, "metrics": {"accuracy": 0.75}, "best": True},
-            {"event": "checkpoint", "step": 2},
+            Evaluated(step=2, metrics={"accuracy": 0.75}, best=True),
+            CheckpointSaved(step=2),
         ],
     )
     curves = read_curves(path, seed=3)
@@ -50,9 +52,7 @@ def test_long_histories_are_averaged_to_few_points(tmp_path: Path):
 
 
 def test_terms_that_come_and_go_leave_gaps(tmp_path: Path):
-    path = write(
-        tmp_path / "h", [train(1, ce=1.0), train(2, ce=1.0, kd=2.0), {"event": "train", "step": 3, "terms": {"kd": None}}]
-    )
+    path = write(tmp_path / "h", [train(1, ce=1.0), train(2, ce=1.0, kd=2.0), train(3, kd=float("nan"))])
     assert read_curves(path, seed=1).terms.values == {"ce": (1.0, 1.0, None), "kd": (None, 2.0, None)}
 
 
@@ -61,8 +61,16 @@ def test_an_empty_history_has_no_points(tmp_path: Path):
     assert curves.terms.steps == curves.metrics.steps == ()
 
 
-@pytest.mark.parametrize(("line", "message"), [("{", "h:2 is not a JSON record"), ("[1]", "h:2 is a record without a step")])
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "h:2 is not a JSON record"),
+        ("[1]", "h:2 is a list, not a record"),
+        ('{"event": "eval", "step": 3, "best": true}', "h:2: a record of event 'eval' lacks metrics"),
+        ('{"event": "lunch", "step": 3}', "h:2: event = 'lunch' is not one of start,"),
+    ],
+)
 def test_what_is_no_record_is_named_with_its_line(tmp_path: Path, line: str, message: str):
-    (tmp_path / "h").write_text(json.dumps(train(1, ce=1.0)) + "\n" + line + "\n")
+    (tmp_path / "h").write_text(json.dumps(train(1, ce=1.0).to_json()) + "\n" + line + "\n")
     with pytest.raises(DataError, match=message):
         read_curves(str(tmp_path / "h"), seed=1)

@@ -3,8 +3,10 @@
 import io
 
 from rich.console import Console
+from training_events import started, step_metrics
 
 from raykd.run.progress import Terminal
+from raykd.trainers.events import Ended, NonFinite
 
 
 def watched() -> tuple[Terminal, io.StringIO]:
@@ -14,10 +16,10 @@ def watched() -> tuple[Terminal, io.StringIO]:
 
 def test_the_bar_of_a_training_that_patience_ended_goes() -> None:
     terminal, screen = watched()
-    train = {"event": "train", "step": 5, "total_steps": 100, "loss": 0.5, "rows_per_second": 10.0}
+    train = step_metrics(5)
     with terminal.bars():
         terminal.record("teacher", train)
-        terminal.record("teacher", {"event": "end", "step": 5, "best": 0.9, "best_step": 3})
+        terminal.record("teacher", Ended(step=5, best=0.9, best_step=3))
         screen.seek(0)
         screen.truncate()
         terminal.record("student", train)
@@ -28,7 +30,7 @@ def test_the_bar_of_a_training_that_patience_ended_goes() -> None:
 
 def test_the_first_step_has_no_speed_yet() -> None:
     terminal, screen = watched()
-    train = {"event": "train", "step": 1, "total_steps": 100, "loss": 0.5, "rows_per_second": 0.0}
+    train = step_metrics(1, rows_per_second=0.0)
     with terminal.bars():
         terminal.record("teacher", train)
         terminal.say("a line, with which the bar is drawn again")
@@ -36,9 +38,16 @@ def test_the_first_step_has_no_speed_yet() -> None:
     assert "rows/s" not in screen.getvalue()
 
 
+def test_a_diagnostic_that_is_not_finite_is_a_warning_that_names_it() -> None:
+    screen = io.StringIO()
+    terminal = Terminal(Console(file=screen, highlight=False, soft_wrap=True))
+    terminal.record("teacher", NonFinite(step=100, quantity="per-term gradient norm", term="kd_kl", value="inf", rank=1))
+    assert "warning: teacher: step 100: per-term gradient norm of term kd_kl = inf on rank 1" in screen.getvalue()
+
+
 def test_an_end_without_a_bar_is_nothing_to_say() -> None:
     terminal, screen = watched()
-    terminal.record("teacher", {"event": "end", "step": 5})
+    terminal.record("teacher", Ended(step=5, best=None, best_step=0))
     assert not screen.getvalue()
 
 
@@ -48,7 +57,7 @@ def test_what_is_awaited_is_shown_until_a_training_begins() -> None:
         terminal.wait_for("starting Ray and the workers")
         terminal.say("a line, with which the bars are drawn again")
         assert "starting Ray and the workers" in screen.getvalue()
-        terminal.record("teacher", {"event": "start", "step": 0, "world_size": 1})
+        terminal.record("teacher", started())
         screen.seek(0)
         screen.truncate()
         terminal.say("another")

@@ -1,7 +1,7 @@
 """Whole training tasks in this process, without Ray: validation, early stopping, resuming, tracking."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,9 @@ from raykd.run.train_task import open_task, run_open_task, run_task
 from raykd.run.trainer import ControlRequests
 from raykd.tracking import read_offline_run
 from raykd.trainers.context import local_context
+from raykd.trainers.events import CheckpointSaved, Evaluated, TrainingEvent
 from raykd.trainers.gradient_norms import LogitsTap
-from raykd.trainers.loop import Stopped
+from raykd.trainers.loop import StopRequested
 from raykd.trainers.model_selection import ModelSelection
 
 Make = Callable[..., ExperimentConfig]
@@ -48,7 +49,7 @@ def task_of(config: ExperimentConfig, **changes: Any) -> TrainTask:
     return task.model_copy(update=changes | ({"key": key_of(str(changes))} if changes else {}))
 
 
-def train(task: TrainTask, listen: Callable[[Mapping[str, Any]], None] = lambda _: None) -> list[dict[str, Any]]:
+def train(task: TrainTask, listen: Callable[[TrainingEvent], None] = lambda _: None) -> list[dict[str, Any]]:
     with local_context() as context:
         run_task(task, context, build_feed=local_feed, listeners=(listen,))
     return [json.loads(line) for line in Path(task.history).read_text().splitlines()]
@@ -62,8 +63,8 @@ def weights(task: TrainTask) -> dict[str, torch.Tensor]:
 def test_four_steps_equal_two_steps_a_restart_and_two_more(experiment: Make, engine: dict[str, Any]) -> None:
     changes = {"teacher__training__max_steps": 4, "teacher__training__checkpoint_steps": 1, "compute__engine": engine}
 
-    def stop_after_two(record: Mapping[str, Any]) -> None:
-        if record["event"] == "checkpoint" and record["step"] == 2:
+    def stop_after_two(record: TrainingEvent) -> None:
+        if record == CheckpointSaved(step=2):
             raise InterruptedRunError
 
     whole, halves = (task_of(experiment(name=name, **changes)) for name in ("whole", "halves"))
@@ -82,11 +83,11 @@ def test_stopped_from_outside_with_a_checkpoint_it_continues_bit_for_bit(experim
     train(whole)
     answers = iter([False, False, True])
     heard: list[tuple[str, int]] = []
-    with local_context() as context, pytest.raises(Stopped, match="after step 3"):
+    with local_context() as context, pytest.raises(StopRequested, match="after step 3"):
         run_open_task(
             open_task(stopped, context, local_feed),
             context,
-            listeners=[lambda record: heard.append((record["event"], record["step"]))],
+            listeners=[lambda record: heard.append((record.kind, record.step))],
             outside=ControlRequests(stop=lambda: next(answers)),
         )
     assert heard[-2:] == [("checkpoint", 3), ("stopped", 3)]
@@ -103,7 +104,7 @@ def test_word_of_a_leaving_node_is_worth_one_checkpoint(experiment: Make) -> Non
         run_open_task(
             open_task(task, context, local_feed),
             context,
-            listeners=[lambda record: saved.append(record["step"]) if record["event"] == "checkpoint" else None],
+            listeners=[lambda record: saved.append(record.step) if isinstance(record, CheckpointSaved) else None],
             outside=ControlRequests(checkpoint=lambda: next(answers)),
         )
     assert saved == [2]
@@ -116,8 +117,8 @@ def test_a_best_model_whose_saving_was_cut_off_is_the_one_before(experiment: Mak
     whole, cut = (task_of(experiment(name=name, **changes)) for name in ("whole", "cut"))
     train(whole)
 
-    def stop(record: Mapping[str, Any]) -> None:
-        if record["event"] == "checkpoint" and record["step"] == 4:
+    def stop(record: TrainingEvent) -> None:
+        if record == CheckpointSaved(step=4):
             raise InterruptedRunError
 
     with pytest.raises(InterruptedRunError):
@@ -150,8 +151,8 @@ def test_a_finished_task_is_not_trained_again(experiment: Make) -> None:
 
 
 def test_a_model_that_another_task_has_begun_to_replace_is_trained_again(experiment: Make) -> None:
-    def stop(record: Mapping[str, Any]) -> None:
-        if record["event"] == "eval":
+    def stop(record: TrainingEvent) -> None:
+        if isinstance(record, Evaluated):
             raise InterruptedRunError
 
     first = task_of(experiment(**TORCH))
@@ -167,8 +168,8 @@ def test_a_model_that_another_task_has_begun_to_replace_is_trained_again(experim
 def test_a_checkpoint_of_other_settings_is_refused(experiment: Make) -> None:
     changes = TORCH | {"teacher__training__checkpoint_steps": 1}
 
-    def stop(record: Mapping[str, Any]) -> None:
-        if record["event"] == "checkpoint":
+    def stop(record: TrainingEvent) -> None:
+        if isinstance(record, CheckpointSaved):
             raise InterruptedRunError
 
     with pytest.raises(InterruptedRunError):

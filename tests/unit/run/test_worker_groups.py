@@ -8,8 +8,9 @@ import pytest
 from raykd.config import FineTuneConfig, TorchEngineConfig, TrainingConfig
 from raykd.errors import TrainingError
 from raykd.run.task import TrainTask
-from raykd.run.worker_group import OnRecord
+from raykd.run.worker_group import OnEvent
 from raykd.run.worker_groups import TrainingGroups
+from raykd.trainers.events import Ended, Stopped
 
 
 def task(domain: str, seed: int) -> TrainTask:
@@ -30,17 +31,17 @@ class Here:
         self.closed = False
         self._meeting, self._broken = meeting, broken
 
-    def run(self, tasks: Sequence[TrainTask], on_record: OnRecord) -> None:
+    def run(self, tasks: Sequence[TrainTask], on_event: OnEvent) -> None:
         if self._meeting is not None and not self.trained:
             self._meeting.wait(timeout=30)
         self.trained.append([one.name for one in tasks])
         for one in tasks:
             if one.name == self._broken:
                 raise TrainingError(f"{one.name} is broken")
-            on_record(one.name, {"event": "end", "step": 1})
+            on_event(one.name, Ended(step=1, best=None, best_step=0))
 
-    def stop(self, on_record: OnRecord) -> None:
-        on_record("stopped", {})
+    def stop(self, on_event: OnEvent) -> None:
+        on_event("stopped", Stopped(step=1))
 
     def make_room(self, *, cpus: int, gpu: bool) -> None:
         del cpus, gpu

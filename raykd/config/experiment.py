@@ -1,7 +1,7 @@
 """Configuration of a distillation: the frozen object that job files, overrides and EasyNLP's flags resolve to."""
 
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -9,7 +9,8 @@ from raykd.config.base import Section
 from raykd.config.data import DataConfig
 from raykd.config.objectives import ObjectiveConfig, VanillaKDConfig
 from raykd.config.paths import PathField, StoragePath
-from raykd.config.training import ComputeConfig, ModelTask
+from raykd.config.searched_job import SearchedJob
+from raykd.config.training import ComputeConfig, ModelTask, TrainingConfig
 
 STORAGE = "runs"
 """Default storage folder."""
@@ -69,8 +70,14 @@ class TrackingConfig(Section):
     """Project name in Weights & Biases."""
 
 
-class ExperimentConfig(Section):
+class ExperimentConfig(SearchedJob):
     """A distillation from TSV files to a comparison table."""
+
+    movable_paths: ClassVar = (
+        "student.training.learning_rate", "student.objective.temperature", "student.objective.alpha",
+    )  # fmt: skip
+    step_paths: ClassVar = ("student.training.epochs", "student.training.batch_size", "student.training.max_steps")
+    fixed_paths: ClassVar = ("student.seeds", "student.baseline", "student.model", "teacher.model", "teacher.fine_tune")
 
     name: str
     """Name of the run; its folder is `storage/name`."""
@@ -110,6 +117,62 @@ class ExperimentConfig(Section):
             for name, value in given.items()
             if value is not None and value < 1
         )
+
+    @property
+    def selected_training(self) -> TrainingConfig:
+        """The student's training."""
+        return self.student.training
+
+    @property
+    def teacher_models(self) -> tuple[str, ...]:
+        """Models of the teachers."""
+        return tuple(one.model for one in self.every_teacher)
+
+    @property
+    def shared_work(self) -> str:
+        """Name of the work that is done once for all trials of a search."""
+        return "teacher and logits"
+
+    @property
+    def trial_metric(self) -> str:
+        """The metric on the validation rows; exact match is the accuracy of rows with any number of labels."""
+        metric = self.student.training.metric
+        return self.verdict_metric if metric == "accuracy" else metric
+
+    @property
+    def verdict_metric(self) -> str:
+        """The metric on the test rows that verdicts are about."""
+        return "exact_match" if self.data.multi_label else "accuracy"
+
+    def default_space(self) -> dict[str, dict[str, Any]]:
+        """Temperature and alpha, where the objective has them."""
+        space: dict[str, dict[str, Any]] = {
+            "temperature": {"kind": "loguniform", "low": 1.0, "high": 10.0},
+            "alpha": {"kind": "uniform", "low": 0.0, "high": 1.0},
+        }
+        return {f"student.objective.{key}": one for key, one in space.items() if hasattr(self.student.objective, key)}
+
+    def trains_baseline(self, path: str) -> bool:
+        """True for the student's training."""
+        return path.startswith("student.training.")
+
+    def check_searchable(self) -> None:
+        """Raise ValueError without distillation, labels or test rows."""
+        if self.student.objective.kind == "fine_tune":
+            raise ValueError("base: student.objective.kind = 'fine_tune' distils nothing; search a job that distils")
+        if self.data.label is None or not self.data.test:
+            raise ValueError("base: a search needs labels (data.label) and rows that it never sees (data.test) for its verdict")
+
+    def refuse_teacher(self) -> str | None:
+        """Return the reason why trials cannot train teachers of their own, or None."""
+        if self.logits.file is not None:
+            return f"the logits come from logits.file = {self.logits.file}, so no teacher is trained; leave it out"
+        if self.teacher is not None and not self.teacher.fine_tune:
+            return "teacher.fine_tune = false takes the teacher as it is; set it to true, or search values of student"
+        folds = self.logits.folds
+        if folds is not None:
+            return f"logits.folds = {folds} trains {folds + 1} teachers for each value; leave logits.folds out"
+        return None
 
     @model_validator(mode="after")
     def _check(self) -> Self:

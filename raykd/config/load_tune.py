@@ -10,16 +10,14 @@ from raykd.config.experiment import ExperimentConfig
 from raykd.config.load import merge, parse_overrides, read_yaml, validate
 from raykd.config.metakd import MetaKDConfig
 from raykd.config.paths import expand_home
-from raykd.config.tune import BaseConfig, TuneConfig, Value, default_space
+from raykd.config.search_space import Value
+from raykd.config.tune import BaseConfig, TuneConfig
 from raykd.errors import ConfigError
 
 MAX_CORNERS = 64
-"""Combinations of bounds that are tried on the configuration; of more knobs than that, each alone."""
-_FIXED = (
-    "student.seeds", "student.baseline", "student.domains", "student.model", "student.mode",
-    "teacher.model", "teacher.fine_tune",
-)  # fmt: skip
-"""Parts of student and teacher that are no knobs: they say what is trained, and what the report compares."""
+"""Maximum number of combinations of bounds that are tried on the configuration; beyond it each bound is tried alone."""
+SEARCHED: dict[str | None, type[BaseConfig]] = {None: ExperimentConfig, "meta_kd": MetaKDConfig}
+"""Configuration of each kind of job that can be searched, by the job's `kind`."""
 
 
 def load_tune(path: str | Path, overrides: Sequence[str] = (), *, root: str | None = None) -> TuneConfig:
@@ -38,8 +36,8 @@ def load_tune(path: str | Path, overrides: Sequence[str] = (), *, root: str | No
     if isinstance(content.get("base"), dict) and isinstance(content.get("set"), dict):  # before overrides, which go first
         changes = [(str(key).split("."), value) for key, value in content.pop("set").items()]
         content["base"] = merge(content["base"], changes)
-    knobs = [str(knob) for knob in content.get("space") or {}]
-    given = [_in_space(path, value, knobs) for path, value in parse_overrides(overrides)]
+    searched = [str(one) for one in content.get("space") or {}]
+    given = [_in_space(path, value, searched) for path, value in parse_overrides(overrides)]
     return build_tune(merge(content, given), source=str(path), root=root)
 
 
@@ -52,7 +50,7 @@ def build_tune(content: Mapping[str, Any], *, source: str = "the configuration",
     """Validate nested mappings; see :func:`load_tune`."""
     base = build_base(content.get("base"), name=content.get("name"), changes=content.get("set") or {}, source=source, root=root)
     given = {key: value for key, value in content.items() if key != "set"}
-    config = validate(TuneConfig, {"space": default_space(base), **given, "base": base.model_dump(mode="json")}, source=source)
+    config = validate(TuneConfig, {**given, "base": base.model_dump(mode="json")}, source=source)
     check_space(config)
     return config
 
@@ -65,12 +63,10 @@ def build_base(content: Any, *, name: Any, changes: Mapping[str, Any], source: s
         raise ConfigError(f"{source}: name = {name!r}, set = {changes!r}; a search has a name, and set maps paths to values")
     merged = merge(content, [(["name"], name), *((path.split("."), value) for path, value in changes.items())])
     kind = merged.get("kind")
-    if kind not in (None, "meta_kd"):
+    if kind not in tuple(SEARCHED):
         raise ConfigError(f"{source}: base has kind = {kind!r}; a distillation or a meta_kd job can be searched")
     source = f"{source}, base"
-    if kind:
-        return validate(MetaKDConfig, merged, source=source, root=root)
-    return validate(ExperimentConfig, merged, source=source, root=root)
+    return validate(SEARCHED[kind], merged, source=source, root=root)
 
 
 def with_values(base: BaseConfig, values: Mapping[str, Value]) -> BaseConfig:
@@ -83,62 +79,26 @@ def with_values(base: BaseConfig, values: Mapping[str, Value]) -> BaseConfig:
 def check_space(config: TuneConfig) -> None:
     """Raise ConfigError for a path that cannot be searched, or bounds that the base's configuration forbids."""
     known = list(_paths(config.base.model_dump(mode="json")))
-    for path, knob in config.space.items():
+    for path, one in config.space.items():
         if path not in known:
             raise ConfigError(f"space: {path} does not exist{_nearest(path, known)}")
-        reason = refusal(path, config)
+        reason = config.base.refuse_path(path)
         if reason is not None:
             raise ConfigError(f"space: {path} cannot be searched: {reason}")
-        for value in knob.probes():
+        for value in one.check_values():
             with_values(config.base, {path: value})
-    corners = [(knob.probes()[0], knob.probes()[1 if len(knob.probes()) > 1 else 0]) for knob in config.space.values()]
+    corners = [one.check_values()[:2] for one in config.space.values()]
     if 2 ** len(corners) <= MAX_CORNERS:
         for values in itertools.product(*corners):
             with_values(config.base, dict(zip(config.space, values, strict=True)))
 
 
-def refusal(path: str, config: TuneConfig) -> str | None:
-    """Why a trial may not have its own value there, and what to do instead; none where it may."""
-    base = config.base
-    if path.endswith("training.metric"):
-        return "it is what trials are compared by; set it in the base (--set base.a.b=c)"
-    if path in _FIXED or not path.startswith(("student.", "teacher.")):
-        return (
-            "all trials share rows and models; search values of student or teacher, or run a search for each value of this one "
-            "(--set base.a.b=c --set name=another)"
-        )
-    if path.startswith("teacher."):
-        return _no_teacher(base) or (
-            "population-based training moves knobs while a student trains, and its teacher is trained by then; use another "
-            "scheduler"
-            if config.scheduler.kind == "pbt"
-            else None
-        )
-    if isinstance(base, MetaKDConfig) and base.student.mode == "single" and path.startswith("student.prediction.training."):
-        return "student.mode = single is one training, as student.intermediate.training says; search that"
-    return None
-
-
-def _no_teacher(base: BaseConfig) -> str | None:
-    """Why no trial can train a teacher of its own."""
-    if isinstance(base, MetaKDConfig):
-        return None
-    if base.logits.file is not None:
-        return f"the logits come from logits.file = {base.logits.file}, so no teacher is trained; leave it out"
-    if base.teacher is not None and not base.teacher.fine_tune:
-        return "teacher.fine_tune = false takes the teacher as it is; set it to true, or search values of student"
-    folds = base.logits.folds
-    if folds is None:
-        return None
-    return f"logits.folds = {folds} trains {folds + 1} teachers for each value; leave logits.folds out"
-
-
-def _in_space(path: tuple[str, ...], value: Any, knobs: Sequence[str]) -> tuple[tuple[str, ...], Any]:
-    """``space.a.b`` and ``space.a.b.high``: a knob is one key of the space, with dots in it."""
+def _in_space(path: tuple[str, ...], value: Any, searched: Sequence[str]) -> tuple[tuple[str, ...], Any]:
+    """``space.a.b`` and ``space.a.b.high``: a hyperparameter is one key of the space, with dots in it."""
     if path[0] != "space" or len(path) < 3:
         return path, value
     whole = ".".join(path[1:])
-    known = next((knob for knob in knobs if whole.startswith(f"{knob}.")), None)
+    known = next((one for one in searched if whole.startswith(f"{one}.")), None)
     return ("space", *([whole] if known is None else [known, *whole.removeprefix(f"{known}.").split(".")])), value
 
 

@@ -1,13 +1,14 @@
 """Configuration of cross-domain distillation (``kind: meta_kd``) and of its training objectives."""
 
 import re
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from raykd.config.base import ObjectiveSection, Section
 from raykd.config.experiment import STORAGE, TrackingConfig
 from raykd.config.paths import ModelRef, PathField, StoragePath
+from raykd.config.searched_job import SearchedJob
 from raykd.config.training import ComputeConfig, ModelTask, TrainingConfig
 
 DomainLoss = Literal["wrong", "permuted", "reversed"]
@@ -209,8 +210,11 @@ class MetaStudentConfig(Section):
     """Prediction-layer distillation."""
 
 
-class MetaKDConfig(Section):
+class MetaKDConfig(SearchedJob):
     """Students for several domains, distilled from one meta-teacher, and the baselines of the paper's table."""
+
+    trials_report_early: ClassVar = False
+    fixed_paths: ClassVar = ("student.seeds", "student.domains", "student.model", "student.mode", "teacher.model")
 
     kind: Literal["meta_kd"]
     name: str
@@ -272,3 +276,36 @@ class MetaKDConfig(Section):
     def chosen_domains(self) -> tuple[str, ...]:
         """Domains that get students."""
         return self.student.domains or self.domains
+
+    @property
+    def selected_training(self) -> TrainingConfig:
+        """The training that selects a student's weights on the validation rows."""
+        student = self.student
+        return (student.intermediate if student.mode == "single" else student.prediction).training
+
+    @property
+    def teacher_models(self) -> tuple[str, ...]:
+        """Model of the meta-teacher."""
+        return (self.teacher.model,)
+
+    @property
+    def shared_work(self) -> str:
+        """Name of the work that is done once for all trials of a search."""
+        return "the meta-teacher, its logits and weights"
+
+    def default_space(self) -> dict[str, dict[str, Any]]:
+        """Temperature of the soft targets and gamma 2."""
+        return {
+            "student.prediction.temperature": {"kind": "loguniform", "low": 1.0, "high": 10.0},
+            "student.intermediate.domain_loss_weight": {"kind": "uniform", "low": 0.0, "high": 1.0},
+        }
+
+    def trains_baseline(self, path: str) -> bool:
+        """True for the prediction-layer training; students on labels alone also have the epochs of the intermediate one."""
+        return path.startswith("student.prediction.training.") or path == "student.intermediate.training.epochs"
+
+    def refuse_path(self, path: str) -> str | None:
+        """Return the reason why trials cannot differ in the value at ``path``, with the alternative, or None."""
+        if self.student.mode == "single" and path.startswith("student.prediction.training."):
+            return "student.mode = single is one training, as student.intermediate.training says; search that"
+        return super().refuse_path(path)

@@ -122,6 +122,8 @@ def _link_text(model: type[BaseModel]) -> str:
 
 
 def _default(field: FieldInfo) -> str:
+    if field.default_factory is not None:
+        return "see meaning"
     if field.default is PydanticUndefined:
         return "required"
     if isinstance(field.default, BaseModel):

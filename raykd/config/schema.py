@@ -48,6 +48,5 @@ def _allow_file_form(schema: dict[str, Any]) -> None:
     properties = schema["properties"]
     properties["base"]["anyOf"].append({"type": "string"})
     properties["set"] = {"type": "object", "description": SET}
-    schema["required"].remove("space")
     for model in (ExperimentConfig, MetaKDConfig):
         schema["$defs"][model.__name__]["required"].remove("name")

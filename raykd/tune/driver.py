@@ -14,7 +14,7 @@ from raykd.run.task import key_of
 from raykd.run.worker_group import TrainingGroup
 from raykd.session import start_ray, stop_ray
 from raykd.tune.dry_run import teachers_sentence
-from raykd.tune.final import Final, values_of
+from raykd.tune.final import Final
 from raykd.tune.resource_request import cpus_wanted, find_places, trainings_at_once
 from raykd.tune.search_report import SearchReport, build_report, read_search, write_search
 from raykd.tune.shared import shared_of
@@ -153,7 +153,7 @@ class Search:
             records,
             right,
             rows={domain: one.num_rows for domain, one in rows.items()},
-            default_values=values_of(self.config),
+            default_values=self.config.base_values,
             baselines=final.baselines(),
         )
         final.save_best(

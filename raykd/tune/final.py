@@ -7,7 +7,6 @@ Beside them stand the base's own values and the same student without distillatio
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ import numpy as np
 from raykd.config import FineTuneConfig, TuneConfig, with_values
 from raykd.config.experiment import StudentConfig
 from raykd.config.metakd import MetaDistillationObjective
-from raykd.config.tune import BaseConfig, Value
+from raykd.config.tune import BaseConfig
 from raykd.data import storage
 from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
@@ -169,7 +168,7 @@ class Final:
     @property
     def tunes_baseline(self) -> bool:
         """Whether the search found other values for the training of the student without distillation."""
-        paths, own = self.config.baseline_knobs, values_of(self.config)
+        paths, own = self.config.baseline_paths, self.config.base_values
         return any(values[path] != own[path] for _, values in self.schedule for path in paths)
 
     def baselines(self) -> dict[str, float]:
@@ -241,12 +240,6 @@ def phases_of(base: BaseConfig, schedule: Schedule) -> tuple[Phase, ...]:
 def without_distillation(phases: tuple[Phase, ...]) -> tuple[Phase, ...]:
     """The same learning rates for a student that learns from labels alone."""
     return tuple(phase.model_copy(update={"objective": FineTuneConfig()}) for phase in phases)
-
-
-def values_of(config: TuneConfig) -> dict[str, Value]:
-    """The searched values in the job itself."""
-    content: Any = config.base.model_dump(mode="json")
-    return {path: reduce(lambda section, key: section[key], path.split("."), content) for path in config.space}
 
 
 def in_phases(task: TrainTask, phases: tuple[Phase, ...]) -> TrainTask:

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from raykd.config.tune import Value
+from raykd.config.search_space import Value
 from raykd.data.step_stream import local_feed
 from raykd.errors import CheckpointError
 from raykd.metakd.build_meta_objective import build_meta_objective

@@ -32,7 +32,7 @@ def cpus_wanted(config: TuneConfig) -> int:
     if trial > cores:
         raise ResourceError(_too_much(compute, f"this machine has {cores}"))
     before = (compute.min_workers + compute.prediction_actors) * compute.cpus_per_worker + DATA_CPUS
-    return max(before, min(config.concurrency or _by_cores(compute), config.planned) * (trial + DATA_CPUS))
+    return max(before, min(config.concurrency or _by_cores(compute), config.num_trials) * (trial + DATA_CPUS))
 
 
 def find_places(config: TuneConfig) -> ResourceRequest:
@@ -50,7 +50,7 @@ def find_places(config: TuneConfig) -> ResourceRequest:
         )
     if not os.environ.get("RAY_ADDRESS"):  # a Ray of this machine's own, whose CPUs only count
         fit = min(fit, _by_cores(compute))
-    at_once = min(config.concurrency or fit, config.planned)
+    at_once = min(config.concurrency or fit, config.num_trials)
     cpus = float(compute.cpus_per_worker)
     if config.scheduler.kind == "pbt":
         cpus = _share(at_once, at_least=cpus)

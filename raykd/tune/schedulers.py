@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from raykd.config.tune import Asha, Median, NoScheduler, Population, TuneConfig
-from raykd.tune.space import mutation, within
+from raykd.config.trial_schedulers import Asha, Median, NoScheduler, Population
+from raykd.config.tune import TuneConfig
+from raykd.tune.space import mutation
 from raykd.tune.trial_record import TrialRecord
 
 STEP = "step"
@@ -69,5 +70,5 @@ def replay(scheduler: Any, records: Sequence[TrialRecord]) -> None:
 
 
 def _bounded(config: TuneConfig, trial: dict[str, Any]) -> dict[str, Any]:
-    values = {path: within(config.space[path], value) for path, value in trial["values"].items()}
+    values = {path: config.space[path].clip(value) for path, value in trial["values"].items()}
     return {**trial, "values": values}

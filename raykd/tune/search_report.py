@@ -2,15 +2,14 @@
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 from pydantic import Field
 
-from raykd.config import ExperimentConfig, TuneConfig
-from raykd.config.tune import Value
+from raykd.config import TuneConfig
+from raykd.config.search_space import Value
 from raykd.data import storage
 from raykd.metakd.report import Right, contrast, line
 from raykd.report.bootstrap import Verdict
@@ -92,7 +91,7 @@ class SearchReport(Record):
     contrasts: tuple[SearchContrast, ...] = ()
     baselines: dict[str, float] = Field(default_factory=dict)
     """Mean on the validation rows of each student without distillation, the best first; verdicts compare with that one."""
-    headline: Literal["accuracy", "exact_match"] = "accuracy"
+    headline: str = "accuracy"
     """What lines and verdicts are about; of rows with any number of labels that all of them are right."""
     rows: dict[str, int] = Field(default_factory=dict)
     """Test rows by domain."""
@@ -146,7 +145,7 @@ def build_report(
             for system in (DEFAULT, next(iter(baselines)))
         ),
         baselines=dict(baselines),
-        headline="exact_match" if isinstance(config.base, ExperimentConfig) and config.base.data.multi_label else "accuracy",
+        headline=config.base.verdict_metric,
         rows=dict(rows),
         seeds=config.final_seeds,
         environment=environment(),

@@ -7,7 +7,8 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 
-from raykd.config.tune import Choice, Grid, Knob, LogUniform, QUniform, TuneConfig, Uniform, Value
+from raykd.config.search_space import Choice, Grid, Hyperparameter, LogUniform, QUniform, Uniform, Value
+from raykd.config.tune import TuneConfig
 from raykd.tune.trial_record import TrialRecord
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -22,7 +23,7 @@ class Suggester:
 
     def __init__(self, config: TuneConfig) -> None:
         self._config = config
-        self._cells = config.cells
+        self._cells = config.grid_points
         self._drawn = {path: distribution(knob) for path, knob in config.space.items() if path not in self._cells[0]}
         self._study = optuna.create_study(direction="maximize" if config.mode == "max" else "minimize")
         self._asked: dict[int, optuna.trial.Trial] = {}
@@ -73,7 +74,7 @@ def frozen(record: TrialRecord, distributions: dict[str, BaseDistribution]) -> o
     return create_trial(state=TrialState.COMPLETE, params=values, distributions=distributions, value=record.value)
 
 
-def distribution(knob: Knob) -> BaseDistribution:
+def distribution(knob: Hyperparameter) -> BaseDistribution:
     """A knob as Optuna draws it."""
     match knob:
         case Uniform():
@@ -88,7 +89,7 @@ def distribution(knob: Knob) -> BaseDistribution:
             return CategoricalDistribution(knob.values)
 
 
-def mutation(knob: Knob) -> Any:
+def mutation(knob: Hyperparameter) -> Any:
     """A knob as population-based training draws it anew."""
     from ray import tune
 
@@ -101,11 +102,6 @@ def mutation(knob: Knob) -> Any:
             return [knob.low + knob.step * number for number in range(round((knob.high - knob.low) / knob.step) + 1)]
         case Choice() | Grid():
             return list(knob.values)
-
-
-def within(knob: Knob, value: Any) -> Any:
-    """A perturbed value, brought back between the bounds."""
-    return value if isinstance(knob, Choice | Grid) else min(max(value, knob.low), knob.high)
 
 
 def _seed(seed: int, index: int) -> int:

@@ -5,7 +5,7 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
-from raykd.config.tune import Value
+from raykd.config.search_space import Value
 
 
 class Remaining(Searcher):  # type: ignore[misc]  # Ray's classes have no types

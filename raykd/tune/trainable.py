@@ -9,7 +9,7 @@ from typing import Any
 from ray import tune
 
 from raykd.config import TrackingConfig
-from raykd.config.tune import Value
+from raykd.config.search_space import Value
 from raykd.data import storage
 from raykd.trainers.events import Ended, Evaluated, TrainingEvent
 from raykd.tune.trial_plan import TrialPlan

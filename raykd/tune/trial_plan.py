@@ -9,7 +9,8 @@ from typing import Any, Literal, Protocol
 
 from raykd.config import ExperimentConfig, TorchEngineConfig, TrackingConfig, TrainingConfig, with_values
 from raykd.config.metakd import MetaDistillationObjective
-from raykd.config.tune import BaseConfig, Value
+from raykd.config.search_space import Value
+from raykd.config.tune import BaseConfig
 from raykd.data import storage
 from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from raykd.config.tune import Value
+from raykd.config.search_space import Value
 from raykd.data import storage
 from raykd.report.record import Record
 

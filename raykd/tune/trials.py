@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from raykd.config import ExperimentConfig, MetaKDConfig, TuneConfig, with_values
-from raykd.config.tune import Population, Value
+from raykd.config.search_space import Value
 from raykd.data import storage
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.run.progress import Terminal
@@ -30,8 +30,6 @@ QUIET = {
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
 
-LENGTHS = ("student.training.epochs", "student.training.batch_size", "student.training.max_steps")
-"""What the number of a training's steps depends on."""
 RAY_NOTES = "ray/trials"
 """Where Ray Tune keeps its own notes, of which nothing is read once it has ended."""
 
@@ -48,10 +46,10 @@ def run_trials(
     known = {record.index: record.values for record in journal.read()}
     for record in ended:
         suggester.tell(record)
-    remaining = [index for index in range(config.planned) if index not in {record.index for record in ended}]
+    remaining = [index for index in range(config.num_trials) if index not in {record.index for record in ended}]
     if ended:
-        terminal.say(f"{len(ended)} of {config.planned} trials ended before, skipped")
-    turns = Turns() if remaining and config.teacher_knobs else None
+        terminal.say(f"{len(ended)} of {config.num_trials} trials ended before, skipped")
+    turns = Turns() if remaining and config.teacher_paths else None
 
     def on_end(record: TrialRecord) -> None:
         suggester.tell(record)
@@ -62,7 +60,7 @@ def run_trials(
         journal,
         metric=config.metric,
         mode=config.mode,
-        planned=config.planned,
+        planned=config.num_trials,
         terminal=terminal,
         on_end=on_end,
         patience_s=config.base.compute.start_timeout_s,
@@ -107,7 +105,7 @@ def _tuner(  # noqa: PLR0917 (one caller, one purpose)
     from raykd.tune.suggest import Remaining
     from raykd.tune.trainable import LocalTrial, TrialSettings, grouped_trial, trial_name
 
-    interval = config.scheduler.interval_steps if isinstance(config.scheduler, Population) else None
+    interval = config.perturbation_interval
     moving = interval is not None
     scheduler = build_scheduler(config, total_steps=trial_steps(config, plan))
     if not moving:
@@ -120,7 +118,7 @@ def _tuner(  # noqa: PLR0917 (one caller, one purpose)
             config.metric,
             storage.join(journal.folder, "stage-first"),
             config.max_steps,
-            trials=config.planned,
+            trials=config.num_trials,
             local=places.local,
             interval=interval,
         ),
@@ -175,9 +173,9 @@ def trial_steps(config: TuneConfig, plan: Plan) -> int:
     if isinstance(base, MetaKDConfig) or not isinstance(plan, DistillationPlan):
         return 1  # no scheduler stops a trial of this kind
     rows = TokenisedSet.open(plan.train).num_rows
-    lengths = [path for path in config.space if path in LENGTHS]
+    lengths = [path for path in config.space if path in base.step_paths]
     longest = 0
-    for values in itertools.product(*(config.space[path].probes() for path in lengths)):
+    for values in itertools.product(*(config.space[path].check_values() for path in lengths)):
         tried = with_values(base, dict(zip(lengths, values, strict=True)))
         assert isinstance(tried, ExperimentConfig)
         training = limited(tried.student.training, config.max_steps)

@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from raykd.config.tune import Value
+from raykd.config.search_space import Value
 from raykd.errors import ResourceError
 from raykd.run.progress import Terminal
 from raykd.tune.trial_record import Journal, Stretch, TrialRecord, Work, best_of

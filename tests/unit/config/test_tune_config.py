@@ -57,7 +57,7 @@ def test_values_and_overrides_reach_the_base(load: Callable[..., TuneConfig]) ->
     )
     assert config.base.student.seeds == (4,)
     assert config.base.student.training.epochs == 7  # type: ignore[union-attr]  # these searches are of a distillation
-    assert config.space["student.objective.alpha"].probes()[1] == 0.5
+    assert config.space["student.objective.alpha"].check_values()[1] == 0.5
     over = load("base.student.seeds=[9]", set={"student.seeds": [4], "student.training.epochs": 7})
     assert over.base.student.seeds == (9,), "an override goes before the file"
     assert over.base.student.training.epochs == 7  # type: ignore[union-attr]  # these searches are of a distillation
@@ -158,7 +158,7 @@ RANGE = {"kind": "uniform", "low": 0, "high": 1}
             r"search that$",
         ),
         ({"set": {"student.domains": ["kitchen"]}}, "'kitchen' does not exist; domains are books, dvd"),
-        ({"scheduler": {"kind": "asha"}}, "no figure before its end"),
+        ({"scheduler": {"kind": "asha"}}, "no metric before its end"),
     ],
 )
 def test_refused_of_meta_kd_before_anything_starts(
@@ -191,7 +191,7 @@ def test_a_single_objective_is_selected_as_its_one_training_says(load: Callable[
 def test_how_often_the_teacher_is_trained_is_known_before(
     load: Callable[..., TuneConfig], space: dict[str, Any], content: dict[str, Any], most: int
 ) -> None:
-    assert load(space=space, **content).most_teachers == most
+    assert load(space=space, **content).max_trial_teachers == most
 
 
 def test_rows_with_several_labels_are_compared_by_exact_match(load: Callable[..., TuneConfig]) -> None:
@@ -221,7 +221,7 @@ def test_values_of_the_baselines_training_are_known(
     load: Callable[..., TuneConfig], base: dict[str, Any], path: str, kind: bool
 ) -> None:
     values = [1, 2] if path.endswith("epochs") else [0.1, 0.2]
-    assert bool(load(base=base, space={path: {"kind": "choice", "values": values}}).baseline_knobs) is kind
+    assert bool(load(base=base, space={path: {"kind": "choice", "values": values}}).baseline_paths) is kind
 
 
 def test_cells_of_a_grid_come_in_order_and_set_the_number_of_trials(load: Callable[..., TuneConfig]) -> None:
@@ -230,11 +230,11 @@ def test_cells_of_a_grid_come_in_order_and_set_the_number_of_trials(load: Callab
         "student.objective.temperature": {"kind": "choice", "values": [1, 2, 4]},
     }
     config = load(searcher="grid", space=space)
-    assert config.planned == 6
-    assert config.cells[1] == {"student.objective.alpha": 0.1, "student.objective.temperature": 2}
+    assert config.num_trials == 6
+    assert config.grid_points[1] == {"student.objective.alpha": 0.1, "student.objective.temperature": 2}
 
 
 def test_every_search_of_the_repository_is_valid() -> None:
     jobs = Path(__file__).resolve().parents[3] / "jobs"
     searches = sorted(jobs.glob("tune-*.yaml"))
-    assert [load_tune(path).planned for path in searches] == [12, 24]
+    assert [load_tune(path).num_trials for path in searches] == [12, 24]

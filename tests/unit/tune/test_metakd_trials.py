@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from raykd.config import MetaKDConfig
-from raykd.config.tune import Value
+from raykd.config.search_space import Value
 from raykd.data import storage
 from raykd.errors import ConfigError, DataError
 from raykd.metakd.build_meta_objective import leave_shared_records

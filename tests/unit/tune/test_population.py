@@ -15,7 +15,7 @@ from ray.tune.experiment import Trial
 
 from raykd.config import ExperimentConfig, with_values
 from raykd.config.load_tune import build_tune
-from raykd.config.tune import Value
+from raykd.config.search_space import Value
 from raykd.data.logits_tsv import import_tsv
 from raykd.data.prepare import prepare, spec_from_config
 from raykd.data.step_stream import local_feed
@@ -257,7 +257,7 @@ def test_under_ray_tunes_scheduler_trials_stay_who_they_are(world: World, capsys
     )
     trials = [
         Trial("stub", stub=True, config={"index": index, "values": values}, trial_name_creator=trial_name)
-        for index, values in enumerate(config.cells)
+        for index, values in enumerate(config.grid_points)
     ]
     scheduler, controller = build_scheduler(config, total_steps=STEPS), Controller(trials)
     watch = Watch(

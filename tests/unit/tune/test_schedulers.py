@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from raykd.config.tune import Asha, Median
+from raykd.config.trial_schedulers import Asha, Median
 from raykd.tune.schedulers import build_scheduler, replay
 from raykd.tune.trial_record import TrialRecord
 from tests.unit.tune.small_search import search

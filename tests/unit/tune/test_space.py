@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from raykd.config.tune import Choice, LogUniform, QUniform, Uniform
+from raykd.config.search_space import Choice, LogUniform, QUniform, Uniform
 from raykd.tune.importance import importances
-from raykd.tune.space import Suggester, distribution, within
+from raykd.tune.space import Suggester, distribution
 from raykd.tune.trial_record import Journal, TrialRecord, best_of
 from tests.unit.tune.small_search import search
 
@@ -126,8 +126,8 @@ def test_knobs_as_optuna_draws_them() -> None:
     assert distribution(LogUniform(low=1, high=10)).log  # type: ignore[attr-defined]
     assert distribution(QUniform(low=0, high=1, step=0.25)).step == 0.25  # type: ignore[attr-defined]
     assert distribution(Choice(values=("linear", "cosine"))).choices == ("linear", "cosine")  # type: ignore[attr-defined]
-    assert within(Uniform(low=0, high=1), 1.2) == 1
-    assert within(Choice(values=(1, 2)), 2) == 2
+    assert Uniform(low=0, high=1).clip(1.2) == 1
+    assert Choice(values=(1, 2)).clip(2) == 2
 
 
 def test_importance_names_the_knob_that_matters() -> None:

@@ -6,6 +6,7 @@ from raykd.config.load import build, load, load_job, merge, parse_override, read
 from raykd.config.load_tune import is_search, load_tune, with_values
 from raykd.config.metakd import MetaKDConfig
 from raykd.config.objectives import (
+    CustomObjectiveConfig,
     DecoupledKDConfig,
     DistKDConfig,
     FineTuneConfig,
@@ -25,6 +26,7 @@ from raykd.config.tune import TuneConfig
 
 __all__ = [
     "ComputeConfig",
+    "CustomObjectiveConfig",
     "DataConfig",
     "DecoupledKDConfig",
     "DeepSpeedEngineConfig",

@@ -31,11 +31,37 @@ class Section(BaseModel):
 
 
 class ObjectiveSection(Section):
-    """The configuration of an objective."""
+    """The configuration of an objective, with what it needs from the job."""
+
+    distils: ClassVar[bool] = True
+    """False for training on hard labels alone, which is the baseline of a distillation."""
+    needs_teacher: ClassVar[bool] = True
+    """The objective reads the teacher's logits."""
 
     outside_key: ClassVar[frozenset[str]] = frozenset()
     """Fields that the trained weights do not depend on, or that name a model whose content is hashed instead."""
 
+    @property
+    def needs_labels_for(self) -> tuple[str, ...]:
+        """Settings of the objective that need labels, as ``alpha = 0.5``; none when it can train on unlabelled rows."""
+        return ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Warnings about valid but suspicious settings, to follow the objective's path."""
+        return ()
+
+    @property
+    def summary(self) -> str:
+        """Kind and settings in one line, for a model card."""
+        fields = self.model_dump(exclude_none=True)
+        settings = (f"{name}={_short(value)}" for name, value in fields.items() if name != "kind")
+        return " ".join([fields["kind"], *settings])
+
     def key_fields(self) -> dict[str, Any]:
         """Return the fields that identify a training."""
         return self.model_dump(mode="json", exclude=set(self.outside_key))
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

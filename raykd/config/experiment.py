@@ -110,13 +110,12 @@ class ExperimentConfig(SearchedJob):
     @property
     def warnings(self) -> tuple[str, ...]:
         """Warnings about valid but suspicious settings, one sentence each."""
-        objective = self.student.objective
-        given = {name: getattr(objective, name, None) for name in ("temperature", "final_temperature")}
-        return tuple(
-            f"student.objective.{name} = {value:g} is below 1: it sharpens the teacher's probabilities, softening is above 1"
-            for name, value in given.items()
-            if value is not None and value < 1
-        )
+        return tuple(f"student.objective.{warning}" for warning in self.student.objective.warnings)
+
+    @property
+    def distils_from_teacher(self) -> bool:
+        """True when students learn from a teacher's logits, computed or given."""
+        return self.student.objective.distils and (bool(self.every_teacher) or self.logits.file is not None)
 
     @property
     def selected_training(self) -> TrainingConfig:
@@ -158,7 +157,7 @@ class ExperimentConfig(SearchedJob):
 
     def check_searchable(self) -> None:
         """Raise ValueError without distillation, labels or test rows."""
-        if self.student.objective.kind == "fine_tune":
+        if not self.student.objective.distils:
             raise ValueError("base: student.objective.kind = 'fine_tune' distils nothing; search a job that distils")
         if self.data.label is None or not self.data.test:
             raise ValueError("base: a search needs labels (data.label) and rows that it never sees (data.test) for its verdict")
@@ -178,15 +177,14 @@ class ExperimentConfig(SearchedJob):
     def _check(self) -> Self:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
             raise ValueError(f"name = {self.name!r}: use letters, digits, '.', '_' and '-', beginning with a letter or digit")
-        distils = self.student.objective.kind != "fine_tune"
         if self.teacher is not None and self.teachers:
             raise ValueError("both teacher and teachers are given; list the teacher among teachers, or remove one of the two")
-        if not distils and not self.student.baseline:
+        if not self.student.objective.distils and not self.student.baseline:
             raise ValueError(
                 "student.objective.kind = fine_tune with student.baseline = false trains no student; set student.baseline to "
                 "true, or choose a kind that distils (vanilla_kd)"
             )
-        if distils and not self.every_teacher and self.logits.file is None:
+        if self.student.objective.needs_teacher and not self.distils_from_teacher:
             raise ValueError("student.objective distils, but there is neither a teacher nor logits.file; give one of them")
         if self.logits.folds is not None:
             self._check_folds(self.logits.folds)
@@ -212,15 +210,11 @@ class ExperimentConfig(SearchedJob):
             )
 
     def _check_unlabelled(self) -> None:
-        objective = self.student.objective
-        alpha, final = getattr(objective, "alpha", 0.0), getattr(objective, "final_alpha", None)
         needs = [
             ("teacher.fine_tune = true", self.logits.file is None and any(one.fine_tune for one in self.every_teacher)),
             ("student.baseline = true", self.student.baseline),
-            (f"student.objective.alpha = {alpha}", alpha != 1.0),
-            (f"student.objective.final_alpha = {final}", final not in (None, 1.0)),
-            ("student.objective.kind = decoupled_kd", objective.kind == "decoupled_kd"),
+            *((f"student.objective.{setting}", True) for setting in self.student.objective.needs_labels_for),
         ]
-        for what, needed in needs:
+        for setting, needed in needs:
             if needed:
-                raise ValueError(f"data.label is not set, but {what} needs labels; name the label column or change that")
+                raise ValueError(f"data.label is not set, but {setting} needs labels; name the label column or change that")

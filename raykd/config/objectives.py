@@ -1,6 +1,6 @@
 """Training objectives."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -10,7 +10,15 @@ from raykd.config.base import ObjectiveSection
 class FineTuneConfig(ObjectiveSection):
     """Cross entropy with the hard labels: teachers, and students without distillation."""
 
+    distils: ClassVar[bool] = False
+    needs_teacher: ClassVar[bool] = False
+
     kind: Literal["fine_tune"] = "fine_tune"
+
+    @property
+    def needs_labels_for(self) -> tuple[str, ...]:
+        """Always."""
+        return ("kind = fine_tune",)
 
 
 class _LogitKD(ObjectiveSection):
@@ -21,12 +29,28 @@ class _LogitKD(ObjectiveSection):
     final_alpha: float | None = Field(None, ge=0, le=1)
     """alpha at the end of training, changed linearly; null keeps alpha constant."""
 
+    @property
+    def needs_labels_for(self) -> tuple[str, ...]:
+        """Any weight of the labels' term."""
+        weights = {"alpha": self.alpha, "final_alpha": self.final_alpha}
+        return tuple(f"{name} = {value}" for name, value in weights.items() if value not in (None, 1.0))
+
 
 class _SoftenedKD(_LogitKD):
     temperature: float = Field(2.0, gt=0)
     """T of the softened distributions; the factor T^2 keeps the scale of the gradient independent of T."""
     final_temperature: float | None = Field(None, gt=0)
     """T at the end of training, changed linearly; null keeps T constant."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Temperatures that sharpen."""
+        given = {"temperature": self.temperature, "final_temperature": self.final_temperature}
+        return tuple(
+            f"{name} = {value:g} is below 1: it sharpens the teacher's probabilities, softening is above 1"
+            for name, value in given.items()
+            if value is not None and value < 1
+        )
 
 
 class VanillaKDConfig(_SoftenedKD):
@@ -54,6 +78,11 @@ class DecoupledKDConfig(_SoftenedKD):
     non_target_weight: float = Field(1.0, ge=0)
     """Weight of the non-target-class term."""
 
+    @property
+    def needs_labels_for(self) -> tuple[str, ...]:
+        """Always: they name the target class."""
+        return ("kind = decoupled_kd",)
+
 
 class DistKDConfig(_SoftenedKD):
     """Correlation with the teacher within rows and within batches; Huang et al. 2022, arXiv:2205.10536. For three classes or
@@ -69,6 +98,24 @@ class DistKDConfig(_SoftenedKD):
     """Weight of the correlation over the rows of a batch; above 0 it needs one worker and no gradient accumulation."""
 
 
+class CustomObjectiveConfig(ObjectiveSection):
+    """A user's subclass of `raykd.trainers.objective.Objective`; docs/extending.md shows one."""
+
+    needs_teacher: ClassVar[bool] = False  # the class itself says what it reads; that is checked before Ray starts
+
+    kind: Literal["custom"] = "custom"
+    target: str = Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$")
+    """Class as `package.module:Class`, imported on the driver and on every worker; see docs/extending.md."""
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    """Keyword arguments of its constructor."""
+
+    @property
+    def summary(self) -> str:
+        """Class and arguments."""
+        return " ".join([self.target, *(f"{name}={value}" for name, value in self.arguments.items())])
+
+
 ObjectiveConfig = Annotated[
-    FineTuneConfig | VanillaKDConfig | MseKDConfig | DecoupledKDConfig | DistKDConfig, Field(discriminator="kind")
+    FineTuneConfig | VanillaKDConfig | MseKDConfig | DecoupledKDConfig | DistKDConfig | CustomObjectiveConfig,
+    Field(discriminator="kind"),
 ]

@@ -123,7 +123,7 @@ def _link_text(model: type[BaseModel]) -> str:
 
 def _default(field: FieldInfo) -> str:
     if field.default_factory is not None:
-        return "see meaning"
+        return "`{}`" if field.default_factory is dict else "see meaning"
     if field.default is PydanticUndefined:
         return "required"
     if isinstance(field.default, BaseModel):

@@ -7,13 +7,12 @@ from raykd.errors import ConfigError
 from raykd.metrics.single_label_metrics import metric_names
 from raykd.models import check_sequence_length, load_config, load_tokenizer
 from raykd.run.build_objective import objective_from_config
-from raykd.tracking import check_tracking
+from raykd.trainers.objective import Objective
 
 
 def check_experiment(config: ExperimentConfig) -> None:
     """Look at everything that a later stage would stumble over. Raises RaykdError."""
     data = config.data
-    check_tracking(config.tracking.kind)
     for files in (data.train, data.test, () if isinstance(data.validation, float) else data.validation):
         storage.expand(files)
     if config.logits.file is not None and not storage.is_dir(config.logits.file):
@@ -25,7 +24,9 @@ def check_experiment(config: ExperimentConfig) -> None:
     for name, training, objective in _trainings(config):
         _check_metric(f"{name}.training.metric", training.metric, num_labels, multi_label=data.multi_label)
         whole = training.micro_batch_size is None and config.compute.num_workers == 1
-        objective_from_config(objective, multi_label=data.multi_label).check(num_labels=num_labels, whole_batch=whole)
+        built = objective_from_config(objective, multi_label=data.multi_label)
+        built.check(num_labels=num_labels, whole_batch=whole)
+        _check_inputs(f"{name}.objective", built, config)
 
 
 def _trainings(config: ExperimentConfig) -> list[tuple[str, TrainingConfig, ObjectiveConfig]]:
@@ -34,6 +35,18 @@ def _trainings(config: ExperimentConfig) -> list[tuple[str, TrainingConfig, Obje
         ("teacher", teacher.training, FineTuneConfig()) for teacher in config.every_teacher if teacher.fine_tune
     ]
     return [*found, ("student", config.student.training, config.student.objective)]
+
+
+def _check_inputs(path: str, objective: Objective, config: ExperimentConfig) -> None:
+    """Raise ConfigError when the job lacks labels or side columns that an objective reads."""
+    if objective.needs_labels and config.data.label is None:
+        raise ConfigError(f"{path} needs labels, but data.label is not set; name the label column")
+    given = ("logits",) if config.distils_from_teacher else ()
+    missing = [name for name in objective.side_columns if name not in given]
+    if missing == ["logits"]:
+        raise ConfigError(f"{path} reads the teacher's logits, but there is neither a teacher nor logits.file; give one")
+    if missing:
+        raise ConfigError(f"{path} reads the side column {missing[0]!r}; a distillation has {', '.join(given) or 'none'}")
 
 
 def _check_metric(path: str, metric: str, num_labels: int, *, multi_label: bool) -> None:

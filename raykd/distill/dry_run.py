@@ -11,14 +11,14 @@ from raykd.distill.tasks import run_folder
 def outline(config: ExperimentConfig, only: Sequence[StageName] = ()) -> str:
     """A line for each stage: what it makes, from what, and whether a result is there already."""
     student, compute = config.student, config.compute
-    variants = ["without KD"] * student.baseline + [f"with {student.objective.kind}"] * (student.objective.kind != "fine_tune")
+    variants = ["without KD"] * student.baseline + [f"with {student.objective.kind}"] * student.objective.distils
     folds = f", {config.logits.folds} more without a fold of the rows each" if config.logits.folds else ""
     teachers = [
         f"fine-tune {one.model}{folds}" if one.fine_tune else f"taken as it is: {one.model}" for one in config.every_teacher
     ]
     stages: dict[StageName, str] = {
         "teacher": "; ".join(teachers) or "none",
-        "logits": config.logits.file or f"score the training rows with the teacher, {compute.prediction_actors} actors",
+        "logits": _logits(config),
         "students": f"{student.model} {' and '.join(variants)}, seeds {', '.join(map(str, student.seeds))}",
         "evaluation": f"score {'the test rows' if config.data.test else 'the validation rows'} with every model",
         "report": "compare: report.json, report.md, report.html",
@@ -27,6 +27,12 @@ def outline(config: ExperimentConfig, only: Sequence[StageName] = ()) -> str:
     lines = [f"{config.name} -> {run_folder(config)}", f"{compute.workers_text} x {compute.cpus_per_worker} CPUs, {engine}"]
     wanted = [name for name in STAGES if not only or name in only]
     return "\n".join(lines + [f"  {name:<11}{stages[name]}{_state(config, name)}" for name in wanted])
+
+
+def _logits(config: ExperimentConfig) -> str:
+    if not config.distils_from_teacher:
+        return "none"
+    return config.logits.file or f"score the training rows with the teacher, {config.compute.prediction_actors} actors"
 
 
 def _state(config: ExperimentConfig, name: StageName) -> str:

@@ -163,7 +163,7 @@ class Pipeline:
         students = self.students()
         found = self.teaching.candidates()
         for task in students:
-            role: Role = "student_no_kd" if task.objective.kind == "fine_tune" else "student_kd"
+            role: Role = "student_kd" if task.objective.distils else "student_no_kd"
             found.append(Candidate(role, task.name, task.seed, task.model_folder, self.config.student.model, task.history))
         return found
 
@@ -224,9 +224,8 @@ class Pipeline:
         student = self.config.student
         for candidate in candidates:
             if candidate.role != "teacher":
-                settings = student.objective.model_dump(exclude={"kind"}, exclude_none=True)
-                distilled = " ".join([student.objective.kind, *(f"{name}={value:g}" for name, value in settings.items())])
-                objective = "cross entropy with the labels" if candidate.role == "student_no_kd" else distilled
+                distils = candidate.role != "student_no_kd"
+                objective = student.objective.summary if distils else "cross entropy with the labels"
                 card = model_card(comparison, role=candidate.role, seed=candidate.seed, objective=objective, base=student.model)
                 storage.write_bytes(storage.join(candidate.model, "README.md"), card.encode())
 

@@ -69,7 +69,7 @@ def student_tasks(
             digest=digest,
             train=train,
             validation=validation,
-            logits=None if objective.kind == "fine_tune" else logits,
+            logits=logits if objective.distils else None,
             objective=objective,
             training=student.training,
             seed=seed,
@@ -97,7 +97,7 @@ def _variants(config: ExperimentConfig) -> list[tuple[str, ObjectiveConfig]]:
     student = config.student
     baseline: list[tuple[str, ObjectiveConfig]] = [("no_kd", FineTuneConfig())]
     distilled: list[tuple[str, ObjectiveConfig]] = [("kd", student.objective)]
-    return baseline * student.baseline + distilled * (student.objective.kind != "fine_tune")
+    return baseline * student.baseline + distilled * student.objective.distils
 
 
 def _teacher_folder(config: ExperimentConfig, number: int, fold: int | None) -> str:

@@ -74,7 +74,7 @@ class Teaching:
 
     def logits(self) -> SideTable | None:
         """What students distil from, on the training rows; none when nothing distils."""
-        if self.config.student.objective.kind == "fine_tune":
+        if not self.config.distils_from_teacher:
             return None
         if self.config.logits.file is not None:
             return self._imported(self.config.logits.file)

@@ -4,12 +4,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from raykd.config import DecoupledKDConfig, DistKDConfig, FineTuneConfig, MseKDConfig, ObjectiveConfig, VanillaKDConfig
+from raykd.config import (
+    CustomObjectiveConfig,
+    DecoupledKDConfig,
+    DistKDConfig,
+    FineTuneConfig,
+    MseKDConfig,
+    ObjectiveConfig,
+    VanillaKDConfig,
+)
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ConfigError
 from raykd.run.task import TaskObjective, TrainTask
 from raykd.trainers import fine_tune, logit_kd
 from raykd.trainers.context import WorkerContext
+from raykd.trainers.custom_objective import load_objective
 from raykd.trainers.engines.base import Precision
 from raykd.trainers.events import TrainingEvent
 from raykd.trainers.objective import Objective
@@ -59,5 +68,7 @@ def objective_from_config(config: ObjectiveConfig | TaskObjective, *, multi_labe
             return logit_kd.DecoupledKD(**arguments)
         case DistKDConfig():
             return logit_kd.DistKD(**arguments)
+        case CustomObjectiveConfig():
+            return load_objective(config.target, config.arguments)
         case _:
             raise ConfigError(f"objective {config.kind!r} is not built here; hand in the builder of its job kind")

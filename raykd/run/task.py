@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from raykd import __version__
-from raykd.config import ComputeConfig, EngineConfig, ObjectiveConfig, TrackingConfig, TrainingConfig
+from raykd.config import ComputeConfig, CustomObjectiveConfig, EngineConfig, ObjectiveConfig, TrackingConfig, TrainingConfig
 from raykd.config.base import Section
 from raykd.config.metakd import MetaObjective
 from raykd.data import storage
@@ -17,6 +17,7 @@ from raykd.data.folds import Fold
 from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.models import absolute_model
+from raykd.trainers.custom_objective import source_digest
 
 _LIBRARIES = ("torch", "transformers", "deepspeed", "tokenizers", "numpy")
 _NO_TRACKING = TrackingConfig()
@@ -146,6 +147,7 @@ def make_task(
     validation = validation if validation is not None and validation.labels is not None else None
     settings = [
         objective.key_fields(),
+        source_digest(objective.target) if isinstance(objective, CustomObjectiveConfig) else None,
         training.model_dump(exclude={"log_every"}),
         [phase.model_dump() for phase in phases],
         seed,

@@ -7,12 +7,14 @@ from raykd.errors import ConfigError
 from raykd.metrics.single_label_metrics import metric_names
 from raykd.models import check_sequence_length, load_config, load_tokenizer
 from raykd.run.build_objective import objective_from_config
+from raykd.tracking import check_tracking
 from raykd.trainers.objective import Objective
 
 
 def check_experiment(config: ExperimentConfig) -> None:
     """Look at everything that a later stage would stumble over. Raises RaykdError."""
     data = config.data
+    check_tracking(config.tracking.kind)
     for files in (data.train, data.test, () if isinstance(data.validation, float) else data.validation):
         storage.expand(files)
     if config.logits.file is not None and not storage.is_dir(config.logits.file):

@@ -41,6 +41,7 @@ from raykd.run.task import TrainTask, key_of, side_digest
 from raykd.run.worker_group import TrainingGroup
 from raykd.run.worker_groups import TrainingGroups, groups_that_fit
 from raykd.session import stop_ray
+from raykd.tracking import check_tracking
 
 TITLES: dict[str, str] = {
     "single": "one domain's teacher",
@@ -94,6 +95,7 @@ class MetaKDPipeline:
         for model in (teacher, student):
             check_sequence_length(load_config(model), self.config.sequence_length)
         check_metrics(self.config)
+        check_tracking(self.config.tracking.kind)
         names = ("teacher.model", "student.model")
         check_pair(teacher, student, layers=self.config.student.intermediate.layers, cache=self.rows.cache, names=names)
         storage.write_json(storage.join(self.folder, "experiment.json"), self.config.model_dump(mode="json"))

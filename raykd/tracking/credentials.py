@@ -1,5 +1,6 @@
 """Keys: whether Weights & Biases has one here, and keeping all of them out of what is tracked."""
 
+import logging
 import netrc
 import os
 import re
@@ -11,25 +12,72 @@ from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
-DEFAULT_SERVER = "https://api.wandb.ai"
+from pydantic import ValidationError
+
+from raykd.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+OLD_SERVER = "api.wandb.ai"
+"""Name of W&B's server in netrc files, whatever the library's present default is called."""
+TRUE = ("true", "1", "yes", "on")
 SECRET_NAME = re.compile(
     r"(?i)(^|[_.-])(api_?key|access_?key(_id)?|secret\w*|password|passwd|auth_?token|access_?token|credentials?)$"
 )
 USER_IN_ADDRESS = re.compile(r"(?<=://)[^/@\s]+@")
 
 
+def wandb_settings() -> Any:
+    """W&B's own settings: defaults, then ``~/.config/wandb/settings``, ``wandb/settings`` here, and the environment.
+
+    Read anew at each call, where the library keeps what it read first. Raises ConfigError for a setting that W&B refuses.
+    """
+    import wandb
+
+    folder = os.environ.get("WANDB_CONFIG_DIR") or os.path.join("~", ".config", "wandb")
+    settings = wandb.Settings(silent=True)
+    settings.settings_system = os.path.join(os.path.expanduser(folder), "settings")
+    settings.update_from_system_settings()
+    try:
+        settings.update_from_env_vars(dict(os.environ))
+    except ValidationError as error:  # its text would show the value, which may be a key
+        wrong = error.errors(include_url=False, include_input=False)[0]
+        name = f"WANDB_{'_'.join(map(str, wrong['loc'])).upper()}"
+        raise ConfigError(f"{name} is set to what Weights & Biases refuses: {wrong['msg']}; change it or unset it") from None
+    except wandb.errors.UsageError as error:
+        raise ConfigError(f"Weights & Biases refuses a WANDB_ variable of the environment: {error}") from None
+    return settings
+
+
 def wandb_mode() -> Literal["online", "offline", "disabled"]:
-    """How a run starts without a question: as WANDB_MODE says, but online only where there is a key."""
-    asked = os.environ.get("WANDB_MODE", "online").lower()
-    if asked == "disabled":
+    """The mode of a run, found without a question: as W&B's settings say, and offline where there is no key.
+
+    ``WANDB_DISABLED`` switches tracking off, as in Hugging Face's trainer. Raises ConfigError as :func:`wandb_settings`.
+    """
+    if os.environ.get("WANDB_DISABLED", "").lower() in TRUE:
         return "disabled"
-    return "online" if asked in ("online", "run", "shared") and has_wandb_key() else "offline"
+    settings = wandb_settings()
+    if settings.mode == "disabled":
+        return "disabled"
+    if settings.mode in ("offline", "dryrun"):
+        return "offline"
+    if has_wandb_key(settings):
+        return "online"
+    if "mode" in settings.model_fields_set:
+        log.warning("W&B is to be online (mode = %s), but there is no key here; runs are kept offline", settings.mode)
+    return "offline"
 
 
-def server_answers(timeout_s: float) -> bool:
+def check_tracking(kind: str) -> None:
+    """Raise ConfigError for settings of the environment that a tracker of this kind cannot start with."""
+    if kind == "wandb":
+        wandb_mode()
+
+
+def server_answers(address: str, timeout_s: float) -> bool:
     """Whether the server of Weights & Biases answers at all; the library itself would try for half a minute and more."""
     try:
-        with urlopen(_server(), timeout=timeout_s):
+        with urlopen(address, timeout=timeout_s):
             return True
     except HTTPError:
         return True
@@ -37,22 +85,20 @@ def server_answers(timeout_s: float) -> bool:
         return False
 
 
-def _server() -> str:
-    return os.environ.get("WANDB_BASE_URL", DEFAULT_SERVER)
-
-
-def has_wandb_key() -> bool:
-    """Whether WANDB_API_KEY or WANDB_IDENTITY_TOKEN_FILE is set, or the netrc file has the server's entry."""
-    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
+def has_wandb_key(settings: Any) -> bool:
+    """Whether environment or settings hold a key, or the netrc file has an entry for the server."""
+    if settings.api_key or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
-    server = urlsplit(_server()).netloc
+    servers = {urlsplit(settings.base_url).netloc}
+    if "base_url" not in settings.model_fields_set:
+        servers.add(OLD_SERVER)
     given = os.environ.get("NETRC")
-    for path in [Path(given)] if given else [Path.home() / ".netrc", Path.home() / "_netrc"]:
+    for path in [Path(given).expanduser()] if given else [Path.home() / ".netrc", Path.home() / "_netrc"]:
         try:
-            entry = netrc.netrc(path).authenticators(server)
+            entries = [netrc.netrc(path).authenticators(server) for server in servers]
         except (OSError, netrc.NetrcParseError):
             continue
-        if entry and entry[2]:
+        if any(entry and entry[2] for entry in entries):
             return True
     return False
 

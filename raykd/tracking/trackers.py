@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from raykd.data import storage
 from raykd.errors import ConfigError, ResourceError
-from raykd.tracking.credentials import server_answers, wandb_mode, without_secrets
+from raykd.tracking.credentials import server_answers, wandb_mode, wandb_settings, without_secrets
 from raykd.tracking.offline import is_finished
 from raykd.trainers.events import Evaluated, GradientShares, StepMetrics, TrainingEvent
 
@@ -94,6 +94,7 @@ class WandbTracker:
 
 def _start_run(**given: Any) -> Any:
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # else the library reports its own errors, offline too
+    os.environ.setdefault("WANDB_SILENT", "true")  # else it tells which settings files it loads
     import wandb
 
     wandb.setup(wandb.Settings(silent=True))
@@ -101,7 +102,7 @@ def _start_run(**given: Any) -> Any:
     kept = f"{given['name']} is kept in {given['dir']}; `wandb sync` sends it"
     if mode == "offline":
         log.info("Weights & Biases is offline here: %s", kept)
-    if mode == "online" and not server_answers(SERVER_TIMEOUT_S):
+    if mode == "online" and not server_answers(wandb_settings().base_url, SERVER_TIMEOUT_S):
         log.warning("the server of Weights & Biases does not answer: %s", kept)
         mode = "offline"
     try:
@@ -215,6 +216,8 @@ def open_tracker(
         return NullTracker()
     if kind not in ("wandb", "tensorboard"):
         raise ConfigError(f"tracking.kind = {kind!r} is not one of none, wandb, tensorboard; choose one of them")
+    if kind == "wandb" and wandb_mode() == "disabled":
+        return NullTracker()
     return _Uploading(build, folder) if "://" in folder else build(folder)
 
 

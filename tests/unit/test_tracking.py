@@ -18,7 +18,14 @@ from training_events import step_metrics
 
 from raykd.errors import ConfigError, DataError
 from raykd.tracking import NullTracker, listener, metrics_of, open_tracker, read_offline_run, read_offline_table
-from raykd.tracking.credentials import has_wandb_key, server_answers, wandb_mode, without_secrets
+from raykd.tracking.credentials import (
+    check_tracking,
+    has_wandb_key,
+    server_answers,
+    wandb_mode,
+    wandb_settings,
+    without_secrets,
+)
 from raykd.tracking.offline import BLOCK, IDENT, is_finished
 from raykd.trainers.events import CheckpointSaved, Evaluated, GradientShares
 
@@ -191,13 +198,12 @@ def test_a_key_that_is_not_taken_leaves_the_run_offline_with_a_warning(tmp_path:
     assert figures(read_offline_run(kept).history) == {1: {"loss": 0.5}}
 
 
-def test_a_server_that_is_not_there_leaves_the_run_offline_with_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_server_that_is_not_there_leaves_the_run_offline_with_a_warning(tmp_path: Path):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound and not listening: refuses
         address = f"http://127.0.0.1:{taken.getsockname()[1]}"
-        monkeypatch.setenv("WANDB_BASE_URL", address)
-        assert not server_answers(1.0)
-        code, shown = in_a_terminal(tmp_path, WANDB_API_KEY="0" * 40)
+        assert not server_answers(address, 1.0)
+        code, shown = in_a_terminal(tmp_path, WANDB_BASE_URL=address, WANDB_API_KEY="0" * 40)
     assert code == 0
     assert "does not answer" in shown
     run = read_offline_run(tmp_path)
@@ -205,20 +211,103 @@ def test_a_server_that_is_not_there_leaves_the_run_offline_with_a_warning(tmp_pa
     assert run.run_id == "i"
 
 
+def found() -> tuple[bool, str]:
+    return has_wandb_key(wandb_settings()), wandb_mode()
+
+
 def test_a_key_is_found_where_the_library_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    assert (has_wandb_key(), wandb_mode()) == (False, "offline")
+    monkeypatch.chdir(tmp_path)
+    assert found() == (False, "offline")
     (tmp_path / "netrc").write_text("machine example.org login user password secret\n")
-    assert not has_wandb_key()
+    assert found() == (False, "offline")
     (tmp_path / "netrc").write_text("machine api.wandb.ai login user password secret\n")
-    assert (has_wandb_key(), wandb_mode()) == (True, "online")
+    assert found() == (True, "online")
     monkeypatch.setenv("WANDB_BASE_URL", "https://wandb.example.org")
-    assert not has_wandb_key()
+    assert found() == (False, "offline")
     (tmp_path / "netrc").write_text("machine 'broken\n")
-    assert not has_wandb_key()
+    assert found() == (False, "offline")
     monkeypatch.setenv("WANDB_API_KEY", "k")
+    assert found() == (True, "online")
+
+
+@pytest.fixture
+def with_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to work in, on a machine with a key."""
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def settings_file(folder: Path, mode: str) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / "settings").write_text(f"[default]\nmode = {mode}\n")
+
+
+def test_the_mode_is_that_of_wandbs_own_order_of_settings(with_key: Path, monkeypatch: pytest.MonkeyPatch):
     assert wandb_mode() == "online"
-    monkeypatch.setenv("WANDB_MODE", "offline")
+    settings_file(with_key / "config", "offline")
     assert wandb_mode() == "offline"
+    settings_file(with_key / "wandb", "online")
+    assert wandb_mode() == "online", "the folder's goes before the home's"
+    monkeypatch.setenv("WANDB_MODE", "dryrun")
+    assert wandb_mode() == "offline", "the environment goes before both"
+    settings_file(with_key / "wandb", "disabled")
+    assert wandb_mode() == "offline"
+    monkeypatch.delenv("WANDB_MODE")
+    assert wandb_mode() == "disabled"
+
+
+def test_the_home_has_settings_too(with_key: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("WANDB_CONFIG_DIR")
+    monkeypatch.setenv("HOME", str(with_key))
+    (with_key / ".config").mkdir()
+    settings_file(with_key / ".config" / "wandb", "offline")
+    assert wandb_mode() == "offline"
+
+
+def test_online_without_a_key_is_offline_with_a_warning(tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    assert wandb_mode() == "offline"
+    assert not caplog.records
+    monkeypatch.setenv("WANDB_MODE", "online")
+    assert wandb_mode() == "offline"
+    assert "there is no key" in caplog.text
+
+
+def test_a_folder_that_wandb_offline_was_run_in_calls_nobody(with_key: Path, server: tuple[str, list[str]]):
+    address, calls = server
+    settings_file(with_key / "wandb", "offline")
+    code, shown = in_a_terminal(with_key / "run", WANDB_BASE_URL=address)
+    assert (code, shown, calls) == (0, "", [])
+    assert figures(read_offline_run(with_key / "run").history) == {1: {"loss": 0.5}}
+
+
+@pytest.mark.parametrize("disabled", ["WANDB_DISABLED", "WANDB_MODE", "settings"])
+def test_what_is_disabled_writes_nothing_and_calls_nobody(with_key: Path, server: tuple[str, list[str]], disabled: str):
+    address, calls = server
+    if disabled == "settings":
+        settings_file(with_key / "wandb", "disabled")
+    given = {"WANDB_DISABLED": {"WANDB_DISABLED": "true"}, "WANDB_MODE": {"WANDB_MODE": "disabled"}}.get(disabled, {})
+    before = sorted(with_key.rglob("*"))
+    code, shown = in_a_terminal(with_key / "run", WANDB_BASE_URL=address, **given)
+    assert (code, shown, calls) == (0, "", [])
+    assert sorted(with_key.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("WANDB_MODE", "of-line", "WANDB_MODE is set to what .* Input should be 'online'"),
+        ("WANDB_API_KEY", " secret", "API key"),
+    ],
+)
+def test_a_variable_that_wandb_refuses_is_an_error_before_anything_starts(monkeypatch, name: str, value: str, message: str):
+    check_tracking("none")
+    monkeypatch.setenv(name, value)
+    check_tracking("tensorboard")
+    with pytest.raises(ConfigError, match=message) as caught:
+        check_tracking("wandb")
+    assert "secret" not in str(caught.value)
 
 
 def test_secrets_are_left_out():

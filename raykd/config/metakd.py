@@ -7,13 +7,13 @@ from pydantic import Field, model_validator
 
 from raykd.config.base import ObjectiveSection, Section
 from raykd.config.experiment import STORAGE, TrackingConfig
+from raykd.config.features import FeatureLossConfig, TeacherFeaturesConfig
 from raykd.config.paths import ModelRef, PathField, StoragePath
 from raykd.config.searched_job import SearchedJob
 from raykd.config.training import ComputeConfig, ModelTask, TrainingConfig
 
 DomainLoss = Literal["wrong", "permuted", "reversed"]
 Baseline = Literal["hard_labels", "single_teacher", "mixed_teacher", "meta_teacher"]
-Layers = Literal["uniform"] | tuple[tuple[int, int], ...]
 
 
 class EasyNLPArithmetic(Section):
@@ -40,45 +40,27 @@ class MetaTeacherObjective(ObjectiveSection):
     """EasyNLP's averages, sampling of domains and use of the weights; null is the paper's loss."""
 
 
-class FeatureLossConfig(Section):
+class MetaFeaturesConfig(FeatureLossConfig):
     """Terms of intermediate-layer distillation, summed over layers; a weight of 0 leaves a term out."""
 
-    layers: Layers = "uniform"
-    """Layer map: uniform, or pairs [student, teacher] counted from 1."""
-    embedding_weight: float = Field(1.0, ge=0)
-    """Weight of the squared distance of the embeddings."""
-    hidden_weight: float = Field(1.0, ge=0)
-    """Weight of the squared distance of the hidden states."""
-    attention_weight: float = Field(1.0, ge=0)
-    """Weight of the squared distance of the attention scores before the softmax; of their mean over heads where head counts
-    differ."""
     domain_loss_weight: float = Field(0.5, ge=0)
     """gamma_2: weight of the transferable-knowledge loss."""
     expertise: bool = True
     """Weight each row by the teacher's expertise, (1 + t) / (exp((p_y - 1)^2) + 1)."""
     expertise_on_domain: bool = True
     """Apply the expertise weights to the transferable-knowledge loss too."""
-    teacher_states: Literal["auto", "live", "stored"] = "auto"
-    """Run the teacher during training (live) or once per row beforehand (stored); auto measures both. The gradients are
-    equal."""
 
 
-class MetaDistillationObjective(FeatureLossConfig, ObjectiveSection):
+class MetaDistillationObjective(MetaFeaturesConfig, TeacherFeaturesConfig):
     """Distillation from a frozen teacher's hidden states and attentions, and with `soft_weight` from its logits."""
 
-    outside_key: ClassVar[frozenset[str]] = frozenset({"teacher", "domain_head", "teacher_states", "trainings", "share_states"})
+    outside_key: ClassVar[frozenset[str]] = TeacherFeaturesConfig.outside_key | {"domain_head"}
 
     kind: Literal["meta_distillation"] = "meta_distillation"
-    teacher: ModelRef
-    """Folder of the teacher."""
     domain_head: PathField | None = None
     """File of its domain head; null for a teacher without one, which needs domain_loss_weight 0."""
     num_domains: int = Field(2, ge=2)
     """Number of domains of the domain head."""
-    trainings: int = Field(1, ge=1)
-    """Number of consecutive trainings that use the same teacher states, which decides whether storing them pays."""
-    share_states: bool = False
-    """Share stored teacher states between the processes of a machine, not only between trainings of one process."""
     soft_weight: float = Field(0.0, ge=0)
     """Weight of the soft targets."""
     temperature: float = Field(1.0, gt=0)
@@ -172,7 +154,7 @@ class MetaTeacherConfig(ModelTask):
     """Multiply the domain-adversarial loss by the instance weights too."""
 
 
-class IntermediateConfig(FeatureLossConfig):
+class MetaIntermediateConfig(MetaFeaturesConfig):
     """Intermediate-layer distillation."""
 
     training: TrainingConfig = TrainingConfig(schedule="constant")
@@ -204,7 +186,7 @@ class MetaStudentConfig(Section):
     mode: Literal["two_stages", "single"] = "two_stages"
     """two_stages: intermediate-layer, then prediction-layer distillation. single: the paper's one objective with all terms,
     trained with the settings of `intermediate` and selected on the validation set."""
-    intermediate: IntermediateConfig = IntermediateConfig()
+    intermediate: MetaIntermediateConfig = MetaIntermediateConfig()
     """Intermediate-layer distillation."""
     prediction: PredictionConfig = PredictionConfig()
     """Prediction-layer distillation."""

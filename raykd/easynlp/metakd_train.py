@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from raykd.config import ComputeConfig
+from raykd.config.features import FeatureLossConfig
 from raykd.config.metakd import EasyNLPArithmetic, MetaDistillationObjective, MetaTeacherObjective, PredictionObjective
 from raykd.data import storage
 from raykd.data.prepare import prepare
@@ -15,10 +16,10 @@ from raykd.easynlp.settings import TrainSettings
 from raykd.easynlp.train import Training
 from raykd.errors import ConfigError, ModelError
 from raykd.metakd import DOMAIN_HEAD
-from raykd.metakd.checks import check_pair
 from raykd.models import check_sequence_length, load_config, model_digest
 from raykd.predict import ScoreJob, score
 from raykd.run.task import TaskObjective
+from raykd.trainers.features.compatibility import check_teacher_and_student
 
 
 class MetaTraining(Training):
@@ -41,7 +42,10 @@ class MetaTraining(Training):
             check_sequence_length(load_config(meta.teacher), settings.columns.sequence_length)
         if meta.teacher is not None and meta.stage == "first":
             names = ("teacher_model_path", "pretrain_model_name_or_path")
-            check_pair(meta.teacher, settings.model, layers="uniform", cache=self.cache, names=names)
+            losses = FeatureLossConfig(
+                attention_weight=0 if meta.compat else 1
+            )  # compat reads eager attention, which all models have
+            check_teacher_and_student(meta.teacher, settings.model, losses=losses, cache=self.cache, names=names)
 
     @property
     def provenance(self) -> Mapping[str, Any]:

@@ -11,9 +11,9 @@ from raykd.errors import ConfigError
 from raykd.metakd import DOMAIN_HEAD
 from raykd.metakd.compat import EasyNLPDistillation, EasyNLPMetaTeacher, Padding, fit_module
 from raykd.metakd.domain_head import DomainHead, load_domain_head
-from raykd.metakd.layers import layer_map
-from raykd.metakd.meta_distillation import PROJECTIONS
 from raykd.models import load_classifier
+from raykd.trainers.features.feature_kd import PROJECTIONS
+from raykd.trainers.features.layer_map import layer_map
 
 
 def easynlp_teacher(

@@ -20,11 +20,11 @@ from raykd.losses import domain_expertise_weight
 from raykd.metakd import DOMAIN_HEAD
 from raykd.metakd.domain_head import DomainHead
 from raykd.metakd.embeddings import Embedder
-from raykd.metakd.layers import EncoderOutputs, LayerMap, insides
-from raykd.metakd.meta_distillation import PROJECTIONS
-from raykd.metakd.meta_teacher import MetaTeacher, side_column, valid_terms
+from raykd.metakd.meta_teacher import MetaTeacher, side_column
 from raykd.metakd.prototypes import DOMAIN_ID, WEIGHT
 from raykd.predict.scorer import Scorer
+from raykd.trainers.features.feature_kd import PROJECTIONS, valid_terms
+from raykd.trainers.features.layer_map import LayerMap
 from raykd.trainers.objective import (
     Objective,
     ObjectiveOutput,
@@ -151,19 +151,19 @@ class EasyNLPDistillation(Objective):
         """One forward pass of the teacher, one of the student, over the full length."""
         batch = self.padding(batch)
         with torch.no_grad():
-            seen = insides(self.teacher, batch.model_inputs(), with_scores=True)
+            seen = _outputs(self.teacher, batch.model_inputs())
             knowledge = self.fit(_feature(self.head, seen, batch))
         return ObjectiveOutput(model(run=self._forward, batch=batch, seen=seen, knowledge=knowledge, **batch.model_inputs()))
 
     def _forward(
-        self, model: nn.Module, beside: nn.ModuleDict, *, batch: Batch, seen: EncoderOutputs, knowledge: Tensor, **inputs: Any
+        self, model: nn.Module, beside: nn.ModuleDict, *, batch: Batch, seen: Any, knowledge: Tensor, **inputs: Any
     ) -> dict[str, Tensor]:
         inputs.pop("note", None)
-        own = insides(model, inputs, with_scores=True)
+        own = _outputs(model, inputs)
         fit: Any = beside[PROJECTIONS]
         places = [(0, 0), *self.layers]
-        hidden = [_mean_square(fit[FIT](own.hidden[mine]), seen.hidden[theirs]) for mine, theirs in places]
-        attention = [_mean_square(own.scores[mine - 1], seen.scores[theirs - 1]) for mine, theirs in self.layers]
+        hidden = [_mean_square(fit[FIT](own.hidden_states[mine]), seen.hidden_states[theirs]) for mine, theirs in places]
+        attention = [_mean_square(own.attentions[mine - 1], seen.attentions[theirs - 1]) for mine, theirs in self.layers]
         head: Any = beside[DOMAIN_HEAD]
         domain = _mean_square(fit[FIT](_feature(head, own, batch)), knowledge)
         weight = domain_expertise_weight(seen.logits, valid_labels(batch), side_column(batch, WEIGHT)).mean()
@@ -175,9 +175,14 @@ class EasyNLPDistillation(Objective):
         return valid_terms({name: weight * term for name, term in terms.items()}, batch)
 
 
-def _feature(head: DomainHead, seen: EncoderOutputs, batch: Batch) -> Tensor:
+def _outputs(model: Any, inputs: Mapping[str, Tensor]) -> Any:
+    """Run a model with eager attention and keep hidden states and attention probabilities."""
+    return model(**inputs, output_hidden_states=True, output_attentions=True)
+
+
+def _feature(head: DomainHead, seen: Any, batch: Batch) -> Tensor:
     """The domain feature without tanh and dropout, ``[B, H]``."""
-    row = content(seen.hidden[-1]) + head.domain_embedding(side_column(batch, DOMAIN_ID))
+    row = content(seen.hidden_states[-1]) + head.domain_embedding(side_column(batch, DOMAIN_ID))
     feature: Tensor = head.corrupt_dense(row)
     return feature
 

@@ -12,6 +12,7 @@ from raykd.losses import cross_entropy, keep, permuted_domains, reverse_gradient
 from raykd.metakd import DOMAIN_HEAD
 from raykd.metakd.domain_head import DomainHead, content
 from raykd.metakd.prototypes import DOMAIN_ID, WEIGHT
+from raykd.trainers.features.feature_kd import may_look_back, valid_terms
 from raykd.trainers.gradient_norms import Note, pulls_at
 from raykd.trainers.objective import Objective, ObjectiveOutput, valid_labels
 
@@ -23,16 +24,6 @@ def side_column(batch: Batch, name: str) -> Tensor:
     if name not in batch.extras:
         raise DataError(f"the objective reads the column {name!r}, but the rows come without it; join the table of weights")
     return keep(batch.extras[name], batch.valid)
-
-
-def valid_terms(terms: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-    """Terms ``[B]``, 0 where a row is not valid."""
-    return {name: keep(term, batch.valid) for name, term in terms.items()}
-
-
-def may_look_back(model: nn.Module) -> bool:
-    """Whether gradients may be asked for inside of the forward pass: not where ZeRO 3 has split the weights."""
-    return not any(hasattr(parameter, "ds_id") for parameter in model.parameters())
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

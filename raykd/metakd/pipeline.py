@@ -9,7 +9,7 @@ from raykd.data import storage
 from raykd.data.side_tables import SideTable
 from raykd.errors import ConfigError
 from raykd.metakd.build_meta_objective import build_meta_objective
-from raykd.metakd.checks import check_metrics, check_pair
+from raykd.metakd.checks import check_metrics
 from raykd.metakd.domain_rows import DomainRows
 from raykd.metakd.domain_tables import SideTables
 from raykd.metakd.report import Line, MetaReport, Right, contrast, line, read, render, right_of, write
@@ -42,6 +42,7 @@ from raykd.run.worker_group import TrainingGroup
 from raykd.run.worker_groups import TrainingGroups, groups_that_fit
 from raykd.session import stop_ray
 from raykd.tracking import check_tracking
+from raykd.trainers.features.compatibility import check_teacher_and_student
 
 TITLES: dict[str, str] = {
     "single": "one domain's teacher",
@@ -97,7 +98,10 @@ class MetaKDPipeline:
         check_metrics(self.config)
         check_tracking(self.config.tracking.kind)
         names = ("teacher.model", "student.model")
-        check_pair(teacher, student, layers=self.config.student.intermediate.layers, cache=self.rows.cache, names=names)
+        losses = self.config.student.intermediate
+        if self.config.compat:  # it reads eager attention, which every model has
+            losses = losses.model_copy(update={"attention_weight": 0.0})
+        check_teacher_and_student(teacher, student, losses=losses, cache=self.rows.cache, names=names)
         storage.write_json(storage.join(self.folder, "experiment.json"), self.config.model_dump(mode="json"))
 
     def close(self) -> None:

@@ -13,6 +13,7 @@ from raykd.config import (
     ObjectiveConfig,
     VanillaKDConfig,
 )
+from raykd.config.features import FeatureKDConfig
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ConfigError
 from raykd.run.task import TaskObjective, TrainTask
@@ -21,6 +22,7 @@ from raykd.trainers.context import WorkerContext
 from raykd.trainers.custom_objective import load_objective
 from raykd.trainers.engines.base import Precision
 from raykd.trainers.events import TrainingEvent
+from raykd.trainers.features.build_features import StudentTask, build_feature_kd
 from raykd.trainers.objective import Objective
 from raykd.trainers.phases import PhasedObjective
 
@@ -46,9 +48,26 @@ BuildObjective = Callable[[TrainTask, ObjectiveContext], Objective]
 def build_objective(task: TrainTask, context: ObjectiveContext) -> Objective:
     """Build the objective of a task that every job kind may have. Raises ConfigError for one that needs another builder."""
     multi_label = context.rows.multi_label
+    if isinstance(task.objective, FeatureKDConfig):
+        joined = task.objective.logit_objective
+        logits = None if joined is None else objective_from_config(joined, multi_label=multi_label)
+        return build_feature_kd(task.objective, student_task(task, context), logits)
     first = objective_from_config(task.objective, multi_label=multi_label)
     later = ((phase.start, objective_from_config(phase.objective, multi_label=multi_label)) for phase in task.phases)
     return PhasedObjective(((0.0, first), *later)) if task.phases else first
+
+
+def student_task(task: TrainTask, context: ObjectiveContext) -> StudentTask:
+    """The part of a task and its context that feature distillation depends on."""
+    return StudentTask(
+        model=context.model,
+        labels=task.labels,
+        rows=context.rows,
+        epochs=task.training.epochs,
+        worker=context.worker,
+        precision=context.precision,
+        report=context.report,
+    )
 
 
 def objective_from_config(config: ObjectiveConfig | TaskObjective, *, multi_label: bool = False) -> Objective:

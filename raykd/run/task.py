@@ -11,6 +11,7 @@ from pydantic import Field
 from raykd import __version__
 from raykd.config import ComputeConfig, CustomObjectiveConfig, EngineConfig, ObjectiveConfig, TrackingConfig, TrainingConfig
 from raykd.config.base import Section
+from raykd.config.features import FeatureKDConfig
 from raykd.config.metakd import MetaObjective
 from raykd.data import storage
 from raykd.data.folds import Fold
@@ -21,7 +22,7 @@ from raykd.trainers.custom_objective import source_digest
 
 _LIBRARIES = ("torch", "transformers", "deepspeed", "tokenizers", "numpy")
 _NO_TRACKING = TrackingConfig()
-TaskObjective = Annotated[ObjectiveConfig | MetaObjective, Field(discriminator="kind")]
+TaskObjective = Annotated[ObjectiveConfig | FeatureKDConfig | MetaObjective, Field(discriminator="kind")]
 
 
 def key_of(*parts: Any) -> str:

@@ -7,12 +7,12 @@ from raykd.config import TuneConfig
 from raykd.data import storage
 from raykd.errors import ConfigError, TrainingError
 from raykd.metakd.build_meta_objective import build_meta_objective
-from raykd.metakd.state_files import sweep
 from raykd.run.progress import Terminal, stdout_console
 from raykd.run.stage import Stage
 from raykd.run.task import key_of
 from raykd.run.worker_group import TrainingGroup
 from raykd.session import start_ray, stop_ray
+from raykd.trainers.features.state_files import remove_unused_folders
 from raykd.tune.dry_run import teachers_sentence
 from raykd.tune.final import Final
 from raykd.tune.resource_request import cpus_wanted, find_places, trainings_at_once
@@ -126,7 +126,7 @@ class Search:
         self.shared.close()
         if self._started:
             stop_ray()
-        sweep()  # a trial whose process was killed takes the teacher's states that it shared with others nowhere
+        remove_unused_folders()  # stored teacher states of trials whose process was killed
 
     def _new_group(self) -> TrainingGroup:
         base = self.config.base

@@ -85,10 +85,10 @@ class LocalTrial(tune.Trainable):  # type: ignore[misc]  # Ray's classes have no
 
     def cleanup(self) -> None:
         """The actor ends."""
-        from raykd.metakd.build_meta_objective import leave_shared_records
+        from raykd.trainers.features.stored_states import close_shared_stores
 
         self._end()
-        leave_shared_records()
+        close_shared_stores()
         self._stack.close()
 
     def _begin(self, config: dict[str, Any]) -> None:

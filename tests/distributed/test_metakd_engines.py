@@ -19,7 +19,7 @@ from raykd.trainers.engines.build_engine import build_engine
 from raykd.trainers.engines.deepspeed_engine import deepspeed_config
 from raykd.trainers.objective import Objective
 from tests.unit.metakd.features import ROWS, make_batch, make_distillation, make_head, make_model
-from tests.unit.metakd.test_records import part
+from tests.unit.trainers.features.test_stored_states import part
 
 OBJECTIVES = ("meta_teacher", "meta_distillation")
 SLICES: dict[int, list[list[list[int]]]] = {1: [[[0, 1, 2], [3, 4, 5]]], 2: [[[0, 1], [2, 3, 4]], [[5], []]]}

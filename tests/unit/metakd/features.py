@@ -1,5 +1,6 @@
 """Two small encoders, their rows, and the pieces of a meta-distillation over them."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,14 @@ from torch import Tensor, nn
 from raykd.data.batch import Batch, collate
 from raykd.metakd import DOMAIN_HEAD
 from raykd.metakd.domain_head import DomainHead
-from raykd.metakd.layers import expose_scores, layer_map
-from raykd.metakd.meta_distillation import PROJECTIONS, MetaDistillation, projections
-from raykd.metakd.targets import LiveTeacher
+from raykd.metakd.meta_distillation import DOMAIN, DomainKnowledge, MetaDistillation
 from raykd.models import build_classifier
 from raykd.trainers.composite import Composite
+from raykd.trainers.features.encoder_outputs import expose_attention
+from raykd.trainers.features.feature_kd import PROJECTIONS, projections
+from raykd.trainers.features.layer_map import layer_map
+from raykd.trainers.features.live_teacher import LiveTeacher
+from raykd.trainers.features.loss_terms import FeatureLosses
 
 VOCABULARY, DOMAINS, ROWS = 40, 3, 6
 
@@ -52,22 +56,36 @@ def make_head(width: int, seed: int) -> DomainHead:
         return DomainHead(DOMAINS, width, dropout=0.0)
 
 
-def make_distillation(student: Any, teacher: Any, *, head: bool = True, **settings: Any) -> tuple[Composite, MetaDistillation]:
-    """The objective of a student and a teacher, and what it trains."""
-    for model in (student, teacher):
-        expose_scores(model, name="a model")
-    widths = student.config.hidden_size, teacher.config.hidden_size
+def make_losses(
+    student: Any, teacher: Any, *, layers: Any = "uniform", relation_heads: int = 2, **weights: float
+) -> FeatureLosses:
+    """Losses of weight 1 each, but for the relation, unless given as ``hidden=0.5``."""
     depths = {"student": student.config.num_hidden_layers, "teacher": teacher.config.num_hidden_layers}
+    given = {"embedding": 1.0, "hidden": 1.0, "attention": 1.0, **weights}
+    return FeatureLosses(given, layer_map(layers, **depths), relation_heads)
+
+
+def make_teacher(student: Any, teacher: Any, losses: FeatureLosses, row_vectors: Any = None) -> LiveTeacher:
+    for model in (student, teacher):
+        expose_attention(model, name="a model")
+    average = student.config.num_attention_heads != teacher.config.num_attention_heads
+    return LiveTeacher(teacher, losses.layers, losses.features, average_heads=average, row_vectors=row_vectors)
+
+
+def make_distillation(
+    student: Any, teacher: Any, *, head: bool = True, weights: Mapping[str, float] | None = None, **settings: Any
+) -> tuple[Composite, MetaDistillation]:
+    """The objective of a student and a teacher, and what it trains; ``weights`` are those of the feature losses."""
+    losses = make_losses(student, teacher, **(weights or {}))
+    widths = student.config.hidden_size, teacher.config.hidden_size
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(7)
-        beside: dict[str, nn.Module] = {PROJECTIONS: projections(*widths)}
+        beside: dict[str, nn.Module] = {PROJECTIONS: projections(*widths, (*losses.projected, DOMAIN))}
     if head:
         beside[DOMAIN_HEAD] = make_head(widths[0], seed=8)
-    layers = layer_map("uniform", **depths)
-    mean_heads = student.config.num_attention_heads != teacher.config.num_attention_heads
-    live = LiveTeacher(teacher, layers, make_head(widths[1], seed=9) if head else None, mean_heads=mean_heads)
+    live = make_teacher(student, teacher, losses, DomainKnowledge(make_head(widths[1], seed=9)) if head else None)
     given = {"domain_loss_weight": 0.5 if head else 0.0, **settings}
-    objective = MetaDistillation(teacher=live, layers=layers, beside=beside, **given)
+    objective = MetaDistillation(teacher=live, losses=losses, beside=beside, **given)
     return Composite(student, objective.trainable), objective
 
 

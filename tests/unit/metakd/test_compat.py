@@ -22,10 +22,10 @@ from raykd.metakd.compat import (
     fit_module,
     padded_embedder,
 )
-from raykd.metakd.layers import layer_map
-from raykd.metakd.meta_distillation import PROJECTIONS
 from raykd.predict import ScoreJob, score_locally
 from raykd.trainers.composite import Composite, with_modules
+from raykd.trainers.features.feature_kd import PROJECTIONS
+from raykd.trainers.features.layer_map import layer_map
 from tests.unit.metakd.features import ROWS, make_batch, make_head, make_model
 from tests.unit.metakd.test_tasks import train, weights
 from tests.unit.metakd.worlds import LABELS, save_model
@@ -157,7 +157,7 @@ def test_embeddings_are_means_over_padding(rows: TokenisedSet, model: str, tmp_p
 
 def test_all_three_trainings_run(rows: TokenisedSet, model: str, weights: str, tmp_path: Path) -> None:
     compat = EasyNLPArithmetic(sequence_length=32)
-    given = {"sides": (weights,)}
+    given = {"side_tables": (weights,)}
     teacher = train(tmp_path / "meta", model, rows, MetaTeacherObjective(num_domains=3, compat=compat), **given)
     head = str(tmp_path / "meta" / "domain_head.safetensors")
     student = save_model(tmp_path / "student", hidden=8, layers=2)
@@ -166,7 +166,7 @@ def test_all_three_trainings_run(rows: TokenisedSet, model: str, weights: str, t
     assert (tmp_path / "first" / "projections.safetensors").exists()
     logits = score_locally([ScoreJob(teacher.model_folder, rows.path, str(tmp_path / "logits"))])[0]
     objective = PredictionObjective(temperature=2.0, compat=compat)
-    second = train(tmp_path / "second", first.model_folder, rows, objective, logits=logits.path)
+    second = train(tmp_path / "second", first.model_folder, rows, objective, logits=logits)
     assert '"kd_ce"' in Path(second.history).read_text()
     one_head = save_model(tmp_path / "one", hidden=8, layers=2, heads=1)
     with pytest.raises(ConfigError, match="student has 1 heads and the teacher 2"):

@@ -8,9 +8,10 @@ import torch.nn.functional as F
 
 from raykd.errors import DataError
 from raykd.metakd import DOMAIN_HEAD
-from raykd.metakd.layers import insides
-from raykd.metakd.meta_distillation import PROJECTIONS, MetaDistillation, PredictionDistillation
+from raykd.metakd.meta_distillation import MetaDistillation, PredictionDistillation
 from raykd.trainers.composite import Composite, split_state
+from raykd.trainers.features.encoder_outputs import encoder_outputs
+from raykd.trainers.features.feature_kd import PROJECTIONS
 from tests.unit.metakd.features import ROWS, gradients, make_batch, make_distillation, make_model
 
 EVERYTHING: dict[str, Any] = {"soft_weight": 0.7, "temperature": 2.0, "hard_weight": 0.3}
@@ -28,9 +29,9 @@ def test_each_term_is_its_formula_for_a_single_row(pair: tuple[Composite, MetaDi
     length = int(batch.attention_mask.sum())
     batch = make_batch(rows=1, padded_length=length)
     terms = objective(model, batch).terms
-    own = insides(model.model, batch.model_inputs(), with_scores=True)
-    theirs = insides(objective.teacher.model, batch.model_inputs(), with_scores=True)
-    maps, heads = model.beside[PROJECTIONS], (model.beside[DOMAIN_HEAD], objective.teacher.head)
+    own = encoder_outputs(model.model, batch.model_inputs(), features=["scores"])
+    theirs = encoder_outputs(objective.teacher.model, batch.model_inputs(), features=["scores"])
+    maps, heads = model.beside[PROJECTIONS], (model.beside[DOMAIN_HEAD], objective.teacher.row_vectors.head)
     labels, score = batch.labels, batch.extras["weight"]
     right = theirs.logits.softmax(-1)[0, labels[0]]
     factor = (1 + score) / (torch.exp((right - 1) ** 2) + 1)
@@ -46,8 +47,8 @@ def test_each_term_is_its_formula_for_a_single_row(pair: tuple[Composite, MetaDi
         "embedding": mean_square(maps["embedding"](own.hidden[0]), theirs.hidden[0]),
         "hidden": mean_square(maps["hidden"](own.hidden[1]), theirs.hidden[2])
         + mean_square(maps["hidden"](own.hidden[2]), theirs.hidden[4]),
-        "attention": mean_square(own.scores[0].mean(1), theirs.scores[1].mean(1))
-        + mean_square(own.scores[1].mean(1), theirs.scores[3].mean(1)),
+        "attention": mean_square(own.attention[0]["scores"].mean(1), theirs.attention[1]["scores"].mean(1))
+        + mean_square(own.attention[1]["scores"].mean(1), theirs.attention[3]["scores"].mean(1)),
         "domain": 0.5
         * mean_square(maps["domain"](knowledge(heads[0], own.hidden[-1])), knowledge(heads[1], theirs.hidden[-1])),
         "kd_kl": 0.7 * 4 * F.kl_div((own.logits / 2).log_softmax(-1), (theirs.logits / 2).softmax(-1), reduction="batchmean"),
@@ -84,7 +85,7 @@ def test_a_weight_changes_the_gradient_of_its_row_alone(pair: tuple[Composite, M
 
 def test_the_teacher_is_frozen_in_eval_mode_and_its_target_is_fixed(pair: tuple[Composite, MetaDistillation]) -> None:
     model, objective = pair
-    for module in (objective.teacher.model, objective.teacher.head):
+    for module in (objective.teacher.model, objective.teacher.row_vectors.head):
         assert module is not None
         assert not module.training
         assert not any(parameter.requires_grad for parameter in module.parameters())
@@ -99,7 +100,7 @@ def test_the_teacher_is_frozen_in_eval_mode_and_its_target_is_fixed(pair: tuple[
 def test_without_expertise_and_domains_nothing_of_meta_kd_is_read() -> None:
     """TinyBERT's first stage, the baseline."""
     model, objective = make_distillation(
-        make_model(), make_model(seed=2), head=False, expertise=False, attention_weight=0.5, embedding_weight=0.0
+        make_model(), make_model(seed=2), head=False, expertise=False, weights={"attention": 0.5, "embedding": 0.0}
     )
     assert objective.side_columns == ()
     assert not objective.needs_labels

@@ -124,7 +124,7 @@ def test_teachers_and_layers_that_do_not_fit_are_refused(
     rows: TokenisedSet, model: str, weights: SideTable, tmp_path: Path
 ) -> None:
     student = save_model(tmp_path / "student", hidden=8, layers=3, heads=1)
-    with pytest.raises(ConfigError, match="4 teacher layers cannot be shared evenly by 3"):
+    with pytest.raises(ConfigError, match="4 teacher layers cannot be divided evenly among 3"):
         train(tmp_path / "a", student, rows, MetaDistillationObjective(teacher=model, domain_loss_weight=0, expertise=False))
     objective = MetaDistillationObjective(teacher=model, layers=((3, 4),), num_domains=3)
     with pytest.raises(ModelError, match="no domain head"):

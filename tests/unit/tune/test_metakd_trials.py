@@ -11,10 +11,10 @@ from raykd.config import MetaKDConfig
 from raykd.config.search_space import Value
 from raykd.data import storage
 from raykd.errors import ConfigError, DataError
-from raykd.metakd.build_meta_objective import leave_shared_records
 from raykd.run.progress import Terminal
 from raykd.tracking import NullTracker
 from raykd.trainers.context import local_context
+from raykd.trainers.features.stored_states import close_shared_stores
 from raykd.tune.local import TrialRun
 from raykd.tune.meta_plan import MetaPlan
 from raykd.tune.shared import SharedMeta
@@ -45,7 +45,7 @@ def states(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     (tmp_path / "tmp").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
     yield tmp_path / "tmp"
-    leave_shared_records()
+    close_shared_stores()
 
 
 def shared(tmp_path: Path, **student: Any) -> LocalShared:
@@ -86,7 +86,7 @@ def test_a_trial_is_the_mean_of_its_domains_and_runs_the_teacher_once_a_row(tmp_
     again = run(plan, tmp_path, 1, {TEMPERATURE: 8.0, GAMMA2: 0.9})
     assert work(again) == Work(), "the records of the first trial"
     assert list(states.rglob("*.f32"))
-    leave_shared_records()
+    close_shared_stores()
     assert not list(states.rglob("*.f32")), "the last one takes them off the disk"
 
 

@@ -1,4 +1,4 @@
-"""Teacher states live or from records: the same targets and gradients, and a choice that follows from what each costs."""
+"""Targets from a live teacher or from the store: equal targets and gradients, and a choice by what each costs."""
 
 import dataclasses
 import json
@@ -11,9 +11,9 @@ import torch
 from raykd.data.batch import Batch
 from raykd.data.tokenised_set import SourceFile, TokenisedSet
 from raykd.metakd.meta_distillation import MetaDistillation
-from raykd.metakd.records import TRIALS, Cost, Records, Source, ThriftyTeacher, saves
-from raykd.metakd.targets import LiveTeacher, Targets
 from raykd.trainers.composite import Composite
+from raykd.trainers.features.live_teacher import LiveTeacher, TeacherTargets, token_axes
+from raykd.trainers.features.stored_states import TIMED_BATCHES, CachedTeacher, Cost, Source, StateStore, storing_pays
 from tests.unit.metakd.features import ROWS, gradients, make_batch, make_distillation, make_model
 from tests.unit.metakd.test_tasks import train
 from tests.unit.metakd.worlds import save_model
@@ -23,37 +23,38 @@ HEADS = pytest.mark.parametrize("heads", [2, 4], ids=["same heads", "mean over h
 
 def made(heads: int = 4) -> tuple[Composite, MetaDistillation]:
     settings: dict[str, Any] = {"soft_weight": 0.7, "hard_weight": 0.3}
-    return make_distillation(make_model(hidden=8, heads=2), make_model(hidden=16, layers=4, heads=heads, seed=2), **settings)
+    student, teacher = make_model(hidden=8, heads=2), make_model(hidden=16, layers=4, heads=heads, seed=2)
+    return make_distillation(student, teacher, weights={"relation": 1.0}, **settings)
 
 
-def thrifty(objective: MetaDistillation, source: Source = "stored", **settings: Any) -> ThriftyTeacher:
+def cached(objective: MetaDistillation, source: Source = "stored", **settings: Any) -> CachedTeacher:
     rows = TokenisedSet(
         path="", fingerprint="", rows_fingerprint="", labels=None, pad_token_id=0, has_token_types=False, max_length=12,
         sources=(SourceFile("a", ROWS, ""),), read=ROWS, rejected=0, filtered=0, parts=(),
     )  # fmt: skip
     assert isinstance(objective.teacher, LiveTeacher)
-    return ThriftyTeacher(live=objective.teacher, records=Records(rows), uses=9, source=source, **settings)
+    return CachedTeacher(live=objective.teacher, store=StateStore(rows), uses=9, source=source, **settings)
 
 
 def part(batch: Batch, rows: list[int]) -> Batch:
-    from raykd.metakd.records import _some
+    from raykd.trainers.features.stored_states import _take
 
-    return _some(batch, torch.tensor(rows))
+    return _take(batch, torch.tensor(rows))
 
 
-def assert_same(actual: Targets, expected: Targets, batch: Batch) -> None:
+def assert_same(actual: TeacherTargets, expected: TeacherTargets, batch: Batch) -> None:
     """Up to what stands on padding."""
     mask = batch.attention_mask.bool()
-    masks = {"hidden": mask[..., None], "scores": (mask[:, None, :, None] & mask[:, None, None, :])}
+    masks = {1: mask[..., None], 2: (mask[:, None, :, None] & mask[:, None, None, :])}
     for name, value in expected.named().items():
-        keep = masks.get(name.rstrip("0123456789"), torch.ones(()).bool())
+        keep = masks.get(token_axes(name), torch.ones(()).bool())
         torch.testing.assert_close(actual.named()[name] * keep, value * keep, rtol=1e-5, atol=1e-6, msg=name)
 
 
 @HEADS
 def test_records_are_what_the_teacher_says_under_any_padding(heads: int) -> None:
     _, objective = made(heads)
-    teacher = thrifty(objective)
+    teacher = cached(objective)
     teacher(part(make_batch(padded_length=16), [1, 4]))
     for length in (16, 12, 24):
         batch = make_batch(padded_length=length)
@@ -63,7 +64,7 @@ def test_records_are_what_the_teacher_says_under_any_padding(heads: int) -> None
 @HEADS
 def test_gradients_are_the_same_either_way(heads: int) -> None:
     model, objective = made(heads)
-    stored = dataclasses.replace(objective, teacher=thrifty(objective))
+    stored = dataclasses.replace(objective, teacher=cached(objective))
     batch = make_batch()
     live = gradients(model, objective(model, batch).per_row.sum())
     for _ in ("first met", "read back"):
@@ -73,7 +74,7 @@ def test_gradients_are_the_same_either_way(heads: int) -> None:
 
 def test_a_row_is_computed_once() -> None:
     _, objective = made()
-    teacher = thrifty(objective)
+    teacher = cached(objective)
     seen: list[int] = []
     live, batch = teacher.live, make_batch()
     teacher.live = lambda some: (seen.extend(some.row_ids[:, 1].tolist()), live(some))[1]  # type: ignore[assignment]
@@ -88,27 +89,27 @@ def test_the_choice_is_told_and_kept(uses: int, chosen: str) -> None:
     """Seconds by a clock that says what each part takes: live 4, write 2, read 1."""
     _, objective = made()
     told: list[Any] = []
-    teacher = thrifty(objective, "auto", report=told.append)
+    teacher = cached(objective, "auto", report=told.append)
     teacher.uses = uses
     ticks = iter(
-        [moment for start in range(0, 10 * TRIALS, 10) for moment in (start, start + 4, start + 6, start + 7, start + 8)]
+        [moment for start in range(0, 10 * TIMED_BATCHES, 10) for moment in (start, start + 4, start + 6, start + 7, start + 8)]
     )
     teacher.clock = lambda batch: float(next(ticks))
     expected = objective.teacher(make_batch())
-    for _ in range(TRIALS + 2):
+    for _ in range(TIMED_BATCHES + 2):
         assert_same(teacher(make_batch()), expected, make_batch())
     assert [(one.chosen, one.seconds) for one in told] == [(chosen, {"live": 4, "write": 2, "read": 1, "student": 2})]
-    assert teacher.records.chosen == chosen
-    assert teacher.records.has(make_batch()).all() == (chosen == "stored"), "what is not read is not kept"
+    assert teacher.store.choice == chosen
+    assert teacher.store.has(make_batch()).all() == (chosen == "stored"), "what is not read is not kept"
 
 
 def test_records_that_do_not_fit_the_disk_are_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
     _, objective = made()
-    teacher = thrifty(objective, "auto")
-    monkeypatch.setattr("raykd.metakd.records.DISK_SHARE", 1e-12)
-    for _ in range(TRIALS):
+    teacher = cached(objective, "auto")
+    monkeypatch.setattr("raykd.trainers.features.stored_states.DISK_SHARE", 1e-12)
+    for _ in range(TIMED_BATCHES):
         teacher(make_batch())
-    assert teacher.records.chosen == "live"
+    assert teacher.store.choice == "live"
 
 
 @pytest.mark.parametrize(
@@ -122,7 +123,7 @@ def test_records_that_do_not_fit_the_disk_are_not_made(monkeypatch: pytest.Monke
     ],
 )
 def test_records_pay_when_rows_come_again(cost: Cost, uses: float, workers: int, expected: bool) -> None:
-    assert saves(cost, uses, workers) == expected
+    assert storing_pays(cost, uses, workers) == expected
 
 
 def test_a_training_from_records_ends_with_the_same_student(rows: TokenisedSet, model: str, tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
-"""The files behind a teacher's records: without a name and gone with the process, or in a folder that processes share.
+"""The files behind stored teacher states: unnamed and private to the process, or in a folder that processes share.
 
-A shared folder, on one machine's own disk, lives as long as some process uses it. Every user holds a shared lock on its file
-``users``, which the system takes back from a process that dies. Who gets that lock alone is the last: it removes the folder.
+A shared folder, on one machine's own disk, exists as long as some process uses it. Every user holds a shared lock on its file
+``users``, which the system releases when a process dies. The process that gets that lock exclusively is the last one, and
+removes the folder.
 """
 
 import contextlib
@@ -20,58 +21,58 @@ from numpy.typing import NDArray
 
 from raykd.data import storage
 
-Chosen = Literal["live", "stored"]
+Choice = Literal["live", "stored"]
 Shape = tuple[int, ...]
 Array = Any
 """A memory-mapped array of float32."""
 
 
-class Files(Protocol):
-    """Where records are."""
+class StateFiles(Protocol):
+    """Storage of flags and records."""
 
-    chosen: Chosen | None
-    """What the first batches ended with; none before."""
+    choice: Choice | None
+    """Result of timing the first batches; None before."""
 
     def flags(self, rows: int) -> NDArray[np.bool_]:
-        """Which rows are recorded, ``[rows]``; what is written into it is kept."""
+        """Flags of the rows that are stored, ``[rows]``; writing into them is kept."""
         ...
 
     def arrays(self, shapes: Mapping[str, Shape] | None) -> dict[str, Array]:
-        """The records by name, made as ``shapes`` says where they are not there; none asks for those that are."""
+        """The records by name, created with these shapes where absent; None returns only those that exist."""
         ...
 
-    def changing(self) -> contextlib.AbstractContextManager[None]:
-        """Held while flags are read or set."""
+    def locked(self) -> contextlib.AbstractContextManager[None]:
+        """Lock to hold while flags are read or set."""
         ...
 
     def close(self) -> None:
-        """Leave; what is mapped stays readable."""
+        """Leave the files; mapped arrays stay readable."""
         ...
 
 
-class OwnFiles:
-    """Files of this process, without a name; blocks that were never written take no room."""
+class PrivateFiles:
+    """Unnamed files of this process; blocks that were never written take no room."""
 
     def __init__(self) -> None:
-        self.chosen: Chosen | None = None
+        self.choice: Choice | None = None
 
     def flags(self, rows: int) -> NDArray[np.bool_]:
-        """See :class:`Files`."""
+        """See :class:`StateFiles`."""
         return np.zeros(rows, bool)
 
     def arrays(self, shapes: Mapping[str, Shape] | None) -> dict[str, Array]:
-        """See :class:`Files`."""
-        return {name: _nameless(shape) for name, shape in (shapes or {}).items()}
+        """See :class:`StateFiles`."""
+        return {name: _unnamed(shape) for name, shape in (shapes or {}).items()}
 
-    def changing(self) -> contextlib.AbstractContextManager[None]:
-        """See :class:`Files`."""
+    def locked(self) -> contextlib.AbstractContextManager[None]:
+        """See :class:`StateFiles`."""
         return contextlib.nullcontext()
 
     def close(self) -> None:
-        """See :class:`Files`."""
+        """See :class:`StateFiles`."""
 
 
-def _nameless(shape: Shape) -> Array:
+def _unnamed(shape: Shape) -> Array:
     with tempfile.TemporaryFile(prefix="raykd-states-") as stream:
         return np.memmap(stream, np.float32, mode="w+", shape=shape)
 
@@ -81,34 +82,34 @@ class SharedFiles:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._chosen: Chosen | None = None
+        self._choice: Choice | None = None
         users = _enter(folder)
         self._lock = os.open(folder / "lock", os.O_CREAT | os.O_RDWR, 0o600)
         self._end = weakref.finalize(self, _leave, folder, users, self._lock)
 
     @property
-    def chosen(self) -> Chosen | None:
-        """What the first process to know decided for all."""
-        path = str(self._folder / "chosen.json")
-        if self._chosen is None and os.path.exists(path):
-            self._chosen = storage.read_json(path)
-        return self._chosen
+    def choice(self) -> Choice | None:
+        """Choice of the process that timed first, valid for all."""
+        path = str(self._folder / "choice.json")
+        if self._choice is None and os.path.exists(path):
+            self._choice = storage.read_json(path)
+        return self._choice
 
-    @chosen.setter
-    def chosen(self, value: Chosen | None) -> None:
-        storage.write_json(str(self._folder / "chosen.json"), value)
-        self._chosen = value
+    @choice.setter
+    def choice(self, value: Choice | None) -> None:
+        storage.write_json(str(self._folder / "choice.json"), value)
+        self._choice = value
 
     def flags(self, rows: int) -> NDArray[np.bool_]:
-        """See :class:`Files`."""
-        with self.changing():
+        """See :class:`StateFiles`."""
+        with self.locked():
             flags: NDArray[np.bool_] = _mapped(self._folder / "flags", bool, (rows,))
             return flags
 
     def arrays(self, shapes: Mapping[str, Shape] | None) -> dict[str, Array]:
-        """See :class:`Files`."""
+        """See :class:`StateFiles`."""
         path = str(self._folder / "arrays.json")
-        with self.changing():
+        with self.locked():
             if not os.path.exists(path):
                 if shapes is None:
                     return {}
@@ -117,8 +118,8 @@ class SharedFiles:
             return {name: _mapped(self._folder / f"{name}.f32", np.float32, shape) for name, shape in there.items()}
 
     @contextlib.contextmanager
-    def changing(self) -> Iterator[None]:
-        """See :class:`Files`. A lock of the system: what was written before it is given back is seen by who takes it next."""
+    def locked(self) -> Iterator[None]:
+        """See :class:`StateFiles`. A file lock: what was written before its release is visible to the next holder."""
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         try:
             yield
@@ -126,17 +127,17 @@ class SharedFiles:
             fcntl.flock(self._lock, fcntl.LOCK_UN)
 
     def close(self) -> None:
-        """See :class:`Files`; the last one takes the folder along."""
+        """See :class:`StateFiles`; the last user removes the folder."""
         self._end()
 
 
 def shared_folder(key: str) -> Path:
-    """The folder that processes of one user on this machine find by a key."""
+    """The folder that all processes of one user on this machine derive from a key."""
     return _parent() / key
 
 
-def sweep() -> None:
-    """Remove folders that nobody uses: left behind by processes that were killed."""
+def remove_unused_folders() -> None:
+    """Remove folders that no process uses: killed processes leave them behind."""
     for folder in _parent().glob("*"):
         with contextlib.suppress(FileNotFoundError):
             users = os.open(folder / "users", os.O_RDWR)
@@ -152,7 +153,7 @@ def _mapped(path: Path, kind: Any, shape: Shape) -> Any:
 
 
 def _enter(folder: Path) -> int:
-    """Take the users' lock of a folder, made if it is not there; the folder may be removed while one waits for it."""
+    """Take the users' lock of a folder, created if absent; another process may remove the folder meanwhile."""
     while True:
         folder.parent.mkdir(mode=0o700, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -165,11 +166,11 @@ def _enter(folder: Path) -> int:
 
 
 def _leave(folder: Path, users: int, *others: int) -> None:
-    """Give back the lock; who finds itself alone removes the folder, under another name so that the next one may begin anew."""
+    """Release the lock; the last user removes the folder, renamed first so that a new user can start at once."""
     for one in others:
         os.close(one)
     try:
-        with contextlib.suppress(BlockingIOError, FileNotFoundError):  # others use it; another one has removed it
+        with contextlib.suppress(BlockingIOError, FileNotFoundError):  # others use it, or another process removed it
             fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is_of(users, folder):
                 aside = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}")
@@ -180,6 +181,6 @@ def _leave(folder: Path, users: int, *others: int) -> None:
 
 
 def _is_of(users: int, folder: Path) -> bool:
-    """Whether a lock's file is the one that lies in the folder now."""
+    """Tell whether a lock's file is the one that lies in the folder now."""
     path = folder / "users"
     return path.exists() and os.stat(path).st_ino == os.fstat(users).st_ino

@@ -9,15 +9,15 @@ import pytest
 import torch
 
 from raykd.data.batch import Batch
-from raykd.metakd.records import Records
-from raykd.metakd.state_files import SharedFiles, shared_folder, sweep
-from raykd.metakd.targets import Targets
+from raykd.trainers.features.live_teacher import TeacherTargets
+from raykd.trainers.features.state_files import SharedFiles, remove_unused_folders, shared_folder
+from raykd.trainers.features.stored_states import StateStore
 from tests.unit.metakd.features import make_batch
-from tests.unit.metakd.test_records import assert_same, made, part, thrifty
+from tests.unit.trainers.features.test_stored_states import assert_same, cached, made, part
 
 HOLD = """
     import sys, time
-    from raykd.metakd.state_files import SharedFiles, shared_folder
+    from raykd.trainers.features.state_files import SharedFiles, shared_folder
     files = SharedFiles(shared_folder("held"))
     files.flags(4)[2] = True
     print("in", flush=True)
@@ -33,13 +33,13 @@ def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_what_one_has_computed_the_other_reads(disk: Path) -> None:
     _, objective = made()
-    teachers = [thrifty(objective), thrifty(objective)]
+    teachers = [cached(objective), cached(objective)]
     for teacher in teachers:
-        teacher.records = Records(teacher.records.rows, SharedFiles(shared_folder("rows")))
+        teacher.store = StateStore(teacher.store.rows, SharedFiles(shared_folder("rows")))
     calls: list[int] = []
     live = teachers[0].live
 
-    def counted(batch: Batch) -> Targets:
+    def counted(batch: Batch) -> TeacherTargets:
         calls.append(len(batch.input_ids))
         return live(batch)
 
@@ -52,11 +52,11 @@ def test_what_one_has_computed_the_other_reads(disk: Path) -> None:
     assert_same(teachers[0](batch), expected, batch)
     assert calls == [2, len(batch.input_ids) - 2]
 
-    teachers[0].records.chosen = "live"
-    assert teachers[1].records.chosen == "live", "who decides first decides for all"
-    teachers[0].records.close()
+    teachers[0].store.choice = "live"
+    assert teachers[1].store.choice == "live", "who decides first decides for all"
+    teachers[0].store.close()
     assert shared_folder("rows").is_dir()
-    teachers[1].records.close()
+    teachers[1].store.close()
     assert not list(shared_folder("rows").parent.iterdir())
 
 
@@ -77,19 +77,19 @@ def test_a_killed_process_leaves_nothing_for_long(disk: Path) -> None:
         beside = SharedFiles(shared_folder("held"))
         assert beside.flags(4).tolist() == [False, False, True, False], "seen from the other process"
         beside.close()
-        sweep()
+        remove_unused_folders()
         assert shared_folder("held").is_dir(), "somebody uses it"
         process.kill()
         process.wait()
     assert shared_folder("held").is_dir()
-    sweep()
+    remove_unused_folders()
     assert not shared_folder("held").exists()
 
 
 def test_gradients_do_not_depend_on_whose_records_they_are() -> None:
     _, objective = made()
-    teacher = thrifty(objective)
-    teacher.records = Records(teacher.records.rows, SharedFiles(shared_folder("mine")))
+    teacher = cached(objective)
+    teacher.store = StateStore(teacher.store.rows, SharedFiles(shared_folder("mine")))
     batch = make_batch()
     torch.testing.assert_close(teacher(batch).logits, teacher.live(batch).logits)
-    teacher.records.close()
+    teacher.store.close()

@@ -1,0 +1,65 @@
+"""Requirements of feature distillation on a teacher and a student, checked from their folders before anything starts."""
+
+from typing import Any
+
+from raykd.config.features import FeatureLossConfig
+from raykd.data.tokenizer import load_row_tokenizer
+from raykd.errors import ConfigError, ModelError
+from raykd.models import load_config
+from raykd.trainers.features.encoder_outputs import attention_is_replaceable, attention_refusal
+from raykd.trainers.features.layer_map import layer_map
+
+
+def check_teacher_and_student(
+    teacher: str, student: str, *, losses: FeatureLossConfig, cache: str, names: tuple[str, str]
+) -> None:
+    """Check that a student can learn from a teacher's features; ``names`` are the keys of the two in the configuration.
+
+    Raises ConfigError for layers that cannot be mapped, relation heads that do not divide the widths, and two tokenizers;
+    ModelError for folders that do not open and models whose attention cannot be replaced.
+    """
+    configs = [load_config(model) for model in (teacher, student)]
+    layer_map(losses.layers, teacher=int(configs[0].num_hidden_layers), student=int(configs[1].num_hidden_layers))
+    if losses.attention_weight or losses.relation_weight:
+        for name, model, config in zip(names, (teacher, student), configs, strict=True):
+            if not attention_is_replaceable(_model_class(config)):
+                raise ModelError(attention_refusal(f"{name} = {model}", config.model_type))
+    if losses.relation_weight:
+        relation_heads(losses.relation_heads, student=configs[1], teacher=configs[0])
+    tokenizers = [load_row_tokenizer(model, cache).fingerprint for model in (teacher, student)]
+    if tokenizers[0] != tokenizers[1]:
+        raise ConfigError(
+            f"{names[0]} = {teacher} and {names[1]} = {student} have different tokenizers: hidden states and "
+            "attention of one token cannot be compared; take models with one vocabulary"
+        )
+
+
+def relation_heads(given: int | None, *, student: Any, teacher: Any) -> int:
+    """The number of relation heads for two model configurations.
+
+    None takes the largest common divisor of the attention widths that is not above the teacher's attention heads. Raises
+    ConfigError when a given number does not divide them.
+    """
+    widths = sorted(_attention_widths(student) | _attention_widths(teacher))
+    fitting = [heads for heads in range(1, widths[0] + 1) if all(width % heads == 0 for width in widths)]
+    if given is None:
+        return max(heads for heads in fitting if heads <= teacher.num_attention_heads)
+    if given not in fitting:
+        raise ConfigError(
+            f"relation_heads = {given} does not divide the attention widths {', '.join(map(str, widths))} of teacher and "
+            f"student; take one of {', '.join(map(str, fitting))}"
+        )
+    return given
+
+
+def _attention_widths(config: Any) -> set[int]:
+    """Widths of queries, and of keys and values, with all heads concatenated."""
+    heads = int(config.num_attention_heads)
+    size = int(getattr(config, "head_dim", None) or config.hidden_size // heads)
+    return {heads * size, int(getattr(config, "num_key_value_heads", None) or heads) * size}
+
+
+def _model_class(config: Any) -> Any:
+    from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
+
+    return MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING.get(type(config), None)

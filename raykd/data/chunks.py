@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from raykd.data.examples import Example, Keep, RowParser
 from raykd.data.parquet_files import GROUP_ROWS, PartInfo, write_part
-from raykd.data.reader import Chunk, RawRow, read_chunk
+from raykd.data.readers import Chunk, RawRow, reader_of
 from raykd.data.schema import Column, Value
 from raykd.data.tokenizer import RowTokenizer, Text
 from raykd.errors import DataError
@@ -88,14 +88,14 @@ class _ChunkPass:
     """One pass over a chunk, with its counts."""
 
     def __init__(self, job: ChunkJob, chunk: Chunk) -> None:
-        self._job, self._chunk = job, chunk
+        self._job, self._chunk, self._reader = job, chunk, reader_of(chunk.path)
         self.read = self.filtered = self.max_length = 0
         self.rejected: list[RejectedRow] = []
 
     def tables(self) -> Iterator[pa.Table]:
         """The kept rows, ``GROUP_ROWS`` at a time."""
         rows = _Rows()
-        for raw in read_chunk(self._chunk):
+        for raw in self._reader.read(self._chunk):
             self.read += 1
             example = self._parse(raw)
             if example is not None:
@@ -110,7 +110,7 @@ class _ChunkPass:
 
     def _parse(self, raw: RawRow) -> Example | None:
         try:
-            example = self._job.parser.parse(raw.data)
+            example = self._job.parser.parse(raw.data, self._reader)
             self._job.tokenizer.check(example.text)
         except DataError as error:
             self.rejected.append(RejectedRow(self._chunk.path, raw.line, str(error), raw.data[:_SHOWN_BYTES]))

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from raykd.data.readers import Reader
 from raykd.data.schema import InputSchema, Value, shorten
 from raykd.data.tokenizer import Text
 from raykd.errors import ConfigError, DataError
@@ -64,15 +65,15 @@ class RowParser:
         self._multi_label = multi_label
         self._extras = tuple(map(schema.position, extra_columns))
 
-    def parse(self, data: bytes) -> Example:
-        """The example of a line without its end. Raises DataError with what was found and what is allowed."""
+    def parse(self, data: bytes, reader: Reader) -> Example:
+        """The example of a row as ``reader`` found it. Raises DataError with what was found and what is allowed."""
         try:
             line = data.decode()
         except UnicodeDecodeError as error:
             raise DataError(
                 f"not UTF-8 text: {error.reason} (byte {data[error.start]:#04x} at position {error.start})"
             ) from None
-        values = self._schema.parse_values(line)
+        values = self._schema.parse_values(reader.cells(line, self._schema.names))
         text = values[self._first] if self._second is None else (values[self._first], values[self._second])
         label = None if self._label is None else self._label_of(str(values[self._label]))
         return Example(text, label, tuple(values[index] for index in self._extras) if self._extras else ())

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from raykd.data import storage
 from raykd.data.parquet_files import PartInfo
-from raykd.data.reader import RawRow, read_chunk, scan
+from raykd.data.readers import RawRow, read_chunk, scan
 from raykd.data.schema import shorten
 from raykd.data.side_tables import ROW_ID, SideTable, commit, logits_array, logits_numpy, write_part
 from raykd.data.tokenised_set import TokenisedSet

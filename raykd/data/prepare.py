@@ -18,7 +18,7 @@ from raykd.data.chunks import ChunkJob, ChunkResult, RejectedRow
 from raykd.data.examples import Keep, RowParser
 from raykd.data.parquet_files import GROUP_ROWS, MANIFEST
 from raykd.data.ray_map import run_job
-from raykd.data.reader import CHUNK_BYTES, Chunk
+from raykd.data.readers import CHUNK_BYTES, Chunk
 from raykd.data.schema import InputSchema
 from raykd.data.sources import Sources, find_sources
 from raykd.data.tokenised_set import TokenisedSet

@@ -1,4 +1,4 @@
-"""What the columns of a TSV line mean: ``name:type:length`` joined by commas, the notation of EasyNLP's ``input_schema``."""
+"""Columns of input rows: ``name:type:length`` joined by commas, the notation of EasyNLP's ``input_schema``."""
 
 import math
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _INT64 = range(-(2**63), 2**63)
 
 @dataclass(frozen=True)
 class Column:
-    """One tab-separated column."""
+    """One column."""
 
     name: str
     type: ColumnType
@@ -52,7 +52,7 @@ class Column:
 
 @dataclass(frozen=True)
 class InputSchema:
-    """The columns of a line, in file order."""
+    """The columns of a row, in file order."""
 
     columns: tuple[Column, ...]
 
@@ -85,21 +85,15 @@ class InputSchema:
         """The column of that name. Raises ConfigError when there is none."""
         return self.columns[self.position(name)]
 
-    def parse_row(self, line: str) -> dict[str, Value]:
-        """The values of a line by their columns' names. Raises DataError as :meth:`parse_values`."""
-        return dict(zip(self.names, self.parse_values(line), strict=False))
+    def parse_row(self, cells: list[str]) -> dict[str, Value]:
+        """The values of a row by their columns' names. Raises DataError as :meth:`parse_values`."""
+        return dict(zip(self.names, self.parse_values(cells), strict=False))
 
-    def parse_values(self, line: str) -> list[Any]:
-        """The values of a line without its end, in file order: quotes are plain characters; more cells than columns may follow.
+    def parse_values(self, cells: list[str]) -> list[Any]:
+        """The values of a row's cells, in the order of the columns; more cells than columns may follow.
 
-        Raises DataError (without file and line, which the caller knows) for a blank line, missing columns, or a cell that is
-        not of its column's type.
+        Raises DataError (without file and line, which the caller knows) for a cell that is not of its column's type.
         """
-        if not line:
-            raise DataError("the line is blank")
-        cells = line.split("\t")
-        if len(cells) < len(self.names):
-            raise DataError(f"{_count(len(cells))} where {len(self.names)} are needed ({', '.join(self.names)}), split at tabs")
         values: list[Any] = cells
         for index in self._numeric:
             values[index] = self.columns[index].parse(cells[index])
@@ -113,10 +107,6 @@ def _column(item: str, text: str) -> Column:
             f"input_schema {text!r}: {item!r} is not of the form name:type:length with type str, int or float (sent:str:1)"
         )
     return Column(name, cast(ColumnType, rest[0]), int(rest[1]))
-
-
-def _count(cells: int) -> str:
-    return "1 column" if cells == 1 else f"{cells} columns"
 
 
 def shorten(text: str) -> str:

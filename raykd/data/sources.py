@@ -9,7 +9,7 @@ from typing import Any
 
 from raykd.data import storage
 from raykd.data.ray_map import run_job
-from raykd.data.reader import CHUNK_BYTES, Chunk, scan
+from raykd.data.readers import CHUNK_BYTES, Chunk, scan
 from raykd.data.tokenised_set import SourceFile
 
 _IN_PROCESS_BYTES = 256 << 20

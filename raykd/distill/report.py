@@ -9,7 +9,7 @@ from typing import Any
 
 from raykd.config import DataConfig
 from raykd.data import storage
-from raykd.data.reader import read_chunk, scan
+from raykd.data.readers import read_chunk, reader_of, scan
 from raykd.data.schema import InputSchema
 from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
@@ -121,7 +121,7 @@ def _texts(data: DataConfig) -> Iterator[Row]:
     for file in storage.expand(data.test or data.train):
         for raw in itertools.chain.from_iterable(map(read_chunk, scan([file], data.skip_header))):
             try:
-                cells = schema.parse_row(raw.data.decode())
+                cells = schema.parse_row(reader_of(file).cells(raw.data.decode(), schema.names))
             except (DataError, UnicodeDecodeError):
                 continue
             yield tuple(str(cells[column]) for column in columns)

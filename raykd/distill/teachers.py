@@ -10,7 +10,7 @@ from raykd.data.folds import Fold, assign_folds
 from raykd.data.logits_mix import average_logits, gather_folds
 from raykd.data.logits_parquet import COLUMN, file_digest, import_parquet
 from raykd.data.logits_tsv import import_tsv
-from raykd.data.reader import scan
+from raykd.data.readers import scan
 from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.distill.report import Candidate, judge_teacher

@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from raykd.data import storage
-from raykd.data.reader import read_chunk, scan
+from raykd.data.readers import reader_of, scan
 from raykd.data.schema import InputSchema, Value
 from raykd.data.side_tables import SideTable, logits_numpy
 from raykd.data.tokenised_set import TokenisedSet
@@ -103,5 +103,6 @@ def _lines(
 def _records(prepared: TokenisedSet, parser: InputSchema, skip_header: bool) -> Iterator[tuple[RowName, dict[str, Value]]]:
     """Every input row, parsed, with its name."""
     for chunk in scan([source.path for source in prepared.sources], skip_header):
-        for raw in read_chunk(chunk):
-            yield (chunk.shard, raw.row), parser.parse_row(raw.data.decode())
+        reader = reader_of(chunk.path)
+        for raw in reader.read(chunk):
+            yield (chunk.shard, raw.row), parser.parse_row(reader.cells(raw.data.decode(), parser.names))

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from raykd.data import storage
-from raykd.data.reader import read_chunk, scan
+from raykd.data.readers import read_chunk, scan
 from raykd.data.schema import InputSchema
 from raykd.data.side_tables import SideTable, commit, write_part
 from raykd.data.tokenised_set import TokenisedSet

@@ -9,7 +9,7 @@ from raykd.config.metakd import DomainDataConfig, ReviewsConfig
 from raykd.config.stage_names import MetaStageName
 from raykd.data import storage
 from raykd.data.prepare import PrepareSpec, prepare
-from raykd.data.reader import scan
+from raykd.data.readers import scan
 from raykd.data.schema import InputSchema
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import DataError

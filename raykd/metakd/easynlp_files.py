@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raykd.data import storage
-from raykd.data.reader import read_chunk, scan
+from raykd.data.readers import read_chunk, scan
 from raykd.data.side_tables import SideTable, logits_numpy
 from raykd.errors import DataError
 from raykd.metakd.embeddings import EMBEDDING

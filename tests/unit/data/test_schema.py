@@ -4,8 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from raykd.data.readers import reader_of
 from raykd.data.schema import Column, InputSchema
 from raykd.errors import ConfigError, DataError
+
+
+def parse(schema: InputSchema, line: str) -> dict[str, object]:
+    return dict(schema.parse_row(reader_of("rows.tsv").cells(line, schema.names)))
 
 
 def test_reads_the_notation() -> None:
@@ -32,7 +37,7 @@ def test_refuses_a_name_given_twice() -> None:
 
 def test_values_of_a_line() -> None:
     schema = InputSchema.parse("text:str:1,count:int:1,logits:float:2,any:int:0")
-    assert schema.parse_row("\t7\t0.5,-1e-3\t1,2,3\tignored\textra") == {
+    assert parse(schema, "\t7\t0.5,-1e-3\t1,2,3\tignored\textra") == {
         "text": "",
         "count": 7,
         "logits": [0.5, -0.001],
@@ -58,7 +63,7 @@ def test_values_of_a_line() -> None:
 )
 def test_what_does_not_parse(schema: str, line: str, complaint: str) -> None:
     with pytest.raises(DataError, match=complaint):
-        InputSchema.parse(schema).parse_row(line)
+        parse(InputSchema.parse(schema), line)
 
 
 CELLS = st.text(st.characters(blacklist_characters="\t\n", blacklist_categories=("Cs",)))
@@ -66,5 +71,5 @@ CELLS = st.text(st.characters(blacklist_characters="\t\n", blacklist_categories=
 
 @given(st.lists(CELLS, min_size=3, max_size=5))
 def test_text_comes_through_as_it_is(cells: list[str]) -> None:
-    values = InputSchema.parse("a:str:1,b:str:1,c:str:1").parse_row("\t".join(cells))
+    values = parse(InputSchema.parse("a:str:1,b:str:1,c:str:1"), "\t".join(cells))
     assert list(values.values()) == cells[:3]

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from raykd.data import storage
-from raykd.data.reader import CHUNK_BYTES, Chunk, RawRow, read_chunk, scan
+from raykd.data.readers import CHUNK_BYTES, Chunk, RawRow, read_chunk, scan
 from raykd.errors import DataError
 
 BOM = b"\xef\xbb\xbf"

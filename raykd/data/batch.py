@@ -63,7 +63,9 @@ class Batch:
         return dataclasses.replace(self, **changed)
 
 
-def collate(table: pa.Table, *, padded_length: int, pad_token_id: int, with_token_types: bool) -> Batch:
+def collate(
+    table: pa.Table, *, padded_length: int, pad_token_id: int, with_token_types: bool, padding_side: str = "right"
+) -> Batch:
     """Pad the rows of a joined table to `padded_length` tokens; no rows give one row that is not valid.
 
     `table` has shard, row, input_ids and, where there are any, token_type_ids, label, logits and other columns; it may be
@@ -77,11 +79,13 @@ def collate(table: pa.Table, *, padded_length: int, pad_token_id: int, with_toke
             f"a row has {lengths.max()} tokens, but its batch was planned for {padded_length}; prepare the data again"
         )
     mask = np.arange(padded_length) < (lengths if rows else np.zeros(1, dtype=np.int32))[:, None]  # [B, L]
+    if padding_side == "left":
+        mask = mask[:, ::-1]
     token_types = None
     if with_token_types and "token_type_ids" in columns:
         token_types = _scatter(_ragged(table.column("token_type_ids"))[0], mask, fill=0)
     attention_mask = mask.astype(np.int64)
-    attention_mask[:, 0] = 1
+    attention_mask[:, 0 if padding_side == "right" else -1] = 1
     return Batch(
         input_ids=_scatter(values, mask, fill=pad_token_id),
         attention_mask=torch.from_numpy(attention_mask),
@@ -105,6 +109,7 @@ def micro_batches(
     micro_batch_size: int | None,
     pad_token_id: int,
     with_token_types: bool,
+    padding_side: str = "right",
     max_length: int | None = None,
 ) -> list[Batch]:
     """One rank's rows of a step as batches of at most `micro_batch_size` rows (none: a single one); never an empty list.
@@ -123,7 +128,15 @@ def micro_batches(
     for i in range(count):
         start, stop = slice_bounds(rows.table.num_rows, i, count)
         table = rows.table if count == 1 else rows.table.slice(start, stop - start)
-        batches.append(collate(table, padded_length=length, pad_token_id=pad_token_id, with_token_types=with_token_types))
+        batches.append(
+            collate(
+                table,
+                padded_length=length,
+                pad_token_id=pad_token_id,
+                with_token_types=with_token_types,
+                padding_side=padding_side,
+            )
+        )
     return batches
 
 

@@ -22,7 +22,7 @@ from raykd.data.readers import CHUNK_BYTES, Chunk
 from raykd.data.schema import InputSchema
 from raykd.data.sources import Sources, find_sources
 from raykd.data.tokenised_set import TokenisedSet
-from raykd.data.tokenizer import RowTokenizer, load_row_tokenizer
+from raykd.data.tokenizer import PAIR_FORMAT, RowTokenizer, load_row_tokenizer
 from raykd.errors import ConfigError, DataError
 
 __all__ = ["Keep", "PrepareSpec", "prepare", "read_labels", "spec_from_config"]
@@ -166,13 +166,15 @@ def _empty_set(spec: PrepareSpec, cache: str, sources: Sources, tokenizer: RowTo
             **({"multi_label": True} if spec.multi_label else {}),
         }
     )
-    fingerprint = _hash((rows_fingerprint, spec.extra_columns, spec.sequence_length, tokenizer.fingerprint))
+    pairs = () if spec.second_sequence is None else (PAIR_FORMAT,)
+    fingerprint = _hash((rows_fingerprint, spec.extra_columns, spec.sequence_length, tokenizer.fingerprint, *pairs))
     return TokenisedSet(
         path=storage.join(cache, "prepared", fingerprint),
         fingerprint=fingerprint,
         rows_fingerprint=rows_fingerprint,
         labels=spec.labels,
         pad_token_id=tokenizer.pad_token_id,
+        padding_side=tokenizer.padding_side,
         has_token_types=tokenizer.has_token_types,
         max_length=0,
         sources=sources.files,

@@ -60,6 +60,8 @@ class TokenisedSet:
     """Rows that belong to another part of a split."""
     parts: tuple[PartInfo, ...]
     """The files, in row order."""
+    padding_side: str = "right"
+    """``right`` or ``left``: where the model's rows get padding in a batch."""
     multi_label: bool = False
     """Whether a row may have any number of labels."""
 

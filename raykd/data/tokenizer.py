@@ -10,7 +10,7 @@ import json
 import tempfile
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,23 @@ import pyarrow as pa
 import tokenizers
 
 from raykd.data import storage
-from raykd.data.tokenizer_files import SETTINGS, VOCABULARIES, holds_vocabulary, open_tokenizer
+from raykd.data.tokenizer_files import (
+    COUNTS_END_TOKENS,
+    READS_LAST_POSITION,
+    SETTINGS,
+    VOCABULARIES,
+    holds_vocabulary,
+    model_type_of,
+    open_tokenizer,
+)
 from raykd.errors import DataError, ModelError
 
 Text = str | tuple[str, str]
 """A text, or a pair of texts."""
-_FORMAT = 2
-"""Part of every fingerprint: raise it when the same tokenizer gives the same text other tokens."""
+PAIR_FORMAT = 2
+"""Part of the key of prepared pairs: raise it when the same tokenizer gives a pair of texts other tokens."""
+_FILE_FORMAT = 3
+"""Part of the name of a kept tokenizer: raise it with the fields of RowTokenizer."""
 
 
 @dataclass(frozen=True)
@@ -51,28 +61,39 @@ class RowTokenizer:
     """``right`` or ``left``: where a text that is too long loses tokens."""
     split_special_tokens: bool = False
     """True when a special token that a text spells is read as text; false when it is the token, as in a stock pipeline."""
-    reserved_token: str | None = None
-    """End-of-sequence token of a model that counts them, where the vocabulary reads it as the token whatever the setting."""
+    padding_side: str = "right"
+    """``right`` or ``left``: where a row gets padding in a batch."""
+    counted_token: str | None = None
+    """End-of-sequence token of a model that needs the same number of them in each row of a batch."""
+    counted_token_as_text: bool = True
+    """True when a text that spells ``counted_token`` can be read as text; a unigram vocabulary cannot."""
 
     @staticmethod
-    def take(tokenizer: Any) -> "RowTokenizer":
-        """The parts of a transformers tokenizer (a fast one, with a padding token) that token ids depend on."""
+    def take(tokenizer: Any, *, model_type: str | None) -> "RowTokenizer":
+        """The parts of a transformers tokenizer (:func:`open_tokenizer`) that the tokens of a model of this type depend on."""
         pipeline = tokenizers.Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
         pipeline.no_truncation()
         pipeline.no_padding()
+        counts = model_type in COUNTS_END_TOKENS and tokenizer.eos_token is not None
         return RowTokenizer(
             backend=pipeline.to_str(),
             has_token_types="token_type_ids" in tokenizer.model_input_names,
             pad_token_id=int(tokenizer.pad_token_id),
             truncation_side=tokenizer.truncation_side,
             split_special_tokens=bool(tokenizer.split_special_tokens),
-            reserved_token=_reserved_token(pipeline, tokenizer),
+            padding_side="left" if model_type in READS_LAST_POSITION else "right",
+            counted_token=tokenizer.eos_token if counts else None,
+            counted_token_as_text=not counts or _reads_as_text(pipeline, tokenizer.eos_token, tokenizer.eos_token_id),
         )
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """Hash of the tokenizer; a copy saved elsewhere has the same one."""
-        content = json.dumps([_FORMAT, asdict(self), tokenizers.__version__], sort_keys=True)
+        """Hash of the tokenizer; a copy saved elsewhere has the same one.
+
+        Fields with their default are left out: a new field leaves the fingerprints, and with them the order of batches.
+        """
+        named = {field.name: getattr(self, field.name) for field in fields(self) if getattr(self, field.name) != field.default}
+        content = json.dumps([named, tokenizers.__version__], sort_keys=True)
         return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
 
     def encode(self, texts: Sequence[Text], *, sequence_length: int) -> Encoded:
@@ -100,30 +121,32 @@ class RowTokenizer:
         return Encoded(lengths, column(ids), column(types))
 
     def check(self, text: Text) -> None:
-        """Refuse a text that spells the reserved token. Raises DataError naming it."""
-        if self.reserved_token is None:
+        """Refuse a text that a model which counts end-of-sequence tokens cannot take beside others. Raises DataError."""
+        token = self.counted_token
+        if token is None:
             return
-        for part in text if isinstance(text, tuple) else (text,):
-            if self.reserved_token in unicodedata.normalize("NFKC", part):
-                raise DataError(
-                    f"the text spells {self.reserved_token}, the end-of-sequence token, which the model's tokenizer cannot "
-                    "read as text; remove it"
-                )
+        if isinstance(text, tuple) and not text[1]:
+            raise DataError(
+                f"the second text is empty: the model needs the same number of {token} in every row, and a single text has "
+                "fewer than a pair; remove the row, or take another model"
+            )
+        parts = text if isinstance(text, tuple) else (text,)
+        if not self.counted_token_as_text and any(token in unicodedata.normalize("NFKC", part) for part in parts):
+            raise DataError(
+                f"the text spells {token}, the end-of-sequence token, which the model's tokenizer cannot read as "
+                "text; remove it"
+            )
 
 
 def _without_empty_second(text: Text) -> Text:
     return text[0] if isinstance(text, tuple) and not text[1] else text
 
 
-def _reserved_token(pipeline: tokenizers.Tokenizer, tokenizer: Any) -> str | None:
-    """The end-of-sequence token, if special tokens are to be read as text and it is not (a piece of a unigram vocabulary)."""
-    token = tokenizer.eos_token
-    if token is None or not tokenizer.split_special_tokens:
-        return None
+def _reads_as_text(pipeline: tokenizers.Tokenizer, token: str, index: int) -> bool:
+    """True when ``token`` in a text is not read as the token once special tokens are to be split."""
     pipeline.encode_special_tokens = True
     spelled = (token, f"a {token} a", f"a{token}a")
-    read = {index for text in spelled for index in pipeline.encode(text, add_special_tokens=False).ids}
-    return str(token) if tokenizer.eos_token_id in read else None
+    return all(index not in pipeline.encode(text, add_special_tokens=False).ids for text in spelled)
 
 
 @functools.lru_cache(maxsize=4)
@@ -145,19 +168,23 @@ def load_row_tokenizer(name: str, cache: str) -> RowTokenizer:
     if files is None:
         if name.startswith(("/", ".", "~")) or "://" in name:
             raise ModelError(f"the model folder {name} does not exist; give a folder, or the name of a model on the hub")
-        return RowTokenizer.take(open_tokenizer(name, name=name))
+        return _open(name, name)
     digest = hashlib.blake2b(digest_size=16)
     for file, content in sorted(files.items()):
         digest.update(f"{file}\0{len(content)}\0".encode() + content)
-    kept = storage.join(cache, "tokenizers", f"{digest.hexdigest()}-{tokenizers.__version__}-{_FORMAT}.json")
+    kept = storage.join(cache, "tokenizers", f"{digest.hexdigest()}-{tokenizers.__version__}-{_FILE_FORMAT}.json")
     if storage.exists(kept):
         return RowTokenizer(**storage.read_json(kept))
     with tempfile.TemporaryDirectory(prefix="raykd-") as folder:
         for file, content in files.items():
             (Path(folder) / file).write_bytes(content)
-        tokenizer = RowTokenizer.take(open_tokenizer(folder, name=name))
+        tokenizer = _open(folder, name)
     storage.write_json(kept, asdict(tokenizer))
     return tokenizer
+
+
+def _open(source: str, name: str) -> RowTokenizer:
+    return RowTokenizer.take(open_tokenizer(source, name=name), model_type=model_type_of(source))
 
 
 def _folder_files(name: str) -> Mapping[str, bytes] | None:

@@ -1,7 +1,6 @@
 """Tokenizers as transformers reads them from a model folder, with reasons that name what is missing."""
 
 import importlib.util
-import json
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -15,6 +14,8 @@ SETTINGS = (".json", ".txt", ".model", ".tiktoken")
 """Endings of the files that a tokenizer depends on."""
 COUNTS_END_TOKENS = frozenset({"bart", "bigbird_pegasus", "mbart", "mt5", "mvp", "plbart", "t5", "umt5"})
 """Model types whose classifier needs the same number of end-of-sequence tokens in each row of a batch."""
+READS_LAST_POSITION = frozenset({"xlnet"})
+"""Model types whose classifier reads the last position, padding or not: their rows are padded on the left."""
 _PACKAGES = {"*.model": ("sentencepiece", "google.protobuf"), "*.tiktoken": ("tiktoken",)}
 """Packages that transformers needs to read a vocabulary of this kind."""
 _DISTRIBUTIONS = {"google.protobuf": "protobuf"}
@@ -49,7 +50,7 @@ def open_tokenizer(source: str, *, name: str) -> Any:
         raise ModelError(f"the tokenizer of {name} has no fast version (tokenizer.json); raykd needs one")
     if tokenizer.pad_token_id is None:
         raise ModelError(f"the tokenizer of {name} has no padding token; set pad_token in its tokenizer_config.json")
-    if _model_type(Path(source)) in COUNTS_END_TOKENS:
+    if model_type_of(source) in COUNTS_END_TOKENS:
         keep_setting(tokenizer, "split_special_tokens", True)
     return tokenizer
 
@@ -101,16 +102,15 @@ def _installed(package: str) -> bool:
         return False
 
 
-def _model_type(folder: Path) -> str | None:
-    """``model_type`` of a folder's config.json; None for a name on the hub and for a folder without one."""
-    file = folder / "config.json"
-    if not file.is_file():
-        return None
+def model_type_of(source: str) -> str | None:
+    """``model_type`` of the configuration of a local folder or of a model on the hub; None without one."""
+    from transformers import AutoConfig
+
     try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError:
-        return None
-    return config.get("model_type") if isinstance(config, dict) else None
+        local = Path(source).is_dir()
+        return str(AutoConfig.from_pretrained(source, trust_remote_code=False, local_files_only=local).model_type)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None  # a folder of a tokenizer alone; a broken configuration is refused where the model is opened
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,24 +1,25 @@
 """Classifiers and tokenizers: stock Hugging Face models in and out, checked on the way."""
 
 from raykd.models.classifiers import (
-    check_sequence_length,
     count_parameters,
     is_multi_label,
     label_names,
     load_classifier,
     load_config,
-    max_sequence_length,
-    takes_token_types,
 )
 from raykd.models.folders import absolute_model, folder_bytes, local_folder, model_digest
+from raykd.models.inputs import check_sequence_length, fit_tokenizer, max_sequence_length, takes_token_types
+from raykd.models.probe import probe_classifier, row_logits
 from raykd.models.saving import build_classifier, restore_classifier, save_classifier
 from raykd.models.tokenizers import load_tokenizer
+from raykd.models.verify import verify_saved_classifier
 
 __all__ = [
     "absolute_model",
     "build_classifier",
     "check_sequence_length",
     "count_parameters",
+    "fit_tokenizer",
     "folder_bytes",
     "is_multi_label",
     "label_names",
@@ -28,7 +29,10 @@ __all__ = [
     "local_folder",
     "max_sequence_length",
     "model_digest",
+    "probe_classifier",
     "restore_classifier",
+    "row_logits",
     "save_classifier",
     "takes_token_types",
+    "verify_saved_classifier",
 ]

@@ -1,15 +1,17 @@
 """Stock sequence classifiers: loaded with the loading report checked, saved so that they open everywhere."""
 
 import gc
-import inspect
 import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from raykd.data.tokenizer_files import holds_vocabulary, open_tokenizer
 from raykd.errors import ModelError
 from raykd.models.folders import check_weights, first_line, local_folder, quiet_transformers
+from raykd.models.inputs import reads_last_token, set_padding_token
 
 if TYPE_CHECKING:
     from torch import nn
@@ -17,10 +19,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# positions of these begin after the padding index, so the table has that many rows that no token reaches
-OFFSET_POSITIONS = frozenset({"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "roberta-prelayernorm", "xmod",
-                              "longformer", "mpnet", "data2vec-text", "ibert"})  # fmt: skip
 SHOWN_KEYS = 4
+NUMBERED_LAYER = re.compile(r"(^|\.)(layers?|h|blocks?)\.\d+\.")
+"""A weight of one of an encoder's layers; heads of masked-language models have a ``layer_norm`` too."""
 MULTI_LABEL = "multi_label_classification"
 
 
@@ -42,26 +43,6 @@ def _open_config(folder: Path, *, name: str) -> Any:
         raise ModelError(f"config.json of {name} cannot be used: {' '.join(str(error).split())}") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"config.json of {name} cannot be used: {first_line(error)}") from error
-
-
-def check_sequence_length(config: Any, sequence_length: int) -> None:
-    """Refuse sequences longer than the position table. Raises ModelError with both numbers."""
-    limit = max_sequence_length(config)
-    if limit is not None and sequence_length > limit:
-        raise ModelError(
-            f"sequence_length {sequence_length} is over the {limit} positions of the model ({config.model_type}); "
-            f"set data.sequence_length to {limit} or less, or take another model"
-        )
-
-
-def max_sequence_length(config: Any) -> int | None:
-    """Most tokens a row may have, special tokens included; none where positions are relative and unbounded."""
-    positions = getattr(config, "max_position_embeddings", None)
-    if positions is None or not getattr(config, "position_biased_input", True):
-        return None
-    if config.model_type in OFFSET_POSITIONS:
-        return int(positions) - int(config.pad_token_id) - 1
-    return int(positions)
 
 
 def load_classifier(
@@ -89,6 +70,7 @@ def load_classifier(
         _set_labels(config, labels, multi_label=multi_label)
         _set_dropout(config, dropout)
         model, report = _open_model(folder, config, name=path)
+        _take_padding_token(model, folder, name=path)
     fresh_head = _check_report(report, model, name=path, own=own_labels, wanted=labels)
     if fresh_head and not new_head:
         raise ModelError(f"{path} has no trained classifier head, its logits would be random; fine-tune the model first")
@@ -96,6 +78,18 @@ def load_classifier(
         _check_labels(own_labels, labels, name=path)
     _apply_dropout(model, dropout)
     return model
+
+
+def _take_padding_token(model: "PreTrainedModel", folder: Path, *, name: str) -> None:
+    """Set the padding token from the tokenizer where config.json has none, or the classifier finds the last token by it."""
+    if getattr(model.config, "pad_token_id", None) is not None and not reads_last_token(model):
+        return
+    if not holds_vocabulary(file.name for file in folder.iterdir()):
+        return
+    pad_token_id = int(open_tokenizer(str(folder), name=name).pad_token_id)
+    if pad_token_id != getattr(model.config, "pad_token_id", None):
+        log.info("%s: padding token %d, from its tokenizer", name, pad_token_id)
+        set_padding_token(model, pad_token_id)
 
 
 @contextmanager
@@ -122,14 +116,13 @@ def _open_model(folder: Path, config: Any, *, name: str) -> tuple["PreTrainedMod
                 str(folder), config=config, dtype=torch.float32, use_safetensors=True, ignore_mismatched_sizes=True,
                 output_loading_info=True, local_files_only=True, trust_remote_code=False,
             )  # fmt: skip
+    except ImportError as error:  # what config.json asks for and this machine lacks
+        raise ModelError(
+            f"{name} needs a package that is not installed: {first_line(error)}; install it, or take the setting that asks for "
+            "it out of config.json"
+        ) from error
     except (OSError, ValueError) as error:
         raise ModelError(f"{name} does not open as a sequence classifier: {first_line(error)}") from error
-
-
-def takes_token_types(model: "nn.Module") -> bool:
-    """Whether the model tells the two texts of a pair apart by ``token_type_ids`` (DistilBERT and RoBERTa do not)."""
-    accepted = "token_type_ids" in inspect.signature(model.forward).parameters
-    return accepted and getattr(model.config, "type_vocab_size", 0) > 1
 
 
 def label_names(config: Any) -> tuple[str, ...]:
@@ -212,7 +205,7 @@ def _missing_message(name: str, lacking: Sequence[str], unexpected: Sequence[str
 def _log_report(name: str, missing: set[str], unexpected: Sequence[str]) -> None:
     if missing:
         log.info("%s: new weights for %s", name, ", ".join(sorted(missing)))
-    unused = sorted(key for key in unexpected if ".layer" in key or "encoder" in key)
+    unused = sorted(key for key in unexpected if NUMBERED_LAYER.search(key))
     if unused:
         log.warning("%s: %d weights of its encoder are not used (config.json asks for fewer layers?), for example %s",
                     name, len(unused), unused[0])  # fmt: skip

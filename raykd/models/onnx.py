@@ -16,8 +16,9 @@ import numpy.typing as npt
 
 from raykd.data import storage
 from raykd.errors import ConfigError, ModelError
-from raykd.models.classifiers import label_names, load_classifier, load_config, takes_token_types
+from raykd.models.classifiers import label_names, load_classifier, load_config
 from raykd.models.folders import first_line, quiet_transformers
+from raykd.models.inputs import takes_token_types
 
 OPSET = 18
 """Version of the operators: what onnxruntime knows since 1.14."""

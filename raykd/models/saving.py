@@ -1,5 +1,6 @@
 """Model folders that raykd writes: trained classifiers, and small new ones built from a configuration."""
 
+import json
 import tempfile
 import uuid
 from collections.abc import Mapping, Sequence
@@ -8,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from raykd.data import storage
 from raykd.errors import ResourceError
-from raykd.models.classifiers import max_sequence_length
 from raykd.models.folders import first_line, quiet_transformers
+from raykd.models.inputs import fit_tokenizer
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -62,17 +63,25 @@ def _write(model: "PreTrainedModel", tokenizer: Any, folder: str, state: "Mappin
     weights = None
     if state is not None:
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    limit = max_sequence_length(model.config)
-    if limit is not None and tokenizer.model_max_length > limit:
-        tokenizer.model_max_length = limit  # otherwise a pipeline feeds the model more positions than it has
+    fit_tokenizer(tokenizer, model)
     try:
         with quiet_transformers():
             model.save_pretrained(folder, state_dict=weights)
+        _write_labels(model.config, Path(folder))
         tokenizer.save_pretrained(folder)
     except (OSError, SafetensorError) as error:
         raise ResourceError(
             f"cannot write the model folder {folder}: {first_line(error)}; free space there or choose another storage"
         ) from error
+
+
+def _write_labels(config: Any, folder: Path) -> None:
+    """Add the labels to config.json where transformers leaves them out (LABEL_0 and LABEL_1): BART's default is three."""
+    file = folder / "config.json"
+    content = json.loads(file.read_text(encoding="utf-8"))
+    if "id2label" not in content:
+        labels = {"id2label": config.id2label, "label2id": config.label2id}
+        file.write_text(json.dumps({**content, **labels}, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def build_classifier(

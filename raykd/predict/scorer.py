@@ -144,6 +144,7 @@ def group_batches(
                 rows,
                 padded_length=padded_length(int(lengths[start + len(rows) - 1]), limit),
                 pad_token_id=prepared.pad_token_id,
+                padding_side=prepared.padding_side,
                 with_token_types=with_types,
             )
 

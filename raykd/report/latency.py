@@ -83,10 +83,11 @@ def load_predictor(model: str, *, sequence_length: int) -> Predictor:
     """
     import torch
 
-    from raykd.models import label_names, load_classifier, load_config, load_tokenizer
+    from raykd.models import fit_tokenizer, label_names, load_classifier, load_config, load_tokenizer
 
     tokenizer = load_tokenizer(model)
     classifier = load_classifier(model, labels=label_names(load_config(model))).eval()
+    fit_tokenizer(tokenizer, classifier)
 
     def predict(rows: Sequence[Row]) -> object:
         batch = encode(tokenizer, rows, sequence_length=sequence_length, tensors="pt")

@@ -206,6 +206,7 @@ class Trainer:
             world=self.context.world_size,
             micro_batch_size=self.task.training.micro_batch_size,
             pad_token_id=self.prepared.pad_token_id,
+            padding_side=self.prepared.padding_side,
             with_token_types=self.prepared.has_token_types,
             max_length=self.max_length,
         )

@@ -74,5 +74,6 @@ class Evaluator:
             table.take(pa.array(mine)),
             padded_length=padded_length(longest, self.max_length),
             pad_token_id=self.prepared.pad_token_id,
+            padding_side=self.prepared.padding_side,
             with_token_types=self.prepared.has_token_types,
         )

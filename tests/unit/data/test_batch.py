@@ -209,3 +209,16 @@ def test_pinned_batches_reach_the_gpu() -> None:
     pinned = collated(table_of(ROWS)).pin_memory()
     assert all(tensor.is_pinned() for tensor in fields(pinned).values())
     assert equal(pinned.to("cuda", non_blocking=True).to("cpu"), collated(table_of(ROWS)))
+
+
+@pytest.mark.parametrize("rows", [3, 0])
+def test_padding_on_the_left_mirrors_padding_on_the_right(rows: int) -> None:
+    table = pa.table({"shard": [0] * rows, "row": list(range(rows)), "input_ids": [[1, 2, 3], [4], [5, 6]][:rows]})
+    table = table.cast(pa.schema([("shard", pa.int32()), ("row", pa.int64()), ("input_ids", pa.list_(pa.int32()))]))
+    right, left = (
+        collate(table, padded_length=4, pad_token_id=PAD, with_token_types=False, padding_side=side)
+        for side in ("right", "left")
+    )
+    assert torch.equal(left.attention_mask, right.attention_mask.flip(1))
+    if rows:
+        assert left.input_ids.tolist() == [[PAD, 1, 2, 3], [PAD, PAD, PAD, 4], [PAD, PAD, 5, 6]]

@@ -52,6 +52,15 @@ def test_an_end_token_that_cannot_be_read_as_text_is_refused(tmp_path, text):
     tokenizer.check("good < /s> film")
 
 
+@pytest.mark.parametrize("kind", ["bart", "t5"])
+def test_an_empty_second_text_is_refused_by_models_that_count_end_tokens(tmp_path, kind):
+    tokenizer = load_row_tokenizer(pretrained(tmp_path / kind, kind), str(tmp_path))
+    with pytest.raises(DataError, match="the second text is empty"):
+        tokenizer.check(("good", ""))
+    tokenizer.check(("", "good"))
+    tokenizer.check("")
+
+
 def test_rows_with_a_refused_text_are_named_by_file_and_line(tmp_path, prepare_rows):
     changes = {"tokenizer": pretrained(tmp_path / "t5", "t5"), "sequence_length": 16}
     content = "good film\tpos\nbad </s> film\tneg\n"
@@ -106,3 +115,15 @@ def test_a_sentencepiece_vocabulary_alone_is_enough(tmp_path):
     model.config.id2label = dict(enumerate(LABELS))
     save_classifier(model, tokenizer, str(tmp_path / "saved"))
     assert _ids(str(tmp_path / "saved"), tmp_path, ["the film is good"])[0] == ids
+
+
+def test_fingerprints_of_ordinary_tokenizers_stay_as_they_are(tmp_path):
+    """They decide the order of batches, and with it every recorded result."""
+    import hashlib
+
+    import tokenizers
+
+    tokenizer = load_row_tokenizer(pretrained(tmp_path / "bert", "bert"), str(tmp_path))
+    names = ("backend", "has_token_types", "pad_token_id", "truncation_side")
+    content = json.dumps([{name: getattr(tokenizer, name) for name in names}, tokenizers.__version__], sort_keys=True)
+    assert tokenizer.fingerprint == hashlib.blake2b(content.encode(), digest_size=16).hexdigest()

@@ -76,7 +76,9 @@ def _config(kind: str, size: int) -> Any:
             vocab_size=size, d_model=16, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
             decoder_attention_heads=2, encoder_ffn_dim=32, decoder_ffn_dim=32, max_position_embeddings=64,
         ),
-        "t5": lambda: hf.T5Config(vocab_size=size, d_model=16, d_kv=8, d_ff=32, num_layers=1, num_heads=2),
+        "t5": lambda: hf.T5Config(
+            vocab_size=size, d_model=16, d_kv=8, d_ff=32, num_layers=1, num_heads=2, decoder_start_token_id=0
+        ),
         "xlnet": lambda: hf.XLNetConfig(vocab_size=size, d_model=16, n_layer=2, n_head=2, d_inner=32),
     }  # fmt: skip
     return named[kind]()
@@ -84,6 +86,8 @@ def _config(kind: str, size: int) -> Any:
 
 WORDPIECE = ("bert", "distilbert", "electra", "mpnet")
 BYTE_LEVEL = {"roberta": "roberta", "modernbert": "roberta", "bart": "bart", "gpt2": "gpt2"}
+COUNTING = ("bart", "t5")
+"""Those that need the same number of end-of-sequence tokens in each row: pairs and single texts do not mix."""
 ARCHITECTURES = (*WORDPIECE, *BYTE_LEVEL, "t5", "xlnet", "deberta-v2", "xlm-roberta")
 
 
@@ -99,7 +103,7 @@ def pretrained(folder: Path, kind: str, *, tokenizer: Any = None, auto: Any = hf
     tokenizer = tokenizer or tokenizer_of(kind)
     config = _config(kind, len(tokenizer))
     config.initializer_range = config.init_std = 0.5
-    config.num_labels = len(LABELS)
+    config.id2label, config.label2id = dict(enumerate(LABELS)), {label: index for index, label in enumerate(LABELS)}
     torch.manual_seed(7)
     model = auto.from_config(config)
     model.save_pretrained(folder)

@@ -1,0 +1,73 @@
+"""Inputs of a classifier: positions, token types, padding, and the tokenizer that a saved folder is to have."""
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from raykd.data.tokenizer_files import READS_LAST_POSITION, keep_setting
+from raykd.errors import ModelError
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PreTrainedModel
+
+# positions of these begin after the padding index, so the table has that many rows that no token reaches
+OFFSET_POSITIONS = frozenset({"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "roberta-prelayernorm", "xmod",
+                              "longformer", "mpnet", "data2vec-text", "ibert"})  # fmt: skip
+LAST_TOKEN = frozenset({"biogpt", "bloom", "ctrl", "falcon", "gpt2", "gpt_bigcode", "gpt_neo", "gpt_neox", "gptj", "mpt",
+                        "modernbert-decoder", "openai-gpt", "opt", "t5gemma", "t5gemma2", "zamba", "zamba2"})  # fmt: skip
+"""Model types that classify by the last token other than padding, and have code of their own for it."""
+
+
+def check_sequence_length(config: Any, sequence_length: int) -> None:
+    """Refuse sequences longer than the position table. Raises ModelError with both numbers."""
+    limit = max_sequence_length(config)
+    if limit is not None and sequence_length > limit:
+        raise ModelError(
+            f"sequence_length {sequence_length} is over the {limit} positions of the model ({config.model_type}); "
+            f"set data.sequence_length to {limit} or less, or take another model"
+        )
+
+
+def max_sequence_length(config: Any) -> int | None:
+    """Most tokens a row may have, special tokens included; None where positions are relative and unbounded."""
+    positions = getattr(config, "max_position_embeddings", None)
+    if positions is None or positions <= 0 or not getattr(config, "position_biased_input", True):
+        return None
+    if config.model_type == "mpnet":  # its padding index is 1 whatever config.json says
+        return int(positions) - 2
+    if config.model_type in OFFSET_POSITIONS:
+        return int(positions) - int(config.pad_token_id) - 1
+    return int(positions)
+
+
+def takes_token_types(model: "nn.Module") -> bool:
+    """True when the model tells the two texts of a pair apart by ``token_type_ids`` (DistilBERT and RoBERTa do not)."""
+    accepted = "token_type_ids" in inspect.signature(model.forward).parameters
+    return accepted and getattr(model.config, "type_vocab_size", 0) > 1
+
+
+def fit_tokenizer(tokenizer: Any, model: "PreTrainedModel") -> None:
+    """Have a tokenizer feed the model as raykd does (inputs, number of tokens, side of padding), also in what it saves.
+
+    A pipeline passes on everything a tokenizer makes: GPT-2 would add the token types of a BERT tokenizer to its embeddings,
+    and DistilBERT would refuse them.
+    """
+    fed = {"input_ids", "attention_mask", *(["token_type_ids"] if takes_token_types(model) else [])}
+    names = [name for name in tokenizer.model_input_names if name in fed]
+    keep_setting(tokenizer, "model_input_names", names if "attention_mask" in names else [*names, "attention_mask"])
+    keep_setting(tokenizer, "padding_side", "left" if model.config.model_type in READS_LAST_POSITION else "right")
+    limit = max_sequence_length(model.config)
+    if limit is not None and tokenizer.model_max_length > limit:
+        tokenizer.model_max_length = limit  # otherwise a pipeline feeds the model more positions than it has
+
+
+def reads_last_token(model: "PreTrainedModel") -> bool:
+    """True when the classifier finds the end of a text by the padding token of its configuration."""
+    common = any(kind.__name__ == "GenericForSequenceClassification" for kind in type(model).__mro__)
+    return common or model.config.model_type in LAST_TOKEN
+
+
+def set_padding_token(model: "PreTrainedModel", pad_token_id: int) -> None:
+    """Set the padding token of a model's configuration, and of its text part where it has one."""
+    for config in (model.config, model.config.get_text_config()):
+        config.pad_token_id = pad_token_id

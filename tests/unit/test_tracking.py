@@ -17,7 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from training_events import step_metrics
 
 from raykd.errors import ConfigError, DataError
-from raykd.tracking import NullTracker, listener, metrics_of, open_tracker, read_offline_run, read_offline_table
+from raykd.tracking import NullTracker, listener, metrics_of, open_tracker, read_offline_run, read_offline_table, trackers
 from raykd.tracking.credentials import (
     check_tracking,
     has_wandb_key,
@@ -459,3 +459,23 @@ def test_a_listener_logs_what_has_figures():
     hear(Evaluated(step=3, metrics={"accuracy": 0.5}, best=True))
     hear(CheckpointSaved(step=3))
     assert logged == [(3, {"eval/accuracy": 0.5})]
+
+
+def test_a_new_tracker_needs_a_class_and_its_entry_only(tmp_path, monkeypatch):
+    seen = []
+
+    class ListTracker:
+        def __init__(self, run):
+            seen.append((run.run_name, run.folder))
+
+        def log(self, step, metrics):
+            seen.append((step, metrics))
+
+        def table(self, name, header, rows): ...
+
+        def finish(self, summary=None): ...
+
+    monkeypatch.setitem(trackers.TRACKERS, "list", ListTracker)
+    tracker = open_tracker("list", **OPTIONS, config={}, folder=str(tmp_path))
+    tracker.log(3, {"loss": 1.0})
+    assert seen == [(OPTIONS["run_name"], str(tmp_path)), (3, {"loss": 1.0})]

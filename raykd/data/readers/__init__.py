@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from raykd.data.readers.base import CHUNK_BYTES, Chunk, Piece, Range, RawRow, Reader
+from raykd.data.readers.reader import CHUNK_BYTES, Chunk, Piece, Range, RawRow, Reader
 from raykd.data.readers.tsv import TsvReader
 
 __all__ = ["CHUNK_BYTES", "Chunk", "MapFn", "RawRow", "Reader", "read_chunk", "reader_of", "scan"]

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from raykd.data import storage
-from raykd.data.readers.base import CHUNK_BYTES, Chunk, Piece, Range, RawRow, changed
+from raykd.data.readers.reader import CHUNK_BYTES, Chunk, Piece, Range, RawRow, changed
 from raykd.errors import DataError
 
 _BOM = b"\xef\xbb\xbf"

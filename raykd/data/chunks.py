@@ -111,6 +111,7 @@ class _ChunkPass:
     def _parse(self, raw: RawRow) -> Example | None:
         try:
             example = self._job.parser.parse(raw.data, self._reader)
+            self._check_line_ends(raw)
             self._job.tokenizer.check(example.text)
         except DataError as error:
             self.rejected.append(RejectedRow(self._chunk.path, raw.line, str(error), raw.data[:_SHOWN_BYTES]))
@@ -119,6 +120,13 @@ class _ChunkPass:
             self.filtered += 1
             return None
         return example
+
+    def _check_line_ends(self, raw: RawRow) -> None:
+        """Raise DataError for a file of one row that holds carriage returns: another system's line ends."""
+        if self._job.parser.strict and self._chunk.rows == 1 and raw.row == 0 and b"\r" in raw.data:
+            raise DataError(
+                "the file is one row that holds carriage returns, which are no line ends here; end lines with line feeds"
+            )
 
     def _table(self, rows: _Rows) -> pa.Table:
         encoded = self._job.tokenizer.encode(rows.texts, sequence_length=self._job.sequence_length)

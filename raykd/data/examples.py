@@ -1,5 +1,6 @@
 """From a line's bytes to an example: text, label id, extra values; and which part of a split it belongs to."""
 
+import codecs
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from raykd.data.tokenizer import Text
 from raykd.errors import ConfigError, DataError
 
 _SHOWN_LABELS = 10
+_UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class RowParser:
         if label is not None and schema.column(label).is_list:
             raise ConfigError(f"column {label!r} holds the label, but is a list of numbers; make it {label}:str:1")
         self._schema = schema
+        self.strict = schema.strict
         self._first = schema.position(first_sequence)
         self._second = None if second_sequence is None else schema.position(second_sequence)
         self._label = None if label is None else schema.position(label)
@@ -67,16 +70,31 @@ class RowParser:
 
     def parse(self, data: bytes, reader: Reader) -> Example:
         """The example of a row as ``reader`` found it. Raises DataError with what was found and what is allowed."""
+        values = self._schema.parse_values(reader.cells(self._decode(data), self._schema.names))
+        text = values[self._first] if self._second is None else (values[self._first], values[self._second])
+        label = None if self._label is None else self._label_of(str(values[self._label]))
+        return Example(text, label, tuple(values[index] for index in self._extras) if self._extras else ())
+
+    def is_labelled_row(self, data: bytes, reader: Reader) -> bool:
+        """Whether a line is a row with a known label, and so no header."""
+        if self._label is None:
+            return False
         try:
-            line = data.decode()
+            return self.parse(data, reader).label != ()
+        except DataError:
+            return False
+
+    def _decode(self, data: bytes) -> str:
+        if data.startswith(_UTF_16_MARKS) or (self._schema.strict and b"\0" in data):
+            raise DataError("not UTF-8 text: a UTF-16 mark, or bytes 0x00 as UTF-16 has them; convert the file to UTF-8")
+        if self._schema.strict and data.startswith(codecs.BOM_UTF8):
+            raise DataError("a byte-order mark inside the file, as joined files have it; remove the mark")
+        try:
+            return data.decode()
         except UnicodeDecodeError as error:
             raise DataError(
                 f"not UTF-8 text: {error.reason} (byte {data[error.start]:#04x} at position {error.start})"
             ) from None
-        values = self._schema.parse_values(reader.cells(line, self._schema.names))
-        text = values[self._first] if self._second is None else (values[self._first], values[self._second])
-        label = None if self._label is None else self._label_of(str(values[self._label]))
-        return Example(text, label, tuple(values[index] for index in self._extras) if self._extras else ())
 
     def _label_of(self, cell: str) -> int | tuple[int, ...]:
         if not self._multi_label:

@@ -16,6 +16,7 @@ from raykd.config import DataConfig
 from raykd.data import storage
 from raykd.data.chunks import ChunkJob, ChunkResult, RejectedRow
 from raykd.data.examples import Keep, RowParser
+from raykd.data.headers import check_headers
 from raykd.data.parquet_files import GROUP_ROWS, MANIFEST
 from raykd.data.ray_map import run_job
 from raykd.data.readers import CHUNK_BYTES, Chunk
@@ -34,7 +35,7 @@ Progress = Callable[[int, int], None]
 REJECTED = "rejected.tsv"
 RESERVED = ("shard", "row", "length", "input_ids", "token_type_ids", "label")
 """Columns of a prepared set; an input column beside them needs another name."""
-_FORMAT = 1
+_FORMAT = 2
 """Part of every key: raise it when the columns of a prepared set or the meaning of a row change."""
 _IN_PROCESS_BYTES = 2 * CHUNK_BYTES
 """Preparing this much takes less time than starting a Ray Data job."""
@@ -61,6 +62,8 @@ class PrepareSpec:
     """The part of a split to keep; none keeps every row."""
     extra_columns: tuple[str, ...] = ()
     """Input columns to keep beside the tokens."""
+    strict_rows: bool = True
+    """Refuse what EasyNLP takes: more cells than columns, byte-order marks, zero bytes and headers among the rows."""
     multi_label: bool = False
     """Whether the label's cell holds any number of labels, joined by commas."""
 
@@ -101,6 +104,8 @@ def read_labels(labels: tuple[str, ...] | str) -> tuple[str, ...]:
     except UnicodeDecodeError as error:
         raise ConfigError(f"data.labels: {labels} is not UTF-8 text ({error.reason} at byte {error.start})") from None
     values = tuple(line.strip() for line in lines)
+    if "" in values:
+        raise ConfigError(f"data.labels: line {values.index('') + 1} of {labels} is blank; remove it, each line is a label")
     if len(values) < 2 or len(set(values)) != len(values):
         raise ConfigError(f"data.labels: {labels} holds {list(values)}; it needs at least two labels, each once, one a line")
     return values
@@ -120,6 +125,8 @@ def prepare(spec: PrepareSpec, cache: str, *, progress: Progress | None = None) 
     made = _already_made(empty.path, spec)
     if made is not None:
         return made
+    if spec.skip_header and spec.strict_rows:
+        check_headers((source.path for source in sources.files), schema, parser)
     job = ChunkJob(
         folder=empty.path,
         owner=f"{uuid.uuid4().hex[:8]}-",
@@ -136,7 +143,7 @@ def prepare(spec: PrepareSpec, cache: str, *, progress: Progress | None = None) 
 
 
 def _schema_and_parser(spec: PrepareSpec) -> tuple[InputSchema, RowParser]:
-    schema = InputSchema.parse(spec.input_schema)
+    schema = InputSchema.parse(spec.input_schema, strict=spec.strict_rows)
     if (spec.label is None) != (spec.labels is None):
         raise ConfigError(f"label column {spec.label!r} with labels {spec.labels!r}: give both, or neither for unlabelled rows")
     for name in spec.extra_columns:
@@ -163,6 +170,7 @@ def _empty_set(spec: PrepareSpec, cache: str, sources: Sources, tokenizer: RowTo
             "chunks": [(chunk.shard, chunk.rows, chunk.digest) for chunk in sources.chunks],
             "columns": (spec.input_schema, spec.first_sequence, spec.second_sequence, spec.label, spec.labels),
             "keep": None if spec.keep is None else asdict(spec.keep),
+            **({} if spec.strict_rows else {"strict_rows": False}),
             **({"multi_label": True} if spec.multi_label else {}),
         }
     )

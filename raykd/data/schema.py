@@ -55,16 +55,18 @@ class InputSchema:
     """The columns of a row, in file order."""
 
     columns: tuple[Column, ...]
+    strict: bool = True
+    """Refuse rows that lose text or are a header; EasyNLP ignores what stands behind the last column."""
 
     @staticmethod
-    def parse(text: str) -> "InputSchema":
+    def parse(text: str, *, strict: bool = True) -> "InputSchema":
         """Read ``sent:str:1,label:str:1``. Raises ConfigError naming an item of another form, or a name given twice."""
         columns = tuple(_column(item, text) for item in text.split(","))
         names = [column.name for column in columns]
         for name in names:
             if names.count(name) > 1:
                 raise ConfigError(f"input_schema {text!r} names column {name!r} twice; give each column its own name")
-        return InputSchema(columns)
+        return InputSchema(columns, strict)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -90,14 +92,28 @@ class InputSchema:
         return dict(zip(self.names, self.parse_values(cells), strict=False))
 
     def parse_values(self, cells: list[str]) -> list[Any]:
-        """The values of a row's cells, in the order of the columns; more cells than columns may follow.
+        """The values of a row's cells, in the order of the columns; quotes are plain characters.
 
-        Raises DataError (without file and line, which the caller knows) for a cell that is not of its column's type.
+        Raises DataError (without file and line, which the caller knows) for a cell that is not of its column's type, and in a
+        strict schema for more cells than columns, and for a header.
         """
+        if self.strict:
+            self._check_shape(cells)
         values: list[Any] = cells
         for index in self._numeric:
             values[index] = self.columns[index].parse(cells[index])
         return values
+
+    def _check_shape(self, cells: list[str]) -> None:
+        if len(cells) > len(self.names):
+            reason = f"{len(cells)} columns where input_schema has {len(self.names)} ({', '.join(self.names)})"
+            if any("\r" in cell for cell in cells):
+                raise DataError(f"{reason}; the carriage returns look like line ends: end lines with line feeds")
+            raise DataError(f"{reason}; replace tabs in a text by spaces, or add the other columns to input_schema")
+        if len(cells) > 1 and cells[0] == self.names[0] and tuple(cells) == self.names:
+            raise DataError(
+                "the line holds the names of the columns; set data.skip_header for a header at the start of each file"
+            )
 
 
 def _column(item: str, text: str) -> Column:

@@ -75,6 +75,7 @@ class Columns:
             max_rejected_rows=0,
             tokenizer=tokenizer,
             keep=None,
+            strict_rows=False,
             multi_label=self.multi_label and self.label is not None,
         )
 

@@ -74,7 +74,7 @@ def write_predictions(
 
     Raises DataError when the input changed since it was prepared, ResourceError when the file cannot be written.
     """
-    parser = InputSchema.parse(schema)
+    parser = InputSchema.parse(schema, strict=False)
     records = _records(prepared, parser, skip_header) if form.reads_input(parser) else None
     written = 0
     with storage.open_output(path) as stream:

@@ -12,7 +12,9 @@ import numpy as np
 import pyarrow as pa
 
 from raykd.data import storage
-from raykd.data.readers import read_chunk, scan
+from raykd.data.examples import RowParser
+from raykd.data.headers import check_headers
+from raykd.data.readers import reader_of, scan
 from raykd.data.schema import InputSchema
 from raykd.data.side_tables import SideTable, commit, write_part
 from raykd.data.tokenised_set import TokenisedSet
@@ -21,19 +23,29 @@ from raykd.metakd.prototypes import DOMAIN_ID, domain_ids
 
 
 def split_by_domain(
-    patterns: Sequence[str], *, schema: InputSchema, domain: str, domains: Sequence[str], skip_header: bool, folder: str
+    patterns: Sequence[str],
+    *,
+    schema: InputSchema,
+    parser: RowParser,
+    domain: str,
+    domains: Sequence[str],
+    skip_header: bool,
+    folder: str,
 ) -> dict[str, str]:
     """Copy every line of the files to ``folder/<domain>.tsv``, unchanged; domain to file, in the order of ``domains``.
 
-    Raises DataError with file and line for a domain that is not in the list, and for a domain without rows.
+    Raises DataError with file and line for a row that ``parser`` refuses and a domain that is not in the list, and for a
+    domain without rows.
     """
-    schema.column(domain)
+    index = schema.position(domain)
+    if skip_header:
+        check_headers(storage.expand(patterns), schema, parser)
     paths = {name: storage.join(folder, f"{name}.tsv") for name in domains}
     counts = dict.fromkeys(domains, 0)
     with ExitStack() as stack:
         streams = {name: stack.enter_context(storage.open_output(path)) for name, path in paths.items()}
-        for where, data in _lines(patterns, skip_header):
-            name = _domain_of(data, schema, domain, where)
+        for where, data in _rows(patterns, skip_header, parser):
+            name = data.split(b"\t")[index].decode()
             if name not in streams:
                 raise DataError(
                     f"{where}: domain {name!r} is not one of {', '.join(domains)}; list it in domains, or drop the row"
@@ -46,21 +58,18 @@ def split_by_domain(
     return paths
 
 
-def _lines(patterns: Sequence[str], skip_header: bool) -> Iterator[tuple[str, bytes]]:
+def _rows(patterns: Sequence[str], skip_header: bool, parser: RowParser) -> Iterator[tuple[str, bytes]]:
     """``file:line`` and bytes of every row that is not blank."""
-    paths = storage.expand(patterns)
-    for chunk in scan(paths, skip_header):
-        for row in read_chunk(chunk):
+    for chunk in scan(storage.expand(patterns), skip_header):
+        reader = reader_of(chunk.path)
+        for row in reader.read(chunk):
+            where = f"{chunk.path}:{row.line}"
             if row.data:
-                yield f"{chunk.path}:{row.line}", row.data
-
-
-def _domain_of(data: bytes, schema: InputSchema, domain: str, where: str) -> str:
-    cells = data.split(b"\t")
-    index = schema.names.index(domain)
-    if index >= len(cells):
-        raise DataError(f"{where}: {len(cells)} columns where {len(schema.names)} are needed ({', '.join(schema.names)})")
-    return cells[index].decode("utf-8", errors="replace")
+                try:
+                    parser.parse(row.data, reader)
+                except DataError as error:
+                    raise DataError(f"{where}: {error}") from None
+                yield where, row.data
 
 
 def number_domains(prepared: TokenisedSet, *, domain: str, domains: Sequence[str], out: str) -> SideTable:

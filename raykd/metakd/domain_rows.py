@@ -8,6 +8,7 @@ from raykd.config import MetaKDConfig
 from raykd.config.metakd import DomainDataConfig, ReviewsConfig
 from raykd.config.stage_names import MetaStageName
 from raykd.data import storage
+from raykd.data.examples import RowParser
 from raykd.data.prepare import PrepareSpec, prepare
 from raykd.data.readers import scan
 from raykd.data.schema import InputSchema
@@ -117,10 +118,19 @@ class DomainRows:
 
     def _from_tables(self, source: DomainDataConfig) -> dict[str, int]:
         counts: dict[str, int] = {}
+        schema = InputSchema.parse(source.input_schema)
+        parser = RowParser(
+            schema,
+            first_sequence=source.first_sequence,
+            second_sequence=source.second_sequence,
+            label=source.label,
+            labels=self._config.labels,
+        )
         for part in PARTS:
             split_by_domain(
                 getattr(source, part),
-                schema=InputSchema.parse(source.input_schema),
+                schema=schema,
+                parser=parser,
                 domain=source.domain,
                 domains=self._config.domains,
                 skip_header=source.skip_header,

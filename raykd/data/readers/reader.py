@@ -74,6 +74,10 @@ class Reader(Protocol):
         """Stream the rows of a chunk. Raises DataError, at the end at the latest, when its content is not that counted."""
         ...
 
+    def first_line(self, path: str) -> bytes:
+        """The first line of a file, without its end, where a header stands; empty for an empty file."""
+        ...
+
     def cells(self, line: str, names: Sequence[str]) -> list[str]:
         """Split a row into its cells, in the order of the schema's column names. Raises DataError for a row of another form."""
         ...

@@ -40,6 +40,14 @@ class TsvReader:
             yield RawRow(row, row + offset, data)
             row += 1
 
+    def first_line(self, path: str) -> bytes:
+        """The first line, without its end and byte-order mark."""
+        line = b""
+        with (_open_gzip if _is_gzip(path) else storage.open_input)(path) as stream:
+            while b"\n" not in line and (block := stream.read(_TAIL_BYTES)):
+                line += block
+        return line.split(b"\n", 1)[0].removeprefix(_BOM).removesuffix(b"\r")
+
     def cells(self, line: str, names: Sequence[str]) -> list[str]:
         """Split at tabs; cells beyond the columns are kept at the end. Raises DataError for a blank line or missing cells."""
         if not line:

@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import re
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -103,6 +104,13 @@ def test_row_groups_and_files(prepare_rows: PrepareRows, tmp_path: Path) -> None
         (b"", "the line is blank"),
         (b"no label", "1 column where 2 are needed"),
         (b"a\tPos", "label 'Pos' is not one of 'neg', 'pos'"),
+        (b"a\tpos\tmore", "3 columns where input_schema has 2 .text, label.; replace tabs"),
+        (b"a\tb\tpos", "3 columns where input_schema has 2"),
+        (b"a\tpos\t", "3 columns where input_schema has 2"),
+        (b"a\tpos\rb\tneg", "look like line ends"),
+        (b"text\tlabel", "the names of the columns; set data.skip_header"),
+        (b"\xef\xbb\xbfa\tpos", "a byte-order mark inside the file"),
+        (b"a\x00b\tpos", "bytes 0x00 as UTF-16 has them"),
         (b"a\xff\tpos", "not UTF-8 text: invalid start byte .byte 0xff at position 1."),
     ],
 )
@@ -115,6 +123,59 @@ def test_a_bad_row_stops_the_run(prepare_rows: PrepareRows, tmp_path: Path, line
     assert (prepared.read, prepared.num_rows, prepared.rejected) == (3, 2, 1)
     assert table(prepared)["row"].to_pylist() == [0, 2]
     with pytest.raises(DataError, match=r"rows\.tsv:2"):
+        prepare_rows(content)
+
+
+MAC = "the file is one row that holds carriage returns"
+
+
+@pytest.mark.parametrize(
+    ("content", "changes", "complaint"),
+    [
+        ("good\tpos\n".encode("utf-16"), {}, r"rows\.tsv:1: not UTF-8 text: a UTF-16 mark"),
+        ("good\tpos\n".encode("utf-16-be"), {}, r"rows\.tsv:1: not UTF-8 text: .*0x00"),
+        ("text\tlabel\ngood\tpos\n".encode("utf-16"), {"skip_header": True}, r"rows\.tsv:\d: not UTF-8 text"),
+        (b"good\tpos\rbad\tneg\r", {}, r"rows\.tsv:1: 3 columns .* look like line ends"),
+        (b"good\rbad\r", {"input_schema": "text:str:1", "label": None, "labels": None}, MAC),
+        (b"text\tlabel\rgood\tpos\r", {"skip_header": True}, r"rows\.tsv:1: the header holds carriage returns"),
+        (
+            b"good\tpos\nbad\tneg\n",
+            {"skip_header": True},
+            r"rows\.tsv:1: data\.skip_header = true, but the first line is a row",
+        ),
+        (
+            b"label\ttext\npos\tgood\n",
+            {"skip_header": True},
+            r"rows\.tsv:1: 'text' is column 2 of the header, but column 1 of data\.input_schema; .*\(label, text\)",
+        ),
+    ],
+)
+def test_files_of_another_shape_are_named(
+    prepare_rows: PrepareRows, content: bytes, changes: dict[str, Any], complaint: str
+) -> None:
+    with pytest.raises(DataError, match=complaint):
+        prepare_rows(content, **changes)
+
+
+@pytest.mark.parametrize("header", [b"text\tlabel", b"\xef\xbb\xbftext\tlabel", b"sentence\tgold", b"", b"text"])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_headers_of_any_name_are_skipped(prepare_rows: PrepareRows, header: bytes, end: bytes) -> None:
+    prepared = prepare_rows(end.join([header, b"good\tpos", b"bad\tneg"]), skip_header=True)
+    assert (prepared.num_rows, prepared.rejected) == (2, 0)
+
+
+def test_a_header_of_joined_files_is_refused_where_it_stands(prepare_rows: PrepareRows) -> None:
+    with pytest.raises(DataError, match=r"rows\.tsv:3: the line holds the names of the columns"):
+        prepare_rows("text\tlabel\ngood\tpos\ntext\tlabel\nbad\tneg\n", skip_header=True)
+    unlabelled = {"label": None, "labels": None}
+    with pytest.raises(DataError, match=r"rows\.tsv:1: the line holds the names of the columns"):
+        prepare_rows("text\tlabel\ngood\tpos\n", **unlabelled)
+
+
+def test_rows_that_easynlp_takes_are_taken_where_they_are_asked_for(prepare_rows: PrepareRows) -> None:
+    content = b"good\tpos\tmore\n\xef\xbb\xbfbad\tneg\nba\x00d\tneg\n"
+    assert prepare_rows(content, strict_rows=False).num_rows == 3
+    with pytest.raises(DataError, match=r"rows\.tsv:1: 3 columns"):
         prepare_rows(content)
 
 
@@ -173,7 +234,7 @@ def test_any_bytes_are_accounted_for(
             try:
                 prepared = prepare(wanted, str(tmp_path / "cache"))
             except RaykdError as error:
-                assert "no row is left" in str(error)  # noqa: PT017
+                assert re.search(r"no row is left|any\.tsv(\.gz)?:1: ", str(error))  # noqa: PT017
                 continue
             rows = table(prepared)
             assert prepared.read == prepared.num_rows + prepared.rejected + prepared.filtered
@@ -350,9 +411,16 @@ def test_specs_from_the_configuration(tmp_path: Path) -> None:
 
 def test_label_files(tmp_path: Path) -> None:
     path = tmp_path / "labels"
-    path.write_text("a\n\nb\n")
-    assert read_labels(str(path)) == ("a", "", "b")
-    for content, complaint in ((b"a\na\n", "each once"), (b"a\n", "at least two"), (b"\xff", "not UTF-8")):
+    path.write_text("a\n b c \r\n\u2028d")
+    assert read_labels(str(path)) == ("a", "b c", "d")
+    for content, complaint in (
+        (b"a\n\nb\n", "line 2 of .* is blank"),
+        (b"a\nb\n \n", "line 3 of .* is blank"),
+        (b"a\na\n", "each once"),
+        (b"a\n", "at least two"),
+        (b"\xff", "not UTF-8"),
+        ("a\nb".encode("utf-16"), "not UTF-8"),
+    ):
         path.write_bytes(content)
         with pytest.raises(ConfigError, match=complaint):
             read_labels(str(path))

@@ -36,7 +36,7 @@ def test_refuses_a_name_given_twice() -> None:
 
 
 def test_values_of_a_line() -> None:
-    schema = InputSchema.parse("text:str:1,count:int:1,logits:float:2,any:int:0")
+    schema = InputSchema.parse("text:str:1,count:int:1,logits:float:2,any:int:0", strict=False)
     assert parse(schema, "\t7\t0.5,-1e-3\t1,2,3\tignored\textra") == {
         "text": "",
         "count": 7,
@@ -58,6 +58,8 @@ def test_values_of_a_line() -> None:
         ("a:int:1", str(2**63), "64 bits"),
         ("a:float:2", "1,2,3", "3 numbers, not 2: '1,2,3'"),
         ("a:float:2", "1,", "'', not a number"),
+        ("a:str:1,b:str:1", "x\ty\tz", "3 columns where input_schema has 2 .a, b.; replace tabs"),
+        ("a:str:1,b:str:1", "a\tb", "the names of the columns"),
         ("a:float:1", "x" * 1000, r"'x{37}\.\.\.'"),
     ],
 )
@@ -69,7 +71,13 @@ def test_what_does_not_parse(schema: str, line: str, complaint: str) -> None:
 CELLS = st.text(st.characters(blacklist_characters="\t\n", blacklist_categories=("Cs",)))
 
 
-@given(st.lists(CELLS, min_size=3, max_size=5))
-def test_text_comes_through_as_it_is(cells: list[str]) -> None:
-    values = parse(InputSchema.parse("a:str:1,b:str:1,c:str:1"), "\t".join(cells))
-    assert list(values.values()) == cells[:3]
+@given(st.lists(CELLS, min_size=1, max_size=5))
+def test_text_comes_through_as_it_is_or_not_at_all(cells: list[str]) -> None:
+    schema, line = "a:str:1,b:str:1,c:str:1", "\t".join(cells)
+    if len(cells) == 3 and cells != ["a", "b", "c"]:
+        assert list(parse(InputSchema.parse(schema), line).values()) == cells
+    else:
+        with pytest.raises(DataError):
+            parse(InputSchema.parse(schema), line)
+    if len(cells) >= 3:
+        assert list(parse(InputSchema.parse(schema, strict=False), line).values()) == cells[:3]

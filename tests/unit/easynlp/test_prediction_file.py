@@ -25,6 +25,7 @@ def scored(tmp_path, world):
     spec = PrepareSpec(
         files=(str(tmp_path / "rows.tsv"),), input_schema=SCHEMA, first_sequence="text", second_sequence=None, label=None,
         labels=None, skip_header=True, sequence_length=16, max_rejected_rows=0, tokenizer=world["student"], keep=None,
+        strict_rows=False,
     )  # fmt: skip
     prepared = prepare(spec, str(tmp_path / "cache"))
     table = prepared.read_group(0, ["shard", "row"]).append_column("logits", logits_array(LOGITS))

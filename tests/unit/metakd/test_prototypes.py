@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 import torch
 
+from raykd.data.examples import RowParser
 from raykd.data.schema import InputSchema
 from raykd.data.side_tables import SideTable, logits_numpy
 from raykd.data.tokenised_set import TokenisedSet
@@ -100,7 +101,9 @@ def test_domains_alone_are_numbered(rows: TokenisedSet, tmp_path: Path) -> None:
 
 def test_rows_are_split_by_domain_and_tables_follow(tmp_path: Path, model: str) -> None:
     path = write_rows(tmp_path / "all.tsv", 61, seed=3)
-    arguments = {"schema": InputSchema.parse(SCHEMA), "domain": "domain", "skip_header": False}
+    schema = InputSchema.parse(SCHEMA)
+    parser = RowParser(schema, first_sequence="text", second_sequence=None, label="label", labels=LABELS)
+    arguments = {"schema": schema, "parser": parser, "domain": "domain", "skip_header": False}
     files = split_by_domain([str(path)], domains=DOMAINS, folder=str(tmp_path / "split"), **arguments)
     lines = [line for file in files.values() for line in Path(file).read_text().splitlines()]
     assert sorted(lines) == sorted(path.read_text().splitlines())
@@ -118,6 +121,12 @@ def test_rows_are_split_by_domain_and_tables_follow(tmp_path: Path, model: str) 
 
     with pytest.raises(DataError, match=r"all.tsv:3: domain 'kitchen' is not one of books, dvd"):
         split_by_domain([str(path)], domains=("books", "dvd"), folder=str(tmp_path / "two"), **arguments)
+    broken = tmp_path / "broken.tsv"
+    broken.write_text(path.read_text().replace("\t", "\tone more\t", 1))
+    with pytest.raises(DataError, match=r"broken.tsv:1: \d columns where input_schema has"):
+        split_by_domain([str(broken)], domains=DOMAINS, folder=str(tmp_path / "broken"), **arguments)
+    with pytest.raises(DataError, match=r"all.tsv:1: data.skip_header = true, but the first line is a row"):
+        split_by_domain([str(path)], domains=DOMAINS, folder=str(tmp_path / "head"), **{**arguments, "skip_header": True})
     with pytest.raises(DataError, match="'toys' has no rows"):
         split_by_domain([str(path)], domains=(*DOMAINS, "toys"), folder=str(tmp_path / "four"), **arguments)
     with pytest.raises(ConfigError, match="at least two"):

@@ -1,0 +1,34 @@
+"""Checks of header lines that are skipped: a row would be lost, columns in another order would be swapped."""
+
+from collections.abc import Iterable
+
+from raykd.data.examples import RowParser
+from raykd.data.readers import reader_of
+from raykd.data.schema import InputSchema
+from raykd.errors import DataError
+
+
+def check_headers(paths: Iterable[str], schema: InputSchema, parser: RowParser) -> None:
+    """Raise DataError for a first line that is a labelled row, names columns in another order, or holds the whole file."""
+    for path in paths:
+        reader = reader_of(path)
+        line = reader.first_line(path)
+        cells = line.decode("utf-8", errors="replace").split("\t")
+        if b"\r" in line:
+            raise DataError(
+                f"{path}:1: the header holds carriage returns, which are no line ends here; end lines with line feeds"
+            )
+        if parser.is_labelled_row(line, reader):
+            raise DataError(
+                f"{path}:1: data.skip_header = true, but the first line is a row with a label; set data.skip_header to false"
+            )
+        _check_order(path, cells, schema.names)
+
+
+def _check_order(path: str, cells: list[str], names: tuple[str, ...]) -> None:
+    for position, name in enumerate(names):
+        if name in cells and cells[position : position + 1] != [name]:
+            raise DataError(
+                f"{path}:1: {name!r} is column {cells.index(name) + 1} of the header, but column {position + 1} of "
+                f"data.input_schema; list the columns in the file's order ({', '.join(cells)})"
+            )

@@ -80,7 +80,7 @@ def tune(
 
     config = load_tune(file, set_ or (), root=root)
     if dry_run:
-        from raykd.tune.dry_run import outline
+        from raykd.tune.search_outline import outline
 
         typer.echo(outline(config))
         return

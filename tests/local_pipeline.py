@@ -8,6 +8,7 @@ from raykd.data.side_tables import SideTable
 from raykd.data.step_stream import local_feed
 from raykd.distill.pipeline import Pipeline
 from raykd.predict import ScoreJob, score_locally
+from raykd.run.build_objective import BuildObjective, build_objective
 from raykd.run.progress import Terminal
 from raykd.run.task import TrainTask
 from raykd.run.train_task import run_task
@@ -18,8 +19,9 @@ from raykd.trainers.events import TrainingEvent
 class LocalGroup:
     """Trains in this process; knows what it was asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self, build_objective: BuildObjective = build_objective) -> None:
         self.asked: list[list[str]] = []
+        self.build_objective = build_objective
 
     def run(self, tasks: Sequence[TrainTask], on_event: Callable[[str, TrainingEvent], None]) -> None:
         self.asked.append([task.name for task in tasks])
@@ -27,7 +29,7 @@ class LocalGroup:
             for task in tasks:
                 name = task.name
                 listener = lambda event, name=name: on_event(name, event)  # noqa: E731
-                run_task(task, context, build_feed=local_feed, listeners=(listener,))
+                run_task(task, context, build_feed=local_feed, build_objective=self.build_objective, listeners=(listener,))
 
     def close(self) -> None:
         pass

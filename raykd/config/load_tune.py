@@ -4,13 +4,14 @@ import difflib
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from raykd.config.experiment import ExperimentConfig
 from raykd.config.load import merge, parse_overrides, read_yaml, validate
 from raykd.config.metakd import MetaKDConfig
 from raykd.config.paths import expand_home
 from raykd.config.search_space import Value
+from raykd.config.searched_job import SearchedJob
 from raykd.config.tune import BaseConfig, TuneConfig
 from raykd.errors import ConfigError
 
@@ -18,6 +19,7 @@ MAX_CORNERS = 64
 """Maximum number of combinations of bounds that are tried on the configuration; beyond it each bound is tried alone."""
 SEARCHED: dict[str | None, type[BaseConfig]] = {None: ExperimentConfig, "meta_kd": MetaKDConfig}
 """Configuration of each kind of job that can be searched, by the job's `kind`."""
+Job = TypeVar("Job", bound=SearchedJob)
 
 
 def load_tune(path: str | Path, overrides: Sequence[str] = (), *, root: str | None = None) -> TuneConfig:
@@ -69,7 +71,7 @@ def build_base(content: Any, *, name: Any, changes: Mapping[str, Any], source: s
     return validate(SEARCHED[kind], merged, source=source, root=root)
 
 
-def with_values(base: BaseConfig, values: Mapping[str, Value]) -> BaseConfig:
+def with_values(base: Job, values: Mapping[str, Value]) -> Job:
     """The base with values at the given paths. Raises ConfigError when it forbids them."""
     content = merge(base.model_dump(mode="json"), [(path.split("."), value) for path, value in values.items()])
     named = ", ".join(f"{path} = {value}" for path, value in values.items())

@@ -1,31 +1,39 @@
-"""A search from its job file to its report: shared work, trials, the winner retrained and tested, each once."""
+"""A search from its configuration to its report: shared work, trials, final trainings and test, each done once."""
 
 import os
+from typing import Any
 
 from raykd.cluster import require_shared
 from raykd.config import TuneConfig
 from raykd.data import storage
+from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ConfigError, TrainingError
 from raykd.metakd.build_meta_objective import build_meta_objective
+from raykd.metakd.report import Right
 from raykd.run.progress import Terminal, stdout_console
 from raykd.run.stage import Stage
 from raykd.run.task import key_of
 from raykd.run.worker_group import TrainingGroup
 from raykd.session import start_ray, stop_ray
 from raykd.trainers.features.state_files import remove_unused_folders
-from raykd.tune.dry_run import teachers_sentence
-from raykd.tune.final import Final
-from raykd.tune.resource_request import cpus_wanted, find_places, trainings_at_once
-from raykd.tune.search_report import SearchReport, build_report, read_search, write_search
-from raykd.tune.shared import shared_of
-from raykd.tune.summary import print_search, track_summary
-from raykd.tune.trial_plan import Plan
-from raykd.tune.trial_record import Journal, TrialRecord, best_of
-from raykd.tune.trials import run_trials, trial_steps
+from raykd.tune.best_model import save_best
+from raykd.tune.final_test import FinalTest
+from raykd.tune.final_trainings import FinalTrainings
+from raykd.tune.jobs import JobPlan, shared_work_of
+from raykd.tune.resource_request import cpus_to_start, parallel_trainings, request_resources
+from raykd.tune.search_files import read_search, write_search
+from raykd.tune.search_outline import teachers_sentence
+from raykd.tune.search_report import SearchReport, build_report
+from raykd.tune.search_summary import print_search, track_summary
+from raykd.tune.search_systems import TEACHER, TUNED_TEACHER
+from raykd.tune.search_tables import conclusion
+from raykd.tune.trial_record import TrialJournal, TrialRecord, best_of
+from raykd.tune.trial_text import trial_sentence
+from raykd.tune.trials import TrialRunner, longest_trial
 
 
 def run_search(config: TuneConfig, *, terminal: Terminal | None = None) -> SearchReport:
-    """Run what is left of a search. Raises RaykdError for anything a user can cause, before any trial where possible."""
+    """Run the unfinished parts of a search. Raises RaykdError for anything a user can cause, before any trial if possible."""
     search = Search(config, terminal or Terminal())
     try:
         search.check()
@@ -44,18 +52,18 @@ def run_search(config: TuneConfig, *, terminal: Terminal | None = None) -> Searc
 
 
 class Search:
-    """The parts of a search, each of which makes what is not there yet."""
+    """The parts of a search; each makes only what is missing."""
 
     def __init__(self, config: TuneConfig, terminal: Terminal) -> None:
         self.config = config
         self.terminal = terminal
         self.folder = storage.join(storage.absolute(config.base.storage), config.name)
-        self.journal = Journal(storage.join(self.folder, "trials"))
-        self.shared = shared_of(config.base, terminal)
+        self.journal = TrialJournal(storage.join(self.folder, "trials"))
+        self.shared = shared_work_of(config.base, terminal)
         self._started = False
 
     def check(self) -> None:
-        """Find what is wrong before anything starts: models, files, another search in this folder. Raises RaykdError."""
+        """Check models, files and the search's folder before anything starts. Raises RaykdError."""
         self.shared.check()
         path, key = storage.join(self.folder, "search.json"), search_key(self.config)
         if storage.exists(path) and storage.read_json(path)["key"] != key and self.journal.read():
@@ -66,39 +74,41 @@ class Search:
         storage.write_json(path, {"key": key, "search": self.config.model_dump(mode="json")})
 
     def start_ray(self) -> None:
-        """Bring Ray up, if it is not."""
+        """Start Ray, unless it runs."""
         compute = self.config.base.compute
         connected = start_ray(
-            num_cpus=None if os.environ.get("RAY_ADDRESS") else cpus_wanted(self.config),
+            num_cpus=None if os.environ.get("RAY_ADDRESS") else cpus_to_start(self.config),
             start_timeout_s=compute.start_timeout_s,
             collective_timeout_s=compute.collective_timeout_s,
         )
         self._started |= connected
         if connected:
             require_shared(self.folder)
-        self.places = find_places(self.config)
+        self.request = request_resources(self.config)
 
-    def plan(self) -> Plan:
-        """What trials share. Raises ResourceError before that where the cluster cannot hold one trial."""
+    def plan(self) -> JobPlan[Any]:
+        """Make what trials share."""
         for sentence in teachers_sentence(self.config):
             self.terminal.say(sentence)
         with self.terminal.bars():
-            plan = self.shared.make()
-        self.shared.close()  # its idle workers would hold what trials are waiting for
+            plan = self.shared.make_plan()
+        self.shared.close()  # its idle workers would hold the CPUs that trials wait for
         return plan
 
-    def trials(self, plan: Plan) -> list[TrialRecord]:
-        """All trials. Raises TrainingError when every one has failed."""
-        records = run_trials(self.config, plan, self.places, folder=self.folder, terminal=self.terminal)
+    def trials(self, plan: JobPlan[Any]) -> list[TrialRecord]:
+        """Run all trials. Raises TrainingError when every one has failed."""
+        records = TrialRunner(self.config, plan, self.request, folder=self.folder, terminal=self.terminal).run()
         if best_of(records, self.config.mode) is None:
-            raise TrainingError(f"none of {len(records)} trials came to a figure; trial 0 failed: {records[0].reason}")
+            raise TrainingError(
+                f"none of {len(records)} trials has a {self.config.metric}; trial 0 failed: {records[0].reason}"
+            )
         return records
 
-    def report(self, plan: Plan, records: list[TrialRecord]) -> SearchReport:
-        """The winner retrained, tested and saved, and the report."""
+    def report(self, plan: JobPlan[Any], records: list[TrialRecord]) -> SearchReport:
+        """Run the final trainings and their test, save the best model, and write the report."""
         best = best_of(records, self.config.mode)
         if best is None:
-            raise ValueError("no trial has a figure")
+            raise ValueError("no trial has a metric")
         folder = storage.join(self.folder, "report")
         numbers = [record.model_dump(mode="json", exclude={"seconds"}) for record in records]
         stage = Stage("report", folder, key_of("report", numbers, self.config.final_seeds, search_key(self.config)))
@@ -114,15 +124,17 @@ class Search:
         return report
 
     def say_best(self) -> None:
-        """What an interrupted search has found so far."""
-        from raykd.tune.watch import sentence
-
+        """Print the best trial so far of an interrupted search."""
         best = best_of(self.journal.read(), self.config.mode)
-        found = "no trial has a figure yet" if best is None else f"best so far: {sentence(best, None, self.config.metric)}"
+        found = (
+            f"no trial has a {self.config.metric} yet"
+            if best is None
+            else f"best so far: {trial_sentence(best, None, self.config.metric)}"
+        )
         self.terminal.say(f"interrupted; {found}")
 
     def close(self) -> None:
-        """Let workers go, and Ray, if it was started here."""
+        """Release the workers, and stop Ray if it was started here."""
         self.shared.close()
         if self._started:
             stop_ray()
@@ -134,44 +146,42 @@ class Search:
             base.compute, storage=storage.join(self.folder, "ray"), name=base.name, build_objective=build_meta_objective
         )
 
-    def _finish(self, plan: Plan, records: list[TrialRecord], best: TrialRecord) -> SearchReport:
-        schedule = best.schedule(trial_steps(self.config, plan))
-        final = Final(
-            self.config,
-            plan,
-            schedule,
-            self.folder,
-            self._new_group,
-            self.terminal,
-            trainings_at_once(self.config, self.places),
-        )
-        final.train()
+    def _finish(self, plan: JobPlan[Any], records: list[TrialRecord], best: TrialRecord) -> SearchReport:
+        schedule = best.schedule(longest_trial(self.config, plan))
+        groups = parallel_trainings(self.config, self.request)
+        final = FinalTrainings(self.config, plan, schedule, self.folder, self._new_group, self.terminal, groups)
+        final.run()
         rows = self.shared.test_rows()
-        right = final.test(rows, self.shared.teacher())
         report = build_report(
             self.config,
             records,
-            right,
+            self._test(final, rows),
             rows={domain: one.num_rows for domain, one in rows.items()},
-            default_values=self.config.base_values,
             baselines=final.baselines(),
         )
-        final.save_best(
-            {
-                "search": self.config.model_dump(mode="json"),
-                "trial": best.index,
-                "trials": len(records),
-                "values": best.values,
-                **({"schedule": [{"from": start, "values": values} for start, values in schedule]} if best.moved else {}),
-                "conclusion": report.conclusion,
-                "environment": report.environment,
-            }
-        )
+        changes = [{"from": start, "values": values} for start, values in schedule]
+        provenance = {
+            "search": self.config.model_dump(mode="json"),
+            "trial": best.index,
+            "trials": len(records),
+            "values": best.values,
+            **({"schedule": changes} if best.values_changed else {}),
+            "conclusion": conclusion(report),
+            "environment": report.environment,
+        }
+        save_best(self.config, final, self.folder, provenance)
         return report
+
+    def _test(self, final: FinalTrainings, rows: dict[str, TokenisedSet]) -> dict[str, Right]:
+        teacher, teacher_rows = self.shared.teacher() or ("", {})
+        models = {TEACHER: teacher} if teacher else {}
+        if teacher and final.teacher is not None:
+            models[TUNED_TEACHER] = final.teacher.model
+        return FinalTest(self.config, self.folder, self.terminal).run(final.trained, rows, models, teacher_rows)
 
 
 def search_key(config: TuneConfig) -> str:
-    """What makes trials comparable; how many there are, and how they are run, may change from one start to the next."""
+    """Hash of what makes trials comparable; their number and how they run may change between runs of a search."""
     run = {"trials", "concurrency", "retries", "final_seeds"}
     content = config.model_dump(mode="json", exclude=run)
     for section in ("compute", "tracking", "storage"):

@@ -1,27 +1,27 @@
-"""Which knobs the metric depends on, over trials of which a scheduler has stopped some early."""
+"""Importance of hyperparameters over trials of which a scheduler may have stopped some early."""
 
 from collections.abc import Sequence
 
 import optuna
 
 from raykd.config import TuneConfig
-from raykd.tune.space import distribution, frozen
 from raykd.tune.trial_record import TrialRecord
+from raykd.tune.trial_sampler import distribution, frozen
 
 AT_LEAST = 4
-"""Trials below which nothing is said."""
+"""Minimum number of trials."""
 
 
 def importances(config: TuneConfig, records: Sequence[TrialRecord]) -> tuple[dict[str, float], int] | None:
-    """Share of the metric's variance that each knob explains, the most important first, and the step of the trials' figures.
+    """Share of the metric's variance that each hyperparameter explains, the largest first, and the step of the metrics.
 
-    fANOVA (Hutter et al. 2014, ICML). The figures are those of :func:`at_one_step`. None where nothing can be said: there are
-    fewer than four, or all are the same.
+    fANOVA (Hutter et al. 2014, ICML), on the metrics of :func:`at_one_step`. None with fewer than four trials, or when all
+    metrics are equal.
     """
     known, step = at_one_step(records)
     if len(known) < AT_LEAST or len({record.value for record in known}) < 2:
         return None
-    distributions = {path: distribution(knob) for path, knob in config.space.items()}
+    distributions = {path: distribution(one) for path, one in config.space.items()}
     distributions = {path: one for path, one in distributions.items() if len({str(r.values[path]) for r in known}) > 1}
     study = optuna.create_study(direction="maximize" if config.mode == "max" else "minimize")
     study.add_trials([frozen(record, distributions) for record in known])
@@ -31,9 +31,9 @@ def importances(config: TuneConfig, records: Sequence[TrialRecord]) -> tuple[dic
 
 
 def at_one_step(records: Sequence[TrialRecord]) -> tuple[list[TrialRecord], int]:
-    """Trials with their best up to the last step that all of them reached, and that step; those that failed are left out.
+    """Trials with their best metric up to the last step that all of them reached, and that step; failed trials are left out.
 
-    A trial that was stopped early had fewer steps to become good in, which says nothing about its knobs.
+    A trial that was stopped early had fewer steps, which is no effect of its values.
     """
     ran = [record for record in records if record.status in {"finished", "stopped"} and record.value is not None]
     if any(record.status == "stopped" and not record.curve for record in ran):

@@ -1,4 +1,4 @@
-"""Where trials run: how many fit at a time, and an error before anything starts where not even one does."""
+"""Resources of trials: how many fit at a time, and an error before anything starts when not even one does."""
 
 import os
 from dataclasses import dataclass
@@ -11,22 +11,22 @@ from raykd.run.worker_group import uses_gpu
 from raykd.run.worker_groups import groups_with_cpus
 
 DRIVER_BYTES = float(2**20)
-"""What the driver of a larger trial holds: Ray Tune places nothing that holds nothing."""
+"""Memory that the driver of a larger trial requests: Ray Tune places nothing that requests nothing."""
 
 
 @dataclass(frozen=True)
 class ResourceRequest:
-    """What a trial holds, and how many there are at a time."""
+    """Resources of one trial, and the number of trials at a time."""
 
     concurrency: int
     resources: dict[str, float]
-    """Of the trial's own actor: its CPUs where it trains in it, none where it only drives workers elsewhere."""
+    """Resources of the trial's own actor: its CPUs if it trains there, none if it only drives workers elsewhere."""
     local: bool
-    """Whether a trial trains in its own actor."""
+    """True when a trial trains in its own actor."""
 
 
-def cpus_wanted(config: TuneConfig) -> int:
-    """Logical CPUs of a Ray that is started for the search here. Raises ResourceError where a trial does not fit."""
+def cpus_to_start(config: TuneConfig) -> int:
+    """Logical CPUs of a Ray that is started here for the search. Raises ResourceError when a trial does not fit."""
     compute = config.base.compute
     trial, cores = compute.min_workers * compute.cpus_per_worker, os.cpu_count() or 1
     if trial > cores:
@@ -35,8 +35,8 @@ def cpus_wanted(config: TuneConfig) -> int:
     return max(before, min(config.concurrency or _by_cores(compute), config.num_trials) * (trial + DATA_CPUS))
 
 
-def find_places(config: TuneConfig) -> ResourceRequest:
-    """Look at the cluster. Raises ResourceError where it cannot hold one trial, or not as many at a time as are asked for."""
+def request_resources(config: TuneConfig) -> ResourceRequest:
+    """Size trials to the cluster. Raises ResourceError when it cannot hold one trial, or ``concurrency`` trials at a time."""
     compute = config.base.compute
     gpus = 1 if uses_gpu(compute) else 0
     local = compute.max_workers == 1
@@ -53,30 +53,30 @@ def find_places(config: TuneConfig) -> ResourceRequest:
     at_once = min(config.concurrency or fit, config.num_trials)
     cpus = float(compute.cpus_per_worker)
     if config.scheduler.kind == "pbt":
-        cpus = _share(at_once, at_least=cpus)
+        cpus = _cpu_share(at_once, at_least=cpus)
     resources = {"CPU": cpus, "GPU": float(gpus)} if local else {"memory": DRIVER_BYTES}
     return ResourceRequest(at_once, resources, local)
 
 
-def trainings_at_once(config: TuneConfig, places: ResourceRequest) -> int:
-    """How many groups of workers train side by side at the end: as many as trials did, with room for Ray Data."""
-    return min(places.concurrency, groups_with_cpus(config.base.compute))
+def parallel_trainings(config: TuneConfig, request: ResourceRequest) -> int:
+    """Number of worker groups of the final trainings: as many as trials at a time, with CPUs left for Ray Data."""
+    return min(request.concurrency, groups_with_cpus(config.base.compute))
 
 
 def _by_cores(compute: ComputeConfig) -> int:
-    """Trials that keep this machine's cores busy."""
+    """Number of trials that use all cores of this machine."""
     return max(1, (os.cpu_count() or 1) // (compute.min_workers * compute.cpus_per_worker))
 
 
-def _share(at_once: int, *, at_least: float) -> float:
-    """CPUs for each trial of which no more than ``at_once`` shall run: Ray Tune limits a population by its resources alone."""
+def _cpu_share(at_once: int, *, at_least: float) -> float:
+    """CPUs of each trial so that at most ``at_once`` run: Ray Tune limits a population by its resources alone."""
     nodes = [float(node.get("CPU", 0)) for node in _nodes()]
     shares = sorted({at_least, *(cpus / trials for cpus in nodes for trials in range(1, at_once + 1))})
     return next(share for share in shares if share >= at_least and sum(cpus // share for cpus in nodes) <= at_once)
 
 
 def _fit_in_actors(compute: ComputeConfig, gpus: int) -> int:
-    """Actors that the nodes hold; one never spans two nodes."""
+    """Number of actors that the nodes can hold; an actor never spans two nodes."""
     found = 0
     for node in _nodes():
         by_cpu = int(node.get("CPU", 0) // compute.cpus_per_worker)
@@ -85,7 +85,7 @@ def _fit_in_actors(compute: ComputeConfig, gpus: int) -> int:
 
 
 def _fit_in_groups(compute: ComputeConfig, gpus: int) -> int:
-    """Worker groups that the nodes' places add up to, with a CPU left for Ray Data: drivers of trials hold none themselves."""
+    """Number of worker groups that the nodes can hold, with a CPU left for Ray Data; drivers of trials hold none."""
     spare = compute.model_copy(update={"cpus_per_worker": 1})
     workers = _fit_in_actors(compute, gpus)
     while workers and _fit_in_actors(spare, 0) - workers * compute.cpus_per_worker < DATA_CPUS:

@@ -1,4 +1,4 @@
-"""Ray Tune's schedulers on raykd's own count of optimiser steps; they hear again what earlier runs of a search reported."""
+"""Ray Tune's schedulers, with optimiser steps as time; they are given the reports of a search's earlier runs again."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,11 +6,11 @@ from typing import Any
 
 from raykd.config.trial_schedulers import Asha, Median, NoScheduler, Population
 from raykd.config.tune import TuneConfig
-from raykd.tune.space import mutation
 from raykd.tune.trial_record import TrialRecord
+from raykd.tune.trial_sampler import mutation
 
 STEP = "step"
-"""Time, for a scheduler: optimiser steps, whatever machine they were made on."""
+"""Unit of time of a scheduler: optimiser steps, whatever machine they ran on."""
 
 
 def build_scheduler(config: TuneConfig, *, total_steps: int) -> Any:
@@ -34,7 +34,7 @@ def build_scheduler(config: TuneConfig, *, total_steps: int) -> Any:
                 perturbation_interval=interval,
                 quantile_fraction=quantile,
                 resample_probability=resample,
-                hyperparam_mutations={"values": {path: mutation(knob) for path, knob in config.space.items()}},
+                hyperparam_mutations={"values": {path: mutation(one) for path, one in config.space.items()}},
                 custom_explore_fn=lambda trial: _bounded(config, trial),
                 log_config=False,
             )
@@ -42,13 +42,13 @@ def build_scheduler(config: TuneConfig, *, total_steps: int) -> Any:
 
 @dataclass(frozen=True)
 class _PastTrial:
-    """A trial of an earlier run, as far as a scheduler looks at one."""
+    """A trial of an earlier run, with what a scheduler reads of it."""
 
     trial_id: str
 
 
 class _NoController:
-    """What a scheduler asks of Ray Tune's controller before there is one."""
+    """Ray Tune's controller, with what a scheduler asks before there is one."""
 
     def get_live_trials(self) -> list[Any]:
         """None yet."""
@@ -56,7 +56,7 @@ class _NoController:
 
 
 def replay(scheduler: Any, records: Sequence[TrialRecord]) -> None:
-    """Tell a scheduler of trials that have ended, so that rungs and medians stand where they stood."""
+    """Report trials that have ended to a scheduler, which restores its rungs and medians."""
     controller = _NoController()
     for record in records:
         trial, result = _PastTrial(f"past-{record.index}"), None

@@ -4,12 +4,13 @@ from html import escape
 
 from raykd.report.html import html_table, image, page
 from raykd.tune import search_plots
-from raykd.tune.search_report import (
-    MOVED_TITLE,
-    SearchReport,
-    moved_sentence,
-    moved_table,
+from raykd.tune.search_report import SearchReport
+from raykd.tune.search_tables import (
+    SCHEDULE_TITLE,
+    conclusion,
     result_table,
+    schedule_sentence,
+    schedule_table,
     summary,
     trials_table,
     value_table,
@@ -23,20 +24,20 @@ def search_html(report: SearchReport) -> str:
     importance = search_plots.importance_plot(report)
     body = [
         f"<h1>{escape(report.name)}</h1>",
-        f'<div class="verdict {kind}">{"".join(f"<p>{escape(line)}</p>" for line in report.conclusion)}</div>',
+        f'<div class="verdict {kind}">{"".join(f"<p>{escape(line)}</p>" for line in conclusion(report))}</div>',
         f'<p class="quiet">{escape(summary(report))}</p>',
         html_table(*result_table(report)),
-        "<h2>What was found</h2>",
+        "<h2>Values found</h2>",
         html_table(*value_table(report)),
-        *_moved(report),
-        "<h2>The metric against each knob</h2>",
-        image(search_plots.knob_plot(report), "Metric of every trial against each knob"),
+        *_schedule(report),
+        "<h2>Metric by hyperparameter</h2>",
+        image(search_plots.hyperparameter_plot(report), "Metric of every trial by hyperparameter"),
         '<p class="quiet">Green: the best trial; grey: stopped early. On the validation rows.</p>',
-        "<h2>Trials through their knobs</h2>",
+        "<h2>Parallel coordinates</h2>",
         image(search_plots.parallel_plot(report), "Parallel coordinates of all trials"),
         "<h2>Best so far</h2>",
         image(search_plots.progress_plot(report), "Best metric by trial"),
-        *(["<h2>Importance</h2>", image(importance, "Importance of each knob")] if importance else []),
+        *(["<h2>Importance</h2>", image(importance, "Importance of each hyperparameter")] if importance else []),
         "<h2>Trials</h2>",
         html_table(*trials_table(report)),
         f'<p class="quiet">{escape(work_sentence(report.work))}</p>',
@@ -46,8 +47,9 @@ def search_html(report: SearchReport) -> str:
     return page(report.name, body)
 
 
-def _moved(report: SearchReport) -> list[str]:
-    """How the best trial's values moved, if they did."""
+def _schedule(report: SearchReport) -> list[str]:
+    """The best trial's values over time, if they changed."""
     if not report.lineage:
         return []
-    return [f"<h2>{escape(MOVED_TITLE)}</h2>", f"<p>{escape(moved_sentence(report))}</p>", html_table(*moved_table(report))]
+    sentence = f"<p>{escape(schedule_sentence(report))}</p>"
+    return [f"<h2>{escape(SCHEDULE_TITLE)}</h2>", sentence, html_table(*schedule_table(report))]

@@ -7,7 +7,7 @@ import numpy as np
 from raykd.report.plots import as_svg, new_figure, plot_style
 from raykd.tune.search_report import SearchReport
 from raykd.tune.trial_record import TrialRecord
-from raykd.tune.watch import short_names
+from raykd.tune.trial_text import short_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,20 +16,20 @@ COLORS = {"finished": "#1f77b4", "stopped": "#9aa3ad", "failed": "#c8372d", "run
 BEST = "#2a9d5c"
 
 
-def knob_plot(report: SearchReport) -> str:
-    """A panel a knob: the metric of every trial against it, the best one marked."""
-    figure = new_figure(max(4.5, min(10.5, 4.0 * len(report.knobs))), 3.2)
+def hyperparameter_plot(report: SearchReport) -> str:
+    """A panel for each hyperparameter: the metric of every trial by its value, the best one marked."""
+    figure = new_figure(max(4.5, min(10.5, 4.0 * len(report.hyperparameters))), 3.2)
     with plot_style():
-        panels = figure.subplots(1, len(report.knobs), squeeze=False, sharey=True)[0]
-        for axes, path, name in zip(panels, report.knobs, short_names(report.knobs), strict=True):
-            _knob_panel(axes, report, path)
+        panels = figure.subplots(1, len(report.hyperparameters), squeeze=False, sharey=True)[0]
+        for axes, path, name in zip(panels, report.hyperparameters, short_names(report.hyperparameters), strict=True):
+            _panel(axes, report, path)
             axes.set_xlabel(name)
         panels[0].set_ylabel(report.metric)
         return as_svg(figure)
 
 
 def progress_plot(report: SearchReport) -> str:
-    """Every trial in the order they were started, and the best so far."""
+    """Every trial in the order of their start, and the best so far."""
     figure = new_figure(7.0, 3.0)
     with plot_style():
         axes = figure.subplots()
@@ -44,12 +44,12 @@ def progress_plot(report: SearchReport) -> str:
 
 
 def parallel_plot(report: SearchReport) -> str:
-    """A line a trial through its knobs to its metric; the darker, the better."""
-    figure = new_figure(max(5.0, 2.2 * (len(report.knobs) + 1)), 3.4)
+    """A line for each trial through its values to its metric; the darker, the better."""
+    figure = new_figure(max(5.0, 2.2 * (len(report.hyperparameters) + 1)), 3.4)
     with plot_style():
         axes = figure.subplots()
         known = _known(report)
-        columns = [_scaled(report, path, known) for path in report.knobs]
+        columns = [_scaled(report, path, known) for path in report.hyperparameters]
         values = np.array([record.value for record in known], dtype=float)
         metric = _unit(values)
         rank = np.argsort(np.argsort(values if report.mode == "max" else -values)) / max(len(values) - 1, 1)
@@ -59,13 +59,13 @@ def parallel_plot(report: SearchReport) -> str:
             axes.plot(
                 heights, color=BEST if best else "#1f77b4", alpha=1.0 if best else 0.15 + 0.6 * rank[row], linewidth=1.5 + best
             )
-        axes.set_xticks(range(len(columns) + 1), [*short_names(report.knobs), report.metric])
+        axes.set_xticks(range(len(columns) + 1), [*short_names(report.hyperparameters), report.metric])
         axes.set_yticks([0, 1], ["lowest", "highest"])
         return as_svg(figure)
 
 
 def importance_plot(report: SearchReport) -> str | None:
-    """What each knob explains of the metric's variance; none where nothing can be said."""
+    """Share of the metric's variance that each hyperparameter explains; None when it is unknown."""
     if not report.importances:
         return None
     figure = new_figure(6.0, 0.7 + 0.45 * len(report.importances))
@@ -77,14 +77,14 @@ def importance_plot(report: SearchReport) -> str | None:
         return as_svg(figure)
 
 
-def _knob_panel(axes: "Axes", report: SearchReport, path: str) -> None:
+def _panel(axes: "Axes", report: SearchReport, path: str) -> None:
     for record in _known(report):
         value = record.values[path]
         place = value if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
         best = record.index == report.best
         color, size = (BEST, 8) if best else (COLORS[record.status], 5)
         axes.plot([place], [record.value or 0.0], "o", color=color, markersize=size)
-    if path in report.log_knobs:
+    if path in report.log_scale:
         from matplotlib.ticker import LogLocator, NullFormatter
 
         axes.set_xscale("log")
@@ -99,11 +99,11 @@ def _known(report: SearchReport) -> list[TrialRecord]:
 
 
 def _scaled(report: SearchReport, path: str, known: list[TrialRecord]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """A knob of every trial between 0 and 1; one that is not a number by the order of its values."""
+    """A hyperparameter of every trial, scaled to 0 to 1; values that are no numbers by their order."""
     values = [record.values[path] for record in known]
     if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
         numbers = np.array(values, dtype=float)
-        return _unit(np.log(numbers) if path in report.log_knobs else numbers)
+        return _unit(np.log(numbers) if path in report.log_scale else numbers)
     names = sorted({str(value) for value in values})
     return _unit(np.array([names.index(str(value)) for value in values], dtype=float))
 

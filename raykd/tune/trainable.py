@@ -1,7 +1,7 @@
-"""Trials as Ray Tune runs them: in the trial's own actor, which then takes the next trial without importing anything again."""
+"""Trials as Ray Tune runs them: in an actor that takes one trial after the other, or as the driver of a worker group."""
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,43 +12,43 @@ from raykd.config import TrackingConfig
 from raykd.config.search_space import Value
 from raykd.data import storage
 from raykd.trainers.events import Ended, Evaluated, TrainingEvent
+from raykd.tune.teacher_locks import Lock, TeacherLocks, make_teacher_in_group, no_lock
 from raykd.tune.trial_plan import TrialPlan
-from raykd.tune.trial_record import Journal, Work
-from raykd.tune.trial_teacher_turns import Turn, Turns, at_once, teach_in_group
+from raykd.tune.trial_record import SharedWorkCount, TrialJournal
 
 
 def trial_name(trial: Any) -> str:
-    """What Ray Tune calls a trial, from its birth to its end: its number.
+    """The name of a trial in Ray Tune: its number.
 
-    It must not be looked up in a trial's config, which population-based training replaces with a copy of another trial's.
+    It must not be read in a trial's config, which population-based training replaces with a copy of another trial's.
     """
     return f"{trial.config['index']:04d}"
 
 
 @dataclass(frozen=True)
 class TrialSettings:
-    """What every trial of a search is told."""
+    """Settings of every trial of a search."""
 
     plan: TrialPlan
-    journal: Journal
+    journal: TrialJournal
     group: str
-    """Name of the search, under which its runs are tracked."""
+    """Name of the search, the group of its runs in the tracker."""
     tracking: TrackingConfig
     threads: int
-    """Of PyTorch, in an actor that trains."""
-    turns: Turns | None = None
-    """Who makes a teacher that several trials may need; none where no trial has one of its own."""
+    """PyTorch threads of an actor that trains."""
+    locks: TeacherLocks | None = None
+    """Locks of teachers that several trials may need; None when no trial has a teacher of its own."""
 
-    def turn(self, index: int) -> Turn:
-        """How a trial waits for what another one makes."""
-        return at_once if self.turns is None else functools.partial(self.turns.of, index)
+    def lock(self, index: int) -> Lock:
+        """The lock with which a trial waits for a teacher that another one makes."""
+        return no_lock if self.locks is None else functools.partial(self.locks.lock, index)
 
 
 class LocalTrial(tune.Trainable):  # type: ignore[misc]  # Ray's classes have no types
-    """A trial on one worker. Each step of Ray Tune's trains up to the next evaluation."""
+    """A trial on one worker. Each step of Ray Tune trains up to the next evaluation."""
 
     def setup(self, config: dict[str, Any], *, settings: TrialSettings) -> None:
-        """Once for an actor: everything that trials can share."""
+        """Set up what the trials of this actor share."""
         import ray
         import torch
 
@@ -61,7 +61,7 @@ class LocalTrial(tune.Trainable):  # type: ignore[misc]  # Ray's classes have no
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Take another trial, or the same one again, maybe with other values."""
+        """Start another trial, or the same one again with other values."""
         self._end()
         self._begin(new_config)
         return True
@@ -74,17 +74,17 @@ class LocalTrial(tune.Trainable):  # type: ignore[misc]  # Ray's classes have no
         return {**report, "done": report.get("complete", False)}
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, int]:  # noqa: ARG002 (Ray Tune's folder stays empty)
-        """Where the state of training lies: in the trial's own folder, from which any trial of the population reads it."""
+        """Write a checkpoint into the trial's own folder, where every trial of the population finds it."""
         return asdict(self._run.save())
 
     def load_checkpoint(self, checkpoint: dict[str, int]) -> None:
-        """Go on from where a trial was saved, this one or another, before the first step."""
-        from raykd.tune.local import Place
+        """Continue from the checkpoint of this or another trial. Called before the first step."""
+        from raykd.tune.local_trial import CheckpointRef
 
-        self._run.start = Place(**checkpoint)
+        self._run.start = CheckpointRef(**checkpoint)
 
     def cleanup(self) -> None:
-        """The actor ends."""
+        """Release what the actor holds."""
         from raykd.trainers.features.stored_states import close_shared_stores
 
         self._end()
@@ -92,18 +92,18 @@ class LocalTrial(tune.Trainable):  # type: ignore[misc]  # Ray's classes have no
         self._stack.close()
 
     def _begin(self, config: dict[str, Any]) -> None:
-        from raykd.tune.local import TrialRun
+        from raykd.tune.local_trial import TrialRun
 
         index, values, settings = int(self.trial_name), config["values"], self._settings
         self._tracker = open_trial_tracker(settings, index, values)
         self._run = TrialRun(
             settings.plan, index, values,
-            journal=settings.journal, context=self._context, tracker=self._tracker, turn=settings.turn(index),
+            journal=settings.journal, context=self._context, tracker=self._tracker, lock=settings.lock(index),
         )  # fmt: skip
         self._reports: Iterator[dict[str, Any]] = iter(self._run)
 
     def _end(self, summary: Mapping[str, float] | None = None) -> None:
-        """Close what the trial holds; also one that was stopped on its way."""
+        """Close what the trial holds, also after it was stopped early."""
         if self._tracker is not None:
             self._reports.close()  # type: ignore[attr-defined]  # a generator, held as the iterator it is used as
             self._tracker.finish(summary)
@@ -111,7 +111,7 @@ class LocalTrial(tune.Trainable):  # type: ignore[misc]  # Ray's classes have no
 
 
 def open_trial_tracker(settings: TrialSettings, index: int, values: dict[str, Value]) -> Any:
-    """The one writer of a trial's run."""
+    """Open the tracker's run of a trial."""
     from raykd.tracking import open_tracker
 
     return open_tracker(
@@ -120,60 +120,73 @@ def open_trial_tracker(settings: TrialSettings, index: int, values: dict[str, Va
         run_name=f"trial {index}",
         group=settings.group,
         run_id=f"{settings.group}-trial-{index}",
-        config={"values": values, "job": settings.plan.plan.base.model_dump(mode="json")},
+        config={"values": values, "job": settings.plan.job.base.model_dump(mode="json")},
         folder=storage.join(settings.journal.trial_folder(index), "tracking"),
     )
 
 
-def grouped_trial(config: dict[str, Any], *, settings: TrialSettings) -> None:
-    """A trial whose training takes several workers: a driver that holds no CPU, and a ``TorchTrainer`` that holds them."""
-    from raykd.metakd.build_meta_objective import build_meta_objective
-    from raykd.run.worker_group import TrainingGroup
-    from raykd.tune.listen import Listening
+class GroupTrial:
+    """A trial whose training takes several workers: a driver that holds no CPU, and a worker group that holds them."""
 
-    index, plan = int(tune.get_context().get_trial_name()), settings.plan
-    folder = settings.journal.trial_folder(index)
-    tracker = open_trial_tracker(settings, index, config["values"])
-    heard = Listening(tracker, plan.metric)
-    group = TrainingGroup(
-        plan.plan.base.compute,
-        storage=storage.join(folder, "ray"),
-        name=f"{settings.group}-trial-{index}",
-        build_objective=build_meta_objective,
-    )
-    lesson = plan.lesson(config["values"])
-    if lesson is not None and not lesson.is_done():
-        with settings.turn(index)(lesson.task.key):
-            for work in teach_in_group(lesson, group, plan.plan.base.compute):
-                heard.work += work
-                tune.report(heard.report())
-    chains = plan.chains(index, config["values"], folder)
-    for domain, chain in chains.items():
-        for link, task in enumerate(chain, 1):
-            final = link == plan.plan.links
-            heard.begin(domain)
-            if not task.is_done():
-                group.run([task], _reporting(heard, speaks=final and len(chains) == 1))
-            heard.end(task, final=final)
-            if not final:
-                plan.offer(task)
-    group.close()
-    report = heard.last_report()
-    tracker.finish({"best/value": report["value"]})
-    tune.report(report)
+    def __init__(self, index: int, values: dict[str, Value], settings: TrialSettings) -> None:
+        from raykd.metakd.build_meta_objective import build_meta_objective
+        from raykd.run.worker_group import TrainingGroup
+        from raykd.tune.trial_metrics import TrialMetrics
+
+        self._index, self._values, self._settings, self._plan = index, values, settings, settings.plan
+        self._folder = settings.journal.trial_folder(index)
+        self._tracker = open_trial_tracker(settings, index, values)
+        self._metrics = TrialMetrics(self._tracker, settings.plan.metric)
+        self._group = TrainingGroup(
+            self._plan.job.base.compute,
+            storage=storage.join(self._folder, "ray"),
+            name=f"{settings.group}-trial-{index}",
+            build_objective=build_meta_objective,
+        )
+
+    def run(self) -> None:
+        """Train, and report to Ray Tune after each evaluation."""
+        self._make_teacher()
+        chains = self._plan.chains(self._index, self._values, self._folder)
+        for domain, chain in chains.items():
+            for position, task in enumerate(chain, 1):
+                last = position == self._plan.job.chain_length
+                self._metrics.begin_training(domain)
+                if not task.is_done():
+                    self._group.run([task], self._reporter(with_value=last and len(chains) == 1))
+                self._metrics.end_training(task, last=last)
+                if not last:
+                    self._plan.offer(task)
+        self._group.close()
+        report = self._metrics.final_report()
+        self._tracker.finish({"best/value": report["value"]})
+        tune.report(report)
+
+    def _make_teacher(self) -> None:
+        teacher = self._plan.trial_teacher(self._values)
+        if teacher is None or teacher.is_done():
+            return
+        with self._settings.lock(self._index)(teacher.task.key):
+            for work in make_teacher_in_group(teacher, self._group, self._plan.job.base.compute):
+                self._metrics.work += work
+                tune.report(self._metrics.report())
+
+    def _reporter(self, *, with_value: bool) -> Callable[[str, TrainingEvent], None]:
+        """Return a listener that reports each evaluation; ``with_value`` for the training whose metric is the trial's."""
+        best: float | None = None
+
+        def on_event(_: str, event: TrainingEvent) -> None:
+            nonlocal best
+            self._metrics.record(event)
+            if isinstance(event, Ended):
+                self._metrics.work += SharedWorkCount(teacher_forwards=event.teacher_forwards or 0)  # counted by the workers
+            if isinstance(event, Evaluated):
+                best = self._metrics.current if event.best else best
+                tune.report(self._metrics.report(best if with_value else None))
+
+        return on_event
 
 
-def _reporting(heard: Any, *, speaks: bool) -> Any:
-    """Tells Ray Tune of each evaluation; ``speaks`` says that its figure is the trial's."""
-    best = None
-
-    def on_event(_: str, event: TrainingEvent) -> None:
-        nonlocal best
-        heard.hear(event)
-        if isinstance(event, Ended):
-            heard.work += Work(teacher_forwards=event.teacher_forwards or 0)  # the workers' own count
-        if isinstance(event, Evaluated):
-            best = heard.current if event.best else best
-            tune.report(heard.report(best if speaks else None))
-
-    return on_event
+def group_trial(config: dict[str, Any], *, settings: TrialSettings) -> None:
+    """Run a trial in a worker group, as a function of Ray Tune's."""
+    GroupTrial(int(tune.get_context().get_trial_name()), config["values"], settings).run()

@@ -1,4 +1,4 @@
-"""What is kept of every trial: one JSON file each, written when it starts, moves and ends. It is what a search continues from.
+"""Records of trials: one JSON file each, written when a trial starts, reports and ends. A search resumes from them.
 
 Ray Tune's own snapshot of a search is pickled every few seconds, so that a trial which ended in between would run again.
 """
@@ -12,13 +12,13 @@ from raykd.data import storage
 from raykd.report.record import Record
 
 Schedule = tuple[tuple[float, dict[str, Value]], ...]
-"""Knobs by the fraction of the steps from which they hold; the first hold from the start."""
+"""Values by the fraction of the steps from which they apply; the first ones apply from the start."""
 Status = Literal["running", "finished", "stopped", "failed"]
 ENDED: tuple[Status, ...] = ("finished", "stopped", "failed")
 
 
-class Work(Record):
-    """What was done of the things that trials should not repeat."""
+class SharedWorkCount(Record):
+    """Counts of the work that trials should share instead of repeating it."""
 
     teacher_trainings: int = 0
     """Teachers and meta-teachers trained."""
@@ -27,19 +27,19 @@ class Work(Record):
     teacher_forwards: int = 0
     """Forward passes, of one batch each, of a teacher that runs beside a student."""
 
-    def __add__(self, other: "Work") -> "Work":
-        return Work(**{name: getattr(self, name) + getattr(other, name) for name in type(self).model_fields})
+    def __add__(self, other: "SharedWorkCount") -> "SharedWorkCount":
+        return SharedWorkCount(**{name: getattr(self, name) + getattr(other, name) for name in type(self).model_fields})
 
 
-class Stretch(Record):
-    """A part of a training under population-based training: who went on with the weights, and with which knobs."""
+class LineagePart(Record):
+    """A part of a training under population-based training: the trial that trained the weights, and its values meanwhile."""
 
     step: int
-    """Optimiser steps behind the weights when it began."""
+    """Optimiser steps of the weights when the part began."""
     trial: int
-    """Number of the trial that trained them from there on."""
+    """Number of the trial that trained them from then on."""
     values: dict[str, Value]
-    """Its knobs meanwhile, by path."""
+    """The trial's values meanwhile, by path."""
 
 
 class TrialRecord(Record):
@@ -48,9 +48,9 @@ class TrialRecord(Record):
     index: int
     """Its number, from 0."""
     values: dict[str, Value]
-    """Its knobs, by path; those it ended with where they moved."""
+    """Its values by path; those at its end if they changed during training."""
     status: Status = "running"
-    """stopped: by the scheduler, as not worth going on; failed: by an error, after all retries."""
+    """stopped: ended early by the scheduler; failed: ended by an error, after all retries."""
     value: float | None = None
     """Best of the metric on the validation rows, over all of its lineage; for several domains the mean of their bests."""
     step: int = 0
@@ -58,41 +58,41 @@ class TrialRecord(Record):
     curve: tuple[tuple[int, float], ...] = ()
     """Best so far by optimiser step."""
     seconds: float = 0.0
-    """Time it trained and evaluated for, without waiting for its place."""
+    """Time of training and evaluation, without waiting for resources."""
     attempts: int = 1
     """Times it was started."""
     reason: str | None = None
-    """Why it failed, or why its last attempt did."""
-    work: Work = Work()
-    """What it did that trials should not repeat."""
-    lineage: tuple[Stretch, ...] = ()
-    """How its weights came about where knobs move: the stretches of other trials that it took over, and its own last."""
+    """Error of the failed trial, or of its last failed attempt."""
+    work: SharedWorkCount = SharedWorkCount()
+    """Work of this trial that trials should share."""
+    lineage: tuple[LineagePart, ...] = ()
+    """Lineage of its weights under population-based training: the parts of other trials that it took over, and its own last."""
 
     @property
     def ended(self) -> bool:
-        """Whether it needs no further work."""
+        """True when it needs no further work."""
         return self.status in ENDED
 
     def schedule(self, total_steps: int) -> "Schedule":
-        """Its knobs over a training of ``total_steps``."""
+        """Its values over a training of ``total_steps``."""
         if not self.lineage:
             return ((0.0, self.values),)
         return tuple((one.step / total_steps, one.values) for one in self.lineage)
 
     @property
-    def moved(self) -> bool:
-        """Whether its weights were trained with different knobs over time."""
+    def values_changed(self) -> bool:
+        """True when its weights were trained with different values over time."""
         return len(self.lineage) > 1
 
 
 @dataclass(frozen=True)
-class Journal:
+class TrialJournal:
     """The trials of one search, in a folder of their own."""
 
     folder: str
 
     def trial_folder(self, index: int) -> str:
-        """Where a trial keeps what it makes."""
+        """Folder of a trial."""
         return storage.join(self.folder, f"{index:04d}")
 
     def write(self, record: TrialRecord) -> None:

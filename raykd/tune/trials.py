@@ -1,183 +1,182 @@
-"""The trials of a search on Ray Tune: those that are left, from where an earlier run stopped."""
+"""The trials of a search on Ray Tune: those that have not ended, each from its last checkpoint."""
 
 import itertools
 import logging
-import math
 import os
 import time
-from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from raykd.config import ExperimentConfig, MetaKDConfig, TuneConfig, with_values
+from raykd.config import TuneConfig, with_values
 from raykd.config.search_space import Value
 from raykd.data import storage
-from raykd.data.tokenised_set import TokenisedSet
 from raykd.run.progress import Terminal
-from raykd.run.train_task import total_steps
+from raykd.tune.jobs import JobPlan
 from raykd.tune.resource_request import ResourceRequest
-from raykd.tune.space import Suggester
-from raykd.tune.trial_plan import DistillationPlan, Plan, TrialPlan, limited
-from raykd.tune.trial_record import Journal, TrialRecord
-from raykd.tune.trial_teacher_turns import Turns
+from raykd.tune.teacher_locks import TeacherLocks
+from raykd.tune.trial_plan import TrialPlan
+from raykd.tune.trial_record import TrialJournal, TrialRecord
+from raykd.tune.trial_sampler import TrialSampler
 
-QUIET = {
+RAY_TUNE_SETTINGS = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # CSV, JSON and TensorBoard files of its own
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is ours
-    "RAY_AIR_NEW_OUTPUT": "0",  # the other one prints errors whatever it is told
+    "RAY_AIR_NEW_OUTPUT": "0",  # the other one prints errors at any verbosity
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
-    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a report of a trial that is not as far has no figure
-    "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # the journal is what a search continues from
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # an early report of a trial has no metric
+    "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # a search resumes from its journal
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
 
-RAY_NOTES = "ray/trials"
-"""Where Ray Tune keeps its own notes, of which nothing is read once it has ended."""
+RAY_TUNE_FOLDER = "ray/trials"
+"""Ray Tune's own state, which nothing reads after the trials have ended."""
 
 
-def run_trials(
-    config: TuneConfig, plan: Plan, places: ResourceRequest, *, folder: str, terminal: Terminal
-) -> list[TrialRecord]:
-    """Run what is left of the trials; all records, of earlier runs too."""
-    from raykd.tune.watch import Watch
+class TrialRunner:
+    """Runs the trials of a search that have not ended."""
 
-    journal = Journal(storage.join(folder, "trials"))
-    suggester = Suggester(config)
-    ended = [record for record in journal.read() if record.ended]
-    known = {record.index: record.values for record in journal.read()}
-    for record in ended:
-        suggester.tell(record)
-    remaining = [index for index in range(config.num_trials) if index not in {record.index for record in ended}]
-    if ended:
-        terminal.say(f"{len(ended)} of {config.num_trials} trials ended before, skipped")
-    turns = Turns() if remaining and config.teacher_paths else None
+    def __init__(
+        self, config: TuneConfig, plan: JobPlan[Any], request: ResourceRequest, *, folder: str, terminal: Terminal
+    ) -> None:
+        self._config, self._plan, self._request = config, plan, request
+        self._folder, self._terminal = folder, terminal
+        self._journal = TrialJournal(storage.join(folder, "trials"))
+        kept = self._journal.read()
+        self._ended = [record for record in kept if record.ended]
+        self._sampler = TrialSampler(config)
+        for record in self._ended:
+            self._sampler.tell(record)
+        self._known = {record.index: record.values for record in kept}
+        ended = {record.index for record in self._ended}
+        self._pending = [index for index in range(config.num_trials) if index not in ended]
+        self._locks: TeacherLocks | None = None
 
-    def on_end(record: TrialRecord) -> None:
-        suggester.tell(record)
-        if turns is not None:
-            turns.forget(record.index)
+    def run(self) -> list[TrialRecord]:
+        """Run the pending trials; return the records of all."""
+        from raykd.tune.trial_callback import TrialCallback
 
-    watch = Watch(
-        journal,
-        metric=config.metric,
-        mode=config.mode,
-        planned=config.num_trials,
-        terminal=terminal,
-        on_end=on_end,
-        patience_s=config.base.compute.start_timeout_s,
-    )
-    if remaining:
-        values = _Values(suggester, known)
-        with watch.table():
-            _tuner(config, plan, places, journal, remaining, values, watch, ended, folder, turns).fit()
-        storage.remove(storage.join(folder, RAY_NOTES))
-        for index in remaining:  # of a population, which others could still have gone on from
-            storage.remove(storage.join(journal.trial_folder(index), "checkpoints"))
-    return watch.records
+        if self._ended:
+            self._terminal.say(f"{len(self._ended)} of {self._config.num_trials} trials ended before, skipped")
+        if self._pending and self._config.teacher_paths:
+            self._locks = TeacherLocks()
+        callback = TrialCallback(
+            self._journal,
+            metric=self._config.metric,
+            mode=self._config.mode,
+            num_trials=self._config.num_trials,
+            terminal=self._terminal,
+            on_end=self._on_end,
+            timeout_s=self._config.base.compute.start_timeout_s,
+        )
+        if self._pending:
+            with callback.table():
+                self._tuner(callback).fit()
+            self._clean()
+        return callback.records
 
+    def values_of(self, index: int) -> dict[str, Value]:
+        """Values of a trial: those of an earlier run, else a new draw."""
+        return self._known[index] if index in self._known else self._sampler.values(index)
 
-class _Values:
-    """A trial's knobs: what an earlier run gave it, else a new draw."""
+    def _on_end(self, record: TrialRecord) -> None:
+        self._sampler.tell(record)
+        if self._locks is not None:
+            self._locks.release_all(record.index)
 
-    def __init__(self, suggester: Suggester, known: Mapping[int, dict[str, Value]]) -> None:
-        self._suggester, self._known = suggester, known
+    def _clean(self) -> None:
+        storage.remove(storage.join(self._folder, RAY_TUNE_FOLDER))
+        for index in self._pending:  # checkpoints of a population, which other trials could continue from until now
+            storage.remove(storage.join(self._journal.trial_folder(index), "checkpoints"))
 
-    def __call__(self, index: int) -> dict[str, Value]:
-        return self._known[index] if index in self._known else self._suggester.values(index)
+    def _tuner(self, callback: Any) -> Any:
+        os.environ.update(RAY_TUNE_SETTINGS)
+        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # it prints every failed trial, as the callback does
+        from ray import tune
 
+        from raykd.tune.trainable import LocalTrial, group_trial
 
-def _tuner(  # noqa: PLR0917 (one caller, one purpose)
-    config: TuneConfig,
-    plan: Plan,
-    places: ResourceRequest,
-    journal: Journal,
-    remaining: list[int],
-    values: _Values,
-    watch: Any,
-    ended: list[TrialRecord],
-    folder: str,
-    turns: Turns | None,
-) -> Any:
-    os.environ.update(QUIET)
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # it tells of every failed trial, as we do
-    from ray import tune
+        trainable = tune.with_parameters(LocalTrial if self._request.local else group_trial, settings=self._settings())
+        space, source = self._source()
+        return tune.Tuner(
+            tune.with_resources(trainable, tune.PlacementGroupFactory([self._request.resources])),
+            param_space=space,
+            tune_config=self._tune_config(source),
+            run_config=tune.RunConfig(
+                name=f"{self._config.name}-{time.time_ns()}",
+                storage_path=storage.absolute(storage.join(self._folder, RAY_TUNE_FOLDER)),
+                failure_config=tune.FailureConfig(max_failures=self._config.retries),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                callbacks=[callback],
+                verbose=0,
+            ),
+        )
 
-    from raykd.tune.schedulers import build_scheduler, replay
-    from raykd.tune.suggest import Remaining
-    from raykd.tune.trainable import LocalTrial, TrialSettings, grouped_trial, trial_name
+    def _tune_config(self, source: dict[str, Any]) -> Any:
+        from ray import tune
 
-    interval = config.perturbation_interval
-    moving = interval is not None
-    scheduler = build_scheduler(config, total_steps=trial_steps(config, plan))
-    if not moving:
-        replay(scheduler, ended)
-    compute = config.base.compute
-    settings = TrialSettings(
-        plan=TrialPlan(
-            plan,
-            config.trial_seed,
-            config.metric,
-            storage.join(journal.folder, "stage-first"),
-            config.max_steps,
-            trials=config.num_trials,
-            local=places.local,
-            interval=interval,
-        ),
-        journal=journal,
-        group=config.name,
-        tracking=config.base.tracking,
-        threads=compute.cpus_per_worker,
-        turns=turns,
-    )
-    trainable = tune.with_parameters(LocalTrial if places.local else grouped_trial, settings=settings)
-    given: dict[str, Any] = {"search_alg": Remaining(remaining, values), "num_samples": len(remaining)}
-    space: dict[str, Any] = {}
-    if moving:  # Ray's population-based training takes no searcher: the population is drawn at once
-        draws = [{"index": index, "values": values(index)} for index in remaining]
-        space = {"index": tune.grid_search([draw["index"] for draw in draws]), "values": tune.sample_from(_Drawn(draws))}
-        given = {}
-    return tune.Tuner(
-        tune.with_resources(trainable, tune.PlacementGroupFactory([places.resources])),
-        param_space=space,
-        tune_config=tune.TuneConfig(
+        from raykd.tune.schedulers import build_scheduler, replay
+        from raykd.tune.trainable import trial_name
+
+        population = self._config.perturbation_interval is not None
+        scheduler = build_scheduler(self._config, total_steps=longest_trial(self._config, self._plan))
+        if not population:
+            replay(scheduler, self._ended)
+        return tune.TuneConfig(
             scheduler=scheduler,
-            max_concurrent_trials=None if moving else places.concurrency,
-            reuse_actors=places.local,
+            max_concurrent_trials=None if population else self._request.concurrency,
+            reuse_actors=self._request.local,
             trial_name_creator=trial_name,
             trial_dirname_creator=trial_name,
-            **given,
-        ),
-        run_config=tune.RunConfig(
-            name=f"{config.name}-{time.time_ns()}",
-            storage_path=storage.absolute(storage.join(folder, RAY_NOTES)),
-            failure_config=tune.FailureConfig(max_failures=config.retries),
-            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            callbacks=[watch],
-            verbose=0,
-        ),
-    )
+            **source,
+        )
+
+    def _source(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Parameter space and searcher. Population-based training takes no searcher: the population is drawn at once."""
+        from ray import tune
+
+        from raykd.tune.pending_trials import PendingTrials
+
+        if self._config.perturbation_interval is None:
+            return {}, {"search_alg": PendingTrials(self._pending, self.values_of), "num_samples": len(self._pending)}
+        values = {index: self.values_of(index) for index in self._pending}
+        return {"index": tune.grid_search(self._pending), "values": tune.sample_from(_PopulationValues(values))}, {}
+
+    def _settings(self) -> Any:
+        from raykd.tune.trainable import TrialSettings
+
+        return TrialSettings(
+            plan=TrialPlan(
+                self._plan,
+                self._config.trial_seed,
+                self._config.metric,
+                storage.join(self._journal.folder, "intermediate"),
+                self._config.max_steps,
+                trials=self._config.num_trials,
+                local=self._request.local,
+                interval=self._config.perturbation_interval,
+            ),
+            journal=self._journal,
+            group=self._config.name,
+            tracking=self._config.base.tracking,
+            threads=self._config.base.compute.cpus_per_worker,
+            locks=self._locks,
+        )
 
 
-class _Drawn:
-    """The knobs of a member of the population, by its number."""
+@dataclass(frozen=True)
+class _PopulationValues:
+    """Values of a member of the population by its number, in the form that Ray Tune samples from."""
 
-    def __init__(self, draws: list[dict[str, Any]]) -> None:
-        self._draws = {draw["index"]: draw["values"] for draw in draws}
+    values: dict[int, dict[str, Value]]
 
     def __call__(self, config: Any) -> dict[str, Value]:
-        return dict(self._draws[config["index"]])
+        return dict(self.values[config["index"]])
 
 
-def trial_steps(config: TuneConfig, plan: Plan) -> int:
-    """Optimiser steps of the longest trial that the space allows; what schedulers count up to."""
-    base = config.base
-    if isinstance(base, MetaKDConfig) or not isinstance(plan, DistillationPlan):
-        return 1  # no scheduler stops a trial of this kind
-    rows = TokenisedSet.open(plan.train).num_rows
-    lengths = [path for path in config.space if path in base.step_paths]
-    longest = 0
-    for values in itertools.product(*(config.space[path].check_values() for path in lengths)):
-        tried = with_values(base, dict(zip(lengths, values, strict=True)))
-        assert isinstance(tried, ExperimentConfig)
-        training = limited(tried.student.training, config.max_steps)
-        longest = max(longest, total_steps(training, math.ceil(rows / training.batch_size)))
-    return longest
+def longest_trial(config: TuneConfig, plan: JobPlan[Any]) -> int:
+    """Optimiser steps of the longest trial that the space allows, which schedulers count up to."""
+    paths = [path for path in config.space if path in config.base.step_paths]
+    return max(
+        plan.num_steps(with_values(config.base, dict(zip(paths, values, strict=True))), config.max_steps)
+        for values in itertools.product(*(config.space[path].check_values() for path in paths))
+    )

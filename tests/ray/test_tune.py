@@ -21,8 +21,9 @@ from raykd.errors import ConfigError, ResourceError
 from raykd.run.progress import Terminal
 from raykd.tracking import read_offline_run, read_offline_table
 from raykd.tune.driver import Search, run_search
-from raykd.tune.trial_plan import Chain, DistillationPlan
-from raykd.tune.trial_record import Journal, TrialRecord, Work
+from raykd.tune.jobs.base import TaskChain
+from raykd.tune.jobs.distill import DistillationPlan
+from raykd.tune.trial_record import SharedWorkCount, TrialJournal, TrialRecord
 from tests.ray.test_waits import every_cpu_taken
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
@@ -59,7 +60,7 @@ def test_a_whole_search(search: Build, capsys: pytest.CaptureFixture[str]) -> No
     report = run_search(config)
     folder = Path(run_folder(config.base))  # type: ignore[arg-type]
     assert [record.status for record in report.trials] == ["finished"] * 4
-    assert report.work == Work()  # no teacher was trained, exported or run for the trials
+    assert report.work == SharedWorkCount()  # no teacher was trained, exported or run for the trials
     assert (
         len({json.loads((folder / f"trials/{i:04d}/history.jsonl").read_text().splitlines()[0])["pid"] for i in range(4)}) == 2
     )
@@ -98,7 +99,7 @@ def test_a_search_continues_and_keeps_what_has_ended(search: Build, capsys: pyte
     config = search(trials=3, searcher="random", scheduler={"kind": "median", "grace_steps": 10, "min_trials": 1})
     first = trials_of(config)
     folder = Path(run_folder(config.base))  # type: ignore[arg-type]
-    journal = Journal(str(folder / "trials"))
+    journal = TrialJournal(str(folder / "trials"))
     journal.write(first[1].model_copy(update={"status": "running", "value": None, "curve": ()}))  # as a killed driver leaves it
     shutil.rmtree(folder / "trials/0002")
     before = (folder / "trials/0000/trial.json").read_bytes()
@@ -131,7 +132,7 @@ def test_a_trial_that_runs_out_of_memory_is_tried_again_and_the_others_go_on(
     class Hungry(DistillationPlan):  # here, so that it is pickled with its code
         """Asks PyTorch for more memory than any machine has, where alpha is 1."""
 
-        def chains(self, config: BaseConfig, **given: Any) -> dict[str, Chain]:
+        def chains(self, config: BaseConfig, **given: Any) -> dict[str, TaskChain]:
             assert isinstance(config, ExperimentConfig)
             assert isinstance(config.student.objective, VanillaKDConfig)
             if config.student.objective.alpha == 1.0:
@@ -182,11 +183,11 @@ def test_members_of_a_population_take_over_from_the_best(
     try:
         plan = one.plan()
         records = one.trials(plan)
-        report = one.report(plan, [record for record in records if record.moved])
+        report = one.report(plan, [record for record in records if record.values_changed])
     finally:
         one.close()
     assert [(record.index, record.status, record.step) for record in records] == [(i, "finished", 80) for i in range(4)]
-    moved = [record for record in records if record.moved]
+    moved = [record for record in records if record.values_changed]
     assert moved
     for record in records:
         assert (record.lineage[-1].trial, record.lineage[-1].values) == (record.index, record.values)
@@ -194,7 +195,7 @@ def test_members_of_a_population_take_over_from_the_best(
         folder = Path(run_folder(base), f"trials/{record.index:04d}")
         lines = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
         sources = {line["step"]: line["source"] for line in lines if line["event"] == "resumed" and "source" in line}
-        if record.moved:
+        if record.values_changed:
             donor = record.lineage[-2].trial
             assert sources[record.lineage[-1].step] == str(folder.parent / f"{donor:04d}/checkpoints")
         assert not (folder / "checkpoints").exists()
@@ -233,7 +234,7 @@ def test_trials_that_find_no_place_end_the_search_with_what_they_waited_for(sear
     one.start_ray()
     try:
         plan = one.plan()
-        expected = r"waited 5 s \(compute.start_timeout_s\) for a place for a trial"
+        expected = r"waited 5 s \(compute.start_timeout_s\) for the CPUs or GPUs of a trial"
         with every_cpu_taken(), pytest.raises(ResourceError, match=expected):
             one.trials(plan)
         one.config = search(trials=2, concurrency=1, changes=given | {"compute.start_timeout_s": 600})
@@ -248,4 +249,4 @@ def test_no_room_for_one_trial_is_said_before_any(search: Build, changes: dict[s
     config = search(changes=changes)
     with pytest.raises(ResourceError, match="one trial needs"):
         trials_of(config)
-    assert not Journal(str(Path(run_folder(config.base), "trials"))).read()  # type: ignore[arg-type]
+    assert not TrialJournal(str(Path(run_folder(config.base), "trials"))).read()  # type: ignore[arg-type]

@@ -18,7 +18,7 @@ from raykd.config import ExperimentConfig
 from raykd.config.load_tune import load_tune
 from raykd.run.progress import Terminal
 from raykd.tune.driver import Search
-from raykd.tune.trial_record import Journal, TrialRecord
+from raykd.tune.trial_record import TrialJournal, TrialRecord
 
 pytestmark = pytest.mark.ray
 ROOT = Path(__file__).resolve().parents[2]
@@ -88,7 +88,7 @@ def command(job: Path, tmp_path: Path) -> Iterator[Command]:
 
 
 def records(folder: Path) -> list[TrialRecord]:
-    return Journal(str(folder / "trials")).read()
+    return TrialJournal(str(folder / "trials")).read()
 
 
 def ended(folder: Path) -> list[TrialRecord]:

@@ -12,7 +12,7 @@ from raykd.config.load_tune import build_tune
 from raykd.config.tune import TuneConfig
 from raykd.run.progress import Terminal
 from raykd.tune.driver import Search, run_search
-from raykd.tune.trial_record import Work
+from raykd.tune.trial_record import SharedWorkCount
 from tests.ray.test_metakd import config as small
 
 pytestmark = [pytest.mark.ray, pytest.mark.long, pytest.mark.usefixtures("ray_session")]
@@ -80,5 +80,5 @@ def test_a_larger_trial_makes_its_teacher_in_its_own_group(tmp_path: Path) -> No
     finally:
         one.close()
     assert record.status == "finished"
-    assert record.work == Work(teacher_trainings=1, logit_exports=1, teacher_forwards=record.work.teacher_forwards)
+    assert record.work == SharedWorkCount(teacher_trainings=1, logit_exports=1, teacher_forwards=record.work.teacher_forwards)
     assert record.work.teacher_forwards >= BATCHES, "counted on the workers"

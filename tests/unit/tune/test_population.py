@@ -29,16 +29,19 @@ from raykd.run.train_task import run_task
 from raykd.tracking import NullTracker
 from raykd.trainers.context import WorkerContext, local_context
 from raykd.trainers.phases import at_progress
-from raykd.tune.final import in_phases, phases_of
-from raykd.tune.local import Place, TrialRun
+from raykd.tune.final_trainings import in_phases
+from raykd.tune.jobs.distill import DistillationPlan
+from raykd.tune.local_trial import CheckpointRef, TrialRun
 from raykd.tune.schedulers import build_scheduler
 from raykd.tune.search_html import search_html
-from raykd.tune.search_report import SearchReport, markdown, trial_table
+from raykd.tune.search_report import SearchReport
+from raykd.tune.search_tables import markdown, trial_table
 from raykd.tune.trainable import trial_name
-from raykd.tune.trial_plan import DistillationPlan, TrialPlan
-from raykd.tune.trial_record import Journal, Stretch, TrialRecord, Work
-from raykd.tune.trials import trial_steps
-from raykd.tune.watch import Watch, heard, take_over
+from raykd.tune.trial_callback import TrialCallback, with_report
+from raykd.tune.trial_plan import TrialPlan
+from raykd.tune.trial_record import LineagePart, SharedWorkCount, TrialJournal, TrialRecord
+from raykd.tune.trial_text import take_over_sentence
+from raykd.tune.trials import longest_trial
 from tests.unit.tune.small_search import search
 
 RATE, TEMPERATURE, ALPHA = "student.training.learning_rate", "student.objective.temperature", "student.objective.alpha"
@@ -52,10 +55,10 @@ class World:
     """A population's plan and journal; its trials run in this process."""
 
     plan: TrialPlan
-    journal: Journal
+    journal: TrialJournal
     context: WorkerContext
 
-    def trial(self, index: int, values: dict[str, Any], start: Place | None = None) -> TrialRun:
+    def trial(self, index: int, values: dict[str, Any], start: CheckpointRef | None = None) -> TrialRun:
         run = TrialRun(self.plan, index, values, journal=self.journal, context=self.context, tracker=NullTracker())
         run.start = start
         return run
@@ -95,7 +98,7 @@ def world(experiment: Callable[..., ExperimentConfig], tmp_path: Path) -> Iterat
     plan = DistillationPlan(base, train.path, validation.path, side.path, model_digest(base.student.model))
     with local_context() as context:
         trials = TrialPlan(plan, 1, "loss", str(tmp_path / "first"), STEPS, interval=INTERVAL)
-        yield World(trials, Journal(str(tmp_path / "trials")), context)
+        yield World(trials, TrialJournal(str(tmp_path / "trials")), context)
 
 
 def test_taking_over_is_one_training_whose_settings_change(world: World, tmp_path: Path) -> None:
@@ -104,16 +107,16 @@ def test_taking_over_is_one_training_whose_settings_change(world: World, tmp_pat
     reports = [next(donor), next(donor)]
     assert [report["step"] for report in reports] == [5, 10]
     place = trial.save()
-    assert place == Place(3, 10)
+    assert place == CheckpointRef(3, 10)
     donor.close()  # type: ignore[attr-defined]  # a generator, held as an iterator
     taken = list(world.trial(7, SECOND, start=place))
     assert [report["step"] for report in taken] == [15, 20]
     assert taken[-1]["complete"]
     assert stretches(taken[-1]) == [(0, 3, 1.5), (10, 7, 4.0)]
 
-    config = with_values(world.plan.plan.base, FIRST)
-    constant = next(world.plan.plan.chains(config, variant="kd", seed=1, folder=str(tmp_path / "whole"), adapt=as_it_is)[""])
-    task = in_phases(constant, phases_of(world.plan.plan.base, ((0.0, FIRST), (10 / STEPS, SECOND))))
+    config = with_values(world.plan.job.base, FIRST)
+    constant = next(world.plan.job.chains(config, variant="kd", seed=1, folder=str(tmp_path / "whole"), adapt=as_it_is)[""])
+    task = in_phases(constant, world.plan.job.phases(((0.0, FIRST), (10 / STEPS, SECOND))))
     assert task.key != constant.key
     assert in_phases(constant, ()) == constant
     assert TrainTask.model_validate(task.model_dump(mode="json")) == task
@@ -154,8 +157,8 @@ def test_who_comes_late_takes_over_what_the_donor_has_become(world: World) -> No
     late = iter(world.trial(1, SECOND, start=place))
     assert stretches(next(late))[-1] == (10, 1, 4.0)
     late.close()  # type: ignore[attr-defined]  # a generator, held as an iterator
-    with pytest.raises(CheckpointError, match="no checkpoint to go on from"):
-        next(iter(world.trial(2, SECOND, start=Place(9, 5))))
+    with pytest.raises(CheckpointError, match="no checkpoint to continue from"):
+        next(iter(world.trial(2, SECOND, start=CheckpointRef(9, 5))))
 
 
 def test_what_a_report_was_reached_with_is_what_the_report_says() -> None:
@@ -163,22 +166,22 @@ def test_what_a_report_was_reached_with_is_what_the_report_says() -> None:
     record = TrialRecord(index=1, values=SECOND)
     work = {"teacher_trainings": 0, "logit_exports": 0, "teacher_forwards": 2}
     own = {"step": 0, "trial": 1, "values": SECOND}
-    first = heard(record, {"step": 5, "value": 0.6, "lineage": [own], "work": work, "time_this_iter_s": 2.0})
-    assert (first.values, first.moved, first.curve, first.seconds) == (SECOND, False, ((5, 0.6),), 2.0)
+    first = with_report(record, {"step": 5, "value": 0.6, "lineage": [own], "work": work, "time_this_iter_s": 2.0})
+    assert (first.values, first.values_changed, first.curve, first.seconds) == (SECOND, False, ((5, 0.6),), 2.0)
     taken = [{"step": 0, "trial": 0, "values": SECOND}, {"step": 5, "trial": 1, "values": FIRST}]
-    second = heard(first, {"step": 10, "value": 0.8, "lineage": taken, "work": work, "time_this_iter_s": 3.0})
+    second = with_report(first, {"step": 10, "value": 0.8, "lineage": taken, "work": work, "time_this_iter_s": 3.0})
     assert (second.values, second.value, second.seconds, second.work.teacher_forwards) == (FIRST, 0.8, 5.0, 4)
-    assert second.lineage == tuple(map(Stretch.model_validate, taken))
+    assert second.lineage == tuple(map(LineagePart.model_validate, taken))
     assert second.schedule(20) == ((0.0, SECOND), (0.25, FIRST))
-    assert take_over(second) == (
+    assert take_over_sentence(second) == (
         "trial 1: at step 5 took over trial 0; learning_rate 0.002 -> 0.005, temperature 4 -> 1.5, alpha 0.3 -> 0.9"
     )
 
 
 def test_the_longest_trial_of_the_space_is_what_a_scheduler_counts_up_to(world: World) -> None:
     """ASHA would stop a trial with more steps than the job's own at those steps, though it is the best."""
-    base = world.plan.plan.base
-    rows = TokenisedSet.open(world.plan.plan.train).num_rows  # type: ignore[attr-defined]  # the plan of a distillation
+    base = world.plan.job.base
+    rows = TokenisedSet.open(world.plan.job.train).num_rows  # type: ignore[attr-defined]  # the plan of a distillation
     space = {
         "student.training.epochs": {"kind": "quniform", "low": 1, "high": 4, "step": 1},
         "student.training.batch_size": {"kind": "choice", "values": [32, 8, 16]},
@@ -186,9 +189,9 @@ def test_the_longest_trial_of_the_space_is_what_a_scheduler_counts_up_to(world: 
     scheduler = {"kind": "asha", "grace_steps": 5, "reduction": 100}
     given = {"kind": "tune", "name": "s", "base": base.model_dump(mode="json"), "space": space, "scheduler": scheduler}
     config = build_tune(given)
-    steps = trial_steps(config, world.plan.plan)
+    steps = longest_trial(config, world.plan.job)
     assert steps == 4 * math.ceil(rows / 8) > math.ceil(rows / 16)
-    assert trial_steps(config.model_copy(update={"max_steps": 30}), world.plan.plan) == 30
+    assert longest_trial(config.model_copy(update={"max_steps": 30}), world.plan.job) == 30
     trial = Trial("stub", stub=True, config={"index": 0, "values": {}}, trial_name_creator=trial_name)
     built = build_scheduler(config, total_steps=steps)
     built.on_trial_add(None, trial)
@@ -207,23 +210,24 @@ def test_settings_change_at_the_very_step_at_any_length_of_training() -> None:
 
 
 def test_the_report_shows_how_the_winners_values_moved() -> None:
-    stretches = (Stretch(step=0, trial=0, values=FIRST), Stretch(step=10, trial=1, values=SECOND))
+    stretches = (LineagePart(step=0, trial=0, values=FIRST), LineagePart(step=10, trial=1, values=SECOND))
     trials = (
         TrialRecord(index=0, values=FIRST, status="finished", value=0.7, step=20, lineage=stretches[:1]),
         TrialRecord(index=1, values=SECOND, status="finished", value=0.8, step=20, lineage=stretches),
     )
     report = SearchReport(
-        name="search", metric="accuracy", mode="max", searcher="random", scheduler="pbt", knobs=tuple(FIRST), log_knobs=(),
-        trials=trials, best=1, values=SECOND, lineage=stretches, default_values=FIRST, importances=None, work=Work(),
+        name="search", metric="accuracy", mode="max", searcher="random", scheduler="pbt", hyperparameters=tuple(FIRST),
+        log_scale=(), trials=trials, best=1, values=SECOND, lineage=stretches,
+        default_values=FIRST, importances=None, work=SharedWorkCount(),
     )  # fmt: skip
     text = markdown(report)
     assert "| 0 | 0 | 0.005 | 1.5 | 0.9 |" in text
     assert "| 10 | 1 | 0.002 | 4 | 0.3 |" in text
     assert "trained with this whole schedule" in text
-    assert "How the best trial&#x27;s values moved" in search_html(report)
+    assert "Values of the best trial over time" in search_html(report)
     assert trial_table(report).column("lineage")[1].as_py().startswith("from step 0 trial 0 with {")
     plain = report.model_copy(update={"lineage": (), "trials": trials[:1], "best": 0})
-    assert "values moved" not in markdown(plain)
+    assert "over time" not in markdown(plain)
 
 
 class Controller:
@@ -260,8 +264,8 @@ def test_under_ray_tunes_scheduler_trials_stay_who_they_are(world: World, capsys
         for index, values in enumerate(config.grid_points)
     ]
     scheduler, controller = build_scheduler(config, total_steps=STEPS), Controller(trials)
-    watch = Watch(
-        world.journal, metric="loss", mode="min", planned=4, terminal=Terminal(), on_end=lambda _: None, patience_s=600
+    watch = TrialCallback(
+        world.journal, metric="loss", mode="min", num_trials=4, terminal=Terminal(), on_end=lambda _: None, timeout_s=600
     )
     for trial in trials:
         scheduler.on_trial_add(controller, trial)
@@ -287,7 +291,7 @@ def test_under_ray_tunes_scheduler_trials_stay_who_they_are(world: World, capsys
             watch.on_trial_complete(trial=trial)
     said = capsys.readouterr().err
     assert [(one.index, one.status, one.step) for one in watch.records] == [(i, "finished", STEPS) for i in range(4)]
-    moved = [one for one in watch.records if one.moved]
+    moved = [one for one in watch.records if one.values_changed]
     assert moved
     for one in watch.records:
         steps = [stretch.step for stretch in one.lineage]

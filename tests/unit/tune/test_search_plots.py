@@ -5,25 +5,26 @@ from itertools import pairwise
 import pytest
 from matplotlib.figure import Figure
 
-from raykd.tune.search_plots import _knob_panel
+from raykd.tune.search_plots import _panel
 from raykd.tune.search_report import SearchReport
-from raykd.tune.trial_record import TrialRecord, Work
+from raykd.tune.trial_record import SharedWorkCount, TrialRecord
 
-KNOB = "student.objective.temperature"
+PATH = "student.objective.temperature"
 
 
 @pytest.mark.parametrize("values", [(1.1, 2.0, 4.0, 8.3), (1.0, 9.9), (1e-6, 3e-4, 1e-2)])
 def test_the_numbers_of_a_logarithmic_knob_stand_apart(values: tuple[float, ...]) -> None:
     trials = [
-        TrialRecord(index=i, values={KNOB: value}, status="finished", value=0.7 + i / 9) for i, value in enumerate(values)
+        TrialRecord(index=i, values={PATH: value}, status="finished", value=0.7 + i / 9) for i, value in enumerate(values)
     ]
     report = SearchReport(
-        name="search", metric="accuracy", mode="max", searcher="random", scheduler="none", knobs=(KNOB,), log_knobs=(KNOB,),
-        trials=tuple(trials), best=0, values={KNOB: 1.1}, default_values={KNOB: 2.0}, importances=None, work=Work(),
+        name="search", metric="accuracy", mode="max", searcher="random", scheduler="none", hyperparameters=(PATH,),
+        log_scale=(PATH,), trials=tuple(trials), best=0, values={PATH: 1.1},
+        default_values={PATH: 2.0}, importances=None, work=SharedWorkCount(),
     )  # fmt: skip
     figure = Figure((4.0, 3.2))
     axes = figure.subplots()
-    _knob_panel(axes, report, KNOB)
+    _panel(axes, report, PATH)
     figure.canvas.draw()
     low, high = axes.get_xlim()
     shown = [

@@ -15,11 +15,10 @@ from raykd.run.progress import Terminal
 from raykd.tracking import NullTracker
 from raykd.trainers.context import local_context
 from raykd.trainers.features.stored_states import close_shared_stores
-from raykd.tune.local import TrialRun
-from raykd.tune.meta_plan import MetaPlan
-from raykd.tune.shared import SharedMeta
+from raykd.tune.jobs.metakd import MetaKDPlan, MetaKDWork
+from raykd.tune.local_trial import TrialRun
 from raykd.tune.trial_plan import TrialPlan
-from raykd.tune.trial_record import Journal, Work
+from raykd.tune.trial_record import SharedWorkCount, TrialJournal
 from tests.unit.metakd.test_pipeline import Local, make_config
 
 TEMPERATURE, GAMMA2, GAMMA1 = (
@@ -31,7 +30,7 @@ BATCHES = 2
 """Of a domain's 30 rows, 16 at a time."""
 
 
-class LocalShared(SharedMeta):
+class LocalShared(MetaKDWork):
     """Everything but Ray."""
 
     def __init__(self, base: MetaKDConfig) -> None:
@@ -53,23 +52,23 @@ def shared(tmp_path: Path, **student: Any) -> LocalShared:
     return LocalShared(make_config(tmp_path, **settings))
 
 
-def run(plan: MetaPlan, tmp_path: Path, index: int, values: Mapping[str, Value]) -> list[dict[str, Any]]:
+def run(plan: MetaKDPlan, tmp_path: Path, index: int, values: Mapping[str, Value]) -> list[dict[str, Any]]:
     """What a trial reports."""
-    trials = TrialPlan(plan, 1, "accuracy", str(tmp_path / "trials" / "stage-first"), None, trials=3)
-    journal = Journal(str(tmp_path / "trials"))
+    trials = TrialPlan(plan, 1, "accuracy", str(tmp_path / "trials" / "intermediate"), None, trials=3)
+    journal = TrialJournal(str(tmp_path / "trials"))
     with local_context() as context:
         return list(TrialRun(trials, index, values, journal=journal, context=context, tracker=NullTracker()))
 
 
-def work(reports: list[dict[str, Any]]) -> Work:
-    return sum((Work.model_validate(report["work"]) for report in reports), Work())
+def work(reports: list[dict[str, Any]]) -> SharedWorkCount:
+    return sum((SharedWorkCount.model_validate(report["work"]) for report in reports), SharedWorkCount())
 
 
 def test_a_trial_is_the_mean_of_its_domains_and_runs_the_teacher_once_a_row(tmp_path: Path, states: Path) -> None:
     one = shared(
         tmp_path, intermediate={"training": {"epochs": 3, "batch_size": 16, "max_steps": 4}, "teacher_states": "stored"}
     )
-    plan = one.make()
+    plan = one.make_plan()
     reports = run(plan, tmp_path, 0, {TEMPERATURE: 2.0, GAMMA2: 0.3})
     assert one.pipeline.trained == ["meta teacher"], "made before any trial"
     last = reports[-1]
@@ -81,10 +80,10 @@ def test_a_trial_is_the_mean_of_its_domains_and_runs_the_teacher_once_a_row(tmp_
     assert last["complete"]
     assert last["step"] == 2 * (4 + 2), "both stages, both domains"
     assert all("value" not in report for report in reports[:-1]), "no figure of one domain passes for the trial's"
-    assert work(reports) == Work(teacher_forwards=2 * BATCHES)
+    assert work(reports) == SharedWorkCount(teacher_forwards=2 * BATCHES)
 
     again = run(plan, tmp_path, 1, {TEMPERATURE: 8.0, GAMMA2: 0.9})
-    assert work(again) == Work(), "the records of the first trial"
+    assert work(again) == SharedWorkCount(), "the records of the first trial"
     assert list(states.rglob("*.f32"))
     close_shared_stores()
     assert not list(states.rglob("*.f32")), "the last one takes them off the disk"
@@ -114,13 +113,15 @@ def test_rows_are_looked_at_before_ray_starts(tmp_path: Path) -> None:
 
 
 def test_stage_first_is_trained_once_where_only_stage_second_differs(tmp_path: Path, states: Path) -> None:
-    plan = shared(tmp_path).make()
+    plan = shared(tmp_path).make_plan()
     first, second, third = (
         run(plan, tmp_path, index, values)
         for index, values in enumerate([{TEMPERATURE: 1.0, GAMMA2: 0.3}, {TEMPERATURE: 8.0, GAMMA2: 0.3}, {GAMMA2: 0.4}])
     )
-    made = sorted(str(path.parent.relative_to(tmp_path / "trials")) for path in (tmp_path / "trials").rglob("first/task.json"))
-    assert made == ["0000/books/first", "0000/dvd/first", "0002/books/first", "0002/dvd/first"]
+    made = sorted(
+        str(path.parent.relative_to(tmp_path / "trials")) for path in (tmp_path / "trials").rglob("intermediate/task.json")
+    )
+    assert made == ["0000/books/intermediate", "0000/dvd/intermediate", "0002/books/intermediate", "0002/dvd/intermediate"]
     assert first[-1]["step"] == second[-1]["step"] == third[-1]["step"]
     for domain in ("dvd", "books"):
         tasks = [storage.read_json(str(tmp_path / "trials" / f"000{index}" / domain / "task.json")) for index in (0, 1)]
@@ -130,7 +131,7 @@ def test_stage_first_is_trained_once_where_only_stage_second_differs(tmp_path: P
 
 def test_each_value_of_a_teacher_knob_trains_one_teacher(tmp_path: Path, states: Path) -> None:
     one = shared(tmp_path)
-    plan = one.make()
+    plan = one.make_plan()
     asked = [{GAMMA1: 0.0}, {GAMMA1: 0.0, TEMPERATURE: 4.0}, {GAMMA1: 0.5}, {GAMMA1: 0.9}]
     done = [work(run(plan, tmp_path, index, values)) for index, values in enumerate(asked)]
     assert [(each.teacher_trainings, each.logit_exports) for each in done] == [(1, 1), (0, 0), (0, 0), (1, 1)]
@@ -138,18 +139,18 @@ def test_each_value_of_a_teacher_knob_trains_one_teacher(tmp_path: Path, states:
     assert tasks[0]["logits"] == tasks[1]["logits"]
     assert len({task["logits"] for task in tasks}) == 3
     assert tasks[2]["logits"] == plan.tables["dvd"].logits, "the job's own value has the job's own teacher"
-    tried = list((tmp_path / "runs" / "small" / "teachers-of-trials").iterdir())
+    tried = list((tmp_path / "runs" / "small" / "trial-teachers").iterdir())
     weights = {storage.read_json(str(path / "teacher" / "task.json"))["objective"]["domain_loss_weight"] for path in tried}
     assert weights == {0.0, 0.9}
 
 
 def test_a_trial_that_was_cut_off_goes_on_where_its_trainings_ended(tmp_path: Path, states: Path) -> None:
-    plan = shared(tmp_path).make()
+    plan = shared(tmp_path).make_plan()
     values = {TEMPERATURE: 2.0, GAMMA2: 0.3}
-    trials = TrialPlan(plan, 1, "accuracy", str(tmp_path / "trials" / "stage-first"), None, trials=3)
+    trials = TrialPlan(plan, 1, "accuracy", str(tmp_path / "trials" / "intermediate"), None, trials=3)
     with local_context() as context:
         cut = iter(
-            TrialRun(trials, 0, values, journal=Journal(str(tmp_path / "trials")), context=context, tracker=NullTracker())
+            TrialRun(trials, 0, values, journal=TrialJournal(str(tmp_path / "trials")), context=context, tracker=NullTracker())
         )
         while not (tmp_path / "trials" / "0000" / "dvd" / "task.json").exists():
             next(cut)

@@ -1,4 +1,4 @@
-"""A search in the terminal and in the tracker: its own run, beside those of its trials."""
+"""The result of a search in the terminal, and in the tracker as a run beside those of its trials."""
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -8,10 +8,11 @@ from rich.text import Text
 from raykd.config import TuneConfig
 from raykd.data import storage
 from raykd.tracking import open_tracker
-from raykd.tune.search_report import (
-    SearchReport,
-    moved_sentence,
+from raykd.tune.search_report import SearchReport
+from raykd.tune.search_tables import (
+    conclusion,
     result_table,
+    schedule_sentence,
     summary,
     trial_table,
     value_table,
@@ -20,7 +21,7 @@ from raykd.tune.search_report import (
 
 
 def track_summary(config: TuneConfig, report: SearchReport, folder: str) -> None:
-    """A run with a step for each trial, all trials as a table, and what came out."""
+    """Track a run with a step for each trial, all trials as a table, and the results."""
     tracking = config.base.tracking
     tracker = open_tracker(
         tracking.kind,
@@ -37,18 +38,18 @@ def track_summary(config: TuneConfig, report: SearchReport, folder: str) -> None
         if record.value is None:
             continue
         best = record.value if best is None else choose(best, record.value)
-        knobs = {f"knob/{path}": value for path, value in record.values.items() if isinstance(value, int | float)}
-        tracker.log(record.index, {f"trial/{config.metric}": record.value, f"best/{config.metric}": best, **knobs})
+        values = {f"hyperparameter/{path}": value for path, value in record.values.items() if isinstance(value, int | float)}
+        tracker.log(record.index, {f"trial/{config.metric}": record.value, f"best/{config.metric}": best, **values})
     table = trial_table(report)
     tracker.table("trials", table.column_names, [list(row.values()) for row in table.to_pylist()])
-    figures = {f"test/{report.headline}/{one.system}": one.average.mean for one in report.lines}
-    figures |= {f"test/difference/{one.reference}": one.result.difference for one in report.contrasts}
-    figures |= {f"during_trials/{name}": float(count) for name, count in report.work.model_dump().items()}
-    tracker.finish({**figures, "best/trial": float(report.best)})
+    metrics = {f"test/{report.headline}/{one.system}": one.average.mean for one in report.lines}
+    metrics |= {f"test/difference/{one.reference}": one.result.difference for one in report.contrasts}
+    metrics |= {f"during_trials/{name}": float(count) for name, count in report.work.model_dump().items()}
+    tracker.finish({**metrics, "best/trial": float(report.best)})
 
 
 def print_search(report: SearchReport, console: Console) -> None:
-    """The tables and the verdicts."""
+    """Print the tables and the verdicts."""
     console.print(Text(summary(report)))
     for header, body in (value_table(report), result_table(report)):
         table = Table(box=SIMPLE_HEAD, pad_edge=False)
@@ -58,7 +59,7 @@ def print_search(report: SearchReport, console: Console) -> None:
             table.add_row(*map(Text, cells))
         console.print(table)
     if report.lineage:
-        console.print(Text(moved_sentence(report)))
+        console.print(Text(schedule_sentence(report)))
     console.print(Text(work_sentence(report.work)))
-    for sentence in report.conclusion:
+    for sentence in conclusion(report):
         console.print(Text(sentence, style="bold"))

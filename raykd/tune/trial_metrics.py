@@ -1,4 +1,4 @@
-"""What a trial's trainings say of themselves, added up over them: for Ray Tune, and for the trial's run in the tracker."""
+"""Metrics of a trial, accumulated over its trainings: reports for Ray Tune, and the trial's run in the tracker."""
 
 from typing import Any
 
@@ -8,38 +8,38 @@ from raykd.run.task import TrainTask
 from raykd.tracking import Tracker, metrics_of
 from raykd.trainers.event_log import read_history
 from raykd.trainers.events import Ended, Evaluated, TeacherStatesChosen, TrainingEvent
-from raykd.tune.trial_record import Work
+from raykd.tune.trial_record import SharedWorkCount
 
 
-class Listening:
-    """Hears the records of one trial's trainings, one training after the other."""
+class TrialMetrics:
+    """Receives the events of a trial's trainings, one training after the other."""
 
     def __init__(self, tracker: Tracker, metric: str) -> None:
         self._tracker, self._metric = tracker, metric
         self._before = 0
         self._step = 0
         self._prefix = ""
-        self._finals: list[float] = []
+        self._results: list[float] = []
         self._current: float | None = None
-        self.work = Work()
-        """What the trial has done since its last report that trials should not repeat."""
+        self.work = SharedWorkCount()
+        """Work since the last report that trials should share."""
 
     @property
     def step(self) -> int:
-        """Optimiser steps of the training at hand."""
+        """Optimiser steps of the current training."""
         return self._step
 
     @property
     def current(self) -> float | None:
-        """The last evaluation's figure."""
+        """Metric of the last evaluation."""
         return self._current
 
-    def begin(self, domain: str) -> None:
-        """The next training begins; its figures are tracked under its domain, if it has one."""
+    def begin_training(self, domain: str) -> None:
+        """Start the next training; its metrics are tracked under its domain, if it has one."""
         self._prefix = f"{domain}/" if domain else ""
         self._current = None
 
-    def hear(self, event: TrainingEvent) -> None:
+    def record(self, event: TrainingEvent) -> None:
         """Take in an event of the current training."""
         if not isinstance(event, TeacherStatesChosen):  # of no step in particular
             self._step = event.step
@@ -49,23 +49,23 @@ class Listening:
         if metrics:
             self._tracker.log(self._before + self._step, {f"{self._prefix}{name}": value for name, value in metrics.items()})
 
-    def end(self, task: TrainTask, *, final: bool) -> None:
-        """The training is done, now or before; ``final`` says that its figure is the trial's."""
+    def end_training(self, task: TrainTask, *, last: bool) -> None:
+        """Add a finished training; the metric of the ``last`` one of a chain counts for the trial."""
         ended = end_of(task)
         self._before += ended.step
         self._step = 0
-        if final:
-            self._finals.append(best_metric(task))
+        if last:
+            self._results.append(best_metric(task))
 
     def report(self, best: float | None = None) -> dict[str, Any]:
-        """How far the trial is: steps, work since the last report, best and last figure where they speak of the whole."""
-        figures = {} if best is None else {"value": best, "current": best if self._current is None else self._current}
-        work, self.work = self.work, Work()
-        return {"step": self._before + self._step, "work": work.model_dump(), **figures}
+        """Return a report: steps, work since the last report, and with ``best`` the best and the last metric."""
+        metrics = {} if best is None else {"value": best, "current": best if self._current is None else self._current}
+        work, self.work = self.work, SharedWorkCount()
+        return {"step": self._before + self._step, "work": work.model_dump(), **metrics}
 
-    def last_report(self) -> dict[str, Any]:
-        """What came out: the mean over the chains' results."""
-        value = float(np.mean(self._finals))
+    def final_report(self) -> dict[str, Any]:
+        """Return the last report: the mean over the chains' results."""
+        value = float(np.mean(self._results))
         return {**self.report(), "value": value, "current": value, "complete": True}
 
 

@@ -1,15 +1,15 @@
-"""What a search would do, said without doing any of it."""
+"""The outline of a search: what it would do, for ``--dry-run``."""
 
 from raykd.config import TuneConfig
 from raykd.data import storage
-from raykd.tune.trial_record import Journal, best_of
+from raykd.tune.trial_record import TrialJournal, best_of
 
 
 def outline(config: TuneConfig) -> str:
-    """The knobs, how trials run, what is shared, and what is there already."""
+    """The search space, the trials, the shared work and what is finished already, one line each."""
     base, folder = config.base, storage.join(storage.absolute(config.base.storage), config.name)
     teacher = _list(base.teacher_models) or "none; logits from a file"
-    kept = Journal(storage.join(folder, "trials")).read()
+    kept = TrialJournal(storage.join(folder, "trials")).read()
     ended, best = [record for record in kept if record.ended], best_of(kept, config.mode)
     there = f", {len(ended)} ended before" if ended else ""
     trained = "in the trial's actor" if base.compute.max_workers == 1 else f"on {base.compute.min_workers} workers each"
@@ -29,7 +29,7 @@ def outline(config: TuneConfig) -> str:
 
 
 def teachers_sentence(config: TuneConfig) -> tuple[str, ...]:
-    """How often the teacher is trained, where trials have teachers of their own; a sentence, or none."""
+    """The number of trainings of trials' own teachers: one sentence, or none."""
     most = config.max_trial_teachers
     if not most:
         return ()

@@ -7,8 +7,8 @@ import pytest
 
 from raykd.config.search_space import Choice, LogUniform, QUniform, Uniform
 from raykd.tune.importance import importances
-from raykd.tune.space import Suggester, distribution
-from raykd.tune.trial_record import Journal, TrialRecord, best_of
+from raykd.tune.trial_record import TrialJournal, TrialRecord, best_of
+from raykd.tune.trial_sampler import TrialSampler, distribution
 from tests.unit.tune.small_search import search
 
 ALPHA, TEMPERATURE = "student.objective.alpha", "student.objective.temperature"
@@ -25,12 +25,12 @@ def quality(values: Mapping[str, Any]) -> float:
 @pytest.mark.parametrize("searcher", ["random", "optuna"])
 def test_a_continued_search_draws_what_it_would_have_drawn(searcher: str) -> None:
     config = search(searcher=searcher, trials=16)
-    whole, known = Suggester(config), []
+    whole, known = TrialSampler(config), []
     for index in range(16):
         values = whole.values(index)
         known.append(ended(index, values, quality(values)))
         whole.tell(known[-1])
-    continued = Suggester(config)
+    continued = TrialSampler(config)
     for record in known[:13]:
         continued.tell(record)
     assert continued.values(13) == known[13].values
@@ -39,7 +39,7 @@ def test_a_continued_search_draws_what_it_would_have_drawn(searcher: str) -> Non
 
 def test_tpe_goes_where_the_figures_are() -> None:
     config = search(trials=60)
-    suggester, drawn = Suggester(config), []
+    suggester, drawn = TrialSampler(config), []
     for index in range(60):
         values = suggester.values(index)
         drawn.append(values[ALPHA])
@@ -55,13 +55,13 @@ def stopped(index: int, values: dict[str, object], value: float) -> TrialRecord:
 def test_a_stopped_trial_is_no_match_for_one_that_finished() -> None:
     """Its figure may be the better one: a loss on a lucky start, an accuracy before overfitting."""
     config = search(trials=60)
-    suggester, known = Suggester(config), []
+    suggester, known = TrialSampler(config), []
     for index in range(40):
         values = suggester.values(index)
         near = abs(float(values[ALPHA]) - 0.2) < 0.3
         known.append(ended(index, values, 0.8 - abs(values[ALPHA] - 0.2)) if near else stopped(index, values, 0.99))
         suggester.tell(known[-1])
-    continued = Suggester(config)
+    continued = TrialSampler(config)
     for record in known:
         continued.tell(record)
     drawn = []
@@ -74,7 +74,7 @@ def test_a_stopped_trial_is_no_match_for_one_that_finished() -> None:
 
 def test_a_stopped_trial_without_a_figure_teaches_nothing() -> None:
     """As one that failed."""
-    one, other = Suggester(search()), Suggester(search())
+    one, other = TrialSampler(search()), TrialSampler(search())
     for index in range(12):  # more than TPE's random start
         values = one.values(index)
         assert other.values(index) == values
@@ -85,7 +85,7 @@ def test_a_stopped_trial_without_a_figure_teaches_nothing() -> None:
 
 
 def test_a_failed_trial_teaches_nothing_and_stops_nothing() -> None:
-    suggester = Suggester(search())
+    suggester = TrialSampler(search())
     values = suggester.values(0)
     suggester.tell(TrialRecord(index=0, values=values, status="failed", reason="diverged"))
     assert suggester.values(1) != values
@@ -93,9 +93,9 @@ def test_a_failed_trial_teaches_nothing_and_stops_nothing() -> None:
 
 def test_a_grid_is_walked_and_mixes_with_draws() -> None:
     grid = {"kind": "grid", "values": [1.0, 4.0]}
-    walked = Suggester(search(searcher="grid", space={TEMPERATURE: grid}))
+    walked = TrialSampler(search(searcher="grid", space={TEMPERATURE: grid}))
     assert [walked.values(index) for index in range(2)] == [{TEMPERATURE: 1.0}, {TEMPERATURE: 4.0}]
-    mixed = Suggester(
+    mixed = TrialSampler(
         search(searcher="random", space={TEMPERATURE: grid, ALPHA: {"kind": "uniform", "low": 0, "high": 1}}, trials=4)
     )
     values = [mixed.values(index) for index in range(4)]
@@ -104,7 +104,7 @@ def test_a_grid_is_walked_and_mixes_with_draws() -> None:
 
 
 def test_draws_stay_in_their_bounds_and_whole_numbers_whole() -> None:
-    suggester = Suggester(
+    suggester = TrialSampler(
         search(
             searcher="random",
             space={
@@ -131,7 +131,7 @@ def test_knobs_as_optuna_draws_them() -> None:
 
 
 def test_importance_names_the_knob_that_matters() -> None:
-    suggester = Suggester(config := search(searcher="random"))
+    suggester = TrialSampler(config := search(searcher="random"))
     records = [ended(index, values := suggester.values(index), quality(values)) for index in range(20)]
     explained = importances(config, records)
     assert explained is not None
@@ -144,7 +144,7 @@ def test_importance_names_the_knob_that_matters() -> None:
 
 
 def test_importance_compares_trials_at_a_step_that_all_of_them_reached() -> None:
-    suggester = Suggester(config := search(searcher="random"))
+    suggester = TrialSampler(config := search(searcher="random"))
     records = []
     for index in range(24):  # every third trial was stopped early, and all become better by the same
         values = suggester.values(index)
@@ -164,7 +164,7 @@ def test_importance_compares_trials_at_a_step_that_all_of_them_reached() -> None
 
 
 def test_the_journal_keeps_trials_and_the_best_is_the_first_of_equals(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    journal = Journal(str(tmp_path))
+    journal = TrialJournal(str(tmp_path))
     records = [ended(0, {ALPHA: 0.1}, 0.5), ended(1, {ALPHA: 0.2}, 0.7), ended(2, {ALPHA: 0.3}, 0.7)]
     failed = TrialRecord(index=3, values={ALPHA: 0.4}, status="failed", value=0.9, reason="diverged")
     for record in [*records, failed]:

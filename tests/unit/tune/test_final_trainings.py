@@ -14,25 +14,31 @@ from transformers import AutoModelForSequenceClassification
 
 from raykd.config.load_tune import build_tune
 from raykd.config.tune import TuneConfig
+from raykd.metakd.build_meta_objective import build_meta_objective
 from raykd.metrics.multi_label_metrics import multi_label_metrics
 from raykd.predict import score_locally
 from raykd.report.load_tables import load_labels, load_logits
 from raykd.run.progress import Terminal
 from raykd.tracking import NullTracker
 from raykd.trainers.context import local_context
-from raykd.tune import final
-from raykd.tune.final import Final
-from raykd.tune.local import TrialRun
-from raykd.tune.search_report import SearchReport, build_report, markdown
-from raykd.tune.shared import SharedDistillation
-from raykd.tune.trial_plan import Plan, TrialPlan
-from raykd.tune.trial_record import Journal, TrialRecord
+from raykd.tune import final_test
+from raykd.tune.best_model import save_best
+from raykd.tune.final_test import FinalTest
+from raykd.tune.final_trainings import FinalTrainings
+from raykd.tune.jobs import JobPlan
+from raykd.tune.jobs.distill import DistillationWork
+from raykd.tune.local_trial import TrialRun
+from raykd.tune.search_report import SearchReport, build_report
+from raykd.tune.search_tables import conclusion, markdown
+from raykd.tune.trial_plan import TrialPlan
+from raykd.tune.trial_record import TrialJournal, TrialRecord
 from tests.local_pipeline import LocalGroup, LocalPipeline
 from tests.unit.metakd.test_pipeline import make_config
 from tests.unit.run.test_multi_label_run import LABELS, save_headless, write_rows
-from tests.unit.tune.test_metakd_trials import GAMMA1, TEMPERATURE, LocalShared
+from tests.unit.tune.test_local_trial import GAMMA1, TEMPERATURE, LocalShared
 
-Finish = Callable[..., tuple[SearchReport, LocalGroup, Final]]
+Result = tuple[SearchReport, LocalGroup, FinalTrainings]
+Finish = Callable[..., Result]
 
 
 def search(base: dict[str, Any], space: dict[str, Any]) -> TuneConfig:
@@ -49,22 +55,22 @@ def lines() -> StringIO:
 @pytest.fixture
 def finish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: StringIO) -> Finish:
     """The end of a search with one trial of these values, which has ended."""
-    monkeypatch.setattr(final, "score", lambda jobs, **_: score_locally(jobs))
+    monkeypatch.setattr(final_test, "score", lambda jobs, **_: score_locally(jobs))
 
-    def make(config: TuneConfig, shared: Any, plan: Plan, values: dict[str, Any]) -> tuple[SearchReport, LocalGroup, Final]:
-        group: Any = LocalGroup()
-        one = Final(
-            config, plan, ((0.0, values),), str(tmp_path / "runs" / "search"), lambda: group, Terminal(Console(file=lines))
-        )
-        one.train()
+    def make(config: TuneConfig, shared: Any, plan: JobPlan[Any], values: dict[str, Any]) -> Result:
+        group: Any = LocalGroup(build_meta_objective)
+        folder, terminal = str(tmp_path / "runs" / "search"), Terminal(Console(file=lines))
+        final = FinalTrainings(config, plan, ((0.0, values),), folder, lambda: group, terminal)
+        final.run()
         rows = shared.test_rows()
-        right = one.test(rows, shared.teacher())
+        teacher, teacher_rows = shared.teacher()
+        models = {"teacher": teacher} | ({"tuned_teacher": final.teacher.model} if final.teacher else {})
+        right = FinalTest(config, folder, terminal).run(final.trained, rows, models, teacher_rows)
         records = [TrialRecord(index=0, values=values, status="finished", value=0.5)]
-        default: dict[str, Any] = dict.fromkeys(values)
         counts = {domain: prepared.num_rows for domain, prepared in rows.items()}
-        report = build_report(config, records, right, rows=counts, default_values=default, baselines=one.baselines())
-        one.save_best({"values": values})
-        return report, group, one
+        report = build_report(config, records, right, rows=counts, baselines=final.baselines())
+        save_best(config, final, folder, {"values": values})
+        return report, group, final
 
     return make
 
@@ -73,11 +79,11 @@ def test_meta_kd_ends_by_domain_and_trains_stage_first_once_for_both(tmp_path: P
     base = make_config(tmp_path, domains=["dvd", "books"], seeds=[1])
     config = search(base.model_dump(mode="json"), {TEMPERATURE: {"kind": "loguniform", "low": 1, "high": 10}})
     shared = LocalShared(config.base)  # type: ignore[arg-type]  # these searches are of a distillation
-    report, group, _ = finish(config, shared, shared.make(), {TEMPERATURE: 8.0})
+    report, group, _ = finish(config, shared, shared.make_plan(), {TEMPERATURE: 8.0})
     first, second = group.asked
     assert sorted(first) == sorted(
         [f"no kd, {domain}, seed {seed}" for domain in ("dvd", "books") for seed in (2, 3)]
-        + [f"default, stage first, {domain}, seed {seed}" for domain in ("dvd", "books") for seed in (2, 3)]
+        + [f"default, intermediate layers, {domain}, seed {seed}" for domain in ("dvd", "books") for seed in (2, 3)]
     )
     assert sorted(second) == sorted(
         [
@@ -89,7 +95,7 @@ def test_meta_kd_ends_by_domain_and_trains_stage_first_once_for_both(tmp_path: P
     )
     said = lines.getvalue()
     assert re.search(r"^tuned, books, seed 3: accuracy 0\.\d{4}$", said, re.MULTILINE), said
-    assert "default, stage first, dvd, seed 2: trained\n" in said
+    assert "default, intermediate layers, dvd, seed 2: trained\n" in said
     assert not re.search(r": step \d", said), "a line for a training, none for an evaluation"
     assert [line.system for line in report.lines] == ["teacher", "no_kd", "default", "tuned"]
     assert {domain: len(spread.values) for domain, spread in report.lines[-1].domains.items()} == {"dvd": 2, "books": 2}
@@ -99,7 +105,7 @@ def test_meta_kd_ends_by_domain_and_trains_stage_first_once_for_both(tmp_path: P
     assert "| accuracy % on test rows | dvd | books | average |" in markdown(report)
     means = {line.system: line.average.mean for line in report.lines}
     assert report.contrasts[0].result.difference == pytest.approx(means["tuned"] - means["default"]), "the table's difference"
-    assert all("with this teacher" in said and "mean over 2 domains" in said for said in report.conclusion)
+    assert all("with this teacher" in said and "mean over 2 domains" in said for said in conclusion(report))
     for domain in ("dvd", "books"):
         folder = tmp_path / "runs" / "search" / "best" / domain
         assert json.loads((folder / "provenance.json").read_text())["domain"] == domain
@@ -111,22 +117,22 @@ def test_a_tuned_teacher_stands_beside_the_jobs_own(tmp_path: Path, finish: Fini
     space = {GAMMA1: {"kind": "choice", "values": [0.0, 0.5]}}
     config = search(base.model_dump(mode="json"), space)
     shared = LocalShared(config.base)  # type: ignore[arg-type]  # these searches are of a distillation
-    plan = shared.make()
+    plan = shared.make_plan()
     values = {GAMMA1: 0.0}
     trials = TrialPlan(plan, 1, "accuracy", str(tmp_path / "words"), None)
     with local_context() as context:
-        for _ in TrialRun(trials, 0, values, journal=Journal(str(tmp_path / "t")), context=context, tracker=NullTracker()):
+        for _ in TrialRun(trials, 0, values, journal=TrialJournal(str(tmp_path / "t")), context=context, tracker=NullTracker()):
             pass
     report, group, end = finish(config, shared, plan, values)
     assert all("teacher" not in name for names in group.asked for name in names), "the trial has trained it"
     first = group.asked[0]
     assert len(first) == len(set(first)), "nobody takes one system's training for another's that begins again"
     assert [line.system for line in report.lines] == ["teacher", "tuned_teacher", "no_kd", "default", "tuned"]
-    assert end.lesson is not None
+    assert end.teacher is not None
     own = json.loads(Path(tmp_path / "runs/search/final/tuned/seed2/dvd/task.json").read_text())
-    assert own["logits"] == end.lesson.logits("dvd")
+    assert own["logits"] == end.teacher.logits("dvd")
     assert "| teacher, tuned |" in markdown(report)
-    assert all("with these teachers" in said for said in report.conclusion)
+    assert all("with these teachers" in said for said in conclusion(report))
 
 
 def test_rows_with_several_labels_are_compared_by_exact_match(tmp_path: Path, finish: Finish) -> None:
@@ -150,14 +156,14 @@ def test_rows_with_several_labels_are_compared_by_exact_match(tmp_path: Path, fi
     }
     config = search(base, space)
     assert (config.metric, config.mode) == ("exact_match", "max")
-    shared = SharedDistillation(config.base, Terminal())  # type: ignore[arg-type]  # these searches are of a distillation
+    shared = DistillationWork(config.base, Terminal())  # type: ignore[arg-type]  # these searches are of a distillation
     shared.pipeline = LocalPipeline(config.base)  # type: ignore[arg-type]  # these searches are of a distillation
-    plan = shared.make()
+    plan = shared.make_plan()
     values = {"student.objective.alpha": 0.9, "student.training.learning_rate": 5e-3}
     trials = TrialPlan(plan, 1, config.metric, str(tmp_path / "words"), None)
     with local_context() as context:
         reports = list(
-            TrialRun(trials, 0, values, journal=Journal(str(tmp_path / "t")), context=context, tracker=NullTracker())
+            TrialRun(trials, 0, values, journal=TrialJournal(str(tmp_path / "t")), context=context, tracker=NullTracker())
         )
     assert all(report["current"] >= 0 for report in reports), "every evaluation has the figure"
     assert reports[-1]["value"] == max(report["current"] for report in reports)
@@ -172,11 +178,11 @@ def test_rows_with_several_labels_are_compared_by_exact_match(tmp_path: Path, fi
         expected = [multi_label_metrics(labels, one, LABELS)["exact_match"] for one in logits]
         assert line.average.values == pytest.approx(expected)
     assert report.headline == "exact_match"
-    assert all("points of exact match" in sentence for sentence in report.conclusion[:2])
+    assert all("points of exact match" in sentence for sentence in conclusion(report)[:2])
     assert [one.reference for one in report.contrasts] == ["default", "no_kd_tuned"], "a rate of 1e-6 trains no fair baseline"
     assert list(report.baselines) == ["no_kd_tuned", "no_kd"]
     assert report.baselines["no_kd_tuned"] > report.baselines["no_kd"]
-    assert "with the tuned training values its mean on the validation rows is" in report.conclusion[2]
+    assert "with the tuned training values its mean on the validation rows is" in conclusion(report)[2]
     tasks = [
         json.loads((tmp_path / f"runs/search/final/{one}/seed2/task.json").read_text()) for one in ("no_kd_tuned", "tuned")
     ]

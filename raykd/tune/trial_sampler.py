@@ -1,4 +1,4 @@
-"""What a search space is to Optuna and to Ray Tune, and the values of a trial as a function of its number and what is known."""
+"""The search space for Optuna and Ray Tune, and the values of a trial as a function of its number and of ended trials."""
 
 import hashlib
 from typing import Any
@@ -14,43 +14,43 @@ from raykd.tune.trial_record import TrialRecord
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
-class Suggester:
+class TrialSampler:
     """Draws a trial's values from its number and from the trials that have ended.
 
-    Every draw has its own seed, made of the search's seed and the trial's number: a search that is continued draws what it
-    would have drawn, and never draws again what it drew at its start.
+    Every draw has its own seed, made of the search's seed and the trial's number: a resumed search draws what it would have
+    drawn, and never repeats the draws of its start.
     """
 
     def __init__(self, config: TuneConfig) -> None:
         self._config = config
-        self._cells = config.grid_points
-        self._drawn = {path: distribution(knob) for path, knob in config.space.items() if path not in self._cells[0]}
+        self._grid_points = config.grid_points
+        self._drawn = {path: distribution(one) for path, one in config.space.items() if path not in self._grid_points[0]}
         self._study = optuna.create_study(direction="maximize" if config.mode == "max" else "minimize")
         self._asked: dict[int, optuna.trial.Trial] = {}
 
     def values(self, index: int) -> dict[str, Value]:
-        """The knobs of a trial."""
-        cell = self._cells[index % len(self._cells)]
+        """The values of a trial."""
+        listed = self._grid_points[index % len(self._grid_points)]
         if not self._drawn:
-            return dict(cell)
+            return dict(listed)
         seed = _seed(self._config.seed, index)
         random = self._config.searcher != "optuna"
         self._study.sampler = (
             optuna.samplers.RandomSampler(seed=seed) if random else optuna.samplers.TPESampler(seed=seed, constant_liar=True)
         )
         self._asked[index] = self._study.ask(fixed_distributions=self._drawn)
-        return {**cell, **self._asked[index].params}
+        return {**listed, **self._asked[index].params}
 
     def tell(self, record: TrialRecord) -> None:
-        """Learn from a trial that has ended; one that failed has nothing to teach.
+        """Learn from a trial that has ended; failed trials are left out.
 
-        The figure of one that was stopped is of fewer steps: TPE ranks it behind all that finished.
+        The metric of a stopped trial is of fewer steps: TPE ranks it behind all trials that finished.
         """
         asked = self._asked.pop(record.index, None)
         if asked is None:  # it was drawn by an earlier run of this search
-            if _teaches(record):
+            if _has_metric(record):
                 self._study.add_trial(frozen(record, self._drawn))
-        elif not _teaches(record):
+        elif not _has_metric(record):
             self._study.tell(asked, state=TrialState.FAIL)
         elif record.status == "stopped":
             for step, value in record.curve:
@@ -60,12 +60,12 @@ class Suggester:
             self._study.tell(asked, record.value)
 
 
-def _teaches(record: TrialRecord) -> bool:
+def _has_metric(record: TrialRecord) -> bool:
     return record.curve != () if record.status == "stopped" else record.value is not None and record.status != "failed"
 
 
 def frozen(record: TrialRecord, distributions: dict[str, BaseDistribution]) -> optuna.trial.FrozenTrial:
-    """A trial as Optuna keeps it."""
+    """A trial in Optuna's form."""
     values = {path: record.values[path] for path in distributions}
     if record.status == "stopped":
         return create_trial(
@@ -74,34 +74,37 @@ def frozen(record: TrialRecord, distributions: dict[str, BaseDistribution]) -> o
     return create_trial(state=TrialState.COMPLETE, params=values, distributions=distributions, value=record.value)
 
 
-def distribution(knob: Hyperparameter) -> BaseDistribution:
-    """A knob as Optuna draws it."""
-    match knob:
+def distribution(searched: Hyperparameter) -> BaseDistribution:
+    """The distribution in Optuna's form."""
+    match searched:
         case Uniform():
-            return FloatDistribution(knob.low, knob.high)
+            return FloatDistribution(searched.low, searched.high)
         case LogUniform():
-            return FloatDistribution(knob.low, knob.high, log=True)
+            return FloatDistribution(searched.low, searched.high, log=True)
         case QUniform():
-            if knob.whole:
-                return IntDistribution(int(knob.low), int(knob.high), step=int(knob.step))
-            return FloatDistribution(knob.low, knob.high, step=knob.step)
+            if searched.whole:
+                return IntDistribution(int(searched.low), int(searched.high), step=int(searched.step))
+            return FloatDistribution(searched.low, searched.high, step=searched.step)
         case Choice() | Grid():
-            return CategoricalDistribution(knob.values)
+            return CategoricalDistribution(searched.values)
 
 
-def mutation(knob: Hyperparameter) -> Any:
-    """A knob as population-based training draws it anew."""
+def mutation(searched: Hyperparameter) -> Any:
+    """The distribution in the form of Ray Tune's population-based training."""
     from ray import tune
 
-    match knob:
+    match searched:
         case Uniform():
-            return tune.uniform(knob.low, knob.high)
+            return tune.uniform(searched.low, searched.high)
         case LogUniform():
-            return tune.loguniform(knob.low, knob.high)
+            return tune.loguniform(searched.low, searched.high)
         case QUniform():
-            return [knob.low + knob.step * number for number in range(round((knob.high - knob.low) / knob.step) + 1)]
+            return [
+                searched.low + searched.step * number
+                for number in range(round((searched.high - searched.low) / searched.step) + 1)
+            ]
         case Choice() | Grid():
-            return list(knob.values)
+            return list(searched.values)
 
 
 def _seed(seed: int, index: int) -> int:

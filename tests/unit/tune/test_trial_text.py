@@ -8,7 +8,7 @@ import torch
 from ray.exceptions import RayTaskError
 
 from raykd.tune.trial_record import TrialRecord
-from raykd.tune.watch import reason_of, sentence
+from raykd.tune.trial_text import error_text, trial_sentence
 
 
 def allocate() -> None:
@@ -35,11 +35,11 @@ def test_running_out_of_memory_is_named_and_nothing_else_is_taken_for_it(fail: C
     with pytest.raises((RuntimeError, MemoryError, ValueError)) as caught:
         fail()
     trace = "".join(traceback.format_exception(caught.value))
-    assert reason_of(RayTaskError("train", trace, caught.value)).startswith(start)
+    assert error_text(RayTaskError("train", trace, caught.value)).startswith(start)
 
 
 def test_a_trial_is_told_by_its_knobs_and_its_metric() -> None:
     record = TrialRecord(index=3, values={"student.objective.alpha": 0.25}, status="stopped", value=0.8125, step=40)
     told = "trial 3 (alpha 0.25): accuracy 0.8125, stopped at step 40"
-    assert sentence(record, None, "accuracy") == told
-    assert sentence(record, record, "accuracy") == f"{told}; the best so far"
+    assert trial_sentence(record, None, "accuracy") == told
+    assert trial_sentence(record, record, "accuracy") == f"{told}; the best so far"

@@ -1,0 +1,90 @@
+"""The test at the end of a search: every system scores the test rows once. Nothing else in a search reads them."""
+
+from dataclasses import dataclass
+
+from raykd.config import TuneConfig
+from raykd.data import storage
+from raykd.data.tokenised_set import TokenisedSet
+from raykd.metakd.report import Right, right_of
+from raykd.models import model_digest
+from raykd.predict import ScoreJob, score
+from raykd.report.load_tables import load_labels, load_logits
+from raykd.run.progress import Terminal
+from raykd.run.stage import Stage
+from raykd.run.task import key_of
+from raykd.run.worker_group import uses_gpu
+from raykd.tune.final_trainings import FinalTraining
+
+TestRows = dict[str, TokenisedSet]
+"""Test rows by domain."""
+
+
+@dataclass(frozen=True)
+class SystemScores:
+    """The scoring of one model on the test rows of one domain."""
+
+    system: str
+    domain: str
+    job: ScoreJob
+
+
+@dataclass(frozen=True)
+class FinalTest:
+    """Scores students and teachers on the test rows."""
+
+    config: TuneConfig
+    folder: str
+    terminal: Terminal
+
+    def run(
+        self, students: list[FinalTraining], rows: TestRows, teachers: dict[str, str], teacher_rows: TestRows
+    ) -> dict[str, Right]:
+        """By system and domain, which test rows each seed has right. ``teachers`` maps systems to model folders."""
+        scores = [*self._student_scores(students, rows), *self._teacher_scores(teachers, teacher_rows)]
+        self._score([one.job for one in scores])
+        labels = {domain: load_labels(own.path) for domain, own in rows.items()}
+        outputs: dict[str, dict[str, list[str]]] = {}
+        for one in scores:
+            outputs.setdefault(one.system, {}).setdefault(one.domain, []).append(one.job.output)
+        return {
+            system: {
+                domain: right_of([load_logits(output) for output in found], labels[domain])
+                for domain, found in by_domain.items()
+            }
+            for system, by_domain in outputs.items()
+        }
+
+    def _student_scores(self, students: list[FinalTraining], rows: TestRows) -> list[SystemScores]:
+        found = []
+        for one in students:
+            output = self._output(f"{one.system}-{one.domain or 'all'}-seed{one.seed}")
+            job = ScoreJob(one.task.model_folder, rows[one.domain].path, output)
+            found.append(SystemScores(one.system, one.domain, job))
+        return found
+
+    def _teacher_scores(self, teachers: dict[str, str], rows: TestRows) -> list[SystemScores]:
+        return [
+            SystemScores(system, domain, ScoreJob(model, own.path, self._output(f"{system}-{domain or 'all'}")))
+            for system, model in teachers.items()
+            for domain, own in rows.items()
+        ]
+
+    def _output(self, name: str) -> str:
+        return storage.join(self.folder, "test", name)
+
+    def _score(self, jobs: list[ScoreJob]) -> None:
+        inputs = [(TokenisedSet.open(job.prepared).fingerprint, model_digest(job.model), job.output) for job in jobs]
+        stage = Stage("test", storage.join(self.folder, "test"), key_of("test", inputs))
+        if stage.is_done():
+            return
+        compute = self.config.base.compute
+        stage.begin()
+        score(
+            jobs,
+            actors=compute.prediction_actors,
+            cpus_per_actor=compute.cpus_per_worker,
+            precision=compute.precision,
+            use_gpu=uses_gpu(compute),
+            progress=lambda done, total: self.terminal.advance("test rows", done, total),
+        )
+        stage.finish()

@@ -1,0 +1,28 @@
+"""A search's report as files."""
+
+import io
+
+import pyarrow.csv
+import pyarrow.parquet
+
+from raykd.data import storage
+from raykd.tune.search_html import search_html
+from raykd.tune.search_report import SearchReport
+from raykd.tune.search_tables import markdown, trial_table
+
+
+def write_search(report: SearchReport, folder: str) -> None:
+    """Write ``trials.csv``, ``trials.parquet``, ``report.md``, ``report.html`` and, last, ``report.json``."""
+    table = trial_table(report)
+    for name, write in (("trials.csv", pyarrow.csv.write_csv), ("trials.parquet", pyarrow.parquet.write_table)):
+        buffer = io.BytesIO()
+        write(table, buffer)
+        storage.write_bytes(storage.join(folder, name), buffer.getvalue())
+    storage.write_bytes(storage.join(folder, "report.md"), markdown(report).encode())
+    storage.write_bytes(storage.join(folder, "report.html"), search_html(report).encode())
+    storage.write_bytes(storage.join(folder, "report.json"), report.model_dump_json(indent=1).encode())
+
+
+def read_search(folder: str) -> SearchReport:
+    """Read the report of a folder."""
+    return SearchReport.model_validate(storage.read_json(storage.join(folder, "report.json")))

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from raykd.config.base import Section
 from raykd.config.data import DataConfig
+from raykd.config.features import IntermediateConfig
 from raykd.config.objectives import ObjectiveConfig, VanillaKDConfig
 from raykd.config.paths import PathField, StoragePath
 from raykd.config.searched_job import SearchedJob
@@ -49,6 +50,8 @@ class StudentConfig(ModelTask):
 
     objective: ObjectiveConfig = VanillaKDConfig()
     """Training objective."""
+    intermediate: IntermediateConfig | None = None
+    """Intermediate-layer distillation, before or together with `objective`; null distils logits alone."""
     baseline: bool = True
     """Also train the same student on hard labels alone; the report needs it to show a gain."""
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = (1,)
@@ -159,6 +162,8 @@ class ExperimentConfig(SearchedJob):
         """Raise ValueError without distillation, labels or test rows."""
         if not self.student.objective.distils:
             raise ValueError("base: student.objective.kind = 'fine_tune' distils nothing; search a job that distils")
+        if self.student.intermediate is not None:
+            raise ValueError("base: a search does not cover student.intermediate; remove the section, or search a meta_kd job")
         if self.data.label is None or not self.data.test:
             raise ValueError("base: a search needs labels (data.label) and rows that it never sees (data.test) for its verdict")
 
@@ -186,6 +191,8 @@ class ExperimentConfig(SearchedJob):
             )
         if self.student.objective.needs_teacher and not self.distils_from_teacher:
             raise ValueError("student.objective distils, but there is neither a teacher nor logits.file; give one of them")
+        if self.student.intermediate is not None:
+            self._check_intermediate()
         if self.logits.folds is not None:
             self._check_folds(self.logits.folds)
         if self.data.multi_label and self.student.objective.kind in ("decoupled_kd", "dist_kd"):
@@ -196,6 +203,23 @@ class ExperimentConfig(SearchedJob):
         if self.data.label is None:
             self._check_unlabelled()
         return self
+
+    def _check_intermediate(self) -> None:
+        if not self.student.objective.distils:
+            raise ValueError(
+                f"student.intermediate distils, but student.objective.kind = {self.student.objective.kind} trains the baseline "
+                "alone; choose a kind that distils (vanilla_kd), or remove student.intermediate"
+            )
+        if self.teachers:
+            raise ValueError(
+                f"student.intermediate learns from the layers of one teacher, but teachers lists {len(self.teachers)}; give "
+                "teacher instead, or remove student.intermediate"
+            )
+        if self.teacher is None:
+            raise ValueError(
+                "student.intermediate runs the teacher, but there are only its logits (logits.file); add teacher, or remove "
+                "student.intermediate"
+            )
 
     def _check_folds(self, folds: int) -> None:
         if self.logits.file is not None or not self.every_teacher:

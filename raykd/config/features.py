@@ -1,12 +1,13 @@
 """Configuration of feature distillation: losses on intermediate layers, for every job kind that distils."""
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from raykd.config.base import ObjectiveSection, Section
 from raykd.config.objectives import ObjectiveConfig
 from raykd.config.paths import ModelRef
+from raykd.config.training import TrainingConfig
 
 Layers = Literal["uniform", "last"] | tuple[tuple[int, int], ...]
 
@@ -34,6 +35,32 @@ class FeatureLossConfig(Section):
     equal."""
 
 
+class IntermediateConfig(FeatureLossConfig):
+    """Intermediate-layer distillation of the student, from one teacher that reads the same tokens."""
+
+    mode: Literal["before", "joint"] = "before"
+    """before: a training on these losses alone, whose last weights the training of student.objective starts from. joint: the
+    losses are added to student.objective, in one training."""
+    training: TrainingConfig | None = None
+    """Batches, optimizer and schedule of mode before; null is the default training with a constant learning rate."""
+
+    @property
+    def own_training(self) -> TrainingConfig:
+        """The training of mode before."""
+        return self.training or TrainingConfig(schedule="constant")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not any(getattr(self, name) for name in type(self).model_fields if name.endswith("_weight")):
+            raise ValueError("every weight of student.intermediate is 0; give one above 0, or remove the section")
+        if self.mode == "joint" and self.training is not None:
+            raise ValueError(
+                "student.intermediate.mode = joint trains as student.training says, but student.intermediate.training is given "
+                "too; remove it, or set mode to before"
+            )
+        return self
+
+
 class TeacherFeaturesConfig(FeatureLossConfig, ObjectiveSection):
     """Losses on the features of one frozen teacher."""
 
@@ -50,6 +77,13 @@ class TeacherFeaturesConfig(FeatureLossConfig, ObjectiveSection):
 class FeatureKDConfig(TeacherFeaturesConfig):
     """Feature distillation, alone or joined with a logit objective."""
 
+    needs_teacher: ClassVar[bool] = False  # logits are read by the logit objective
+
     kind: Literal["feature_kd"] = "feature_kd"
     logit_objective: ObjectiveConfig | None = None
     """Objective on the logits, whose terms are added; null trains on features alone."""
+
+    def key_fields(self) -> dict[str, Any]:
+        """Return the fields that identify a training, with those of the logit objective."""
+        joined = None if self.logit_objective is None else self.logit_objective.key_fields()
+        return super().key_fields() | {"logit_objective": joined}

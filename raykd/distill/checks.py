@@ -3,6 +3,7 @@
 from raykd.config import ExperimentConfig, FineTuneConfig, ObjectiveConfig, TrainingConfig
 from raykd.data import storage
 from raykd.data.prepare import read_labels
+from raykd.distill.tasks import cache_folder
 from raykd.errors import ConfigError
 from raykd.metrics.single_label_metrics import metric_names
 from raykd.models import check_sequence_length, load_config, load_tokenizer
@@ -19,6 +20,7 @@ def check_experiment(config: ExperimentConfig) -> None:
         storage.expand(files)
     if config.logits.file is not None and not storage.is_dir(config.logits.file):
         storage.expand([config.logits.file])
+    _check_intermediate(config)
     num_labels = len(read_labels(data.labels))
     for model in (*config.every_teacher, config.student):
         check_sequence_length(load_config(model.model), data.sequence_length)
@@ -37,6 +39,16 @@ def _trainings(config: ExperimentConfig) -> list[tuple[str, TrainingConfig, Obje
         ("teacher", teacher.training, FineTuneConfig()) for teacher in config.every_teacher if teacher.fine_tune
     ]
     return [*found, ("student", config.student.training, config.student.objective)]
+
+
+def _check_intermediate(config: ExperimentConfig) -> None:
+    """Raise RaykdError when the student cannot learn from the teacher's layers."""
+    if config.student.intermediate is not None and config.teacher is not None:
+        from raykd.trainers.features.compatibility import check_teacher_and_student
+
+        names = ("teacher.model", "student.model")
+        models = (config.teacher.model, config.student.model)
+        check_teacher_and_student(*models, losses=config.student.intermediate, cache=cache_folder(config), names=names)
 
 
 def _check_inputs(path: str, objective: Objective, config: ExperimentConfig) -> None:

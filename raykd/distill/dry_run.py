@@ -11,7 +11,10 @@ from raykd.distill.tasks import run_folder
 def outline(config: ExperimentConfig, only: Sequence[StageName] = ()) -> str:
     """A line for each stage: what it makes, from what, and whether a result is there already."""
     student, compute = config.student, config.compute
-    variants = ["without KD"] * student.baseline + [f"with {student.objective.kind}"] * student.objective.distils
+    section = student.intermediate
+    features = "" if section is None else " after" * (section.mode == "before") or " and"
+    kind = f"with {student.objective.kind}{features and features + ' intermediate layers'}"
+    variants = ["without KD"] * student.baseline + [kind] * student.objective.distils
     folds = f", {config.logits.folds} more without a fold of the rows each" if config.logits.folds else ""
     teachers = [
         f"fine-tune {one.model}{folds}" if one.fine_tune else f"taken as it is: {one.model}" for one in config.every_teacher

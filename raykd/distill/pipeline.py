@@ -13,7 +13,15 @@ from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.distill.checks import check_experiment
 from raykd.distill.report import Candidate, build_comparison
-from raykd.distill.tasks import cache_folder, run_folder, student_tasks, task_folders
+from raykd.distill.tasks import (
+    ModelFolder,
+    cache_folder,
+    intermediate_tasks,
+    model_folder,
+    run_folder,
+    student_tasks,
+    task_folders,
+)
 from raykd.distill.teachers import TOGETHER, Teaching
 from raykd.errors import ConfigError
 from raykd.models import model_digest
@@ -147,16 +155,25 @@ class Pipeline:
     def students(self) -> list[TrainTask]:
         """All students, trained."""
         logits = self.logits()
-        model = self.config.student.model
+        model, teacher = self.config.student.model, self._feature_teacher()
+        train, digest = self.prepared("train", model), model_digest(model)
+        first = intermediate_tasks(self.config, train=train, digest=digest, teacher=teacher) if teacher else {}
+        self.train("students", list(first.values()))
         tasks = student_tasks(
             self.config,
-            train=self.prepared("train", model),
+            train=train,
             validation=self.prepared("validation", model),
             logits=logits,
-            digest=model_digest(model),
+            digest=digest,
+            teacher=teacher,
+            initial={seed: model_folder(task.model_folder) for seed, task in first.items()},
         )
         self.train("students", tasks)
         return tasks
+
+    def _feature_teacher(self) -> ModelFolder | None:
+        """The trained teacher whose layers students learn from; None without intermediate-layer distillation."""
+        return None if self.config.student.intermediate is None else model_folder(self.teaching.models()[0])
 
     def candidates(self) -> list[Candidate]:
         """What the report compares."""

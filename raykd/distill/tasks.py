@@ -1,6 +1,10 @@
 """From the configuration to training tasks: nothing is started here."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 from raykd.config import ExperimentConfig, FineTuneConfig, ObjectiveConfig, TrainingConfig
+from raykd.config.features import FeatureKDConfig, FeatureLossConfig, IntermediateConfig
 from raykd.config.stage_names import StageName
 from raykd.data import storage
 from raykd.data.folds import Fold
@@ -8,8 +12,8 @@ from raykd.data.prepare import read_labels
 from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ConfigError
-from raykd.models import label_names, load_config
-from raykd.run.task import TrainTask, make_task
+from raykd.models import label_names, load_config, model_digest
+from raykd.run.task import TaskObjective, TrainTask, make_task
 
 
 def run_folder(config: ExperimentConfig) -> str:
@@ -55,28 +59,107 @@ def teacher_task(
     )
 
 
+@dataclass(frozen=True)
+class ModelFolder:
+    """A model and the hash of its weights."""
+
+    path: str
+    digest: str
+
+
+def model_folder(path: str) -> ModelFolder:
+    """A model with the hash of its weights as they are now."""
+    return ModelFolder(path, model_digest(path))
+
+
 def student_tasks(
-    config: ExperimentConfig, *, train: TokenisedSet, validation: TokenisedSet, logits: SideTable | None, digest: str
+    config: ExperimentConfig,
+    *,
+    train: TokenisedSet,
+    validation: TokenisedSet,
+    logits: SideTable | None,
+    digest: str,
+    teacher: ModelFolder | None = None,
+    initial: Mapping[int, ModelFolder] | None = None,
 ) -> list[TrainTask]:
-    """For each seed the student without distillation, where asked for, and the one with it: same rows, same order."""
-    student = config.student
-    return [
-        _task(
+    """For each seed the student without distillation, where asked for, and the one with it: same rows, same order.
+
+    ``digest`` is the hash of the student's initial model; ``initial`` replaces that model, by seed, for the distilled students.
+    ``teacher`` is needed where their losses on features are joined with the objective.
+    """
+    student, tasks = config.student, []
+    for variant, objective in _variants(config):
+        joined = _joined(config, objective, teacher)
+        for seed in student.seeds:
+            start = ModelFolder(student.model, digest)
+            start = initial.get(seed, start) if initial and objective.distils else start
+            task = _task(
+                config,
+                name=f"student {variant.replace('_', ' ')} seed {seed}",
+                folder=_student_folder(variant, seed),
+                model=start.path,
+                digest=start.digest,
+                train=train,
+                validation=validation,
+                logits=logits if objective.distils else None,
+                objective=joined,
+                training=student.training if objective.distils else _baseline_training(config),
+                seed=seed,
+                teacher_digest=teacher.digest if teacher and joined is not objective else None,
+            )
+            tasks.append(task)
+    return tasks
+
+
+def intermediate_tasks(
+    config: ExperimentConfig, *, train: TokenisedSet, digest: str, teacher: ModelFolder
+) -> dict[int, TrainTask]:
+    """For each seed the training on intermediate layers alone that comes before the objective; none in mode joint."""
+    section = config.student.intermediate
+    if section is None or section.mode != "before":
+        return {}
+    return {
+        seed: _task(
             config,
-            name=f"student {variant.replace('_', ' ')} seed {seed}",
-            folder=_student_folder(variant, seed),
-            model=student.model,
+            name=f"student kd seed {seed}, intermediate layers",
+            folder=_intermediate_folder(seed),
+            model=config.student.model,
             digest=digest,
             train=train,
-            validation=validation,
-            logits=logits if objective.distils else None,
-            objective=objective,
-            training=student.training,
+            validation=None,
+            logits=None,
+            objective=_feature_objective(config, section, teacher),
+            training=section.own_training,
             seed=seed,
+            teacher_digest=teacher.digest,
         )
-        for variant, objective in _variants(config)
-        for seed in student.seeds
-    ]
+        for seed in config.student.seeds
+    }
+
+
+def _joined(config: ExperimentConfig, objective: ObjectiveConfig, teacher: ModelFolder | None) -> TaskObjective:
+    """The objective, with the losses on features in mode joint."""
+    section = config.student.intermediate
+    if section is None or section.mode != "joint" or not objective.distils:
+        return objective
+    if teacher is None:
+        raise ValueError("student.intermediate needs the teacher's model")
+    return _feature_objective(config, section, teacher, objective)
+
+
+def _feature_objective(
+    config: ExperimentConfig, section: IntermediateConfig, teacher: ModelFolder, joined: ObjectiveConfig | None = None
+) -> FeatureKDConfig:
+    given = section.model_dump(include=set(FeatureLossConfig.model_fields))
+    return FeatureKDConfig(teacher=teacher.path, trainings=len(config.student.seeds), logit_objective=joined, **given)
+
+
+def _baseline_training(config: ExperimentConfig) -> TrainingConfig:
+    """The student's training, for as many epochs as the distilled student has in all."""
+    training, section = config.student.training, config.student.intermediate
+    if section is None or section.mode != "before":
+        return training
+    return training.model_copy(update={"epochs": training.epochs + section.own_training.epochs})
 
 
 def task_folders(config: ExperimentConfig) -> list[tuple[StageName, str]]:
@@ -89,6 +172,9 @@ def task_folders(config: ExperimentConfig) -> list[tuple[StageName, str]]:
     folders += [
         ("students", _student_folder(variant, seed)) for variant, _ in _variants(config) for seed in config.student.seeds
     ]
+    section = config.student.intermediate
+    if section is not None and section.mode == "before":
+        folders += [("students", _intermediate_folder(seed)) for seed in config.student.seeds]
     return [(stage, storage.join(run_folder(config), folder)) for stage, folder in folders]
 
 
@@ -105,6 +191,10 @@ def _teacher_folder(config: ExperimentConfig, number: int, fold: int | None) -> 
     return folder if fold is None else f"{folder}/folds/{fold + 1}"
 
 
+def _intermediate_folder(seed: int) -> str:
+    return f"{_student_folder('kd', seed)}/intermediate"
+
+
 def _student_folder(variant: str, seed: int) -> str:
     return f"students/{variant}-seed{seed}"
 
@@ -117,12 +207,13 @@ def _task(
     model: str,
     digest: str,
     train: TokenisedSet,
-    validation: TokenisedSet,
+    validation: TokenisedSet | None,
     logits: SideTable | None,
-    objective: ObjectiveConfig,
+    objective: TaskObjective,
     training: TrainingConfig,
     seed: int,
     without: Fold | None = None,
+    teacher_digest: str | None = None,
 ) -> TrainTask:
     return make_task(
         name=name,
@@ -134,6 +225,7 @@ def _task(
         train=train,
         validation=validation,
         logits=logits,
+        teacher_digest=teacher_digest,
         without=without,
         objective=objective,
         training=training,

@@ -120,5 +120,5 @@ def test_what_does_not_fit_several_labels_is_refused(changes, message, content):
 
 def test_objectives_of_one_class_a_row_are_refused(content):
     content["student"]["objective"] = {"kind": "dist_kd"}
-    with pytest.raises(ConfigError, match="dist_kd is about the one class of a row"):
+    with pytest.raises(ConfigError, match="dist_kd needs exactly one class per row"):
         build(content)

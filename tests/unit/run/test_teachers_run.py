@@ -92,7 +92,7 @@ def test_cross_fitted_logits_come_from_teachers_that_never_saw_the_row(experimen
 
 
 def test_folds_are_refused_where_no_teacher_is_trained(experiment):
-    with pytest.raises(ConfigError, match="is taken as it is; set fine_tune = true"):
+    with pytest.raises(ConfigError, match="has fine_tune = false; set it to true"):
         experiment(logits__folds=3, teacher__fine_tune=False)
     with pytest.raises(ConfigError, match=r"but the logits come from logits\.file"):
         experiment(logits__folds=3, logits__file="logits.tsv", teacher=None)

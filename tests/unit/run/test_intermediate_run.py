@@ -1,0 +1,170 @@
+"""Intermediate-layer distillation in `raykd run`, from TSV to the comparison, without Ray."""
+
+import json
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+
+from raykd.config import CustomObjectiveConfig, build
+from raykd.config.features import FeatureKDConfig
+from raykd.distill.checks import check_experiment
+from raykd.errors import ConfigError, ModelError
+from raykd.models import model_digest
+from tests.unit.metakd.worlds import save_model
+from tests.unit.run.test_multi_label_run import content
+
+__all__ = ["content"]
+SHORT = {"epochs": 1, "batch_size": 32, "learning_rate": 5e-3, "log_every": 1}
+QUICK = {"compute__engine": {"kind": "torch"}, "student__training": SHORT, "student__seeds": [1], "teacher__training": SHORT}
+RELATION = {"relation_weight": 1.0, "embedding_weight": 0.0, "hidden_weight": 0.0, "attention_weight": 0.0, "layers": "last"}
+
+
+def history(folder: str | Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in Path(folder, "history.jsonl").read_text().splitlines()]
+
+
+def terms(folder: str | Path) -> set[str]:
+    return next(set(entry["terms"]) for entry in history(folder) if entry["event"] == "train")
+
+
+def test_before_trains_features_first_and_the_objective_goes_on_from_that_model(experiment, local):
+    section = {"relation_weight": 2.0, "training": {**SHORT, "epochs": 2}}
+    config = experiment(**QUICK | {"student__seeds": [1, 2]}, student__intermediate=section)
+    pipeline = local(config)
+    comparison = pipeline.run()
+    assert pipeline.trained == [
+        "teacher",
+        *(f"student kd seed {seed}, intermediate layers" for seed in (1, 2)),
+        *(f"student no kd seed {seed}" for seed in (1, 2)),
+        *(f"student kd seed {seed}" for seed in (1, 2)),
+    ]
+    folder = Path(pipeline.folder)
+    first, student = folder / "students/kd-seed1/intermediate", folder / "students/kd-seed1"
+    assert terms(first) == {"embedding", "hidden", "attention", "relation"}
+    assert terms(student) == {"kd_kl", "ce"}
+    task = json.loads((student / "task.json").read_text())
+    assert task["model"] == str(first / "model")
+    assert model_digest(str(first / "model")) != model_digest(config.student.model)
+    baseline = json.loads((folder / "students/no_kd-seed1/task.json").read_text())
+    assert baseline["training"]["epochs"] == 3, "as many as the distilled student has in all"
+    assert [system.role for system in comparison.systems] == ["teacher", "student_no_kd", "student_kd"]
+
+    again = local(config)
+    again.run()
+    assert again.trained == []
+
+
+@pytest.mark.parametrize("stage", [0, 3])
+def test_before_runs_under_deepspeed_with_weights_that_no_loss_reaches(experiment, local, stage):
+    """The relation of the last layer reaches neither the classifier nor the last feed-forward layer."""
+    engine = {"kind": "deepspeed", "zero_stage": stage}
+    section = {**RELATION, "training": {**SHORT, "epochs": 6}}
+    changes = {**QUICK, "compute__engine": engine, "student__baseline": False, "student__intermediate": section}
+    pipeline = local(experiment(**changes))
+    (task,) = pipeline.students()
+    losses = [entry["loss"] for entry in history(Path(task.folder, "intermediate")) if entry["event"] == "train"]
+    epoch = len(losses) // 6
+    assert sum(losses[-epoch:]) < 0.7 * sum(losses[:epoch])
+
+
+def test_joint_adds_the_losses_to_the_objective_and_projections_stay_out_of_the_model(experiment, local):
+    section = {"mode": "joint", "relation_weight": 1.0, "teacher_states": "stored"}
+    pipeline = local(experiment(**QUICK, student__intermediate=section))
+    no_kd, kd = pipeline.students()
+    assert terms(kd.folder) == {"embedding", "hidden", "attention", "relation", "kd_kl", "ce"}
+    assert terms(no_kd.folder) == {"ce"}
+    assert no_kd.training.epochs == 1
+    assert any(entry["event"] == "eval" for entry in history(kd.folder))
+    assert sorted(path.name for path in Path(kd.folder).glob("*.safetensors")) == ["projections.safetensors"]
+
+    from transformers import AutoModelForSequenceClassification
+
+    _, report = AutoModelForSequenceClassification.from_pretrained(kd.model_folder, output_loading_info=True)
+    assert not report["missing_keys"]
+    assert not report["unexpected_keys"]
+
+
+def test_other_losses_train_another_student(experiment, local):
+    """The task's key holds the losses and the teacher's content."""
+    section = {"mode": "joint"}
+    keys = [
+        local(experiment(**QUICK | {"student__baseline": False}, student__intermediate=section | more)).students()[0].key
+        for more in ({}, {"hidden_weight": 0.5}, {"teacher_states": "live"})
+    ]
+    assert keys[0] != keys[1]
+    assert keys[0] == keys[2], "where the states come from changes no number"
+
+
+def test_the_key_of_a_joint_training_is_that_of_its_logit_objective_too():
+    """The key of a custom objective holds more than its settings: its code."""
+    custom = CustomObjectiveConfig(target="tests.unit.run.test_custom_objective_run:Missing")
+    with patch.object(CustomObjectiveConfig, "key_fields", lambda self: {"code": "changed"}):
+        joined = FeatureKDConfig(teacher="t", logit_objective=custom).key_fields()
+    assert joined["logit_objective"] == {"code": "changed"}
+    assert "teacher" not in joined
+
+
+def test_multi_label_rows(content, local):
+    for one in ("teacher", "student"):
+        content[one]["training"] = content[one]["training"] | {"epochs": 1}
+    content["student"]["intermediate"] = {"mode": "joint", "relation_weight": 1.0}
+    (task,) = local(build(content)).students()
+    assert terms(task.folder) == {"embedding", "hidden", "attention", "relation", "kd_bce", "bce"}
+
+
+def test_pairs_of_texts(experiment, local, small_world, tmp_path):
+    rows = [line.rstrip("\n").split("\t") for line in Path(small_world["train"]).read_text().splitlines()]
+    pairs = tmp_path / "pairs.tsv"
+    pairs.write_text("".join(f"{text}\t{rows[-number - 1][0]}\t{label}\n" for number, (text, label) in enumerate(rows[:100])))
+    data = {
+        "data__input_schema": "text:str:1,other:str:1,label:str:1", "data__second_sequence": "other",
+        "data__train": [str(pairs)], "data__test": [str(pairs)],
+    }  # fmt: skip
+    config = experiment(**QUICK | {"student__baseline": False}, **data, student__intermediate={**RELATION, "layers": [[1, 1]]})
+    (task,) = local(config).students()
+    assert terms(Path(task.folder, "intermediate")) == {"relation"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"student__objective": {"kind": "fine_tune"}}, "student.objective.kind = fine_tune trains the baseline alone"),
+        (
+            {"student__intermediate": dict.fromkeys(["embedding_weight", "hidden_weight", "attention_weight"], 0)},
+            "is 0; give one",
+        ),
+        ({"student__intermediate": {"mode": "joint", "training": SHORT}}, "remove it, or set mode to before"),
+        ({"student__intermediate": {"layers": [[1, 1], [1, 1]]}}, "each student layer once"),
+        ({"student__intermediate": {"layers": [[1, 2]]}}, r"\[1, 2\] is not a pair of a student layer 1 .. 1"),
+        ({"student__intermediate": {"relation_weight": 1, "relation_heads": 5}}, "relation_heads = 5 does not divide"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_ray_starts(experiment, changes, message):
+    with pytest.raises(ConfigError, match=message):
+        check_experiment(experiment(**{"student__intermediate": {}} | changes))
+
+
+def test_jobs_without_one_teacher_are_refused(experiment, small_world, tmp_path):
+    teachers = [{"model": small_world["teacher"]}] * 2
+    with pytest.raises(ConfigError, match="one teacher, but teachers lists 2"):
+        experiment(student__intermediate={}, teacher=None, teachers=teachers)
+    with pytest.raises(ConfigError, match=r"only its logits \(logits.file\); add teacher"):
+        experiment(student__intermediate={}, teacher=None, logits__file=str(tmp_path / "logits.tsv"))
+
+
+def test_teachers_that_cannot_be_compared_are_refused(experiment, tmp_path):
+    other = save_model(tmp_path / "other", hidden=16, layers=1, extra=3)
+    with pytest.raises(ConfigError, match=r"teacher.model = .* and student.model = .* have different tokenizers"):
+        check_experiment(experiment(student__intermediate={}, teacher__model=other))
+
+    from transformers import MPNetConfig, MPNetForSequenceClassification
+
+    from raykd.models import load_tokenizer, save_classifier
+
+    tokenizer = load_tokenizer(experiment().teacher.model)
+    small = MPNetConfig(vocab_size=40, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
+    save_classifier(MPNetForSequenceClassification(small), tokenizer, str(tmp_path / "mpnet"))
+    with pytest.raises(ModelError, match=r"teacher.model = .*mpnet is a mpnet model, whose attention cannot be replaced"):
+        check_experiment(experiment(student__intermediate={}, teacher__model=str(tmp_path / "mpnet")))

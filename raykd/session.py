@@ -3,9 +3,11 @@
 import contextlib
 import logging
 import os
+import secrets
 import signal
 import socket
 import sys
+import tempfile
 import threading
 import warnings
 from collections.abc import Iterator
@@ -17,6 +19,31 @@ log = logging.getLogger(__name__)
 
 _ANSWER_S = 10.0
 _REASON_CHARS = 400
+_SOCKET_BYTES = 103 if sys.platform == "darwin" else 107
+"""Bytes that the path of a Unix socket may have."""
+_SOCKET_IN_FOLDER = "/ray/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"
+"""Ray's longest socket, below the folder for temporary files."""
+_LOCAL_DEFAULT = (
+    "its log files are in ray/session_latest/logs of the folder for temporary files; or set RAY_ADDRESS to a cluster's"
+)
+_LOCAL_ADVICE = {
+    "permission denied|read-only|not a directory|operation not permitted": "make that place writable, or set RAY_TMPDIR to a "
+    "folder that is",
+    "no space left": "free space there, or set RAY_TMPDIR to a folder with space",
+    "af_unix|too long": "set RAY_TMPDIR to a folder with a shorter path",
+    "token|authentication": "set RAY_AUTH_TOKEN to a token of your choice",
+    "object_store_memory|object store|/dev/shm": "free memory on this machine",
+    "address already in use": "end the other Ray on this machine (ray stop), or set RAY_ADDRESS to it",
+    "timed out|timeout|took too long|in time|within": "end what else keeps the machine busy, or set RAY_ADDRESS to a cluster's",
+}
+"""What to do about a local Ray that does not start, by words of its reason."""
+_CLUSTER_DEFAULT = "check RAY_ADDRESS, or unset it to start a local Ray"
+_CLUSTER_ADVICE = {
+    "version": "install the versions of the cluster here, or unset RAY_ADDRESS to start a local Ray",
+    "token|authentication|unauthenticated": "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN to the cluster's token",
+    "refused|timed out|unreachable|no route|name or service": "check RAY_ADDRESS and that the cluster is up, or unset it to "
+    "start a local Ray",
+}
 
 
 def start_ray(
@@ -47,12 +74,16 @@ def start_ray(
         "RAY_preload_python_modules", "ray.data,raykd.data.step_stream"
     )  # torch too would delay every process
     import ray
+    from ray.exceptions import RayError
 
     if ray.is_initialized():
         return False
     address = os.environ.get("RAY_ADDRESS") or "local"
-    local = {"num_cpus": num_cpus, "object_store_memory": object_store_bytes} if address == "local" else {}
-    if not local:
+    local = {}
+    if address == "local":
+        local = {"num_cpus": num_cpus, "object_store_memory": object_store_bytes, "_temp_dir": _short_folder()}
+        _provide_token()
+    else:
         _require_answer(address)
     on_sigterm = signal.getsignal(signal.SIGTERM)
     with warnings.catch_warnings(), _silent_stderr(), _for_this_machine() if local else contextlib.nullcontext():
@@ -60,7 +91,7 @@ def start_ray(
         try:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, runtime_env=runtime_env, **local)
         except Exception as error:  # a process of Ray's that takes too long to start is told of by Exception itself
-            if not local and not isinstance(error, ConnectionError | ValueError | RuntimeError):
+            if not local and not isinstance(error, OSError | ValueError | RuntimeError | RayError):
                 raise
             raise ResourceError(_no_ray(address, error)) from error
         finally:
@@ -84,9 +115,48 @@ def _require_answer(address: str) -> None:
 
 def _no_ray(address: str, error: Exception) -> str:
     reason = (" ".join(str(error).split()) or type(error).__name__)[:_REASON_CHARS].rstrip(".")
+    advice = _LOCAL_ADVICE if address == "local" else _CLUSTER_ADVICE
+    wanted = next((text for words, text in advice.items() if any(word in reason.lower() for word in words.split("|"))), "")
     if address == "local":
-        return f"Ray does not start on this machine: {reason}; end what else keeps it busy, or set RAY_ADDRESS to a cluster's"
-    return f"cannot connect to Ray at {address}: {reason}; check RAY_ADDRESS and the versions there, or unset it"
+        return f"Ray does not start on this machine: {reason}; {wanted or _LOCAL_DEFAULT}"
+    return f"cannot connect to Ray at {address}: {reason}; {wanted or _CLUSTER_DEFAULT}"
+
+
+def _short_folder() -> str | None:
+    """A folder for Ray's sockets where its default has too long a path for them; None leaves Ray's default.
+
+    Raises ResourceError when ``RAY_TMPDIR`` itself is too long, or no short folder can be written.
+    """
+    name = "RAY_TMPDIR" if os.environ.get("RAY_TMPDIR") else "TMPDIR"
+    given = os.environ.get(name) or "/tmp"
+    room = _SOCKET_BYTES - len(_SOCKET_IN_FOLDER)
+    if len(os.fsencode(os.path.abspath(given))) <= room:
+        return None if os.path.isabs(given) else os.path.join(os.path.abspath(given), "ray")
+    short = next((path for path in ("/tmp", "/var/tmp", "/dev/shm") if os.access(path, os.W_OK | os.X_OK)), None)
+    if name == "RAY_TMPDIR" or short is None:
+        raise ResourceError(
+            f"Ray does not start on this machine: {name} = {given} is longer than the {room} bytes that leave room for its "
+            f"sockets; set RAY_TMPDIR to a folder with a shorter path"
+        )
+    log.info("Ray's files go to %s/ray: the path of TMPDIR is too long for its sockets", short)
+    return os.path.join(short, "ray")
+
+
+def _provide_token() -> None:
+    """Set a token for this process and Ray's where there is none, and the home, where Ray keeps one, cannot be written."""
+    if os.environ.get("RAY_AUTH_MODE", "token").lower() != "token":
+        return
+    if os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH"):
+        return
+    folder = os.path.join(os.path.expanduser("~"), ".ray")
+    if os.access(os.path.join(folder, "auth_token"), os.R_OK):
+        return
+    try:
+        os.makedirs(folder, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError:
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
 
 def _keep_sigterm(handler: object) -> None:

@@ -4,6 +4,7 @@ Endpoints, regions and keys come from the environment. A store that does not ans
 :data:`PATIENCE_S` seconds, with growing pauses, whatever the operation; only then it is an error.
 """
 
+import errno
 import functools
 import os
 import posixpath
@@ -102,13 +103,22 @@ def naming(path: str) -> Iterator[None]:
         raise DataError(f"{path} is not what it should be: a folder where a file is needed, or the other way round") from None
     except OSError as error:
         if is_local(path):
-            reason, help_ = (
-                error.strerror or _first_line(error),
-                "free space there, change its permissions, or choose another place",
-            )
+            reason, help_ = error.strerror or _first_line(error), _local_help(error.errno)
         else:
             reason, help_ = _first_line(error), _remote_help(str(error))
         raise ResourceError(f"{path}: {reason}; {help_}") from None
+
+
+def _local_help(number: int | None) -> str:
+    if number in (errno.ENOSPC, errno.EDQUOT):
+        return "free space there, or choose another place"
+    if number in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "change its permissions, or choose another place"
+    if number == errno.ENAMETOOLONG:
+        return "choose a shorter name"
+    if number in (errno.EMFILE, errno.ENFILE):
+        return "raise the limit of open files (ulimit -n)"
+    return "choose another place"
 
 
 def _remote_help(text: str) -> str:

@@ -10,7 +10,7 @@ import psutil
 import pytest
 import ray
 
-from raykd import cluster
+from raykd import cluster, session
 from raykd.errors import ResourceError
 
 
@@ -55,29 +55,101 @@ def test_a_node_that_leaves_while_it_is_asked_for_a_shared_folder_is_no_fault(
     assert not list((tmp_path / "runs").iterdir()), "the marker is gone"
 
 
-def test_a_ray_that_does_not_start_is_an_error_with_its_reason(tmp_path: Path) -> None:
-    """A folder whose path is too long for the sockets in it stands for what keeps Ray's processes from starting."""
-    code = "from raykd.errors import RaykdError\nfrom raykd.session import start_ray\ntry:\n    start_ray()\n"
-    code += "except RaykdError as error:\n    print(error)"
-    environment = {**os.environ, "RAY_TMPDIR": str(tmp_path / ("long" * 30))}
-    environment.pop("RAY_ADDRESS", None)
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120, check=True
-    )
-    assert done.stdout.startswith("Ray does not start on this machine: ")
-    assert "107 bytes" in done.stdout
-    assert "set RAY_ADDRESS to a cluster's" in done.stdout
+START = """
+from raykd.errors import RaykdError
+from raykd.session import start_ray
+try:
+    start_ray(num_cpus=1)
+except RaykdError as error:
+    print(error)
+else:
+    import ray
+    print(ray.get(ray.remote(num_cpus=1)(lambda: "a task ran").remote()), ray._private.worker._global_node.get_temp_dir_path())
+"""
 
 
-def test_a_cluster_that_cannot_be_joined_is_an_error_with_all_of_its_reason(tmp_path: Path) -> None:
-    """Ray says on several lines which versions do not fit, and would try for twelve minutes where nothing listens."""
-    code = "from raykd import session\nfrom raykd.errors import RaykdError\n"
-    code += "print(session._no_ray('head:6379', RuntimeError('Version mismatch:\\n    Ray: 2.1\\n    Python: 3.9')))\n"
-    code += "try:\n    session.start_ray()\nexcept RaykdError as error:\n    print(error)"
-    environment = {**os.environ, "RAY_ADDRESS": "127.0.0.1:1"}
+def started(**variables: str) -> str:
+    """What :data:`START` prints in an environment without tokens and clusters."""
+    names = ("RAY_ADDRESS", "RAY_TMPDIR", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE")
+    environment = {name: value for name, value in os.environ.items() if name not in names} | variables
     done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120, check=True
+        [sys.executable, "-c", START], env=environment, capture_output=True, text=True, timeout=120, check=True
     )
-    mismatch, unreachable = done.stdout.splitlines()
-    assert mismatch.startswith("cannot connect to Ray at head:6379: Version mismatch: Ray: 2.1 Python: 3.9; check RAY_ADDRESS")
-    assert unreachable.startswith("cannot connect to Ray at 127.0.0.1:1: [Errno 111] Connection refused; check RAY_ADDRESS")
+    return done.stdout
+
+
+def test_a_home_that_cannot_be_written_and_a_long_folder_for_temporary_files_are_no_obstacle(tmp_path: Path) -> None:
+    """Ray keeps a token in the home and sockets in the folder; a file in the home's place refuses root too."""
+    (tmp_path / "home").write_text("")
+    long = tmp_path / ("long" * 20)
+    long.mkdir()
+    assert started(HOME=str(tmp_path / "home"), TMPDIR=str(long)) == "a task ran /tmp/ray\n"
+    assert not list(long.glob("ray*"))
+
+
+def test_a_folder_that_ray_was_given_and_is_too_long_is_an_error_that_names_it(tmp_path: Path) -> None:
+    said = started(RAY_TMPDIR=str(tmp_path / ("long" * 30)))
+    assert said.startswith("Ray does not start on this machine: RAY_TMPDIR = ")
+    assert "set RAY_TMPDIR to a folder with a shorter path" in said
+
+
+def test_a_ray_that_does_not_start_is_an_error_with_its_reason() -> None:
+    said = started(RAY_TMPDIR="/dev/null")
+    assert said.startswith("Ray does not start on this machine: ")
+    assert "Not a directory" in said
+    assert "; make that place writable, or set RAY_TMPDIR" in said
+
+
+@pytest.mark.parametrize(
+    ("address", "reason", "advice"),
+    [
+        ("local", "[Errno 13] Permission denied: '/home/me/.ray'", "make that place writable, or set RAY_TMPDIR"),
+        ("local", "[Errno 20] Not a directory: '/home/me/.ray'", "make that place writable"),
+        ("local", "[Errno 28] No space left on device: '/tmp/ray'", "free space there"),
+        ("local", "AF_UNIX path length cannot exceed 107 bytes", "set RAY_TMPDIR to a folder with a shorter path"),
+        ("local", "The current node timed out during startup", "end what else keeps the machine busy"),
+        ("local", "something new", "its log files are in ray/session_latest/logs"),
+        ("head:6379", "Version mismatch:\n    Ray: 2.1\n    Python: 3.9", "install the versions of the cluster here"),
+        ("head:6379", "Authentication token is missing", "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"),
+        ("head:6379", "[Errno 111] Connection refused", "check RAY_ADDRESS and that the cluster is up"),
+        ("head:6379", "something new", "check RAY_ADDRESS, or unset it"),
+    ],
+)
+def test_the_advice_fits_the_reason(address: str, reason: str, advice: str) -> None:
+    said = session._no_ray(address, RuntimeError(reason))
+    assert " ".join(reason.split()) in said
+    assert f"; {advice}" in said
+
+
+def test_a_cluster_where_nothing_listens_is_an_error_at_once() -> None:
+    """Ray itself would try for twelve minutes."""
+    said = started(RAY_ADDRESS="127.0.0.1:1")
+    assert said.startswith("cannot connect to Ray at 127.0.0.1:1: [Errno 111] Connection refused; check RAY_ADDRESS")
+
+
+@pytest.mark.parametrize(
+    ("variables", "kept"),
+    [
+        ({"RAY_AUTH_TOKEN": "mine"}, "mine"),
+        ({"RAY_AUTH_TOKEN_PATH": "/some/file"}, None),
+        ({"RAY_AUTH_MODE": "disabled"}, None),
+        ({}, "made"),
+    ],
+)
+def test_a_token_is_made_only_where_there_is_none_and_none_can_be_kept(
+    variables: dict[str, str], kept: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE"):
+        monkeypatch.setenv(name, "")  # so that what is set now is put back
+        monkeypatch.delenv(name)
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("HOME", str(tmp_path / "file"))
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    session._provide_token()
+    found = os.environ.get("RAY_AUTH_TOKEN")
+    assert (found is not None and len(found) == 64) if kept == "made" else found == kept
+    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    session._provide_token()
+    assert "RAY_AUTH_TOKEN" not in os.environ, "Ray keeps one in the home"

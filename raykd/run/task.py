@@ -18,7 +18,6 @@ from raykd.data.folds import Fold
 from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.models import absolute_model
-from raykd.trainers.custom_objective import source_digest
 
 _LIBRARIES = ("torch", "transformers", "deepspeed", "tokenizers", "numpy")
 _NO_TRACKING = TrackingConfig()
@@ -148,7 +147,7 @@ def make_task(
     validation = validation if validation is not None and validation.labels is not None else None
     settings = [
         objective.key_fields(),
-        source_digest(objective.target) if isinstance(objective, CustomObjectiveConfig) else None,
+        _source_digest(objective),
         training.model_dump(exclude={"log_every"}),
         [phase.model_dump() for phase in phases],
         seed,
@@ -186,3 +185,12 @@ def make_task(
         group=group,
         key=key_of(settings, inputs),
     )
+
+
+def _source_digest(objective: TaskObjective) -> str | None:
+    """Hash of the source of an objective from outside raykd."""
+    if not isinstance(objective, CustomObjectiveConfig):
+        return None
+    from raykd.trainers.custom_objective import source_digest  # imports torch, which --dry-run does without
+
+    return source_digest(objective.target)

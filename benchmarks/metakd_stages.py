@@ -26,6 +26,7 @@ from raykd.metakd.reviews import read_reviews, write_reviews
 from raykd.predict import ScoreJob, score_locally
 from raykd.run.task import TaskObjective, TrainTask, make_task
 from raykd.run.train_task import run_task
+from raykd.task_kinds import SINGLE_LABEL
 from raykd.trainers.context import local_context
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -50,7 +51,8 @@ class Bench:
     def _spec(self) -> PrepareSpec:
         return PrepareSpec(
             files=(str(self.folder / "rows.tsv"),), input_schema="review:str:1,domain:str:1,sentiment:str:1",
-            first_sequence="review", second_sequence=None, label="sentiment", labels=LABELS, skip_header=False,
+            first_sequence="review", second_sequence=None, label="sentiment", skip_header=False,
+            codec=SINGLE_LABEL.label_codec(LABELS),
             sequence_length=128, max_rejected_rows=0, tokenizer=self.teacher, keep=None, extra_columns=("domain",),
         )  # fmt: skip
 

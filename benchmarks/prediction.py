@@ -29,6 +29,7 @@ from raykd.models import load_classifier, load_tokenizer, save_classifier
 from raykd.predict import ScoreJob, score, score_locally
 from raykd.predict.scorer import Item, Scored, Scorer, forward, group_batches
 from raykd.session import start_ray, stop_ray
+from raykd.task_kinds import SINGLE_LABEL
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 LABELS = ("0", "1")
@@ -84,7 +85,8 @@ def _prepare(options: argparse.Namespace, folder: str) -> tuple[str, TokenisedSe
     save_classifier(load_classifier(options.model, labels=LABELS), load_tokenizer(options.model), model)
     spec = PrepareSpec(
         files=(str(rows),), input_schema="text:str:1,label:str:1", first_sequence="text", second_sequence=None, label="label",
-        labels=LABELS, skip_header=False, sequence_length=LENGTH, max_rejected_rows=0, tokenizer=model, keep=None,
+        skip_header=False,
+        codec=SINGLE_LABEL.label_codec(LABELS), sequence_length=LENGTH, max_rejected_rows=0, tokenizer=model, keep=None,
     )  # fmt: skip
     return model, prepare(spec, folder)
 

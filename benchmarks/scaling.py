@@ -31,6 +31,7 @@ from raykd.models import model_digest
 from raykd.run.task import make_task
 from raykd.run.worker_group import TrainingGroup
 from raykd.session import start_ray, stop_ray
+from raykd.task_kinds import SINGLE_LABEL
 from raykd.trainers.events import StepMetrics, TrainingEvent
 
 ROWS, BATCH, LENGTH = 100_000, 64, 64
@@ -101,7 +102,8 @@ def _data(folder: Path) -> tuple[str, TokenisedSet]:
 def _spec(files: tuple[str, ...], model: str) -> PrepareSpec:
     return PrepareSpec(
         files=files, input_schema="text:str:1,label:str:1", first_sequence="text", second_sequence=None, label="label",
-        labels=LABELS, skip_header=False, sequence_length=LENGTH, max_rejected_rows=0, tokenizer=model, keep=None,
+        skip_header=False,
+        codec=SINGLE_LABEL.label_codec(LABELS), sequence_length=LENGTH, max_rejected_rows=0, tokenizer=model, keep=None,
     )  # fmt: skip
 
 

@@ -166,10 +166,12 @@ def _model(folder: Path) -> str:
 
 def _prepare(files: list[str], model: str, work: Path, progress: Progress) -> Any:
     from raykd.data.prepare import PrepareSpec, prepare
+    from raykd.task_kinds import SINGLE_LABEL
 
     spec = PrepareSpec(
         files=tuple(files), input_schema="text:str:1,label:str:1", first_sequence="text", second_sequence=None, label="label",
-        labels=LABELS, skip_header=False, sequence_length=LENGTH, max_rejected_rows=0, tokenizer=model, keep=None,
+        skip_header=False,
+        codec=SINGLE_LABEL.label_codec(LABELS), sequence_length=LENGTH, max_rejected_rows=0, tokenizer=model, keep=None,
     )  # fmt: skip
     return prepare(spec, str(work / "cache"), progress=progress)
 

@@ -31,6 +31,7 @@ from raykd.models import load_classifier, model_digest
 from raykd.run.task import TrainTask, make_task
 from raykd.run.train_task import run_task
 from raykd.session import start_ray, stop_ray
+from raykd.task_kinds import SINGLE_LABEL
 from raykd.trainers.context import local_context
 from raykd.trainers.engines.deepspeed_engine import import_deepspeed
 from raykd.trainers.events import StepMetrics, TrainingEvent
@@ -82,7 +83,7 @@ def _spec(rows: str, model: str) -> PrepareSpec:
         first_sequence="text",
         second_sequence=None,
         label="label",
-        labels=("0", "1"),
+        codec=SINGLE_LABEL.label_codec(("0", "1")),
         skip_header=False,
         sequence_length=LENGTH,
         max_rejected_rows=0,

@@ -22,6 +22,7 @@ from raykd.errors import ConfigError, RaykdError
 from raykd.models import build_classifier, model_digest, save_classifier
 from raykd.run.task import make_task
 from raykd.run.train_task import run_task
+from raykd.task_kinds import SINGLE_LABEL
 from raykd.trainers.context import local_context
 
 log = logging.getLogger(__name__)
@@ -66,7 +67,8 @@ def pretrain(folder: str, rows: str, *, seed: int) -> None:
     teacher = storage.join(folder, "teacher")
     spec = PrepareSpec(
         files=(rows,), input_schema=synthetic.INPUT_SCHEMA, first_sequence="text", second_sequence=None, label="label",
-        labels=synthetic.LABELS, skip_header=False, sequence_length=POSITIONS, max_rejected_rows=0, tokenizer=teacher,
+        skip_header=False,
+        codec=SINGLE_LABEL.label_codec(synthetic.LABELS), sequence_length=POSITIONS, max_rejected_rows=0, tokenizer=teacher,
         keep=None,
     )  # fmt: skip
     cache = storage.join(folder, "cache")

@@ -12,13 +12,13 @@ from raykd.config import DataConfig, ExperimentConfig, build
 from raykd.data import storage
 from raykd.distill.report import ROUND_SECONDS, ROUNDS, SAMPLE_ROWS, sample_rows
 from raykd.errors import ConfigError, ModelError
-from raykd.metrics.multi_label_metrics import decisions
-from raykd.models import is_multi_label, load_config, load_tokenizer, max_sequence_length
+from raykd.models import load_config, load_tokenizer, max_sequence_length
 from raykd.models.onnx import export_onnx, open_session, quantize, require_onnx, run_session
 from raykd.report.exports import FOLDER, Export, read_exports, write_exports
 from raykd.report.files import REPORT, read_report, write_report
 from raykd.report.latency import Latency, Predictor, Row, encode, load_predictor, measure_latency
 from raykd.run.progress import Terminal
+from raykd.task_kinds import task_kind_of_model
 
 TOLERANCE = 1e-3
 """Difference of a logit, as a fraction of the largest one (at least 1), above which a file of float32 is not the model: sums in
@@ -102,7 +102,7 @@ def _invented(tokenizer: Any, length: int) -> list[Row]:
 
 
 def _measure(model: str, files: dict[str, str], rows: Sequence[Row], *, length: int) -> list[Export]:
-    tokenizer, many = load_tokenizer(model), is_multi_label(load_config(model))
+    tokenizer, kind = load_tokenizer(model), task_kind_of_model(load_config(model))
     own = load_predictor(model, sequence_length=length)
     predictors: dict[str, Predictor] = {"": own} | {
         name: _onnx_predictor(file, tokenizer, length) for name, file in files.items()
@@ -119,7 +119,7 @@ def _measure(model: str, files: dict[str, str], rows: Sequence[Row], *, length: 
             bytes_on_disk=storage.file_size(file),
             rows=len(rows),
             largest_difference=float(np.abs(logits[name] - logits[""]).max()),
-            agreement=float(np.mean(_answers(logits[name], many) == _answers(logits[""], many))),
+            agreement=kind.agreement(logits[name], logits[""]),
             latency=latencies[name],
         )
         for name, file in files.items()
@@ -146,10 +146,6 @@ def _check(name: str, own: npt.NDArray[np.float32], exported: npt.NDArray[np.flo
             f"the logits of the {name} file differ from the model's by up to {difference:.3g}, allowed is {allowed:.3g}; the "
             "file was deleted, keep the folder as it is"
         )
-
-
-def _answers(logits: npt.NDArray[np.float32], many: bool) -> npt.NDArray[Any]:
-    return np.array(["".join(map(str, row)) for row in decisions(logits)]) if many else logits.argmax(axis=1)
 
 
 def _enter(run: str, terminal: Terminal) -> None:

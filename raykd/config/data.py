@@ -1,11 +1,41 @@
 """Data files, their columns and their labels."""
 
-from typing import Self
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from raykd.config.base import Section
 from raykd.config.paths import PathField
+
+TaskName = Literal["single_label", "multi_label"]
+Outputs = Literal["classes", "labels", "values"]
+"""Meaning of a model's outputs: exclusive classes, independent labels, or numbers as they are."""
+
+
+@dataclass(frozen=True)
+class TaskTraits:
+    """Properties of a kind of task that the configuration needs; the rest is in :mod:`raykd.task_kinds`."""
+
+    outputs: Outputs
+    headline: str
+    """Metric of verdicts, and of model selection unless `training.metric` names another."""
+    smaller_is_better: frozenset[str] = frozenset({"loss", "ece"})
+    """Metrics whose best value is the smallest."""
+    separator: str = ""
+    """Character that joins the labels of a cell; empty where a cell holds one."""
+
+    @property
+    def takes_labels(self) -> bool:
+        """Whether the rows' labels have names."""
+        return self.outputs != "values"
+
+
+TASKS: dict[str, TaskTraits] = {
+    "single_label": TaskTraits("classes", headline="accuracy"),
+    "multi_label": TaskTraits("labels", headline="exact_match", separator=","),
+}
 
 
 class DataConfig(Section):
@@ -19,8 +49,9 @@ class DataConfig(Section):
     """Column that holds the second text of a pair; null for single texts."""
     label: str | None = None
     """Column that holds the label; null for unlabelled rows, which only alpha = 1 can train on."""
-    multi_label: bool = False
-    """Rows have any number of labels: the cell holds them joined by commas and may be empty."""
+    task: TaskName = "single_label"
+    """single_label: a row has one of `labels`. multi_label: a row has any number of them; the cell holds them
+    joined by commas and may be empty."""
     labels: tuple[str, ...] | PathField = ("0", "1")
     """The label values in the order of their ids, or the path of a file with one value a line."""
     positive_label: str | None = None
@@ -39,23 +70,27 @@ class DataConfig(Section):
     """Rows that may fail to parse before the run stops; they are written to a separate file with the reason. 0 stops at the
     first."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _no_default_labels(cls, given: Any) -> Any:
+        """Leave the default of ``labels`` out where the task has none."""
+        traits = TASKS.get(given.get("task", "single_label")) if isinstance(given, Mapping) else None
+        return {"labels": (), **given} if traits is not None and not traits.takes_labels else given
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         if not self.train:
             raise ValueError("data.train names no files; give at least one path or glob")
         if isinstance(self.validation, float) and not 0 < self.validation < 1:
             raise ValueError(f"data.validation = {self.validation}: a fraction lies between 0 and 1; or list files instead")
-        if not isinstance(self.labels, str):
-            if len(self.labels) < 2:
-                raise ValueError(f"data.labels = {list(self.labels)}: a classifier needs at least two labels")
-            if len(set(self.labels)) != len(self.labels):
-                raise ValueError(f"data.labels = {list(self.labels)}: a label is listed twice")
-            if self.positive_label is not None and self.positive_label not in self.labels:
-                raise ValueError(
-                    f"data.positive_label = {self.positive_label!r} is not one of data.labels ({', '.join(self.labels)})"
-                )
-        if self.multi_label:
-            self._check_multi_label()
+        if self.traits.takes_labels:
+            self._check_labels()
+        elif self.labels:
+            raise ValueError(f"data.labels = {self.labels}: with data.task = {self.task} a label is a number; leave it out")
+        if self.positive_label is not None and self.traits.outputs != "classes":
+            raise ValueError(
+                f"data.positive_label is for rows with one of two labels; leave it out with data.task = {self.task}"
+            )
         columns = [item.split(":")[0] for item in self.input_schema.split(",")]
         for field in ("first_sequence", "second_sequence", "label"):
             name = getattr(self, field)
@@ -63,11 +98,25 @@ class DataConfig(Section):
                 raise ValueError(f"data.{field} = {name!r} is not a column of data.input_schema ({', '.join(columns)})")
         return self
 
-    def _check_multi_label(self) -> None:
-        if self.positive_label is not None:
+    def _check_labels(self) -> None:
+        if isinstance(self.labels, str):
+            return
+        if len(self.labels) < 2:
+            raise ValueError(f"data.labels = {list(self.labels)}: a classifier needs at least two labels")
+        if len(set(self.labels)) != len(self.labels):
+            raise ValueError(f"data.labels = {list(self.labels)}: a label is listed twice")
+        if self.positive_label is not None and self.positive_label not in self.labels:
             raise ValueError(
-                "data.positive_label is for rows with one of two labels; leave it out with data.multi_label = true"
+                f"data.positive_label = {self.positive_label!r} is not one of data.labels ({', '.join(self.labels)})"
             )
-        with_comma = [] if isinstance(self.labels, str) else [label for label in self.labels if "," in label]
-        if with_comma:
-            raise ValueError(f"data.labels holds {with_comma[0]!r}, but commas separate the labels of a row; rename it")
+        separator = self.traits.separator
+        joined = [label for label in self.labels if separator and separator in label]
+        if joined:
+            raise ValueError(
+                f"data.labels holds {joined[0]!r}, but {separator!r} separates the labels of a row; rename the label"
+            )
+
+    @property
+    def traits(self) -> TaskTraits:
+        """Properties of the task."""
+        return TASKS[self.task]

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from raykd.config.base import Section
 from raykd.config.data import DataConfig
 from raykd.config.features import IntermediateConfig
-from raykd.config.objectives import ObjectiveConfig, VanillaKDConfig
+from raykd.config.objectives import ObjectiveConfig, VanillaKDConfig, supported_objectives
 from raykd.config.paths import PathField, StoragePath
 from raykd.config.searched_job import SearchedJob
 from raykd.config.training import ComputeConfig, ModelTask, TrainingConfig
@@ -136,15 +136,9 @@ class ExperimentConfig(SearchedJob):
         return "teacher and logits"
 
     @property
-    def trial_metric(self) -> str:
-        """The metric on the validation rows; exact match is the accuracy of rows with any number of labels."""
-        metric = self.student.training.metric
-        return self.verdict_metric if metric == "accuracy" else metric
-
-    @property
-    def verdict_metric(self) -> str:
-        """The metric on the test rows that verdicts are about."""
-        return "exact_match" if self.data.multi_label else "accuracy"
+    def task(self) -> str:
+        """Kind of the task."""
+        return self.data.task
 
     def default_space(self) -> dict[str, dict[str, Any]]:
         """Temperature and alpha, where the objective has them."""
@@ -195,11 +189,7 @@ class ExperimentConfig(SearchedJob):
             self._check_intermediate()
         if self.logits.folds is not None:
             self._check_folds(self.logits.folds)
-        if self.data.multi_label and self.student.objective.kind in ("decoupled_kd", "dist_kd"):
-            raise ValueError(
-                f"student.objective.kind = {self.student.objective.kind} needs exactly one class per row; with "
-                "data.multi_label = true use vanilla_kd (label by label) or mse_kd"
-            )
+        self._check_task()
         if self.data.label is None:
             self._check_unlabelled()
         return self
@@ -219,6 +209,15 @@ class ExperimentConfig(SearchedJob):
             raise ValueError(
                 "student.intermediate runs the teacher, but there are only its logits (logits.file); add teacher, or remove "
                 "student.intermediate"
+            )
+
+    def _check_task(self) -> None:
+        outputs, objective = self.data.traits.outputs, self.student.objective
+        if outputs not in objective.supported_outputs:
+            needed = "exactly one class per row" if objective.supported_outputs == ("classes",) else "probabilities"
+            raise ValueError(
+                f"student.objective.kind = {objective.kind} needs {needed}, which data.task = {self.data.task} does not have; "
+                f"use {' or '.join(supported_objectives(outputs))}"
             )
 
     def _check_folds(self, folds: int) -> None:

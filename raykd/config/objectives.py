@@ -1,13 +1,19 @@
 """Training objectives."""
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field
 
 from raykd.config.base import ObjectiveSection
+from raykd.config.data import Outputs
 
 
-class FineTuneConfig(ObjectiveSection):
+class _Objective(ObjectiveSection):
+    supported_outputs: ClassVar[tuple[Outputs, ...]] = get_args(Outputs)
+    """Meanings of a model's outputs that the loss is defined for."""
+
+
+class FineTuneConfig(_Objective):
     """Cross entropy with the hard labels: teachers, and students without distillation."""
 
     distils: ClassVar[bool] = False
@@ -21,7 +27,7 @@ class FineTuneConfig(ObjectiveSection):
         return ("kind = fine_tune",)
 
 
-class _LogitKD(ObjectiveSection):
+class _LogitKD(_Objective):
     """`alpha * teacher's terms + (1 - alpha) * CE`, from stored teacher logits."""
 
     alpha: float = Field(0.5, ge=0, le=1)
@@ -58,6 +64,7 @@ class VanillaKDConfig(_SoftenedKD):
     distillation per label.
     """
 
+    supported_outputs = ("classes", "labels")
     kind: Literal["vanilla_kd"] = "vanilla_kd"
 
 
@@ -72,6 +79,7 @@ class DecoupledKDConfig(_SoftenedKD):
     labels.
     """
 
+    supported_outputs = ("classes",)
     kind: Literal["decoupled_kd"] = "decoupled_kd"
     target_weight: float = Field(1.0, ge=0)
     """Weight of the target-class term."""
@@ -89,6 +97,7 @@ class DistKDConfig(_SoftenedKD):
     more.
     """
 
+    supported_outputs = ("classes",)
     kind: Literal["dist_kd"] = "dist_kd"
     temperature: float = Field(1.0, gt=0)
     """T of the softened distributions; correlations need no factor T^2."""
@@ -98,7 +107,7 @@ class DistKDConfig(_SoftenedKD):
     """Weight of the correlation over the rows of a batch; above 0 it needs one worker and no gradient accumulation."""
 
 
-class CustomObjectiveConfig(ObjectiveSection):
+class CustomObjectiveConfig(_Objective):
     """A user's subclass of `raykd.trainers.objective.Objective`; docs/extending.md shows one."""
 
     needs_teacher: ClassVar[bool] = False  # the class itself says what it reads; that is checked before Ray starts
@@ -119,3 +128,9 @@ ObjectiveConfig = Annotated[
     FineTuneConfig | VanillaKDConfig | MseKDConfig | DecoupledKDConfig | DistKDConfig | CustomObjectiveConfig,
     Field(discriminator="kind"),
 ]
+
+
+def supported_objectives(outputs: Outputs) -> tuple[str, ...]:
+    """Kinds of objectives that are defined for such outputs of a model."""
+    union, _ = get_args(ObjectiveConfig)
+    return tuple(one.model_fields["kind"].default for one in get_args(union) if outputs in one.supported_outputs)

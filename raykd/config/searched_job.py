@@ -4,6 +4,7 @@ from abc import abstractmethod
 from typing import Any, ClassVar
 
 from raykd.config.base import Section
+from raykd.config.data import TASKS, TaskTraits
 from raykd.config.training import TrainingConfig
 
 
@@ -37,12 +38,22 @@ class SearchedJob(Section):
     @property
     def trial_metric(self) -> str:
         """The metric on the validation rows that trials are compared by."""
-        return self.selected_training.metric
+        return self.selected_training.metric or self.verdict_metric
+
+    @property
+    def task(self) -> str:
+        """Kind of the task."""
+        return "single_label"
+
+    @property
+    def task_traits(self) -> TaskTraits:
+        """Properties of the task."""
+        return TASKS[self.task]
 
     @property
     def verdict_metric(self) -> str:
         """The metric on the test rows that verdicts are about."""
-        return "accuracy"
+        return self.task_traits.headline
 
     @abstractmethod
     def default_space(self) -> dict[str, dict[str, Any]]:

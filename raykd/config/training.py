@@ -35,9 +35,9 @@ class TrainingConfig(Section):
     """Optimiser steps between evaluations on the validation set; null evaluates at the end of each epoch."""
     keep_evaluated: bool = False
     """Keep the model of every evaluation in `evaluated/step-N`, not only the best one."""
-    metric: str = "accuracy"
-    """Validation metric that selects the best model; larger is better, except for `loss` and `ece`. For multi-label rows
-    accuracy is exact match: all labels of a row are right."""
+    metric: str | None = None
+    """Validation metric that selects the best model; null is the task's headline metric: accuracy, or exact_match (all
+    labels of a row are right) for multi-label rows."""
     patience: int | None = Field(None, ge=1)
     """Evaluations without improvement after which training stops early; null disables early stopping."""
     window: int = Field(64, ge=1)

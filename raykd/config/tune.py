@@ -139,13 +139,13 @@ class TuneConfig(Section):
 
     @property
     def metric(self) -> str:
-        """The metric on the validation rows that trials are compared by; larger is better, except `loss` and `ece`."""
+        """The metric on the validation rows that trials are compared by."""
         return self.base.trial_metric
 
     @property
     def mode(self) -> Literal["min", "max"]:
         """Direction in which the metric is better."""
-        return "min" if self.metric in ("loss", "ece") else "max"
+        return "min" if self.metric in self.base.task_traits.smaller_is_better else "max"
 
     @property
     def perturbation_interval(self) -> int | None:

@@ -90,7 +90,7 @@ def collate(
         input_ids=_scatter(values, mask, fill=pad_token_id),
         attention_mask=torch.from_numpy(attention_mask),
         token_type_ids=token_types,
-        labels=_tensor(table, "label", np.int64) if "label" in columns else None,
+        labels=_tensor(table, "label", _number_type(table.schema.field("label"))) if "label" in columns else None,
         teacher_logits=_tensor(table, "logits", np.float32) if "logits" in columns else None,
         extras={
             field.name: _tensor(table, field.name, _number_type(field))

@@ -1,6 +1,6 @@
 """One chunk of a source file to one Parquet part of a prepared set: parse, split off, tokenise, write."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from raykd.data.examples import Example, Keep, RowParser
+from raykd.data.label_codec import LabelCodec
 from raykd.data.parquet_files import GROUP_ROWS, PartInfo, write_part
 from raykd.data.readers import Chunk, RawRow, reader_of
 from raykd.data.schema import Column, Value
@@ -51,9 +52,8 @@ class ChunkJob:
     """Beginning of the names of the files this run writes."""
     parser: RowParser
     keep: Keep | None
-    labelled: bool
-    multi_label_width: int | None
-    """Number of labels where a row may have any number of them; none where it has one."""
+    codec: LabelCodec | None
+    """Storage of labels; none for unlabelled rows."""
     extra_columns: tuple[Column, ...]
     tokenizer: RowTokenizer
     sequence_length: int
@@ -139,21 +139,12 @@ class _ChunkPass:
         }
         if encoded.token_type_ids is not None:
             columns["token_type_ids"] = encoded.token_type_ids
-        if self._job.labelled:
-            columns["label"] = self._labels(rows.labels)
+        if self._job.codec is not None:
+            columns["label"] = self._job.codec.column(rows.labels)
         for index, column in enumerate(self._job.extra_columns):
             columns[column.name] = pa.array([extras[index] for extras in rows.extras], _arrow_type(column))
         fields = [pa.field(name, column.type, nullable=False) for name, column in columns.items()]
         return pa.Table.from_arrays(list(columns.values()), schema=pa.schema(fields))
-
-    def _labels(self, labels: Sequence[Any]) -> pa.Array:
-        width = self._job.multi_label_width
-        if width is None:
-            return pa.array(labels, pa.int32())
-        hot = np.zeros((len(labels), width), np.int8)
-        for row, ids in enumerate(labels):
-            hot[row, list(ids)] = 1
-        return pa.FixedSizeListArray.from_arrays(pa.array(hot.reshape(-1)), width)
 
 
 def _arrow_type(column: Column) -> pa.DataType:

@@ -4,14 +4,14 @@ import codecs
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from raykd.data.label_codec import LabelCodec
 from raykd.data.readers import Reader
-from raykd.data.schema import InputSchema, Value, shorten
+from raykd.data.schema import InputSchema, Value
 from raykd.data.tokenizer import Text
 from raykd.errors import ConfigError, DataError
 
-_SHOWN_LABELS = 10
 _UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -35,8 +35,8 @@ class Example(NamedTuple):
     """A row that parsed."""
 
     text: Text
-    label: int | tuple[int, ...] | None
-    """Its id; for rows with any number of labels the ids of those it has."""
+    label: Any
+    """Value that the codec parsed; none for unlabelled rows."""
     extras: tuple[Value, ...]
 
 
@@ -50,8 +50,7 @@ class RowParser:
         first_sequence: str,
         second_sequence: str | None,
         label: str | None,
-        labels: Sequence[str] | None,
-        multi_label: bool = False,
+        codec: LabelCodec | None,
         extra_columns: Sequence[str] = (),
     ) -> None:
         for name in filter(None, (first_sequence, second_sequence)):
@@ -64,15 +63,14 @@ class RowParser:
         self._first = schema.position(first_sequence)
         self._second = None if second_sequence is None else schema.position(second_sequence)
         self._label = None if label is None else schema.position(label)
-        self._ids = {text: index for index, text in enumerate(labels or ())}
-        self._multi_label = multi_label
+        self._codec = codec
         self._extras = tuple(map(schema.position, extra_columns))
 
     def parse(self, data: bytes, reader: Reader) -> Example:
         """The example of a row as ``reader`` found it. Raises DataError with what was found and what is allowed."""
         values = self._schema.parse_values(reader.cells(self._decode(data), self._schema.names))
         text = values[self._first] if self._second is None else (values[self._first], values[self._second])
-        label = None if self._label is None else self._label_of(str(values[self._label]))
+        label = None if self._label is None or self._codec is None else self._codec.parse(str(values[self._label]))
         return Example(text, label, tuple(values[index] for index in self._extras) if self._extras else ())
 
     def is_labelled_row(self, data: bytes, reader: Reader) -> bool:
@@ -80,7 +78,7 @@ class RowParser:
         if self._label is None:
             return False
         try:
-            return self.parse(data, reader).label != ()
+            return bool(self.parse(data, reader).label != ())
         except DataError:
             return False
 
@@ -95,15 +93,3 @@ class RowParser:
             raise DataError(
                 f"not UTF-8 text: {error.reason} (byte {data[error.start]:#04x} at position {error.start})"
             ) from None
-
-    def _label_of(self, cell: str) -> int | tuple[int, ...]:
-        if not self._multi_label:
-            return self._label_id(cell)
-        return tuple(self._label_id(text) for text in cell.split(",") if text)
-
-    def _label_id(self, text: str) -> int:
-        try:
-            return self._ids[text]
-        except KeyError:
-            known = ", ".join(map(repr, list(self._ids)[:_SHOWN_LABELS])) + (", ..." if len(self._ids) > _SHOWN_LABELS else "")
-            raise DataError(f"label {shorten(text)} is not one of {known}") from None

@@ -17,6 +17,7 @@ from raykd.data import storage
 from raykd.data.chunks import ChunkJob, ChunkResult, RejectedRow
 from raykd.data.examples import Keep, RowParser
 from raykd.data.headers import check_headers
+from raykd.data.label_codec import LabelCodec
 from raykd.data.parquet_files import GROUP_ROWS, MANIFEST
 from raykd.data.ray_map import run_job
 from raykd.data.readers import CHUNK_BYTES, Chunk
@@ -51,8 +52,8 @@ class PrepareSpec:
     first_sequence: str
     second_sequence: str | None
     label: str | None
-    labels: tuple[str, ...] | None
-    """Label texts in the order of their ids; none without a label column."""
+    codec: LabelCodec | None
+    """Reader of the label column; none without one."""
     skip_header: bool
     sequence_length: int
     max_rejected_rows: int
@@ -64,11 +65,11 @@ class PrepareSpec:
     """Input columns to keep beside the tokens."""
     strict_rows: bool = True
     """Refuse what EasyNLP takes: more cells than columns, byte-order marks, zero bytes and headers among the rows."""
-    multi_label: bool = False
-    """Whether the label's cell holds any number of labels, joined by commas."""
 
 
-def spec_from_config(data: DataConfig, part: Literal["train", "validation", "test"], tokenizer: str) -> PrepareSpec:
+def spec_from_config(
+    data: DataConfig, part: Literal["train", "validation", "test"], tokenizer: str, codec: LabelCodec
+) -> PrepareSpec:
     """The rows of one part of the data. With a fraction for ``validation``, train and validation split the training files."""
     files, keep = {"train": data.train, "test": data.test}.get(part, data.validation), None
     if isinstance(data.validation, float) and part != "test":
@@ -80,13 +81,12 @@ def spec_from_config(data: DataConfig, part: Literal["train", "validation", "tes
         first_sequence=data.first_sequence,
         second_sequence=data.second_sequence,
         label=data.label,
-        labels=None if data.label is None else read_labels(data.labels),
+        codec=None if data.label is None else codec,
         skip_header=data.skip_header,
         sequence_length=data.sequence_length,
         max_rejected_rows=data.max_rejected_rows,
         tokenizer=tokenizer,
         keep=keep,
-        multi_label=data.multi_label,
     )
 
 
@@ -132,8 +132,7 @@ def prepare(spec: PrepareSpec, cache: str, *, progress: Progress | None = None) 
         owner=f"{uuid.uuid4().hex[:8]}-",
         parser=parser,
         keep=spec.keep,
-        labelled=spec.label is not None,
-        multi_label_width=len(spec.labels) if spec.multi_label and spec.labels else None,
+        codec=spec.codec,
         extra_columns=tuple(schema.column(name) for name in spec.extra_columns),
         tokenizer=tokenizer,
         sequence_length=spec.sequence_length,
@@ -144,8 +143,8 @@ def prepare(spec: PrepareSpec, cache: str, *, progress: Progress | None = None) 
 
 def _schema_and_parser(spec: PrepareSpec) -> tuple[InputSchema, RowParser]:
     schema = InputSchema.parse(spec.input_schema, strict=spec.strict_rows)
-    if (spec.label is None) != (spec.labels is None):
-        raise ConfigError(f"label column {spec.label!r} with labels {spec.labels!r}: give both, or neither for unlabelled rows")
+    if (spec.label is None) != (spec.codec is None):
+        raise ConfigError(f"label column {spec.label!r} with codec {spec.codec!r}: give both, or neither for unlabelled rows")
     for name in spec.extra_columns:
         if name in RESERVED:
             raise ConfigError(f"input column {name!r} cannot be kept beside {', '.join(RESERVED)}; rename it in input_schema")
@@ -154,8 +153,7 @@ def _schema_and_parser(spec: PrepareSpec) -> tuple[InputSchema, RowParser]:
         first_sequence=spec.first_sequence,
         second_sequence=spec.second_sequence,
         label=spec.label,
-        labels=spec.labels,
-        multi_label=spec.multi_label,
+        codec=spec.codec,
         extra_columns=spec.extra_columns,
     )
     return schema, parser
@@ -163,15 +161,16 @@ def _schema_and_parser(spec: PrepareSpec) -> tuple[InputSchema, RowParser]:
 
 def _empty_set(spec: PrepareSpec, cache: str, sources: Sources, tokenizer: RowTokenizer) -> TokenisedSet:
     """The set before its first row: where it lies and what decides its content."""
+    names = spec.codec.names if spec.codec else None
     rows_fingerprint = _hash(
         {
             "format": _FORMAT,
             "group_rows": GROUP_ROWS,
             "chunks": [(chunk.shard, chunk.rows, chunk.digest) for chunk in sources.chunks],
-            "columns": (spec.input_schema, spec.first_sequence, spec.second_sequence, spec.label, spec.labels),
+            "columns": (spec.input_schema, spec.first_sequence, spec.second_sequence, spec.label, names),
             "keep": None if spec.keep is None else asdict(spec.keep),
             **({} if spec.strict_rows else {"strict_rows": False}),
-            **({"multi_label": True} if spec.multi_label else {}),
+            **(spec.codec.identity if spec.codec else {}),
         }
     )
     pairs = () if spec.second_sequence is None else (PAIR_FORMAT,)
@@ -180,7 +179,7 @@ def _empty_set(spec: PrepareSpec, cache: str, sources: Sources, tokenizer: RowTo
         path=storage.join(cache, "prepared", fingerprint),
         fingerprint=fingerprint,
         rows_fingerprint=rows_fingerprint,
-        labels=spec.labels,
+        labels=names,
         pad_token_id=tokenizer.pad_token_id,
         padding_side=tokenizer.padding_side,
         has_token_types=tokenizer.has_token_types,
@@ -190,7 +189,6 @@ def _empty_set(spec: PrepareSpec, cache: str, sources: Sources, tokenizer: RowTo
         rejected=0,
         filtered=0,
         parts=(),
-        multi_label=spec.multi_label,
     )
 
 

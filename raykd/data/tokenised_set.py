@@ -7,7 +7,7 @@ the source files.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from typing import Any
 
@@ -62,8 +62,6 @@ class TokenisedSet:
     """The files, in row order."""
     padding_side: str = "right"
     """``right`` or ``left``: where the model's rows get padding in a batch."""
-    multi_label: bool = False
-    """Whether a row may have any number of labels."""
 
     @staticmethod
     def open(path: str) -> "TokenisedSet":
@@ -75,7 +73,8 @@ class TokenisedSet:
             "sources": tuple(SourceFile(**source) for source in sources),
             "parts": tuple(PartInfo.from_json(part) for part in parts),
         }
-        return TokenisedSet(path=path, **{**manifest, **lists})
+        known = {field.name for field in fields(TokenisedSet)}  # other versions have more
+        return TokenisedSet(path=path, **{name: value for name, value in {**manifest, **lists}.items() if name in known})
 
     def save(self) -> None:
         """Write the manifest: from here on the set exists."""

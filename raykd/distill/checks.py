@@ -1,13 +1,14 @@
 """What can be seen to be wrong with an experiment before anything starts: files, models, and settings that need both."""
 
+from collections.abc import Sequence
+
 from raykd.config import ExperimentConfig, FineTuneConfig, ObjectiveConfig, TrainingConfig
 from raykd.data import storage
-from raykd.data.prepare import read_labels
 from raykd.distill.tasks import cache_folder
 from raykd.errors import ConfigError
-from raykd.metrics.single_label_metrics import metric_names
 from raykd.models import check_sequence_length, load_config, load_tokenizer
 from raykd.run.build_objective import objective_from_config
+from raykd.task_kinds import label_codec, task_kind
 from raykd.tracking import check_tracking
 from raykd.trainers.objective import Objective
 
@@ -21,14 +22,14 @@ def check_experiment(config: ExperimentConfig) -> None:
     if config.logits.file is not None and not storage.is_dir(config.logits.file):
         storage.expand([config.logits.file])
     _check_intermediate(config)
-    num_labels = len(read_labels(data.labels))
+    kind, num_labels = task_kind(data.task), len(label_codec(data).names)
     for model in (*config.every_teacher, config.student):
         check_sequence_length(load_config(model.model), data.sequence_length)
         load_tokenizer(model.model)
     for name, training, objective in _trainings(config):
-        _check_metric(f"{name}.training.metric", training.metric, num_labels, multi_label=data.multi_label)
+        check_metric(f"{name}.training.metric", training.metric, kind.metric_names(num_labels))
         whole = training.micro_batch_size is None and config.compute.num_workers == 1
-        built = objective_from_config(objective, multi_label=data.multi_label)
+        built = objective_from_config(objective, kind)
         built.check(num_labels=num_labels, whole_batch=whole)
         _check_inputs(f"{name}.objective", built, config)
 
@@ -63,7 +64,7 @@ def _check_inputs(path: str, objective: Objective, config: ExperimentConfig) -> 
         raise ConfigError(f"{path} reads the side column {missing[0]!r}; a distillation has {', '.join(given) or 'none'}")
 
 
-def _check_metric(path: str, metric: str, num_labels: int, *, multi_label: bool) -> None:
-    names = metric_names(num_labels, multi_label=multi_label)
-    if metric not in names:
+def check_metric(path: str, metric: str | None, names: Sequence[str]) -> None:
+    """Raise ConfigError for a metric that evaluations do not have."""
+    if metric is not None and metric not in names:
         raise ConfigError(f"{path} = {metric!r}: evaluations have {', '.join(names)}")

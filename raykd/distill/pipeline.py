@@ -37,6 +37,7 @@ from raykd.run.stage import Stage
 from raykd.run.task import TrainTask, key_of, side_digest
 from raykd.run.worker_group import TrainingGroup, uses_gpu
 from raykd.session import stop_ray
+from raykd.task_kinds import label_codec
 
 
 def run_experiment(config: ExperimentConfig, *, only: Sequence[StageName] = (), terminal: Terminal | None = None) -> None:
@@ -132,7 +133,7 @@ class Pipeline:
     def prepared(self, part: Part, model: str) -> TokenisedSet:
         """The rows of a part as a model's tokens."""
         if (part, model) not in self._prepared:
-            spec = spec_from_config(self.config.data, part, model)
+            spec = spec_from_config(self.config.data, part, model, label_codec(self.config.data))
             name = f"preparing {part} rows"
             made = prepare(
                 spec, cache_folder(self.config), progress=lambda done, total: self.terminal.advance(name, done, total)

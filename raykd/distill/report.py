@@ -22,6 +22,7 @@ from raykd.report.latency import Latency, Row, load_predictor, measure_latency, 
 from raykd.report.load_tables import load_labels, load_logits
 from raykd.report.system import Role
 from raykd.report.teacher_quality import TeacherQuality, teacher_quality
+from raykd.task_kinds import TaskKind, task_kind
 
 SAMPLE_ROWS = 256
 """Rows that latency is measured on."""
@@ -70,6 +71,7 @@ def build_comparison(
         load_labels(rows.path),
         rows.labels or (),
         name=name,
+        kind=task_kind(data.task),
         positive_label=data.positive_label,
         latencies=_latencies(sorted({candidate.parts or (candidate.model,) for candidate in first.values()}), data),
         teacher_quality=TeacherQuality.model_validate(quality) if quality else None,
@@ -79,7 +81,9 @@ def build_comparison(
     )
 
 
-def judge_teacher(train: tuple[TokenisedSet, SideTable], validation: tuple[TokenisedSet, SideTable]) -> TeacherQuality:
+def judge_teacher(
+    train: tuple[TokenisedSet, SideTable], validation: tuple[TokenisedSet, SideTable], kind: TaskKind
+) -> TeacherQuality:
     """How sure the teacher is of its training rows against rows it never saw."""
     (train_rows, train_logits), (validation_rows, validation_logits) = train, validation
     return teacher_quality(
@@ -87,6 +91,7 @@ def judge_teacher(train: tuple[TokenisedSet, SideTable], validation: tuple[Token
         load_labels(train_rows.path),
         load_logits(validation_logits.path),
         load_labels(validation_rows.path),
+        kind=kind,
     )
 
 

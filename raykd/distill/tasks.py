@@ -8,12 +8,12 @@ from raykd.config.features import FeatureKDConfig, FeatureLossConfig, Intermedia
 from raykd.config.stage_names import StageName
 from raykd.data import storage
 from raykd.data.folds import Fold
-from raykd.data.prepare import read_labels
 from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ConfigError
 from raykd.models import label_names, load_config, model_digest
 from raykd.run.task import TaskObjective, TrainTask, make_task
+from raykd.task_kinds import label_codec
 
 
 def run_folder(config: ExperimentConfig) -> str:
@@ -221,6 +221,7 @@ def _task(
         model=model,
         model_digest=digest,
         labels=train.labels or _labels_of_unlabelled(config),
+        task_kind=config.data.task,
         positive_label=config.data.positive_label,
         train=train,
         validation=validation,
@@ -238,7 +239,7 @@ def _task(
 
 def _labels_of_unlabelled(config: ExperimentConfig) -> tuple[str, ...]:
     """The names of ``data.labels`` for rows that have none. Raises ConfigError when they are not the teacher's."""
-    labels = read_labels(config.data.labels)
+    labels = label_codec(config.data).names
     if config.teacher is not None:
         own = label_names(load_config(config.teacher.model))
         if own != labels and own != tuple(f"LABEL_{index}" for index in range(len(labels))):

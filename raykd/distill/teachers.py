@@ -19,6 +19,7 @@ from raykd.errors import ConfigError
 from raykd.models import model_digest
 from raykd.predict import ScoreJob
 from raykd.run.task import TrainTask
+from raykd.task_kinds import task_kind
 
 if TYPE_CHECKING:
     from raykd.distill.pipeline import Pipeline
@@ -131,15 +132,16 @@ class Teaching:
         """What the report will say of the teacher, said before KD starts; nothing where there are no labels."""
         if rows["train", 0].labels is None:
             return None
-        quality = judge_teacher(*((rows[part, 0], SideTable.open(folders[part])) for part in JUDGED))
-        headline = "exact match" if self.config.data.multi_label else "accuracy"
+        train, validation = ((rows[part, 0], SideTable.open(folders[part])) for part in JUDGED)
+        kind = task_kind(self.config.data.task)
+        quality = judge_teacher(train, validation, kind)
         figures = [
-            f"{side.accuracy:.4f} on {part} rows"
+            f"{side.headline:.4f} on {part} rows"
             for part, side in (("training", quality.train), ("validation", quality.validation))
         ]
         name = TOGETHER if len(self.configs) > 1 else "teacher"
         scored = "" if self.config.logits.folds is None else ", each training row by a teacher that never saw it"
-        self._pipeline.terminal.say(f"{name}{scored}: {headline} {', '.join(figures)}")
+        self._pipeline.terminal.say(f"{name}{scored}: {kind.headline.title} {', '.join(figures)}")
         for warning in quality.warnings:
             self._pipeline.terminal.say(f"warning: {warning}")
         return quality.model_dump(mode="json")

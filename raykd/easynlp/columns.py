@@ -12,6 +12,7 @@ from raykd.data import storage
 from raykd.data.prepare import PrepareSpec
 from raykd.data.schema import InputSchema
 from raykd.errors import ConfigError, DataError
+from raykd.task_kinds import SINGLE_LABEL, TaskKind
 
 _BLOCK = 64 << 10
 
@@ -29,8 +30,8 @@ class Columns:
     labels: tuple[str, ...] | None
     skip_header: bool
     sequence_length: int
-    multi_label: bool = False
-    """Whether the label's cell holds any number of labels, joined by commas."""
+    kind: TaskKind = SINGLE_LABEL
+    """Meaning of the label's cell."""
 
     def __post_init__(self) -> None:
         """Raises ConfigError when a column is not in the schema."""
@@ -69,14 +70,13 @@ class Columns:
             first_sequence=self.first_sequence,
             second_sequence=self.second_sequence,
             label=self.label,
-            labels=None if self.label is None else self.labels,
+            codec=None if self.label is None or self.labels is None else self.kind.label_codec(self.labels),
             skip_header=self.skip_header,
             sequence_length=self.sequence_length,
             max_rejected_rows=0,
             tokenizer=tokenizer,
             keep=None,
             strict_rows=False,
-            multi_label=self.multi_label and self.label is not None,
         )
 
 

@@ -101,7 +101,7 @@ class TrainingLines:
     def _evaluation(self, event: Evaluated) -> list[str]:
         lines = [f"========== Evaluation at global step {event.step} ==========", *metric_lines(event.metrics)]
         if event.best:
-            self._best = event.metrics[self._training.metric]
+            self._best = event.metrics[self._training.metric or "accuracy"]
             lines.append(f"Saving best model to {self._weights_file}...")
         if self._best is not None:  # unknown after a continuation, until a better one comes
             lines.append(f"Best score: {self._best}")

@@ -18,6 +18,7 @@ from raykd.data import storage
 from raykd.easynlp.folder import TRAIN_CONFIG
 from raykd.easynlp.labels import read_mapping
 from raykd.errors import ConfigError, ModelError
+from raykd.task_kinds import task_kind
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -71,7 +72,7 @@ def import_checkpoint(source: str, out: str, *, with_head: bool = True, multi_la
         config = _stage(folder, Path(staged))
         if with_head:
             many = multi_label or _trained_with_many_labels(folder)
-            config["problem_type"] = "multi_label_classification" if many else "single_label_classification"
+            config["problem_type"] = task_kind("multi_label" if many else "single_label").problem_type
         model = _build(config, weights, labels=_labels(str(folder), weights) if with_head else None, name=str(weights_file))
         _save(model, staged, out)
     log.info("%s written%s", out, "" if with_head else ": encoder alone, its classifier will be new")

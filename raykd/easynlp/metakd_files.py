@@ -71,7 +71,7 @@ def _spec(rows: str, tokenizer: str, sequence_length: int, *, paired: bool) -> P
         first_sequence="text_a",
         second_sequence="text_b" if paired else None,
         label=None,
-        labels=None,
+        codec=None,
         skip_header=True,
         sequence_length=sequence_length,
         max_rejected_rows=0,

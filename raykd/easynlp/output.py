@@ -14,8 +14,7 @@ from raykd.data.schema import InputSchema, Value
 from raykd.data.side_tables import SideTable, logits_numpy
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import DataError
-from raykd.metrics.multi_label_metrics import decisions, sigmoid
-from raykd.metrics.single_label_metrics import softmax
+from raykd.task_kinds import SINGLE_LABEL, TaskKind
 
 ID = "id"
 RowName = tuple[int, int]
@@ -26,14 +25,14 @@ class PredictionFormat:
     """Which columns a line has, and how each is written."""
 
     def __init__(
-        self, labels: Sequence[str], columns: Sequence[str], append: Sequence[str], *, multi_label: bool = False
+        self, labels: Sequence[str], columns: Sequence[str], append: Sequence[str], *, kind: TaskKind = SINGLE_LABEL
     ) -> None:
         self._labels, self._columns, self._append = tuple(labels), tuple(columns), tuple(append)
-        self._multi_label = multi_label
+        self._kind = kind
 
     def probabilities(self, logits: NDArray[Any]) -> NDArray[np.float32]:
         """Of each label, ``[N, C]``: they sum to 1 unless a row may have any number of labels."""
-        return (sigmoid(logits) if self._multi_label else softmax(logits)).astype(np.float32)
+        return self._kind.probabilities(logits).astype(np.float32)
 
     def reads_input(self, schema: InputSchema) -> bool:
         """Whether a line holds anything of its input row."""
@@ -54,10 +53,8 @@ class PredictionFormat:
         if name == ID:
             # where EasyNLP draws a random one: the same command gives the same file
             return str(record[ID]) if ID in record else str(uuid.uuid5(uuid.NAMESPACE_URL, address))
-        if name == "predictions" and self._multi_label:
-            return ",".join(label for label, yes in zip(self._labels, decisions(logits), strict=True) if yes)
         if name == "predictions":
-            return self._labels[int(logits.argmax())]  # large margins round probabilities to one and the same number
+            return self._kind.answer(logits, self._labels)
         if name == "output":
             return str(self._ranking(logits, probabilities))
         return ",".join(map(str, logits if name == "logits" else probabilities))

@@ -19,11 +19,10 @@ from raykd.easynlp.output import PredictionFormat, write_predictions
 from raykd.easynlp.ray_workers import connected
 from raykd.easynlp.settings import PredictSettings, ScoreSettings
 from raykd.errors import ConfigError
-from raykd.metrics.multi_label_metrics import multi_label_metrics
-from raykd.metrics.single_label_metrics import classification_metrics
-from raykd.models import check_sequence_length, is_multi_label, label_names, load_config
+from raykd.models import check_sequence_length, label_names, load_config
 from raykd.predict import ScoreJob, score
 from raykd.report.load_tables import load_labels, load_logits
+from raykd.task_kinds import TaskKind, task_kind_of_model
 
 log = logging.getLogger(__name__)
 
@@ -40,11 +39,10 @@ class Scored:
 
 def evaluate(settings: ScoreSettings) -> None:
     """Print the metrics of the model on the file. Raises RaykdError for anything a user can cause."""
-    labels, multi_label = _labels(settings)
-    columns = replace(settings.columns.fitted(settings.file), labels=labels, multi_label=multi_label)
-    measure = multi_label_metrics if multi_label else classification_metrics
+    labels, kind = _labels(settings)
+    columns = replace(settings.columns.fitted(settings.file), labels=labels, kind=kind)
     with _scored(settings, columns, beside=settings.checkpoint_dir) as scored:
-        metrics = measure(load_labels(scored.prepared.path), load_logits(scored.side.path), labels)
+        metrics = kind.measure(load_labels(scored.prepared.path), load_logits(scored.side.path), labels)
         log.info("%s", inference_line(scored.seconds, scored.prepared.num_rows))
         for line in metric_lines(metrics):
             log.info("%s", line)
@@ -52,8 +50,8 @@ def evaluate(settings: ScoreSettings) -> None:
 
 def predict(settings: PredictSettings) -> None:
     """Write the prediction file. Raises RaykdError for anything a user can cause."""
-    labels, multi_label = _labels(settings)
-    form = PredictionFormat(labels, settings.output_columns, settings.append_columns, multi_label=multi_label)
+    labels, kind = _labels(settings)
+    form = PredictionFormat(labels, settings.output_columns, settings.append_columns, kind=kind)
     columns = settings.columns.fitted(settings.file, also=settings.append_columns)
     with _scored(settings, columns, beside=os.path.dirname(storage.absolute(settings.outputs))) as scored:
         rows = write_predictions(
@@ -62,13 +60,14 @@ def predict(settings: PredictSettings) -> None:
     log.info("%d rows predicted to %s", rows, settings.outputs)
 
 
-def _labels(settings: ScoreSettings) -> tuple[tuple[str, ...], bool]:
-    """Labels of the checkpoint in the order of their ids, and whether a row may have any number of them.
+def _labels(settings: ScoreSettings) -> tuple[tuple[str, ...], TaskKind]:
+    """Labels of the checkpoint in the order of their ids, and its kind of task.
 
     Raises ConfigError when other labels were given, or several a row for a checkpoint of one a row.
     """
     config = load_config(settings.checkpoint_dir)
-    if settings.multi_label and not is_multi_label(config):
+    kind = task_kind_of_model(config)
+    if settings.kind.name == "multi_label" and kind is not settings.kind:
         raise ConfigError(
             f"{settings.checkpoint_dir} was trained for one label a row, but --app_name or multi_label=True says any number; "
             "leave that out, or give the folder of a multi-label training"
@@ -80,7 +79,7 @@ def _labels(settings: ScoreSettings) -> tuple[tuple[str, ...], bool]:
             f"--label_enumerate_values gives {list(settings.labels)}, but {settings.checkpoint_dir} was trained for "
             f"{list(labels)}; give those, in this order, or leave the flag out"
         )
-    return labels, is_multi_label(config)
+    return labels, kind
 
 
 @contextmanager

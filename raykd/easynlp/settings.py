@@ -13,6 +13,7 @@ from raykd.easynlp.labels import read_labels
 from raykd.easynlp.model_names import refuse_unimported, resolve_model
 from raykd.easynlp.user_parameters import HINTS, parse_user_parameters
 from raykd.errors import ConfigError
+from raykd.task_kinds import TaskKind, task_kind
 
 log = logging.getLogger(__name__)
 
@@ -60,8 +61,8 @@ class ScoreSettings:
     checkpoint_dir: str
     labels: tuple[str, ...] | None
     """Labels that were given; none takes those of the checkpoint."""
-    multi_label: bool
-    """Whether the flags say that rows have any number of labels; the checkpoint knows."""
+    kind: TaskKind
+    """Kind of task that the flags name; the checkpoint knows."""
     batch_rows: int
     workers: Workers
     precision: Precision
@@ -83,21 +84,22 @@ def read_settings(arguments: list[str]) -> tuple[Settings, FlagValues]:
     """The settings of a command line, and its flags. Raises ConfigError for whatever can be seen to be wrong."""
     flags = parse_flags(arguments, hints=HINTS)
     user = parse_user_parameters(flags["user_defined_parameters"])
-    multi_label = _is_multi_label(flags, user)
+    kind = _task_kind(flags, user)
     mode = flags["mode"]
     if mode == "train":
-        return _train(flags, user, multi_label=multi_label), flags
-    return (_predict(flags, multi_label) if mode == "predict" else _evaluate(flags, multi_label)), flags
+        return _train(flags, user, kind), flags
+    return (_predict(flags, kind) if mode == "predict" else _evaluate(flags, kind)), flags
 
 
-def _is_multi_label(flags: FlagValues, user: dict[str, Any]) -> bool:
-    """Whether rows have any number of labels: by the application's name, or by the user parameter, which decides."""
+def _task_kind(flags: FlagValues, user: dict[str, Any]) -> TaskKind:
+    """Single-label or multi-label, by the application's name, or by the user parameter, which decides."""
     if flags["app_name"] == "text_match_two_tower":
         log.warning("--app_name=text_match_two_tower without two_tower=True is a single tower in EasyNLP, and here")
-    return bool(user.get("multi_label", flags["app_name"] == "text_classify_multi_label"))
+    many = user.get("multi_label", flags["app_name"] == "text_classify_multi_label")
+    return task_kind("multi_label" if many else "single_label")
 
 
-def _train(flags: FlagValues, user: dict[str, Any], *, multi_label: bool) -> TrainSettings:
+def _train(flags: FlagValues, user: dict[str, Any], kind: TaskKind) -> TrainSettings:
     tables = _tables(flags)
     objective, logits = _distillation(user)
     name = flags["label_name"]
@@ -110,10 +112,10 @@ def _train(flags: FlagValues, user: dict[str, Any], *, multi_label: bool) -> Tra
     return TrainSettings(
         train_file=tables[0],
         dev_file=dev_file,
-        columns=_columns(flags, label=name, labels=read_labels(flags["label_enumerate_values"]), multi_label=multi_label),
+        columns=_columns(flags, label=name, labels=read_labels(flags["label_enumerate_values"]), kind=kind),
         logits=logits,
         objective=objective,
-        training=_training(flags, workers, metric="macro_f1" if multi_label else "accuracy"),
+        training=_training(flags, workers, metric="macro_f1" if kind.name == "multi_label" else "accuracy"),
         model=_model(user),
         checkpoint_dir=flags.required("checkpoint_dir"),
         seed=flags["random_seed"],
@@ -123,11 +125,11 @@ def _train(flags: FlagValues, user: dict[str, Any], *, multi_label: bool) -> Tra
     )
 
 
-def _evaluate(flags: FlagValues, multi_label: bool) -> ScoreSettings:
-    return ScoreSettings(**_scoring(flags, label=flags.required("label_name"), multi_label=multi_label))
+def _evaluate(flags: FlagValues, kind: TaskKind) -> ScoreSettings:
+    return ScoreSettings(**_scoring(flags, label=flags.required("label_name"), kind=kind))
 
 
-def _predict(flags: FlagValues, multi_label: bool) -> PredictSettings:
+def _predict(flags: FlagValues, kind: TaskKind) -> PredictSettings:
     columns = _list(flags["output_schema"])
     for column in columns:
         if column not in OUTPUT_COLUMNS:
@@ -135,22 +137,22 @@ def _predict(flags: FlagValues, multi_label: bool) -> PredictSettings:
     appended = _list(flags["append_cols"])
     if not columns and not appended:
         raise ConfigError(f"--output_schema is missing: name one or more of {', '.join(OUTPUT_COLUMNS)}, joined by commas")
-    scoring = _scoring(flags, label=None, multi_label=multi_label)
+    scoring = _scoring(flags, label=None, kind=kind)
     for column in appended:
         if column not in scoring["columns"].names:
             raise ConfigError(f"--append_cols={flags['append_cols']}: {column!r} is not a column of --input_schema")
     return PredictSettings(outputs=flags.required("outputs"), output_columns=columns, append_columns=appended, **scoring)
 
 
-def _scoring(flags: FlagValues, *, label: str | None, multi_label: bool) -> dict[str, Any]:
+def _scoring(flags: FlagValues, *, label: str | None, kind: TaskKind) -> dict[str, Any]:
     given = flags["label_enumerate_values"]
     labels = None if given is None or label is None else read_labels(given)
     return {
         "file": _tables(flags)[-1],
-        "columns": _columns(flags, label=label, labels=labels, multi_label=multi_label),
+        "columns": _columns(flags, label=label, labels=labels, kind=kind),
         "checkpoint_dir": _checkpoint(flags.required("checkpoint_dir")),
         "labels": labels,
-        "multi_label": multi_label,
+        "kind": kind,
         "batch_rows": flags["micro_batch_size"] if "micro_batch_size" in flags.given else BATCH_ROWS,
         "workers": _workers(flags),
         "precision": _precision(flags),
@@ -165,7 +167,7 @@ def _tables(flags: FlagValues) -> list[str]:
     return list(tables)
 
 
-def _columns(flags: FlagValues, *, label: str | None, labels: tuple[str, ...] | None, multi_label: bool) -> Columns:
+def _columns(flags: FlagValues, *, label: str | None, labels: tuple[str, ...] | None, kind: TaskKind) -> Columns:
     return Columns(
         schema=flags.required("input_schema"),
         first_sequence=flags.required("first_sequence"),
@@ -174,7 +176,7 @@ def _columns(flags: FlagValues, *, label: str | None, labels: tuple[str, ...] | 
         labels=labels,
         skip_header=flags["skip_first_line"],
         sequence_length=flags["sequence_length"],
-        multi_label=multi_label,
+        kind=kind,
     )
 
 

@@ -117,6 +117,7 @@ class Training:
             model_digest=self.model_digest,
             teacher_digest=self.teacher_digest,
             labels=self.columns.labels or (),
+            task_kind=self.columns.kind.name,
             train=rows,
             validation=dev,
             logits=logits,

@@ -2,12 +2,12 @@
 
 from raykd.config import MetaKDConfig
 from raykd.errors import ConfigError
-from raykd.metrics.single_label_metrics import metric_names
+from raykd.task_kinds import SINGLE_LABEL
 
 
 def check_metrics(config: MetaKDConfig) -> None:
     """Whether evaluations have the metrics that weights are chosen by. Raises ConfigError."""
-    student, known = config.student, metric_names(len(config.labels))
+    student, known = config.student, SINGLE_LABEL.metric_names(len(config.labels))
     last = (
         {"intermediate": student.intermediate.training}
         if student.mode == "single"
@@ -15,5 +15,5 @@ def check_metrics(config: MetaKDConfig) -> None:
     )
     chosen = {"teacher": config.teacher.training} | {f"student.{stage}": training for stage, training in last.items()}
     for name, training in chosen.items():
-        if training.metric not in known:
+        if training.metric is not None and training.metric not in known:
             raise ConfigError(f"{name}.training.metric = {training.metric!r}: evaluations have {', '.join(known)}")

@@ -19,6 +19,7 @@ from raykd.metakd.reviews import PARTS, Part, read_reviews, split_reviews, witho
 from raykd.metakd.tasks import cache_folder, run_folder
 from raykd.run.stage import Stage
 from raykd.run.task import key_of
+from raykd.task_kinds import SINGLE_LABEL
 
 
 class Columns(NamedTuple):
@@ -70,7 +71,7 @@ class DomainRows:
                 first_sequence=columns.first_sequence,
                 second_sequence=columns.second_sequence,
                 label=columns.label,
-                labels=self._config.labels,
+                codec=SINGLE_LABEL.label_codec(self._config.labels),
                 skip_header=False,
                 sequence_length=self._config.sequence_length,
                 max_rejected_rows=0,
@@ -124,7 +125,7 @@ class DomainRows:
             first_sequence=source.first_sequence,
             second_sequence=source.second_sequence,
             label=source.label,
-            labels=self._config.labels,
+            codec=SINGLE_LABEL.label_codec(self._config.labels),
         )
         for part in PARTS:
             split_by_domain(

@@ -11,10 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from raykd.data import storage
-from raykd.metrics.multi_label_metrics import decisions
+from raykd.metrics.resampling import RowMean
 from raykd.report.bootstrap import Verdict, stratified_bootstrap
 from raykd.report.record import Record
 from raykd.report.system import Spread, spread
+from raykd.task_kinds import SINGLE_LABEL, TaskKind
 
 FORMAT = 1
 SCOPE = (
@@ -129,8 +130,8 @@ def _percent(one: Spread | None) -> str:
     return f"{100 * one.mean:.1f}" + (f" ± {100 * one.sd:.1f}" if one.sd is not None else "")
 
 
-def right_of(logits: Sequence[NDArray[np.float32]], labels: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which rows each seed has right: logits ``[N, C]`` each to ``[S, N]``; of labels ``[N, C]`` all must be right."""
-    if labels.ndim == 2:
-        return np.stack([(decisions(one) == labels).all(axis=1) for one in logits])
-    return np.stack([one.argmax(axis=1) == labels for one in logits])
+def right_of(logits: Sequence[NDArray[np.float32]], labels: NDArray[Any], kind: TaskKind = SINGLE_LABEL) -> NDArray[np.bool_]:
+    """Rows that each seed has right, ``[S, N]``, from the logits ``[N, C]`` of each. For tasks whose headline is a row mean."""
+    metric = kind.resampled([str(index) for index in range(logits[0].shape[1])])[kind.headline.name]
+    assert isinstance(metric, RowMean)
+    return np.stack([metric.correct(labels, one) for one in logits])

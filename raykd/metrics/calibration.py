@@ -29,3 +29,9 @@ def bin_confidence(confidence: NDArray[np.float64], correct: NDArray[np.bool_], 
     divisor = np.maximum(rows, 1)
     mean_confidence = np.bincount(index, weights=confidence, minlength=bins) / divisor
     return Reliability(mean_confidence, np.bincount(index, weights=correct, minlength=bins) / divisor, rows)
+
+
+def mean_entropy(probabilities: NDArray[np.float64]) -> float:
+    """Mean entropy of distributions ``[..., C]`` as a fraction of log C: 0 is certainty, 1 is no preference."""
+    logs = np.log(np.where(probabilities > 0, probabilities, 1.0))
+    return float(np.mean(-(probabilities * logs).sum(axis=-1)) / np.log(probabilities.shape[-1]))

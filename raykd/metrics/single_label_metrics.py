@@ -36,14 +36,6 @@ def classification_metrics(
     return metrics
 
 
-def metric_names(num_labels: int, *, multi_label: bool = False) -> tuple[str, ...]:
-    """What evaluations on ``num_labels`` labels have; with any number of labels a row, ``accuracy`` means ``exact_match``."""
-    if multi_label:
-        return ("accuracy", "exact_match", "macro_f1", "micro_f1", "macro_precision", "macro_recall", "auc", "loss", "ece")
-    of_two = ("f1",) if num_labels == 2 else ()
-    return ("accuracy", *of_two, "macro_f1", "micro_f1", "mcc", "auc", "loss", "ece")
-
-
 def class_metrics(labels: Labels, logits: Logits, label_names: Sequence[str]) -> dict[str, dict[str, float]]:
     """Precision, recall, f1 and rows (how many have that label) of each class, by its name. Raises DataError as above."""
     from sklearn.metrics import precision_recall_fscore_support

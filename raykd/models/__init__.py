@@ -2,7 +2,6 @@
 
 from raykd.models.classifiers import (
     count_parameters,
-    is_multi_label,
     label_names,
     load_classifier,
     load_config,
@@ -21,7 +20,6 @@ __all__ = [
     "count_parameters",
     "fit_tokenizer",
     "folder_bytes",
-    "is_multi_label",
     "label_names",
     "load_classifier",
     "load_config",

@@ -22,7 +22,6 @@ log = logging.getLogger(__name__)
 SHOWN_KEYS = 4
 NUMBERED_LAYER = re.compile(r"(^|\.)(layers?|h|blocks?)\.\d+\.")
 """A weight of one of an encoder's layers; heads of masked-language models have a ``layer_norm`` too."""
-MULTI_LABEL = "multi_label_classification"
 
 
 def load_config(path: str) -> Any:
@@ -51,7 +50,7 @@ def load_classifier(
     labels: Sequence[str],
     dropout: float | None = None,
     new_head: bool = True,
-    multi_label: bool = False,
+    problem_type: str | None = None,
 ) -> "PreTrainedModel":
     """``AutoModelForSequenceClassification`` in float32 with the given label names, in evaluation mode.
 
@@ -59,7 +58,7 @@ def load_classifier(
     checkpoints do not have); they are drawn from torch's global generator, so seed it first. A checkpoint that has a head
     must have been trained for these labels in this order; generic names (``LABEL_0``) take the given ones.
     ``dropout`` replaces every dropout probability of the model; ``new_head`` false refuses a model without a trained head.
-    ``multi_label`` says in its configuration that each label is a yes or no of its own, which pipelines look at.
+    ``problem_type`` is written into its configuration, which pipelines look at; none keeps its own.
 
     Raises ModelError: no folder, no safetensors, weights missing or of another shape, other labels, no head though needed.
     """
@@ -67,7 +66,7 @@ def load_classifier(
         check_weights(folder)
         config = _open_config(folder, name=path)
         own_labels = label_names(config)
-        _set_labels(config, labels, multi_label=multi_label)
+        _set_labels(config, labels, problem_type)
         _set_dropout(config, dropout)
         model, report = _open_model(folder, config, name=path)
         _take_padding_token(model, folder, name=path)
@@ -130,17 +129,12 @@ def label_names(config: Any) -> tuple[str, ...]:
     return tuple(str(name) for _, name in sorted(config.id2label.items()))
 
 
-def is_multi_label(config: Any) -> bool:
-    """Whether a model configuration says that a row may have any number of labels."""
-    return getattr(config, "problem_type", None) == MULTI_LABEL
-
-
-def _set_labels(config: Any, labels: Sequence[str], *, multi_label: bool) -> None:
+def _set_labels(config: Any, labels: Sequence[str], problem_type: str | None) -> None:
     config.num_labels = len(labels)
     config.id2label = dict(enumerate(labels))
     config.label2id = {name: index for index, name in enumerate(labels)}
     # otherwise transformers guesses regression or multi-label from the labels of the first batch
-    config.problem_type = MULTI_LABEL if multi_label else "single_label_classification"
+    config.problem_type = problem_type or config.problem_type or "single_label_classification"
 
 
 def _set_dropout(config: Any, dropout: float | None) -> None:

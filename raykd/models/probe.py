@@ -27,7 +27,6 @@ def probe_classifier(
     *,
     labels: Sequence[str],
     sequence_length: int,
-    multi_label: bool = False,
     train: bool = True,
 ) -> None:
     """Run a model folder on ``rows`` (a few, of different lengths) as training does, and backward where it is to be trained.
@@ -40,7 +39,7 @@ def probe_classifier(
     tokenizer = load_tokenizer(model)
     with torch.random.fork_rng(devices=[]), _told_as_model_error(model):
         torch.manual_seed(0)  # a new head is drawn here; the run draws its own
-        classifier = load_classifier(model, labels=labels, new_head=train, multi_label=multi_label)
+        classifier = load_classifier(model, labels=labels, new_head=train)
         check_sequence_length(classifier.config, sequence_length)
         with torch.set_grad_enabled(train):
             together = row_logits(classifier, tokenizer, rows, sequence_length=sequence_length)

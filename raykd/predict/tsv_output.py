@@ -8,15 +8,24 @@ from numpy.typing import NDArray
 from raykd.data import storage
 from raykd.data.side_tables import SideTable, logits_numpy
 from raykd.errors import DataError
+from raykd.task_kinds import SINGLE_LABEL, TaskKind
 
 PREDICTION_COLUMNS = ("predictions", "probabilities", "logits")
 
 
-def predictions_tsv(table: SideTable, path: str, *, labels: Sequence[str], columns: Sequence[str] = PREDICTION_COLUMNS) -> None:
+def predictions_tsv(
+    table: SideTable,
+    path: str,
+    *,
+    labels: Sequence[str],
+    columns: Sequence[str] = PREDICTION_COLUMNS,
+    kind: TaskKind = SINGLE_LABEL,
+) -> None:
     """Write one line for each row, in the order of the input, without a header; columns are joined by tabs.
 
-    ``predictions`` is the name of the likeliest label; ``probabilities`` and ``logits`` are numbers in the order of ``labels``,
-    joined by commas, each in the shortest form that reads back as the same float32.
+    ``predictions`` is the answer of a model of this ``kind``, such as the most probable label;
+    ``probabilities`` and ``logits`` are numbers in the order of ``labels``, joined by commas, each
+    in the shortest form that reads back as the same float32.
     Raises DataError for an unknown column or another number of labels.
     """
     unknown = sorted(set(columns) - set(PREDICTION_COLUMNS))
@@ -29,14 +38,13 @@ def predictions_tsv(table: SideTable, path: str, *, labels: Sequence[str], colum
                 raise DataError(
                     f"{table.path} has {logits.shape[1]} logits a row, but {len(labels)} labels {list(labels)} are given"
                 )
-            stream.write("".join(_lines(logits, labels, columns)).encode())
+            stream.write("".join(_lines(logits, labels, columns, kind)).encode())
 
 
-def _lines(logits: NDArray[np.float32], labels: Sequence[str], columns: Sequence[str]) -> Iterator[str]:
-    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+def _lines(logits: NDArray[np.float32], labels: Sequence[str], columns: Sequence[str], kind: TaskKind) -> Iterator[str]:
     texts = {
-        "predictions": [labels[index] for index in logits.argmax(axis=1)],
-        "probabilities": [",".join(map(str, row)) for row in shifted / shifted.sum(axis=1, keepdims=True)],
+        "predictions": [kind.answer(row, labels) for row in logits],
+        "probabilities": [",".join(map(str, row)) for row in kind.probabilities(logits).astype(np.float32)],
         "logits": [",".join(map(str, row)) for row in logits],
     }
     for row in zip(*(texts[column] for column in columns), strict=True):

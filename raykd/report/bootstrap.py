@@ -8,11 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from raykd.errors import DataError
+from raykd.metrics.confusion import Statistic, accuracy
 from raykd.report.record import Record
 
 Floats = NDArray[np.float64]
-Statistic = Callable[[Floats], Floats]
-"""From confusion matrices ``[..., C, C]`` (label by prediction, entries are row counts) to one number each, ``[...]``."""
 
 INTERVAL = 0.95
 REPLICATES = 10_000
@@ -37,6 +36,11 @@ class Verdict(Record):
     """Trainings of the candidate."""
     reference_seeds: int
     """Trainings of the reference."""
+
+    def reversed(self) -> "Verdict":
+        """The verdict on a metric where smaller is better."""
+        other = {"better": "worse", "worse": "better"}
+        return self.model_copy(update={"verdict": other.get(self.verdict, self.verdict)})
 
 
 def paired_bootstrap(
@@ -105,17 +109,39 @@ def stratified_bootstrap(
     return _bootstrap(strata, replicates=replicates, seed=seed, paired_seeds=False)
 
 
+def compare_moments(
+    candidate: Sequence[Floats],
+    reference: Sequence[Floats],
+    *,
+    statistic: Callable[[Floats], Floats],
+    replicates: int = REPLICATES,
+    seed: int = 0,
+) -> Verdict:
+    """Difference in a ``statistic`` of sums over the rows, such as a correlation, with its interval.
+
+    ``candidate`` and ``reference`` hold for each seed what every row adds to the sums, ``[N, K]``. The bootstrap is that of
+    :func:`compare_predictions`: rows are drawn jointly, and the metric is computed again on every draw. Raises DataError when
+    the shapes do not fit.
+    """
+    tables = [*candidate, *reference]
+    shapes = sorted({table.shape for table in tables})
+    if not candidate or not reference or len(shapes) > 1 or 0 in shapes[0]:
+        raise DataError(f"two systems are compared on the same rows, a row and a seed at least; given {shapes}")
+    stratum = _Stratum(np.ones(shapes[0][0], np.int64), tables, len(candidate), statistic)
+    return _bootstrap([stratum], replicates=replicates, seed=seed, paired_seeds=False)
+
+
 @dataclass(frozen=True)
 class _Stratum:
-    """The rows of one domain as counts of their distinct patterns of label and predictions."""
+    """The rows of one domain, exchangeable ones together, and what each adds to the sums of a metric."""
 
     rows: NDArray[np.int64]
     """Rows of each pattern, ``[P]``."""
     tables: Sequence[Any]
-    """By seed, the candidate's first: sparse ``[P, C * C]`` from pattern weights to confusion matrices."""
-    classes: int
+    """By seed, the candidate's first: ``[P, K]``, dense or sparse, from pattern weights to sums."""
     seeds_a: int
-    statistic: Statistic
+    statistic: Callable[[Floats], Floats]
+    """From sums ``[..., K]`` to one number each."""
 
     @property
     def seeds_b(self) -> int:
@@ -132,8 +158,7 @@ class _Stratum:
         return self._measure(rng.multinomial(total, self.rows / total, size=replicates).astype(np.float64))
 
     def _measure(self, weights: Floats) -> Floats:
-        shape = (-1, self.classes, self.classes)
-        return np.stack([self.statistic((weights @ table).reshape(shape)) for table in self.tables], axis=1)
+        return np.stack([self.statistic(weights @ table) for table in self.tables], axis=1)
 
 
 def _stratum(
@@ -148,7 +173,7 @@ def _stratum(
     patterns, rows = _patterns(np.vstack([labels[None], candidate, reference]))
     classes = int(patterns.max()) + 1
     tables = [_confusion_table(patterns[0], predicted, classes) for predicted in patterns[1:]]
-    return _Stratum(rows, tables, classes, len(candidate), statistic)
+    return _Stratum(rows, tables, len(candidate), lambda sums: statistic(sums.reshape(-1, classes, classes)))
 
 
 def _bootstrap(strata: Sequence[_Stratum], *, replicates: int, seed: int, paired_seeds: bool) -> Verdict:
@@ -156,7 +181,7 @@ def _bootstrap(strata: Sequence[_Stratum], *, replicates: int, seed: int, paired
     rng, seeds_a = np.random.default_rng(seed), strata[0].seeds_a
     observed = np.mean([one.observe() for one in strata], axis=0)
     drawn = _seed_effects(rng, observed[0, :seeds_a], observed[0, seeds_a:], replicates, paired=paired_seeds)
-    chunk = max(1, _CELLS // max(max(len(one.rows), one.classes**2) for one in strata))
+    chunk = max(1, _CELLS // max(max(len(one.rows), one.tables[0].shape[1]) for one in strata))
     for start in range(0, replicates, chunk):
         part = drawn[start : start + chunk]
         part += _difference(np.mean([one.resample(rng, len(part)) for one in strata], axis=0), seeds_a)
@@ -170,28 +195,6 @@ def _bootstrap(strata: Sequence[_Stratum], *, replicates: int, seed: int, paired
         candidate_seeds=seeds_a,
         reference_seeds=strata[0].seeds_b,
     )
-
-
-def accuracy(confusion: Floats) -> Floats:
-    """Fraction of rows on the diagonal of ``[..., C, C]``."""
-    return np.asarray(np.trace(confusion, axis1=-2, axis2=-1) / confusion.sum(axis=(-2, -1)))
-
-
-def class_f1(confusion: Floats) -> Floats:
-    """F1 of every class, ``[..., C]``; 0 for a class that is neither there nor predicted."""
-    hits = np.diagonal(confusion, axis1=-2, axis2=-1)
-    total = confusion.sum(axis=-1) + confusion.sum(axis=-2)
-    return np.asarray(2 * hits / np.where(total > 0, total, 1))
-
-
-def macro_f1(confusion: Floats) -> Floats:
-    """Mean F1 over the classes of ``[..., C, C]``."""
-    return np.asarray(class_f1(confusion).mean(axis=-1))
-
-
-def f1_of(index: int) -> Statistic:
-    """F1 of one class."""
-    return lambda confusion: np.asarray(class_f1(confusion)[..., index])
 
 
 def _check(labels: NDArray[Any], candidate: NDArray[Any], reference: NDArray[Any], paired_seeds: bool) -> None:

@@ -4,6 +4,7 @@ from raykd.report.cells import LONG_ROLES, caption, legend
 from raykd.report.comparison import Comparison
 from raykd.report.markdown import markdown_table
 from raykd.report.system import Role
+from raykd.task_kinds import task_kind
 
 FRONT_MATTER = """---
 library_name: transformers
@@ -14,18 +15,15 @@ tags:
 ---
 """
 
-OPEN = 'from transformers import pipeline\n\npipeline("text-classification", model="path/of/this/folder"'
-USE = {"accuracy": f"{OPEN})", "exact_match": f"{OPEN}, top_k=None)"}
-"""How to open it, by the headline metric of its comparison."""
-
 
 def model_card(comparison: Comparison, *, role: Role, seed: int | None, objective: str, base: str) -> str:
     """The card of one student of ``comparison``; ``objective`` is what it minimised, ``base`` the weights it began from."""
-    kind = "Any number of these labels a row" if comparison.headline == "exact_match" else "One of these labels a row"
+    kind = task_kind(comparison.task)
     sections = [
         f"# {comparison.name}: {LONG_ROLES[role]}" + ("" if seed is None else f", seed {seed}"),
-        f"{kind}: {', '.join(f'`{label}`' for label in comparison.labels)}.",
-        f"```python\n{USE[comparison.headline]}\n```",
+        kind.describe_labels(comparison.labels),
+        f'```python\nfrom transformers import pipeline\n\npipeline("text-classification", model="path/of/this/folder"'
+        f"{kind.pipeline_arguments})\n```",
         f"Started from `{base}`; minimised {objective}.",
         "## How good it is",
         comparison.verdict(),

@@ -2,20 +2,14 @@
 
 from collections.abc import Callable, Sequence
 
+from raykd.metrics.metric import Metric
 from raykd.report.comparison import Comparison
 from raykd.report.system import Role, Spread, System
+from raykd.task_kinds import task_kind
 
 NONE = "–"
 SHORT_ROLES: dict[Role, str] = {"teacher": "teacher", "student_no_kd": "student, no KD", "student_kd": "student, KD"}
 LONG_ROLES: dict[Role, str] = {"teacher": "teacher", "student_no_kd": "student without KD", "student_kd": "student with KD"}
-HEADLINES = {"accuracy": "accuracy", "exact_match": "exact match"}
-
-LEGEND = (
-    "agrees: rows on which a student says what the teacher says; keeps: its {headline} over the teacher's; NLL: negative "
-    "log likelihood and ECE: expected calibration error, both better when smaller; speed: throughput in batches on CPU, "
-    "tokenisation included, over the teacher's."
-)
-
 Column = tuple[str, Callable[[System], str]]
 
 
@@ -28,14 +22,22 @@ def table(comparison: Comparison, *, titles: dict[Role, str] = SHORT_ROLES) -> t
 
 
 def caption(comparison: Comparison) -> str:
-    """What the figures are of."""
+    """Rows of the comparison, and the score of a constant answer on them."""
     f1 = f", F1 of {comparison.positive_label!r}" if comparison.positive_label is not None else ""
-    return f"{comparison.rows:,} rows, the commonest answer is right on {comparison.majority:.1%}{f1}"
+    constant = task_kind(comparison.task).constant_text(comparison.constant_score)
+    return f"{comparison.rows:,} rows, {constant}{f1}"
 
 
 def legend(comparison: Comparison) -> str:
-    """What the columns mean."""
-    return LEGEND.format(headline=HEADLINES[comparison.headline])
+    """Meaning of the columns."""
+    kind = task_kind(comparison.task)
+    shown = [kind.metric(name) for name in comparison.table_metrics]
+    smaller = " (better when smaller)"
+    short = [f"{one.short}: {one.title}{smaller * kind.smaller_is_better(one.name)}" for one in shown if one.short]
+    return (
+        "; ".join([f"agrees: {kind.agreement_text}", f"keeps: its {kind.headline.title} over the teacher's", *short])
+        + "; speed: throughput in batches on CPU, tokenisation included, over the teacher's."
+    )
 
 
 def system_names(systems: Sequence[System], titles: dict[Role, str]) -> list[str]:
@@ -45,13 +47,12 @@ def system_names(systems: Sequence[System], titles: dict[Role, str]) -> list[str
 
 
 def _columns(comparison: Comparison) -> list[Column]:
-    f1 = "F1" if comparison.f1 == "f1" else "macro F1"
+    kind = task_kind(comparison.task)
+    first, *others = (kind.metric(name) for name in comparison.table_metrics)
     return [
         ("seeds", lambda one: str(len(one.seeds))),
-        (f"{HEADLINES[comparison.headline]} %", lambda one: percent_spread(one.metrics[comparison.headline])),
-        (f"{f1} %", lambda one: percent(one.metrics[comparison.f1])),
-        ("NLL", lambda one: f"{one.metrics['loss'].mean:.3f}"),
-        ("ECE", lambda one: f"{one.metrics['ece'].mean:.3f}"),
+        (metric_header(first), lambda one: spread_text(first, one.metrics.get(first.name))),
+        *((metric_header(metric), _mean_cell(metric)) for metric in others),
         ("agrees %", lambda one: percent(one.metrics.get("agreement"))),
         ("keeps %", lambda one: percent(one.retention)),
         ("params", lambda one: count(one.footprint.parameters) if one.footprint else NONE),
@@ -60,14 +61,35 @@ def _columns(comparison: Comparison) -> list[Column]:
     ]
 
 
+def _mean_cell(metric: Metric) -> Callable[[System], str]:
+    return lambda one: metric_cell(metric, one.metrics.get(metric.name))
+
+
+def metric_header(metric: Metric, *, short: bool = True) -> str:
+    """Name of a metric, with the unit of its values."""
+    name = metric.short_title if short else metric.title
+    return f"{name} %" if metric.percent else name
+
+
+def metric_cell(metric: Metric, spread: Spread | None) -> str:
+    """Mean of a metric over seeds."""
+    if spread is None:
+        return NONE
+    return percent(spread) if metric.percent else f"{spread.mean:.3f}"
+
+
+def spread_text(metric: Metric, spread: Spread | None) -> str:
+    """Mean ± standard deviation of a metric; one seed has no spread."""
+    if spread is None:
+        return NONE
+    factor, digits = (100, 2) if metric.percent else (1, 3)
+    mean = f"{factor * spread.mean:.{digits}f}"
+    return mean if spread.sd is None else f"{mean} ± {factor * spread.sd:.{digits}f}"
+
+
 def percent(spread: Spread | None) -> str:
     """Mean in percent."""
     return NONE if spread is None else f"{100 * spread.mean:.1f}"
-
-
-def percent_spread(spread: Spread) -> str:
-    """Mean ± standard deviation in percent; one seed has no spread."""
-    return f"{100 * spread.mean:.2f}" if spread.sd is None else f"{100 * spread.mean:.2f} ± {100 * spread.sd:.2f}"
 
 
 def count(number: int) -> str:

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
@@ -19,9 +18,10 @@ from raykd.report.load_tables import load_logits
 from raykd.report.record import Record
 from raykd.report.system import ROLES, Role, System, Task, beside_teacher, measure
 from raykd.report.teacher_quality import TeacherQuality
-from raykd.report.verdicts import Contrast, answers, conclusion, contrasts
+from raykd.report.verdicts import Contrast, conclusion, contrasts
+from raykd.task_kinds import SINGLE_LABEL, TaskKind
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -62,12 +62,14 @@ class Comparison(Record):
     labels: tuple[str, ...]
     positive_label: str | None
     """Whose F1 `f1` is; none unless there are two classes."""
+    task: str = "single_label"
+    """Kind of the task."""
     headline: str
-    """The metric that verdicts and retention are about: accuracy, or exact_match for many labels a row."""
-    f1: str
-    """The F1 in the table: f1 for two classes, else macro_f1."""
-    majority: float
-    """The headline metric of a model that gives every row the commonest answer."""
+    """Metric of verdicts and retention: accuracy, exact_match or pearson."""
+    table_metrics: tuple[str, ...]
+    """Metrics in the columns of the table, the headline metric first."""
+    constant_score: float
+    """Metric of the model that gives every row the same best answer: accuracy, exact match or RMSE."""
     systems: tuple[System, ...]
     contrasts: tuple[Contrast, ...]
     conclusion: tuple[str, ...]
@@ -109,10 +111,11 @@ class Comparison(Record):
 
 def compare(
     entries: Sequence[Entry],
-    labels: NDArray[np.integer[Any]],
+    labels: NDArray[Any],
     label_names: Sequence[str],
     *,
     name: str,
+    kind: TaskKind = SINGLE_LABEL,
     positive_label: str | None = None,
     latencies: Mapping[tuple[str, ...], Latency] | None = None,
     teacher_quality: TeacherQuality | None = None,
@@ -123,7 +126,7 @@ def compare(
     seed: int = 0,
     replicates: int = REPLICATES,
 ) -> Comparison:
-    """Measure every entry on ``labels`` (``[N]`` ids, or 0 and 1 ``[N, C]`` for many labels a row) and judge KD.
+    """Measure every entry on ``labels``, as a task of this ``kind`` stores them, and judge KD.
 
     ``latencies`` by the folders of the models that answer, mostly one; a system takes that of the first of its entries that has
     one. ``seed`` is the bootstrap's.
@@ -131,24 +134,25 @@ def compare(
     """
     if not entries:
         raise DataError("a comparison needs the logits of one model at least")
-    task = Task(labels, tuple(label_names), positive_label)
+    task = Task(kind, labels, tuple(label_names), positive_label)
     groups = _group(entries)
     logits = [[_logits(entry) for entry in group] for group in groups]
     teacher = logits[0][0] if groups[0][0].role == "teacher" else None
     systems = [_system(task, group, given, teacher, latencies or {}) for group, given in zip(groups, logits, strict=True)]
     if teacher is not None:
         systems = [one if one.role == "teacher" else beside_teacher(one, systems[0], task.headline) for one in systems]
-    predictions = [np.stack([answers(task, one) for one in given]) for given in logits]
-    found = contrasts(task, systems, predictions, seed=seed, replicates=replicates)
+    found = contrasts(task, systems, logits, seed=seed, replicates=replicates)
+    shown = kind.table_metrics(len(task.label_names))
     return Comparison(
         name=name,
         rows=len(labels),
         rows_fingerprint=rows_fingerprint,
         labels=task.label_names,
-        positive_label=(positive_label or task.label_names[1]) if task.f1 == "f1" else None,
+        positive_label=(positive_label or task.label_names[1]) if "f1" in shown else None,
+        task=kind.name,
         headline=task.headline,
-        f1=task.f1,
-        majority=task.majority(),
+        table_metrics=shown,
+        constant_score=kind.constant_score(labels),
         systems=tuple(systems),
         contrasts=found,
         conclusion=conclusion(task, systems, found),

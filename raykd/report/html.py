@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from html import escape
 
 from raykd.report import plots
-from raykd.report.cells import LONG_ROLES, caption, legend, table
+from raykd.report.cells import LONG_ROLES, NONE, caption, legend, metric_header, table
 from raykd.report.comparison import Comparison
-from raykd.report.markdown import class_table, export_table, metric_table, speed_table, verdict_table
-from raykd.report.teacher_quality import TeacherQuality
+from raykd.report.markdown import class_table, export_table, has_classes, metric_table, speed_table, verdict_table
+from raykd.task_kinds import task_kind
 
 STYLE = """
 :root { color-scheme: light; }
@@ -42,16 +42,12 @@ def html(comparison: Comparison) -> str:
         "start at zero.</p>",
         *_differences(comparison),
         *_training(comparison),
-        "<h2>Calibration</h2>",
-        image(plots.reliability_plot(comparison), "Reliability diagram of each system"),
-        '<p class="quiet">How often a model is right when it is so sure, over all its seeds; pale bars hold few rows. Below '
-        "the dashed line it is surer than it should be.</p>",
+        *_calibration(comparison),
         "<h2>All metrics</h2>",
         html_table(*metric_table(comparison)),
-        "<h2>Per class</h2>",
-        html_table(*class_table(comparison)),
+        *(["<h2>Per class</h2>", html_table(*class_table(comparison))] if has_classes(comparison) else []),
         *_speed(comparison),
-        *_teacher(comparison.teacher_quality),
+        *_teacher(comparison),
         *_environment(comparison.environment),
     ]
     return page(comparison.name, body)
@@ -96,6 +92,18 @@ def _training(comparison: Comparison) -> list[str]:
     ]
 
 
+def _calibration(comparison: Comparison) -> list[str]:
+    plot = plots.reliability_plot(comparison)
+    if plot is None:
+        return []
+    return [
+        "<h2>Calibration</h2>",
+        image(plot, "Reliability diagram of each system"),
+        '<p class="quiet">How often a model is right when it is so sure, over all its seeds; pale bars hold few rows. Below '
+        "the dashed line it is surer than it should be.</p>",
+    ]
+
+
 def _speed(comparison: Comparison) -> list[str]:
     if all(one.latency is None for one in comparison.systems):
         return []
@@ -108,14 +116,23 @@ def _speed(comparison: Comparison) -> list[str]:
     ]
 
 
-def _teacher(quality: TeacherQuality | None) -> list[str]:
+def _teacher(comparison: Comparison) -> list[str]:
+    quality = comparison.teacher_quality
     if quality is None:
         return []
+    kind = task_kind(comparison.task)
+    loss = kind.metric("loss")
     body = [
-        [name, f"{side.rows:,}", f"{100 * side.accuracy:.1f}", f"{side.loss:.3f}", f"{100 * side.entropy:.1f}"]
+        [
+            name,
+            f"{side.rows:,}",
+            f"{100 * side.headline:.1f}" if kind.headline.percent else f"{side.headline:.3f}",
+            f"{side.loss:.3f}",
+            NONE if side.entropy is None else f"{100 * side.entropy:.1f}",
+        ]
         for name, side in (("training rows", quality.train), ("validation rows", quality.validation))
     ]
-    header = ["teacher on", "rows", "accuracy %", "NLL", "entropy, % of the possible"]
+    header = ["teacher on", "rows", metric_header(kind.headline), loss.short_title, "entropy, % of the possible"]
     return ["<h2>The teacher's certainty</h2>", html_table(header, body)]
 
 

@@ -1,8 +1,10 @@
 """What a report reads from storage: labels and logits, row for row."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from raykd.data.side_tables import SideTable, logits_numpy
@@ -10,20 +12,26 @@ from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import DataError
 
 
-def load_labels(prepared: str) -> NDArray[np.int64]:
-    """Label ids ``[N]`` of a prepared set, or 0 and 1 ``[N, C]`` where rows have any number; in row order.
+def load_labels(prepared: str) -> NDArray[Any]:
+    """Labels of a prepared set in row order, as they are stored: ids ``[N]``, 0 and 1 ``[N, C]``, or values ``[N]``.
 
     Raises DataError when its rows have no labels.
     """
     rows = TokenisedSet.open(prepared)
     if rows.labels is None:
         raise DataError(f"{prepared} has no labels, so nothing can be measured on it; name the label column in data.label")
-    columns = [rows.read_group(group, ["label"])["label"] for group in range(len(rows.group_rows))]
-    if rows.multi_label:
-        width = len(rows.labels)
-        hot = [column.combine_chunks().flatten().to_numpy().reshape(-1, width) for column in columns]
-        return np.concatenate([np.empty((0, width), np.int64), *hot]).astype(np.int64)
-    return np.concatenate([np.empty(0, np.int64), *(column.to_numpy() for column in columns)]).astype(np.int64)
+    columns = [rows.read_group(group, ["label"])["label"].combine_chunks() for group in range(len(rows.group_rows))]
+    return label_array(columns, width=len(rows.labels))
+
+
+def label_array(columns: Sequence[Any], *, width: int) -> NDArray[Any]:
+    """Arrow columns end to end: integers as int64, floats as float64; lists of ``width`` numbers as ``[N, width]``."""
+    if not columns:
+        return np.empty(0, np.int64)
+    listed = pa.types.is_fixed_size_list(columns[0].type)
+    number = columns[0].type.value_type if listed else columns[0].type
+    arrays = [column.flatten().to_numpy().reshape(-1, width) if listed else column.to_numpy() for column in columns]
+    return np.concatenate(arrays).astype(np.float64 if pa.types.is_floating(number) else np.int64)
 
 
 def load_logits(table: str, *, prepared: str | None = None) -> NDArray[np.float32]:

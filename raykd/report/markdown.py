@@ -2,25 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 
-from raykd.report.cells import LONG_ROLES, NONE, caption, legend, percent_spread, size, system_names, table
+from raykd.report.cells import LONG_ROLES, NONE, caption, legend, metric_header, size, spread_text, system_names, table
 from raykd.report.comparison import Comparison
 from raykd.report.latency import Latency
-from raykd.report.system import Spread
-from raykd.report.verdicts import METRIC_NAMES, points
-
-FRACTIONS = {
-    "accuracy": "accuracy",
-    "exact_match": "exact match",
-    "f1": "F1",
-    "macro_f1": "macro F1",
-    "micro_f1": "micro F1",
-    "macro_precision": "macro precision",
-    "macro_recall": "macro recall",
-    "auc": "AUC",
-    "agreement": "agreement with the teacher",
-}
-"""Metrics shown in percent; the others are shown as they are."""
-NUMBERS = {"mcc": "MCC", "loss": "negative log likelihood", "ece": "expected calibration error"}
+from raykd.task_kinds import task_kind
 
 
 def markdown(comparison: Comparison) -> str:
@@ -34,7 +19,7 @@ def markdown(comparison: Comparison) -> str:
         legend(comparison),
         "## Differences\n\n" + pipe_table(*verdict_table(comparison)) if comparison.contrasts else "",
         "## All metrics\n\nMean ± standard deviation over seeds.\n\n" + pipe_table(*metric_table(comparison)),
-        "## Per class\n\n" + pipe_table(*class_table(comparison)),
+        "## Per class\n\n" + pipe_table(*class_table(comparison)) if has_classes(comparison) else "",
         "## Speed\n\n" + pipe_table(*speed_table(comparison)) if any(one.latency for one in comparison.systems) else "",
         pipe_table(*export_table(comparison)) if comparison.exports else "",
         "\n".join(f"- {key}: {value}" for key, value in comparison.environment.items()),
@@ -48,32 +33,37 @@ def markdown_table(comparison: Comparison) -> str:
 
 
 def verdict_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
-    """Every verdict with its interval, in points."""
+    """Every verdict with its interval; metrics in percent have differences in points."""
     names = system_names(comparison.systems, LONG_ROLES)
-    body = [
-        [
-            f"{names[one.candidate]} − {names[one.reference]}",
-            METRIC_NAMES[one.metric],
-            points(one.result.difference),
-            f"{points(one.result.low)} to {points(one.result.high)}",
-            one.result.verdict,
-        ]
-        for one in comparison.contrasts
-    ]
-    return ["difference", "metric", "points", "95% interval", "verdict"], body
+    kind = task_kind(comparison.task)
+    body = []
+    for one in comparison.contrasts:
+        metric, result = kind.metric(one.metric), one.result
+        interval = f"{metric.difference(result.low)} to {metric.difference(result.high)}"
+        pair = f"{names[one.candidate]} − {names[one.reference]}"
+        body.append([pair, metric.title, metric.difference(result.difference), interval, result.verdict])
+    return ["difference", "metric", "points" if _in_points(comparison) else "change", "95% interval", "verdict"], body
+
+
+def _in_points(comparison: Comparison) -> bool:
+    kind = task_kind(comparison.task)
+    return all(kind.metric(one.metric).percent for one in comparison.contrasts)
 
 
 def metric_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     """Every metric of every system, with spread."""
+    kind = task_kind(comparison.task)
     known = list(dict.fromkeys(name for system in comparison.systems for name in system.metrics))
     body = [
-        [
-            f"{FRACTIONS[name]} %" if name in FRACTIONS else NUMBERS[name],
-            *(_cell(name, system.metrics.get(name)) for system in comparison.systems),
-        ]
-        for name in known
+        [metric_header(metric, short=False), *(spread_text(metric, one.metrics.get(metric.name)) for one in comparison.systems)]
+        for metric in map(kind.metric, known)
     ]
     return ["", *system_names(comparison.systems, LONG_ROLES)], body
+
+
+def has_classes(comparison: Comparison) -> bool:
+    """Whether there are metrics of single classes."""
+    return any(system.classes for system in comparison.systems)
 
 
 def class_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
@@ -121,11 +111,3 @@ def pipe_table(header: Sequence[str], body: Iterable[Sequence[str]]) -> str:
     """A Markdown table: first column left, others right."""
     lines = [header, ["---", *(["---:"] * (len(header) - 1))], *body]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
-
-
-def _cell(name: str, spread: Spread | None) -> str:
-    if spread is None:
-        return NONE
-    if name in FRACTIONS:
-        return percent_spread(spread)
-    return f"{spread.mean:.3f}" if spread.sd is None else f"{spread.mean:.3f} ± {spread.sd:.3f}"

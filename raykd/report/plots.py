@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from raykd.report.cells import LONG_ROLES, system_names
+from raykd.metrics.metric import Metric
+from raykd.report.cells import LONG_ROLES, metric_header, system_names
 from raykd.report.comparison import Comparison
 from raykd.report.history import Curves, Series
-from raykd.report.markdown import FRACTIONS
-from raykd.report.system import Role, System
-from raykd.trainers.model_selection import SMALLER_IS_BETTER
+from raykd.report.system import Bins, Role, System
+from raykd.task_kinds import task_kind
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 ROLE_COLORS: dict[Role, str] = {"teacher": "#5b6470", "student_no_kd": "#d9822b", "student_kd": "#1f77b4"}
 LINE_COLORS = ("#1f77b4", "#d9822b", "#2a9d5c", "#9c4dcc", "#c8372d", "#6b7a8f")
-SHOWN_METRICS = ("accuracy", "exact_match", "f1", "macro_f1", "mcc", "auc", "agreement", "loss", "ece")
-SHORT = {"mcc": "MCC", "loss": "NLL", "ece": "Calibration error"}
 STYLE: dict[str, Any] = {
     "font.size": 10,
     "axes.spines.top": False,
@@ -42,15 +40,16 @@ STYLE: dict[str, Any] = {
 
 def metric_plot(comparison: Comparison) -> str:
     """A panel a metric: one dot a seed, the mean as a tick, one standard deviation to both sides as a bar."""
-    shown = [name for name in SHOWN_METRICS if any(name in system.metrics for system in comparison.systems)]
+    metrics = task_kind(comparison.task).metrics
+    shown = [one for one in metrics if one.plotted and any(one.name in system.metrics for system in comparison.systems)]
     columns = 3
     lines = -(-len(shown) // columns)
     height = 0.45 + 0.36 * len(comparison.systems)
     figure = new_figure(10.5, lines * (height + 0.75))
     with plot_style():
         panels = figure.subplots(lines, columns, squeeze=False)
-        for axes, name in zip(panels.flat, shown, strict=False):
-            _metric_panel(axes, comparison, name, named=axes in panels[:, 0])
+        for axes, metric in zip(panels.flat, shown, strict=False):
+            _metric_panel(axes, comparison, metric, named=axes in panels[:, 0])
         for axes in panels.flat[len(shown) :]:
             axes.set_axis_off()
         return as_svg(figure)
@@ -77,25 +76,33 @@ def curve_plot(comparison: Comparison) -> str | None:
         return as_svg(figure)
 
 
-def reliability_plot(comparison: Comparison) -> str:
-    """A panel a system: how often it is right (bars) when it is so sure; on the diagonal it knows how sure to be."""
-    lowest = 0.5 if comparison.headline == "exact_match" else 1 / len(comparison.labels)
-    figure = new_figure(min(10.5, 3.4 * len(comparison.systems)), 3.2)
+def reliability_plot(comparison: Comparison) -> str | None:
+    """A panel a system: how often it is right (bars) when it is so sure; none where outputs are no probabilities."""
+    systems = [(name, one, one.calibration) for name, one in _named(comparison) if one.calibration is not None]
+    if not systems:
+        return None
+    lowest = min(_lowest_edge(bins) for _, _, bins in systems)
+    figure = new_figure(min(10.5, 3.4 * len(systems)), 3.2)
     with plot_style():
-        panels = figure.subplots(1, len(comparison.systems), squeeze=False, sharey=True)
-        for axes, (name, system) in zip(panels[0], _named(comparison), strict=True):
-            _reliability_panel(axes, name, system, lowest=lowest)
+        panels = figure.subplots(1, len(systems), squeeze=False, sharey=True)
+        for axes, (name, system, bins) in zip(panels[0], systems, strict=True):
+            _reliability_panel(axes, name, system, bins, lowest=lowest)
         panels[0][0].set_ylabel("right")
         return as_svg(figure)
 
 
-def _metric_panel(axes: "Axes", comparison: Comparison, name: str, *, named: bool) -> None:
+def _lowest_edge(bins: Bins) -> float:
+    """Left edge of the first bin with rows."""
+    return next((index for index, rows in enumerate(bins.rows) if rows), 0) / len(bins.rows)
+
+
+def _metric_panel(axes: "Axes", comparison: Comparison, metric: Metric, *, named: bool) -> None:
     places = range(len(comparison.systems), 0, -1)
-    factor = 100 if name in FRACTIONS else 1
+    factor = 100 if metric.percent else 1
     for place, system in zip(places, comparison.systems, strict=True):
-        if name not in system.metrics:
+        if metric.name not in system.metrics:
             continue
-        color, given = ROLE_COLORS[system.role], system.metrics[name]
+        color, given = ROLE_COLORS[system.role], system.metrics[metric.name]
         mean, values = factor * given.mean, factor * np.array(given.values)
         if given.sd is not None:
             axes.barh(place, 2 * factor * given.sd, left=mean - factor * given.sd, height=0.5, color=color, alpha=0.25)
@@ -103,7 +110,7 @@ def _metric_panel(axes: "Axes", comparison: Comparison, name: str, *, named: boo
         axes.plot([mean, mean], [place - 0.32, place + 0.32], color=color, linewidth=2)
         text = f"{mean:.1f}" if factor == 100 else f"{mean:.3f}"
         axes.annotate(text, (1.0, place), xycoords=("axes fraction", "data"), ha="left", va="center", fontsize=9, color=color)
-    axes.set_title(_metric_title(name))
+    axes.set_title(_metric_title(metric, smaller=task_kind(comparison.task).smaller_is_better(metric.name)))
     axes.set_ylim(0.4, len(comparison.systems) + 0.6)
     axes.set_yticks(list(places), system_names(comparison.systems, LONG_ROLES) if named else [""] * len(places))
     axes.tick_params(axis="y", length=0)
@@ -113,10 +120,9 @@ def _metric_panel(axes: "Axes", comparison: Comparison, name: str, *, named: boo
     axes.locator_params(axis="x", nbins=5)
 
 
-def _metric_title(name: str) -> str:
-    title = f"{FRACTIONS[name]} %" if name in FRACTIONS else SHORT[name]
-    better = " (less is better)" if name in SMALLER_IS_BETTER else ""
-    return f"{title[0].upper()}{title[1:]}{better}"
+def _metric_title(metric: Metric, *, smaller: bool) -> str:
+    title = metric_header(metric, short=not metric.percent)
+    return f"{title[0].upper()}{title[1:]}{' (less is better)' * smaller}"
 
 
 def _term_panel(axes: "Axes", name: str, system: System, colors: Mapping[str, str]) -> None:
@@ -172,9 +178,9 @@ def _lines(axes: "Axes", series: Sequence[Series], colors: Mapping[str, str], *,
         axes.legend(loc="best")
 
 
-def _reliability_panel(axes: "Axes", name: str, system: System, *, lowest: float) -> None:
-    """``lowest`` is the least confidence that there can be."""
-    bins, color = system.calibration, ROLE_COLORS[system.role]
+def _reliability_panel(axes: "Axes", name: str, system: System, bins: Bins, *, lowest: float) -> None:
+    """``lowest`` is the least confidence that is shown."""
+    color = ROLE_COLORS[system.role]
     width = 1 / len(bins.rows)
     total = max(sum(bins.rows), 1)
     for index, (confidence, right, rows) in enumerate(zip(bins.confidence, bins.accuracy, bins.rows, strict=True)):

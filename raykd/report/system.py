@@ -8,12 +8,11 @@ import numpy as np
 
 from raykd.metrics.arrays import Labels, Logits
 from raykd.metrics.calibration import Reliability
-from raykd.metrics.multi_label_metrics import decisions, multi_label_class_metrics, multi_label_metrics, multi_label_reliability
-from raykd.metrics.single_label_metrics import agreement, class_metrics, classification_metrics, reliability
 from raykd.report.footprint import Footprint
 from raykd.report.history import Curves
 from raykd.report.latency import Latency
 from raykd.report.record import Record
+from raykd.task_kinds import TaskKind
 
 Role = Literal["teacher", "student_no_kd", "student_kd"]
 ROLES: tuple[Role, ...] = ("teacher", "student_no_kd", "student_kd")
@@ -50,8 +49,9 @@ class System(Record):
     retention: Spread | None = None
     """Its headline metric over the teacher's, as a fraction."""
     classes: dict[str, dict[str, float]]
-    """Precision, recall, f1 and rows of each class; means over the seeds."""
-    calibration: Bins
+    """Precision, recall, f1 and rows of each class; means over the seeds. Empty where there are no classes."""
+    calibration: Bins | None
+    """None where outputs are no probabilities."""
     curves: tuple[Curves, ...] = ()
     """How its trainings went, where a history was kept."""
     footprint: Footprint | None = None
@@ -64,56 +64,22 @@ class System(Record):
 
 @dataclass(frozen=True)
 class Task:
-    """What is measured: label ids ``[N]`` of rows with one label, or 0 and 1 ``[N, C]`` of rows with any number."""
+    """Labelled rows that systems are measured on."""
 
+    kind: TaskKind
     labels: Labels
     label_names: tuple[str, ...]
     positive_label: str | None = None
-    """Whose F1 is `f1` for two classes; none is the second."""
-
-    @property
-    def multi_label(self) -> bool:
-        """Whether a row may have any number of labels."""
-        return self.labels.ndim == 2
+    """Label whose F1 is `f1` for two classes; none is the second."""
 
     @property
     def headline(self) -> str:
-        """The metric that verdicts and retention are about."""
-        return "exact_match" if self.multi_label else "accuracy"
-
-    @property
-    def f1(self) -> str:
-        """The F1 that goes into the table."""
-        return "f1" if len(self.label_names) == 2 and not self.multi_label else "macro_f1"
+        """Metric of verdicts and retention."""
+        return self.kind.headline.name
 
     def metrics(self, logits: Logits) -> dict[str, float]:
         """All metrics of one model."""
-        if self.multi_label:
-            return multi_label_metrics(self.labels, logits, self.label_names)
-        return classification_metrics(self.labels, logits, self.label_names, positive_label=self.positive_label)
-
-    def classes(self, logits: Logits) -> dict[str, dict[str, float]]:
-        """Metrics of one model by class."""
-        measure = multi_label_class_metrics if self.multi_label else class_metrics
-        return measure(self.labels, logits, self.label_names)
-
-    def reliability(self, logits: Logits) -> Reliability:
-        """Confidence bins of one model."""
-        return multi_label_reliability(self.labels, logits) if self.multi_label else reliability(self.labels, logits)
-
-    def agreement(self, logits: Logits, teacher: Logits) -> float:
-        """Fraction of rows on which two models say the same."""
-        if self.multi_label:
-            return float(np.mean((decisions(logits) == decisions(teacher)).all(axis=1)))
-        return agreement(logits, teacher)
-
-    def majority(self) -> float:
-        """The headline metric of a model that gives every row the commonest answer."""
-        if self.multi_label:
-            _, counts = np.unique(self.labels, axis=0, return_counts=True)
-        else:
-            counts = np.bincount(self.labels)
-        return float(counts.max() / len(self.labels))
+        return self.kind.measure(self.labels, logits, self.label_names, positive_label=self.positive_label)
 
 
 def spread(values: Sequence[float]) -> Spread:
@@ -138,11 +104,11 @@ def measure(
     each = [task.metrics(one) for one in logits]
     metrics = {key: spread([figures[key] for figures in each]) for key in each[0]}
     if teacher is not None and role != "teacher":
-        metrics["agreement"] = spread([task.agreement(one, teacher) for one in logits])
-    by_class = [task.classes(one) for one in logits]
+        metrics["agreement"] = spread([task.kind.agreement(one, teacher) for one in logits])
+    by_class = [task.kind.class_metrics(task.labels, one, task.label_names) for one in logits]
     classes = {
         label: {key: float(np.mean([figures[label][key] for figures in by_class])) for key in by_class[0][label]}
-        for label in task.label_names
+        for label in by_class[0]
     }
     return System(
         role=role,
@@ -150,7 +116,7 @@ def measure(
         seeds=tuple(seeds),
         metrics=metrics,
         classes=classes,
-        calibration=_pool([task.reliability(one) for one in logits]),
+        calibration=_pool([task.kind.reliability(task.labels, one) for one in logits]),
         curves=tuple(curves),
         footprint=footprint,
         latency=latency,
@@ -168,8 +134,11 @@ def beside_teacher(system: System, teacher: System, headline: str) -> System:
     return system.model_copy(update=update)
 
 
-def _pool(parts: Sequence[Reliability]) -> Bins:
-    """One diagram for the rows of several models."""
+def _pool(given: Sequence[Reliability | None]) -> Bins | None:
+    """One diagram for the rows of several models; none where outputs are no probabilities."""
+    parts = [one for one in given if one is not None]
+    if not parts:
+        return None
     rows = np.sum([part.rows for part in parts], axis=0)
     divisor = np.maximum(rows, 1)
     confidence = np.sum([part.confidence * part.rows for part in parts], axis=0) / divisor

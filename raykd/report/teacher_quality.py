@@ -1,14 +1,10 @@
 """Whether a teacher has something to teach: how sure it is of the rows it was trained on, against rows it never saw."""
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from raykd.metrics.arrays import Labels, Logits
-from raykd.metrics.multi_label_metrics import multi_label_metrics, sigmoid
-from raykd.metrics.single_label_metrics import check_rows, row_losses, softmax
 from raykd.report.record import Record
+from raykd.task_kinds import SINGLE_LABEL, TaskKind
 
 ENTROPY_FLOOR = 0.1
 """Of log C; 98.7% for the first of two classes on every row has that. Below it targets at T = 1 are hard labels, or nearly."""
@@ -28,11 +24,15 @@ class Certainty(Record):
     """A model on one set of labelled rows."""
 
     rows: int
-    accuracy: float
+    headline: float
+    """Headline metric of the task."""
+    standard_error: float
+    """Standard error of the headline metric on so many rows."""
     loss: float
-    """Mean negative log likelihood, nats."""
-    entropy: float
-    """Mean entropy of its predictions as a fraction of log C: 0 is certainty, 1 is no opinion."""
+    """Mean loss: negative log likelihood in nats, or squared error."""
+    entropy: float | None
+    """Mean entropy of its predictions as a fraction of the largest: 0 is certainty, 1 is no preference. None where outputs are
+    no probabilities."""
 
 
 class TeacherQuality(Record):
@@ -45,43 +45,51 @@ class TeacherQuality(Record):
 
 
 def teacher_quality(
-    train_logits: Logits, train_labels: Labels, validation_logits: Logits, validation_labels: Labels
+    train_logits: Logits,
+    train_labels: Labels,
+    validation_logits: Logits,
+    validation_labels: Labels,
+    *,
+    kind: TaskKind = SINGLE_LABEL,
 ) -> TeacherQuality:
-    """Judge a teacher before KD starts. Logits ``[N, C]``, labels ``[N]``, or ``[N, C]`` of 0 and 1 for any number a row.
+    """Judge a teacher before KD starts. Logits ``[N, C]``, labels as a task of this ``kind`` stores them.
 
-    With any number of labels a row is right when all are, and its loss and entropy are means over the labels.
     Raises DataError when they do not fit.
 
     Soft targets teach by what they say beyond the label (Hinton et al. 2015, arXiv:1503.02531 §1). A teacher that knows its
     training rows by heart says nothing beyond: low entropy, a loss far below that on other rows, a gap in accuracy.
     """
-    train, validation = _certainty(train_logits, train_labels), _certainty(validation_logits, validation_labels)
-    found = (_memory(train, validation), _overconfidence(train, validation), _hard_targets(train))
+    train, validation = _certainty(kind, train_logits, train_labels), _certainty(kind, validation_logits, validation_labels)
+    found = (_memory(kind, train, validation), _overconfidence(train, validation), _hard_targets(train))
     return TeacherQuality(train=train, validation=validation, warnings=tuple(warning for warning in found if warning))
 
 
-def _memory(train: Certainty, validation: Certainty) -> str | None:
-    gap = train.accuracy - validation.accuracy
-    noise = STANDARD_ERRORS * float(np.hypot(_standard_error(train), _standard_error(validation)))
+def _memory(kind: TaskKind, train: Certainty, validation: Certainty) -> str | None:
+    gap = train.headline - validation.headline
+    noise = STANDARD_ERRORS * float(np.hypot(train.standard_error, validation.standard_error))
     if gap <= max(GAP_POINTS, noise):
         return None
+    metric = kind.headline
     return (
-        f"the teacher is right on {train.accuracy:.1%} of its training rows but on {validation.accuracy:.1%} of the validation "
-        f"rows: {100 * gap:.1f} points are memory; train it for fewer epochs"
+        f"the teacher's {metric.title} is {metric.text(train.headline)} on its training rows but "
+        f"{metric.text(validation.headline)} on the validation rows: {100 * gap:.1f} points are memory; train "
+        "it for fewer epochs"
     )
 
 
 def _overconfidence(train: Certainty, validation: Certainty) -> str | None:
     if validation.loss - train.loss <= LOSS_FLOOR or validation.loss <= LOSS_RATIO * train.loss:
         return None
+    cure = "train it for fewer epochs" + (", or raise the temperature" if train.entropy is not None else "")
+    claim = "is over-confident on" if train.entropy is not None else "fits too closely"
     return (
-        f"the teacher is over-confident on its training rows: loss {train.loss:.3f} there, {validation.loss:.3f} on the "
-        f"validation rows; train it for fewer epochs, or raise the temperature"
+        f"the teacher {claim} its training rows: loss {train.loss:.3f} there, {validation.loss:.3f} on the "
+        f"validation rows; {cure}"
     )
 
 
 def _hard_targets(train: Certainty) -> str | None:
-    if train.entropy >= ENTROPY_FLOOR:
+    if train.entropy is None or train.entropy >= ENTROPY_FLOOR:
         return None
     return (
         f"the teacher's targets on its training rows are nearly hard labels: entropy {train.entropy:.1%} of the possible, "
@@ -89,28 +97,13 @@ def _hard_targets(train: Certainty) -> str | None:
     )
 
 
-def _standard_error(side: Certainty) -> float:
-    return float(np.sqrt(side.accuracy * (1 - side.accuracy) / side.rows))
-
-
-def _certainty(logits: Logits, labels: Labels) -> Certainty:
-    if labels.ndim == 2:
-        metrics = multi_label_metrics(labels, logits, [str(index) for index in range(logits.shape[-1])])
-        return Certainty(
-            rows=len(labels),
-            accuracy=metrics["exact_match"],
-            loss=metrics["loss"],
-            entropy=float(np.mean(_entropies(np.stack([sigmoid(logits), sigmoid(-logits)], axis=-1))) / np.log(2)),
-        )
-    check_rows(labels, logits, [str(index) for index in range(logits.shape[-1])])
+def _certainty(kind: TaskKind, logits: Logits, labels: Labels) -> Certainty:
+    metrics = kind.measure(labels, logits, [str(index) for index in range(logits.shape[-1])])
+    headline = metrics[kind.headline.name]
     return Certainty(
         rows=len(labels),
-        accuracy=float(np.mean(logits.argmax(axis=1) == labels)),
-        loss=float(row_losses(labels, logits).mean()),
-        entropy=float(_entropies(softmax(logits)).mean() / np.log(logits.shape[1])),
+        headline=headline,
+        standard_error=kind.standard_error(headline, len(labels)),
+        loss=metrics["loss"],
+        entropy=kind.entropy(logits),
     )
-
-
-def _entropies(probabilities: NDArray[Any]) -> NDArray[Any]:
-    logs = np.log(np.where(probabilities > 0, probabilities, 1.0))
-    return np.asarray(-(probabilities * logs).sum(axis=-1))

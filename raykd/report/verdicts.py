@@ -6,15 +6,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from raykd.metrics.multi_label_metrics import decisions
-from raykd.metrics.single_label_metrics import positive_index
-from raykd.report.bootstrap import REPLICATES, Statistic, Verdict, compare_predictions, f1_of, macro_f1, paired_bootstrap
+from raykd.metrics.metric import Metric
+from raykd.metrics.resampling import ConfusionMetric, Resampled, RowMean
+from raykd.report.bootstrap import REPLICATES, Verdict, compare_moments, compare_predictions, paired_bootstrap
 from raykd.report.record import Record
 from raykd.report.system import System, Task
 
-METRIC_NAMES = {"accuracy": "accuracy", "exact_match": "exact match", "f1": "F1", "macro_f1": "macro F1"}
-F1_REPLICATES = 2_000
-"""Fewer than for accuracy: with many classes a replicate is a whole confusion matrix; the ends still hold to 0.1 sd."""
+FEW_REPLICATES = 2_000
+"""Replicates for metrics that cost more than accuracy: a confusion matrix or all rows; the ends still hold to 0.1 sd."""
 
 
 class Contrast(Record):
@@ -27,27 +26,44 @@ class Contrast(Record):
 
 
 def contrasts(
-    task: Task, systems: Sequence[System], predictions: Sequence[NDArray[Any]], *, seed: int, replicates: int = REPLICATES
+    task: Task, systems: Sequence[System], logits: Sequence[Sequence[NDArray[Any]]], *, seed: int, replicates: int = REPLICATES
 ) -> tuple[Contrast, ...]:
     """Students with KD against the first one without and against the teacher; the one without against the teacher.
 
-    ``predictions`` hold each system's logits ``[S, N, C]`` turned into answers (:func:`answers`).
+    ``logits`` hold those of each system's seeds, ``[N, C]``.
     """
+    metrics = task.kind.resampled(task.label_names, positive_label=task.positive_label)
     found = []
     for candidate, reference in _pairs(systems):
-        for metric, statistic in _statistics(task).items():
-            verdict = _verdict(
-                task, predictions[candidate], predictions[reference], statistic, seed=seed, replicates=replicates
-            )
-            found.append(Contrast(metric=metric, candidate=candidate, reference=reference, result=verdict))
+        for name, metric in metrics.items():
+            pair = logits[candidate], logits[reference]
+            verdict = judge(task.labels, *pair, metric, seed=seed, replicates=replicates)
+            if task.kind.smaller_is_better(name):
+                verdict = verdict.reversed()
+            found.append(Contrast(metric=name, candidate=candidate, reference=reference, result=verdict))
     return tuple(found)
 
 
-def answers(task: Task, logits: NDArray[Any]) -> NDArray[np.int64]:
-    """From logits ``[N, C]`` what bootstrap resamples, ``[N]``: the class, or for many labels whether all are right."""
-    if task.multi_label:
-        return np.asarray((decisions(logits) == task.labels).all(axis=1), dtype=np.int64)
-    return np.asarray(logits.argmax(axis=1), dtype=np.int64)
+def judge(
+    labels: NDArray[Any],
+    candidate: Sequence[NDArray[Any]],
+    reference: Sequence[NDArray[Any]],
+    metric: Resampled,
+    *,
+    seed: int = 0,
+    replicates: int = REPLICATES,
+) -> Verdict:
+    """Bootstrap of a metric where larger is better. ``candidate`` and ``reference`` are the logits of each seed."""
+    few = min(replicates, FEW_REPLICATES)
+    pair = candidate, reference
+    if isinstance(metric, RowMean):
+        right = [np.stack([metric.correct(labels, one) for one in logits]) for logits in pair]
+        return paired_bootstrap(right[0], right[1], seed=seed, replicates=replicates)
+    if isinstance(metric, ConfusionMetric):
+        said = [np.stack([one.argmax(axis=1) for one in logits]) for logits in pair]
+        return compare_predictions(labels, said[0], said[1], statistic=metric.statistic, seed=seed, replicates=few)
+    features = [[metric.features(labels, one) for one in logits] for logits in pair]
+    return compare_moments(features[0], features[1], statistic=metric.statistic, seed=seed, replicates=few)
 
 
 def conclusion(task: Task, systems: Sequence[System], found: Sequence[Contrast]) -> tuple[str, ...]:
@@ -62,24 +78,25 @@ def conclusion(task: Task, systems: Sequence[System], found: Sequence[Contrast])
         if baseline is None:
             lines.append(f"No verdict on {who}: there is no student without KD to compare with; set student.baseline to true.")
         else:
-            lines += [_sentence(who, systems, baseline), *_unknown_spread(baseline.result)]
-        lines += _kept(systems[index], task.headline, who=systems[index].name if several else "The student with KD")
+            lines += [_sentence(who, systems, baseline, task.kind.headline), *_unknown_spread(baseline.result)]
+        lines += _kept(systems[index], task.kind.headline, who=systems[index].name if several else "The student with KD")
     if not distilled:
         lines.append("No verdict: there is no student with KD in this comparison.")
     return tuple(lines)
 
 
-def _sentence(who: str, systems: Sequence[System], contrast: Contrast) -> str:
-    result, metric = contrast.result, METRIC_NAMES[contrast.metric]
+def _sentence(who: str, systems: Sequence[System], contrast: Contrast, metric: Metric) -> str:
+    result = contrast.result
     with_kd, without = (systems[place].metrics[contrast.metric].mean for place in (contrast.candidate, contrast.reference))
     claim = {
         "better": f"{who} helps",
         "worse": f"{who} hurts",
         "not separable": f"{who} does not help as far as these rows can tell",
     }[result.verdict]
+    low, high, unit = metric.difference(result.low), metric.difference(result.high), " points" if metric.percent else ""
     return (
-        f"{claim}: {metric} {with_kd:.1%} with it, {without:.1%} without: {points(result.difference)} points, "
-        f"95% interval {points(result.low)} to {points(result.high)} ({result.verdict}; {result.rows:,} rows, "
+        f"{claim}: {metric.title} {metric.text(with_kd)} with it, {metric.text(without)} without: "
+        f"{metric.difference(result.difference)}{unit}, 95% interval {low} to {high} ({result.verdict}; {result.rows:,} rows, "
         f"{_seeds(result)})."
     )
 
@@ -104,17 +121,11 @@ def _unknown_spread(result: Verdict) -> list[str]:
     return []
 
 
-def _kept(system: System, headline: str, *, who: str) -> list[str]:
+def _kept(system: System, headline: Metric, *, who: str) -> list[str]:
     if system.retention is None:
         return []
     speed = f" at {system.speed_up:.1f} times its speed" if system.speed_up is not None else ""
-    return [f"{who} keeps {system.retention.mean:.1%} of the teacher's {METRIC_NAMES[headline]}{speed}."]
-
-
-def points(fraction: float) -> str:
-    """A difference in percentage points with its sign: ``+3.5``."""
-    rounded = round(100 * fraction, 1)
-    return f"{'−' if rounded < 0 else '+'}{abs(rounded):.1f}"
+    return [f"{who} keeps {system.retention.mean:.1%} of the teacher's {headline.title}{speed}."]
 
 
 def _pairs(systems: Sequence[System]) -> list[tuple[int, int]]:
@@ -126,21 +137,3 @@ def _pairs(systems: Sequence[System]) -> list[tuple[int, int]]:
 
 def _roles(systems: Sequence[System]) -> Mapping[str, None]:
     return dict.fromkeys(system.role for system in systems)
-
-
-def _statistics(task: Task) -> dict[str, Statistic | None]:
-    """None is accuracy, which needs no confusion matrix."""
-    if task.multi_label:
-        return {task.headline: None}
-    f1 = f1_of(positive_index(task.label_names, task.positive_label)) if task.f1 == "f1" else macro_f1
-    return {task.headline: None, task.f1: f1}
-
-
-def _verdict(
-    task: Task, candidate: NDArray[Any], reference: NDArray[Any], statistic: Statistic | None, *, seed: int, replicates: int
-) -> Verdict:
-    if statistic is None:
-        right = [given if task.multi_label else given == task.labels for given in (candidate, reference)]
-        return paired_bootstrap(right[0], right[1], seed=seed, replicates=replicates)
-    few = min(replicates, F1_REPLICATES)
-    return compare_predictions(task.labels, candidate, reference, statistic=statistic, seed=seed, replicates=few)

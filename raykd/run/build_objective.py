@@ -17,6 +17,7 @@ from raykd.config.features import FeatureKDConfig
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ConfigError
 from raykd.run.task import TaskObjective, TrainTask
+from raykd.task_kinds import SINGLE_LABEL, TaskKind, task_kind
 from raykd.trainers import fine_tune, logit_kd
 from raykd.trainers.context import WorkerContext
 from raykd.trainers.custom_objective import load_objective
@@ -47,13 +48,13 @@ BuildObjective = Callable[[TrainTask, ObjectiveContext], Objective]
 
 def build_objective(task: TrainTask, context: ObjectiveContext) -> Objective:
     """Build the objective of a task that every job kind may have. Raises ConfigError for one that needs another builder."""
-    multi_label = context.rows.multi_label
+    kind = task_kind(task.task_kind)
     if isinstance(task.objective, FeatureKDConfig):
         joined = task.objective.logit_objective
-        logits = None if joined is None else objective_from_config(joined, multi_label=multi_label)
+        logits = None if joined is None else objective_from_config(joined, kind)
         return build_feature_kd(task.objective, student_task(task, context), logits)
-    first = objective_from_config(task.objective, multi_label=multi_label)
-    later = ((phase.start, objective_from_config(phase.objective, multi_label=multi_label)) for phase in task.phases)
+    first = objective_from_config(task.objective, kind)
+    later = ((phase.start, objective_from_config(phase.objective, kind)) for phase in task.phases)
     return PhasedObjective(((0.0, first), *later)) if task.phases else first
 
 
@@ -70,17 +71,14 @@ def student_task(task: TrainTask, context: ObjectiveContext) -> StudentTask:
     )
 
 
-def objective_from_config(config: ObjectiveConfig | TaskObjective, *, multi_label: bool = False) -> Objective:
-    """Build the objective that a configuration names; its fields are the objective's arguments.
-
-    With multi-label rows, fine-tuning and vanilla distillation apply to each label separately.
-    """
-    arguments = config.model_dump(exclude={"kind"})
+def objective_from_config(config: ObjectiveConfig | TaskObjective, kind: TaskKind = SINGLE_LABEL) -> Objective:
+    """Build the objective that a configuration names, for rows of a kind; its fields are the objective's arguments."""
+    arguments = {**config.model_dump(exclude={"kind"}), "kind": kind}
     match config:
         case FineTuneConfig():
-            return fine_tune.MultiLabelFineTune() if multi_label else fine_tune.FineTune()
+            return fine_tune.FineTune(kind)
         case VanillaKDConfig():
-            return logit_kd.MultiLabelKD(**arguments) if multi_label else logit_kd.VanillaKD(**arguments)
+            return logit_kd.VanillaKD(**arguments)
         case MseKDConfig():
             return logit_kd.MseKD(**arguments)
         case DecoupledKDConfig():

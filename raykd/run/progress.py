@@ -120,7 +120,7 @@ class Terminal:
 def metrics_text(event: Evaluated) -> str:
     """The few metrics of an evaluation that a line has room for; the history has all."""
     metrics = event.metrics
-    shown = ("accuracy", "exact_match", "f1" if "f1" in metrics else "macro_f1", "loss")
+    shown = dict.fromkeys([*list(metrics)[:2], "loss"])  # the most important come first
     return "  ".join(f"{key} {metrics[key]:.4f}" for key in shown if key in metrics)
 
 

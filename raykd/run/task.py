@@ -60,6 +60,8 @@ class TrainTask(Section):
     """Initial weights: a model folder or hub name."""
     labels: tuple[str, ...]
     """Label names in the order of their ids."""
+    task_kind: str = "single_label"
+    """Name of a kind in `raykd.task_kinds`."""
     positive_label: str | None = None
     """Label whose F1 evaluations have, for two classes; none is the second."""
     train: str
@@ -135,6 +137,7 @@ def make_task(
     teacher_digest: str | None = None,
     without: Fold | None = None,
     phases: Sequence[Phase] = (),
+    task_kind: str = "single_label",
     positive_label: str | None = None,
     tracking: TrackingConfig = _NO_TRACKING,
     group: str = "",
@@ -153,6 +156,7 @@ def make_task(
         seed,
         compute.precision,
         list(labels),
+        task_kind,
         positive_label,
     ]
     inputs = [
@@ -169,6 +173,7 @@ def make_task(
         folder=storage.absolute(folder),
         model=absolute_model(model),
         labels=tuple(labels),
+        task_kind=task_kind,
         positive_label=positive_label,
         train=storage.absolute(train.path),
         validation=storage.absolute(validation.path) if validation else None,

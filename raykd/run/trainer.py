@@ -16,11 +16,10 @@ from raykd.data.batch import Batch, micro_batches
 from raykd.data.step_stream import Feed, StepRows
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import TrainingError
-from raykd.metrics.multi_label_metrics import multi_label_metrics
-from raykd.metrics.single_label_metrics import classification_metrics
 from raykd.models import load_classifier, load_tokenizer, max_sequence_length, restore_classifier, save_classifier
 from raykd.run.build_objective import BuildObjective, ObjectiveContext
 from raykd.run.task import TrainTask
+from raykd.task_kinds import task_kind
 from raykd.tracking import NullTracker, Tracker, listener, open_tracker
 from raykd.trainers.checkpoint import Checkpoints
 from raykd.trainers.composite import save_modules, split_state, with_modules
@@ -81,11 +80,11 @@ class Trainer:
         self.checkpoints, self.source = opened.checkpoints, opened.source
         self.position: dict[str, Any] = {}
         """What its checkpoints keep for whoever runs it."""
-        self.multi_label = opened.prepared.multi_label
+        self.kind = task_kind(task.task_kind)
         self.tokenizer = load_tokenizer(task.model)
         torch.manual_seed(task.seed)  # a new classifier head is drawn from the task's seed
         self.model = load_classifier(
-            task.model, labels=task.labels, dropout=task.training.dropout, multi_label=self.multi_label
+            task.model, labels=task.labels, dropout=task.training.dropout, problem_type=self.kind.problem_type
         )
         self.tracker = _tracker(task) if context.is_first else NullTracker()
         self.events = EventLog(task.history, (*listeners, listener(self.tracker))) if context.is_first else EventLog()
@@ -103,7 +102,7 @@ class Trainer:
         self.teacher_forwards = 0  # on this worker, since this start
         if (frozen := self.objective.frozen) is not None:
             frozen.register_forward_hook(self._count_forward)
-        self.model_selection = ModelSelection(self._model_selection_metric(), task.training.patience)
+        self.model_selection = self._model_selection()
         self.saved_at = time.monotonic()
 
     def parts(self, rows: Iterator[StepRows], *, total: int, steps_per_epoch: int, start: int) -> Iterator[int]:
@@ -215,11 +214,7 @@ class Trainer:
         """Scores the validation rows, if there are any, and keeps the model where every one is to be kept."""
         if self.task.validation is None:
             return None
-        metrics: Metrics = functools.partial(
-            classification_metrics, label_names=self.task.labels, positive_label=self.task.positive_label
-        )
-        if self.multi_label:
-            metrics = functools.partial(multi_label_metrics, label_names=self.task.labels)
+        metrics: Metrics = functools.partial(self.kind.measure, names=self.task.labels, positive_label=self.task.positive_label)
         score = Evaluator(TokenisedSet.open(self.task.validation), self.context, metrics, max_length=self.max_length)
 
         def score_and_keep(engine: Engine) -> dict[str, float]:
@@ -228,10 +223,10 @@ class Trainer:
 
         return score_and_keep if self.task.training.keep_evaluated else score
 
-    def _model_selection_metric(self) -> str:
-        """Accuracy over rows with any number of labels is that all of them are right."""
-        metric = self.task.training.metric
-        return "exact_match" if self.multi_label and metric == "accuracy" else metric
+    def _model_selection(self) -> ModelSelection:
+        metric = self.task.training.metric or self.kind.headline.name
+        smaller = self.kind.smaller_is_better(metric)
+        return ModelSelection(metric, smaller_is_better=smaller, patience=self.task.training.patience)
 
     def keep_best(self, engine: Engine) -> None:
         """Save the current weights as the task's model. *Collective.*"""

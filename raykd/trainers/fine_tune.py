@@ -1,27 +1,21 @@
-"""Objectives that learn from labels alone: teachers, and students without distillation."""
+"""Objective that learns from labels alone: teachers, and students without distillation."""
 
 from dataclasses import dataclass
 
 from torch import nn
 
 from raykd.data.batch import Batch
-from raykd.losses import bce, cross_entropy
+from raykd.task_kinds import SINGLE_LABEL, TaskKind
 from raykd.trainers.objective import Objective, ObjectiveOutput, valid_labels, valid_logits, valid_output
 
 
 @dataclass(frozen=True)
 class FineTune(Objective):
-    """Cross entropy with the label. Term: ``ce``."""
+    """The hard loss of the task, which names the term: ``ce``, ``bce`` or ``mse``."""
+
+    kind: TaskKind = SINGLE_LABEL
 
     def __call__(self, model: nn.Module, batch: Batch) -> ObjectiveOutput:
-        """Labels int64 ``[B]``."""
-        return valid_output({"ce": cross_entropy(valid_logits(model, batch), valid_labels(batch))}, batch.valid)
-
-
-@dataclass(frozen=True)
-class MultiLabelFineTune(Objective):
-    """Binary cross entropy with each of several labels, the mean over labels. Term: ``bce``."""
-
-    def __call__(self, model: nn.Module, batch: Batch) -> ObjectiveOutput:
-        """Labels ``[B, C]`` of 0 and 1."""
-        return valid_output({"bce": bce(valid_logits(model, batch), valid_labels(batch))}, batch.valid)
+        """Labels as the task stores them."""
+        loss = self.kind.hard_loss(valid_logits(model, batch), valid_labels(batch))
+        return valid_output({self.kind.hard_term: loss}, batch.valid)

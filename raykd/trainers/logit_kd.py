@@ -13,16 +13,13 @@ from torch import Tensor, nn
 from raykd.data.batch import Batch
 from raykd.errors import ConfigError
 from raykd.losses import (
-    bce,
-    bce_kd,
-    cross_entropy,
     inter_class_correlation,
     intra_class_correlation,
     mse_logits,
     non_target_class_kd,
-    soft_target_kl,
     target_class_kd,
 )
+from raykd.task_kinds import SINGLE_LABEL, TaskKind
 from raykd.trainers.objective import (
     Objective,
     ObjectiveOutput,
@@ -40,8 +37,10 @@ def ramp(start: float, final: float | None, progress: float) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class LogitDistillation(Objective):
-    """What the objectives here share. The last term is the labels': ``ce``, or ``bce`` for several labels a row."""
+    """Base of logit distillation. The last term is the hard loss of the task: ``ce``, ``bce`` or ``mse``."""
 
+    kind: TaskKind = SINGLE_LABEL
+    """Kind of task: it has the hard loss, and the loss on softened outputs."""
     alpha: float = 0.5
     """Weight of the teacher's terms, 0 .. 1; the labels' term has the rest."""
     final_alpha: float | None = None
@@ -78,12 +77,8 @@ class LogitDistillation(Objective):
         alpha = ramp(self.alpha, self.final_alpha, self.progress)
         terms = {name: alpha * term for name, term in teacher_terms.items()}
         if self._weighs_labels:
-            terms |= {name: (1 - alpha) * term for name, term in self._label_terms(student, batch).items()}
+            terms[self.kind.hard_term] = (1 - alpha) * self.kind.hard_loss(student, valid_labels(batch))
         return valid_output(terms, batch.valid)
-
-    def _label_terms(self, student: Tensor, batch: Batch) -> Mapping[str, Tensor]:
-        labels = valid_labels(batch)
-        return {"ce": cross_entropy(student, labels)} if labels.dim() == 1 else {"bce": bce(student, labels)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,24 +115,16 @@ class SoftDistillation(LogitDistillation):
 
 @dataclass(frozen=True, kw_only=True)
 class VanillaKD(SoftDistillation):
-    """``alpha T² KL(teacher ‖ student) + (1 - alpha) CE``; Hinton et al. 2015, arXiv:1503.02531. Terms: ``kd_kl``, ``ce``."""
+    """``alpha T² KL(teacher ‖ student) + (1 - alpha) CE``; Hinton et al. 2015, arXiv:1503.02531. Terms: ``kd_kl``, ``ce``.
+
+    For multi-label rows the same for each label by itself: ``kd_bce``, ``bce``.
+    """
 
     def __call__(self, model: nn.Module, batch: Batch) -> ObjectiveOutput:
         """One forward pass of the student; the teacher's is stored."""
         student, teacher = valid_logits(model, batch), valid_teacher_logits(batch)
-        kl = soft_target_kl(student, teacher, temperature=self.current_temperature)
-        return self._mixed({"kd_kl": kl}, student, batch)
-
-
-@dataclass(frozen=True, kw_only=True)
-class MultiLabelKD(SoftDistillation):
-    """The same label by label, for rows with several: Bernoulli KL and binary cross entropy. Terms: ``kd_bce``, ``bce``."""
-
-    def __call__(self, model: nn.Module, batch: Batch) -> ObjectiveOutput:
-        """One forward pass of the student; the teacher's is stored."""
-        student, teacher = valid_logits(model, batch), valid_teacher_logits(batch)
-        kl = bce_kd(student, teacher, temperature=self.current_temperature)
-        return self._mixed({"kd_bce": kl}, student, batch)
+        loss = self.kind.soft_loss(student, teacher, temperature=self.current_temperature)
+        return self._mixed({self.kind.soft_term: loss}, student, batch)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,9 +5,6 @@ from typing import Any
 
 from raykd.errors import ConfigError
 
-SMALLER_IS_BETTER = frozenset({"loss", "ece"})
-"""Metrics whose best value is the smallest."""
-
 
 @dataclass
 class ModelSelection:
@@ -15,6 +12,8 @@ class ModelSelection:
 
     metric: str
     """Name of the metric."""
+    smaller_is_better: bool = False
+    """Direction of the metric."""
     patience: int | None = None
     """Evaluations without a better value before :attr:`exhausted`; none waits for ever."""
     best: float | None = None
@@ -32,7 +31,7 @@ class ModelSelection:
         if self.metric not in metrics:
             raise ConfigError(f"training.metric = {self.metric!r}: evaluations have {', '.join(sorted(metrics))}")
         value, loss = metrics[self.metric], metrics["loss"]
-        sign = -1 if self.metric in SMALLER_IS_BETTER else 1
+        sign = -1 if self.smaller_is_better else 1
         better = self.best is None or (sign * value, -loss) > (sign * self.best, -self.best_loss)
         self.without_gain = 0 if better else self.without_gain + 1
         if better:
@@ -47,7 +46,7 @@ class ModelSelection:
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
         kept = asdict(self)
-        del kept["metric"], kept["patience"]
+        del kept["metric"], kept["patience"], kept["smaller_is_better"]
         return kept
 
     def load(self, state: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from raykd.run.progress import Terminal
 from raykd.run.stage import Stage
 from raykd.run.task import key_of
 from raykd.run.worker_group import uses_gpu
+from raykd.task_kinds import task_kind
 from raykd.tune.final_trainings import FinalTraining
 
 TestRows = dict[str, TokenisedSet]
@@ -48,7 +49,7 @@ class FinalTest:
             outputs.setdefault(one.system, {}).setdefault(one.domain, []).append(one.job.output)
         return {
             system: {
-                domain: right_of([load_logits(output) for output in found], labels[domain])
+                domain: right_of([load_logits(output) for output in found], labels[domain], task_kind(self.config.base.task))
                 for domain, found in by_domain.items()
             }
             for system, by_domain in outputs.items()

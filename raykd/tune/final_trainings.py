@@ -16,8 +16,8 @@ from raykd.data import storage
 from raykd.run.progress import Terminal
 from raykd.run.task import Phase, TrainTask, key_of
 from raykd.run.worker_groups import Group, TrainingGroups
+from raykd.task_kinds import task_kind
 from raykd.trainers.events import Ended, Evaluated, TrainingEvent
-from raykd.trainers.model_selection import SMALLER_IS_BETTER
 from raykd.tune.jobs import JobPlan, Variant
 from raykd.tune.jobs.base import AdaptTask, TaskChain, values_at_start
 from raykd.tune.search_systems import DEFAULT, NO_KD, NO_KD_TUNED, TUNED
@@ -117,7 +117,8 @@ class FinalTrainings:
         for one in self.trained:
             if one.system in {NO_KD, NO_KD_TUNED}:
                 found.setdefault(one.system, []).append(best_metric(one.task))
-                smaller = one.task.training.metric in SMALLER_IS_BETTER
+                metric = one.task.training.metric
+                smaller = metric is not None and task_kind(one.task.task_kind).smaller_is_better(metric)
         means = {system: float(np.mean(bests)) for system, bests in found.items()}
         return dict(sorted(means.items(), key=lambda item: item[1] if smaller else -item[1]))
 

@@ -11,6 +11,7 @@ from raykd.report.bootstrap import Verdict
 from raykd.report.environment import environment
 from raykd.report.record import Record
 from raykd.report.system import Spread
+from raykd.task_kinds import task_kind
 from raykd.tune.importance import importances
 from raykd.tune.search_systems import DEFAULT, TITLES, TUNED
 from raykd.tune.trial_record import LineagePart, SharedWorkCount, TrialRecord, best_of
@@ -67,6 +68,8 @@ class SearchReport(Record):
     contrasts: tuple[SearchContrast, ...] = ()
     baselines: dict[str, float] = Field(default_factory=dict)
     """Mean on the validation rows of each student without distillation, the best first; verdicts compare with that one."""
+    task: str = "single_label"
+    """Kind of the task."""
     headline: str = "accuracy"
     """Metric of lines and verdicts."""
     rows: dict[str, int] = Field(default_factory=dict)
@@ -110,7 +113,8 @@ def build_report(
         lines=tuple(SystemLine(system=one.method, domains=one.domains, average=one.average) for one in found),
         contrasts=tuple(_contrast(right, reference) for reference in (DEFAULT, next(iter(baselines)))),
         baselines=dict(baselines),
-        headline=config.base.verdict_metric,
+        task=config.base.task,
+        headline=task_kind(config.base.task).headline.name,
         rows=dict(rows),
         seeds=config.final_seeds,
         environment=environment(),

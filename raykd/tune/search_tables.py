@@ -4,7 +4,7 @@ import pyarrow as pa
 
 from raykd.report.markdown import pipe_table
 from raykd.report.system import Spread
-from raykd.report.verdicts import METRIC_NAMES, points
+from raykd.task_kinds import task_kind
 from raykd.tune.search_report import SearchContrast, SearchReport
 from raykd.tune.search_systems import NO_KD, NO_KD_TUNED, REFERENCES, TEACHER, TITLES, TUNED_TEACHER
 from raykd.tune.trial_record import SharedWorkCount
@@ -66,7 +66,7 @@ def result_table(report: SearchReport) -> Table:
         [TITLES[one.system], *(_percent(one.domains.get(domain)) for domain in domains), _percent(one.average)]
         for one in report.lines
     ]
-    return [f"{METRIC_NAMES[report.headline]} % on test rows", *domains, "average" if domains else "all"], body
+    return [f"{task_kind(report.task).headline.title} % on test rows", *domains, "average" if domains else "all"], body
 
 
 def value_table(report: SearchReport) -> Table:
@@ -128,12 +128,13 @@ def work_sentence(work: SharedWorkCount) -> str:
 
 
 def _verdict_sentence(report: SearchReport, one: SearchContrast) -> str:
-    result, domains = one.result, len(report.rows)
+    result, domains, metric = one.result, len(report.rows), task_kind(report.task).headline
     mean = f", mean over {domains} domains" if domains > 1 else ""
     return (
         f"Tuned against {REFERENCES[one.reference]}, with {_teachers(report)}: {result.verdict}, "
-        f"{points(result.difference)} points of {METRIC_NAMES[report.headline]}, 95% interval {points(result.low)} to "
-        f"{points(result.high)} ({result.rows:,} test rows{mean}, {result.candidate_seeds} seeds each, paired bootstrap)."
+        f"{metric.difference(result.difference)} points of {metric.title}, 95% interval "
+        f"{metric.difference(result.low)} to {metric.difference(result.high)} ({result.rows:,} test rows{mean}, "
+        f"{result.candidate_seeds} seeds each, paired bootstrap)."
     )
 
 

@@ -20,6 +20,7 @@ from raykd.models import model_digest
 from raykd.predict import ScoreJob, score_locally
 from raykd.run.train_task import open_task, run_open_task
 from raykd.run.trainer import ControlRequests
+from raykd.task_kinds import label_codec
 from raykd.trainers.context import local_context
 from raykd.trainers.loop import StopRequested
 from tests.cluster.heads import ROOT
@@ -137,7 +138,10 @@ def test_the_number_of_workers_follows_the_nodes(world: World, environment: Mapp
 def train_alone(config: ExperimentConfig, enough: Callable[[], bool]) -> None:
     """The teacher's training with one worker, in this process and without Ray, until it is enough."""
     model = config.every_teacher[0].model
-    train, validation = (prepare(spec_from_config(config.data, part, model), cache_folder(config)) for part in PARTS[:2])
+    train, validation = (
+        prepare(spec_from_config(config.data, part, model, label_codec(config.data)), cache_folder(config))
+        for part in PARTS[:2]
+    )
     task = teacher_task(config, train=train, validation=validation, digest=model_digest(model))
     with local_context() as context, pytest.raises(StopRequested):
         run_open_task(open_task(task, context, local_feed), context, outside=ControlRequests(stop=enough))
@@ -197,7 +201,9 @@ def test_nodes_are_removed_while_rows_are_prepared_and_while_models_are_evaluate
     config = load_job(str(job))
     assert isinstance(config, ExperimentConfig)
     for part in PARTS:
-        alone = prepare(spec_from_config(config.data, part, config.student.model), str(tmp_path / "alone"))
+        alone = prepare(
+            spec_from_config(config.data, part, config.student.model, label_codec(config.data)), str(tmp_path / "alone")
+        )
         found = TokenisedSet.open(str(tmp_path / "runs" / "cache" / "prepared" / alone.fingerprint))
         assert_same_files(found, alone)
         beside = {path.name for path in Path(found.path).iterdir()} - {part.file for part in found.parts}

@@ -14,6 +14,7 @@ from raykd.data.prepare import PrepareSpec, prepare
 from raykd.data.ray_map import run_job
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import DataError
+from raykd.task_kinds import SINGLE_LABEL
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
 
@@ -30,7 +31,7 @@ def rows(tmp_path: Path, small_world: dict[str, str], monkeypatch: pytest.Monkey
         first_sequence="text",
         second_sequence=None,
         label="label",
-        labels=("0", "1"),
+        codec=SINGLE_LABEL.label_codec(("0", "1")),
         skip_header=False,
         sequence_length=16,
         max_rejected_rows=0,

@@ -21,6 +21,7 @@ from raykd.report.load_tables import load_logits
 from raykd.run.progress import Terminal
 from raykd.run.task import TrainTask
 from raykd.run.worker_group import TrainingGroup
+from raykd.task_kinds import label_codec
 from raykd.trainers.events import CheckpointSaved, Started, TrainingEvent
 from tests.local_pipeline import LocalPipeline
 
@@ -38,7 +39,7 @@ def weights(task: TrainTask) -> dict[str, Any]:
 
 def the_teacher(config: ExperimentConfig) -> TrainTask:
     sets = {
-        part: prepare(spec_from_config(config.data, part, config.teacher.model), cache_folder(config))  # type: ignore[union-attr]
+        part: prepare(spec_from_config(config.data, part, config.teacher.model, label_codec(config.data)), cache_folder(config))  # type: ignore[union-attr]
         for part in ("train", "validation")
     }
     return teacher_task(config, **sets, digest=model_digest(config.teacher.model))  # type: ignore[union-attr]

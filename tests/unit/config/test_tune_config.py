@@ -195,9 +195,9 @@ def test_how_often_the_teacher_is_trained_is_known_before(
 
 
 def test_rows_with_several_labels_are_compared_by_exact_match(load: Callable[..., TuneConfig]) -> None:
-    config = load(set={"data.multi_label": True})
+    config = load(set={"data.task": "multi_label"})
     assert (config.metric, config.mode) == ("exact_match", "max")
-    assert load(set={"data.multi_label": True, "student.training.metric": "micro_f1"}).metric == "micro_f1"
+    assert load(set={"data.task": "multi_label", "student.training.metric": "micro_f1"}).metric == "micro_f1"
 
 
 def test_the_seed_of_the_trials_does_not_count_again_at_the_end(load: Callable[..., TuneConfig]) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from raykd.data.prepare import PrepareSpec, prepare
 from raykd.data.tokenised_set import TokenisedSet
+from raykd.task_kinds import SINGLE_LABEL
 
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "good", "bad", "film", "book", "a", "b", "c", "##s")
 
@@ -44,7 +45,7 @@ def spec(tmp_path: Path, tokenizer_folder: str) -> PrepareSpec:
         first_sequence="text",
         second_sequence=None,
         label="label",
-        labels=("neg", "pos"),
+        codec=SINGLE_LABEL.label_codec(("neg", "pos")),
         skip_header=False,
         sequence_length=8,
         max_rejected_rows=0,

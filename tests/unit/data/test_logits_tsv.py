@@ -113,7 +113,7 @@ def test_a_missing_column_is_named(prepare_rows: PrepareRows, tmp_path: Path) ->
 
 
 def test_unlabelled_rows_agree_on_the_width(prepare_rows: PrepareRows, tmp_path: Path) -> None:
-    prepared = prepare_rows("good\tpos\nbad\tneg\n", label=None, labels=None)
+    prepared = prepare_rows("good\tpos\nbad\tneg\n", label=None, codec=None)
     (tmp_path / "logits.tsv").write_text("1, 2 ,3\n4,5,+6\n")
     side = import_tsv(str(tmp_path / "logits.tsv"), prepared, out=str(tmp_path / "side"))
     assert logits_of(side).tolist() == [[1, 2, 3], [4, 5, 6]]

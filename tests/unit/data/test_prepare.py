@@ -20,6 +20,7 @@ from raykd.data import sources, storage
 from raykd.data.prepare import Keep, PrepareSpec, prepare, read_labels, spec_from_config
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ConfigError, DataError, ModelError, RaykdError
+from raykd.task_kinds import SINGLE_LABEL, label_codec, task_kind
 
 PrepareRows = Callable[..., TokenisedSet]
 MakeTokenizer = Callable[..., str]
@@ -48,15 +49,17 @@ def test_rows_labels_and_tokens(prepare_rows: PrepareRows) -> None:
 
 def test_rows_with_any_number_of_labels(prepare_rows: PrepareRows) -> None:
     content = "good film\tpos,long\nbad\t\nfilm\tlong,,long\n"
-    prepared = prepare_rows(content, labels=("neg", "pos", "long"), multi_label=True)
+    codec = task_kind("multi_label").label_codec(("neg", "pos", "long"))
+    prepared = prepare_rows(content, codec=codec)
     assert table(prepared)["label"].to_pylist() == [[0, 1, 1], [0, 0, 0], [0, 0, 1]]
-    assert (prepared.multi_label, TokenisedSet.open(prepared.path)) == (True, prepared)
+    assert TokenisedSet.open(prepared.path) == prepared
     with pytest.raises(DataError, match=r"rows\.tsv:2: label 'good' is not one of 'neg', 'pos', 'long'"):
-        prepare_rows("good\tpos\nbad\tneg,good\n", labels=("neg", "pos", "long"), multi_label=True)
+        prepare_rows("good\tpos\nbad\tneg,good\n", codec=codec)
 
 
 def test_one_label_a_row_and_any_number_are_two_sets(prepare_rows: PrepareRows) -> None:
-    one, many = (prepare_rows("good film\tpos\n", multi_label=many) for many in (False, True))
+    kinds = task_kind("single_label"), task_kind("multi_label")
+    one, many = (prepare_rows("good film\tpos\n", codec=kind.label_codec(("neg", "pos"))) for kind in kinds)
     assert one.fingerprint != many.fingerprint
     assert (table(one)["label"].to_pylist(), table(many)["label"].to_pylist()) == ([1], [[0, 1]])
 
@@ -66,7 +69,7 @@ def test_tokens_are_those_of_transformers(prepare_rows: PrepareRows, spec: Prepa
 
     texts = [("good films", "bad book a b c"), ("a b c a b c", "film"), ("", ""), ("[SEP] é", "x"), ("a", ""), ("", "b c")]
     lines = "".join(f"{first}\t{second}\n" for first, second in texts)
-    columns = {"input_schema": "a:str:1,b:str:1", "first_sequence": "a", "second_sequence": "b", "label": None, "labels": None}
+    columns = {"input_schema": "a:str:1,b:str:1", "first_sequence": "a", "second_sequence": "b", "label": None, "codec": None}
     tokenizer = AutoTokenizer.from_pretrained(spec.tokenizer)
     for length in (4, 7, 30):
         rows = table(prepare_rows(lines, **columns, sequence_length=length)).to_pydict()
@@ -136,7 +139,7 @@ MAC = "the file is one row that holds carriage returns"
         ("good\tpos\n".encode("utf-16-be"), {}, r"rows\.tsv:1: not UTF-8 text: .*0x00"),
         ("text\tlabel\ngood\tpos\n".encode("utf-16"), {"skip_header": True}, r"rows\.tsv:\d: not UTF-8 text"),
         (b"good\tpos\rbad\tneg\r", {}, r"rows\.tsv:1: 3 columns .* look like line ends"),
-        (b"good\rbad\r", {"input_schema": "text:str:1", "label": None, "labels": None}, MAC),
+        (b"good\rbad\r", {"input_schema": "text:str:1", "label": None, "codec": None}, MAC),
         (b"text\tlabel\rgood\tpos\r", {"skip_header": True}, r"rows\.tsv:1: the header holds carriage returns"),
         (
             b"good\tpos\nbad\tneg\n",
@@ -167,7 +170,7 @@ def test_headers_of_any_name_are_skipped(prepare_rows: PrepareRows, header: byte
 def test_a_header_of_joined_files_is_refused_where_it_stands(prepare_rows: PrepareRows) -> None:
     with pytest.raises(DataError, match=r"rows\.tsv:3: the line holds the names of the columns"):
         prepare_rows("text\tlabel\ngood\tpos\ntext\tlabel\nbad\tneg\n", skip_header=True)
-    unlabelled = {"label": None, "labels": None}
+    unlabelled = {"label": None, "codec": None}
     with pytest.raises(DataError, match=r"rows\.tsv:1: the line holds the names of the columns"):
         prepare_rows("text\tlabel\ngood\tpos\n", **unlabelled)
 
@@ -257,8 +260,8 @@ def test_a_set_is_made_once(
     assert prepare(replace(spec, files=(str(tmp_path / "copy.tsv"),)), cache).path == made.path
     changes: list[dict[str, Any]] = [
         {"sequence_length": 7},
-        {"labels": ("pos", "neg")},
-        {"label": None, "labels": None},
+        {"codec": SINGLE_LABEL.label_codec(("pos", "neg"))},
+        {"label": None, "codec": None},
         {"keep": Keep(0.999, complement=False)},
         {"extra_columns": ("text",)},
         {"tokenizer": make_tokenizer("other", words=("[PAD]", "[UNK]", "[CLS]", "[SEP]", "x"))},
@@ -339,7 +342,7 @@ def test_columns_and_schema_must_fit(prepare_rows: PrepareRows) -> None:
         ({"extra_columns": ("label",)}, "'label' cannot be kept"),
         ({"input_schema": "text:int:1,label:str:1"}, "make it text:str:1"),
         ({"input_schema": "text:str:1,label:int:2"}, "make it label:str:1"),
-        ({"labels": None}, "both, or neither"),
+        ({"codec": None}, "both, or neither"),
     ]
     for changes, complaint in cases:
         with pytest.raises(ConfigError, match=complaint):
@@ -347,7 +350,9 @@ def test_columns_and_schema_must_fit(prepare_rows: PrepareRows) -> None:
 
 
 def test_integer_labels(prepare_rows: PrepareRows) -> None:
-    prepared = prepare_rows("good\t1\nbad\t0\n", input_schema="text:str:1,label:int:1", labels=("0", "1"))
+    prepared = prepare_rows(
+        "good\t1\nbad\t0\n", input_schema="text:str:1,label:int:1", codec=SINGLE_LABEL.label_codec(("0", "1"))
+    )
     assert table(prepared)["label"].to_pylist() == [1, 0]
 
 
@@ -397,15 +402,18 @@ def test_specs_from_the_configuration(tmp_path: Path) -> None:
         "validation": 0.1,
     }
     config = DataConfig(**values)
-    train, validation, test = (spec_from_config(config, part, "model") for part in ("train", "validation", "test"))  # type: ignore[arg-type]
+    train, validation, test = (
+        spec_from_config(config, part, "model", label_codec(config)) for part in ("train", "validation", "test")
+    )  # type: ignore[arg-type]
     assert (train.files, train.keep) == (("a.tsv",), Keep(0.1, complement=True))
     assert (validation.files, validation.keep) == (("a.tsv",), Keep(0.1, complement=False))
     assert (test.files, test.keep) == (("t.tsv",), None)
-    assert train.labels == ("neg", "pos")
+    assert train.codec == SINGLE_LABEL.label_codec(("neg", "pos"))
     files = DataConfig(**{**values, "validation": ("s.tsv",), "label": None})
-    assert [spec_from_config(files, part, "m").keep for part in ("train", "validation")] == [None, None]  # type: ignore[arg-type]
-    assert spec_from_config(files, "validation", "m").files == ("s.tsv",)
-    assert spec_from_config(files, "train", "m").labels is None
+    specs = [spec_from_config(files, part, "m", label_codec(files)) for part in ("train", "validation")]  # type: ignore[arg-type]
+    assert [one.keep for one in specs] == [None, None]
+    assert spec_from_config(files, "validation", "m", label_codec(files)).files == ("s.tsv",)
+    assert spec_from_config(files, "train", "m", label_codec(files)).codec is None
     json.dumps(asdict(train))
 
 
@@ -436,7 +444,7 @@ def test_real_rows(shared_data: Path, shared_models: Path, tmp_path: Path, spec:
         input_schema="label:str:1,sid1:str:1,sid2:str:1,sent1:str:1,sent2:str:1",
         first_sequence="sent1",
         second_sequence="sent2",
-        labels=("0", "1"),
+        codec=SINGLE_LABEL.label_codec(("0", "1")),
         sequence_length=128,
         tokenizer=str(shared_models / "review-tiny"),
     )

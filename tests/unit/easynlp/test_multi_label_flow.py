@@ -34,7 +34,7 @@ def write(path, count, seed):
 
 @pytest.fixture
 def flags(world, tmp_path):
-    train, dev = write(tmp_path / "train.tsv", 300, 1), write(tmp_path / "dev.tsv", 90, 2)
+    train, dev = write(tmp_path / "train.tsv", 600, 1), write(tmp_path / "dev.tsv", 90, 2)
 
     def make(mode, folder, *, user="", **changes):
         values = {

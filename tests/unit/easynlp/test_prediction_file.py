@@ -24,7 +24,7 @@ def scored(tmp_path, world):
     (tmp_path / "rows.tsv").write_text("text\tscore\tid\ngood film\t1,2.5\tr1\n\t0,0\tr2\nbad\t3,4\t\textra\n")
     spec = PrepareSpec(
         files=(str(tmp_path / "rows.tsv"),), input_schema=SCHEMA, first_sequence="text", second_sequence=None, label=None,
-        labels=None, skip_header=True, sequence_length=16, max_rejected_rows=0, tokenizer=world["student"], keep=None,
+        codec=None, skip_header=True, sequence_length=16, max_rejected_rows=0, tokenizer=world["student"], keep=None,
         strict_rows=False,
     )  # fmt: skip
     prepared = prepare(spec, str(tmp_path / "cache"))

@@ -18,6 +18,7 @@ from raykd.metakd.embeddings import EMBEDDING, Embedder
 from raykd.metakd.prototypes import Prototypes, domain_ids, prototypes, weigh
 from raykd.models import load_classifier, load_tokenizer
 from raykd.predict import ScoreJob, score_locally
+from raykd.task_kinds import SINGLE_LABEL
 from tests.unit.metakd.worlds import DOMAINS, LABELS, SCHEMA, prepared_rows, side_of, write_rows
 
 
@@ -102,7 +103,9 @@ def test_domains_alone_are_numbered(rows: TokenisedSet, tmp_path: Path) -> None:
 def test_rows_are_split_by_domain_and_tables_follow(tmp_path: Path, model: str) -> None:
     path = write_rows(tmp_path / "all.tsv", 61, seed=3)
     schema = InputSchema.parse(SCHEMA)
-    parser = RowParser(schema, first_sequence="text", second_sequence=None, label="label", labels=LABELS)
+    parser = RowParser(
+        schema, first_sequence="text", second_sequence=None, label="label", codec=SINGLE_LABEL.label_codec(LABELS)
+    )
     arguments = {"schema": schema, "parser": parser, "domain": "domain", "skip_header": False}
     files = split_by_domain([str(path)], domains=DOMAINS, folder=str(tmp_path / "split"), **arguments)
     lines = [line for file in files.values() for line in Path(file).read_text().splitlines()]

@@ -10,6 +10,7 @@ from raykd.data.prepare import PrepareSpec, prepare
 from raykd.data.side_tables import SideTable, commit, logits_array, write_part
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.models import build_classifier, save_classifier
+from raykd.task_kinds import SINGLE_LABEL
 
 DOMAINS = ("books", "dvd", "kitchen")
 LABELS = ("negative", "positive")
@@ -48,7 +49,8 @@ def save_model(folder: Path, *, hidden: int, layers: int = 2, heads: int = 2, se
 
 def prepared_rows(files: list[str], model: str, cache: Path) -> TokenisedSet:
     spec = PrepareSpec(
-        files=tuple(files), input_schema=SCHEMA, first_sequence="text", second_sequence=None, label="label", labels=LABELS,
+        files=tuple(files), input_schema=SCHEMA, first_sequence="text", second_sequence=None, label="label",
+        codec=SINGLE_LABEL.label_codec(LABELS),
         skip_header=False, sequence_length=32, max_rejected_rows=0, tokenizer=model, keep=None, extra_columns=("domain",),
     )  # fmt: skip
     return prepare(spec, str(cache))

@@ -7,13 +7,11 @@ from hypothesis import strategies as st
 from sklearn.metrics import log_loss, roc_auc_score
 
 from raykd.errors import ConfigError, DataError
-from raykd.metrics.multi_label_metrics import multi_label_metrics
 from raykd.metrics.single_label_metrics import (
     agreement,
     class_metrics,
     classification_metrics,
     expected_calibration_error,
-    metric_names,
     reliability,
     row_losses,
     softmax,
@@ -150,11 +148,3 @@ def test_metrics_stay_in_bounds_and_ignore_a_shift(rows: int, classes: int, seed
     assert moved["loss"] == pytest.approx(metrics["loss"])
     order = dice.permutation(rows)
     assert classification_metrics(labels[order], logits[order], names) == pytest.approx(metrics)
-
-
-@pytest.mark.parametrize("names", [TWO, THREE], ids=["two", "three"])
-def test_the_names_are_those_of_the_figures(names):
-    logits = np.eye(len(names), dtype=np.float32)
-    assert tuple(classification_metrics(np.arange(len(names)), logits, names)) == metric_names(len(names))
-    targets = np.eye(len(names), dtype=np.int64)
-    assert ("accuracy", *multi_label_metrics(targets, logits, names)) == metric_names(len(names), multi_label=True)

@@ -6,15 +6,8 @@ from scipy.stats import t
 from sklearn.metrics import f1_score
 
 from raykd.errors import DataError
-from raykd.report.bootstrap import (
-    accuracy,
-    class_f1,
-    compare_predictions,
-    f1_of,
-    macro_f1,
-    paired_bootstrap,
-    stratified_bootstrap,
-)
+from raykd.metrics.confusion import accuracy, class_f1, f1_of, macro_f1
+from raykd.report.bootstrap import compare_predictions, paired_bootstrap, stratified_bootstrap
 
 
 def simulate(dice: np.random.Generator, *, seeds: int, rows: int, rate: float, easy: np.ndarray, sd: float = 0.0) -> np.ndarray:

@@ -7,9 +7,10 @@ from safetensors.numpy import save_file
 
 from raykd.data import storage
 from raykd.errors import ConfigError, DataError
-from raykd.report.comparison import Comparison, Entry, compare
+from raykd.report.comparison import FORMAT, Comparison, Entry, compare
 from raykd.report.latency import Latency
 from raykd.report.teacher_quality import teacher_quality
+from raykd.task_kinds import task_kind
 
 Invent = Callable[..., Comparison]
 NAMES = ("negative", "positive")
@@ -49,8 +50,8 @@ def test_figures_by_hand():
     assert student.retention is not None
     assert student.retention.mean == pytest.approx(0.90 / 0.95)
     assert teacher.retention is None
-    assert comparison.majority == 0.5
-    assert (comparison.headline, comparison.f1, comparison.positive_label) == ("accuracy", "f1", "positive")
+    assert comparison.constant_score == 0.5
+    assert (comparison.headline, comparison.table_metrics[1], comparison.positive_label) == ("accuracy", "f1", "positive")
     assert sum(student.calibration.rows) == 2 * len(LABELS)
     # the first student misses rows 0, 1, 2: ten negatives of which 0 and 2 are missed; the second row 0 alone
     assert student.classes["negative"]["recall"] == pytest.approx((0.8 + 0.9) / 2)
@@ -116,9 +117,9 @@ def test_many_labels_a_row():
     good, bad = targets * 4.0 - 2.0, np.full(targets.shape, -2.0)
     comparison = compare(
         [Entry("teacher", "t", 1, good), Entry("student_no_kd", "s", 1, bad), Entry("student_kd", "s", 1, good)],
-        targets, ("a", "b", "c"), name="run",
+        targets, ("a", "b", "c"), name="run", kind=task_kind("multi_label"),
     )  # fmt: skip
-    assert (comparison.headline, comparison.f1, comparison.majority) == ("exact_match", "macro_f1", 0.25)
+    assert (comparison.headline, comparison.table_metrics[1], comparison.constant_score) == ("exact_match", "macro_f1", 0.25)
     assert comparison.systems[1].metrics["exact_match"].mean == 0.25
     assert comparison.systems[1].metrics["agreement"].mean == 0.25
     assert comparison.verdict().startswith("KD helps: exact match 100.0% with it, 25.0% without")
@@ -126,7 +127,7 @@ def test_many_labels_a_row():
 
 def test_more_classes_than_two_are_judged_by_macro_f1(invent: Invent):
     comparison = invent(names=("world", "sport", "trade"))
-    assert (comparison.f1, comparison.positive_label) == ("macro_f1", None)
+    assert (comparison.table_metrics[1], comparison.positive_label) == ("macro_f1", None)
     assert {one.metric for one in comparison.contrasts} == {"accuracy", "macro_f1"}
 
 
@@ -156,7 +157,7 @@ def test_another_format_is_refused(tmp_path: Path):
 
 
 def test_a_report_with_a_part_missing_is_refused(tmp_path: Path):
-    storage.write_json(str(tmp_path / "report.json"), {"format": 1})
+    storage.write_json(str(tmp_path / "report.json"), {"format": FORMAT})
     with pytest.raises(DataError, match=r"is not a whole report \(name: "):
         Comparison.load(str(tmp_path / "report.json"))
 

@@ -18,7 +18,7 @@ from raykd.report.markdown import markdown, markdown_table
 from raykd.report.plots import curve_plot, metric_plot, reliability_plot
 from raykd.report.system import beside_teacher
 from raykd.report.terminal import print_comparison
-from raykd.report.verdicts import points
+from raykd.task_kinds import SINGLE_LABEL
 
 Invent = Callable[..., Comparison]
 
@@ -181,4 +181,10 @@ def test_a_folder_without_a_report_is_named(tmp_path: Path):
 def test_numbers_read_well():
     assert [count(number) for number in (7, 1_500, 109_483_778, 2e9)] == ["7", "1.5 k", "109.5 M", "2.0 G"]
     assert [size(number) for number in (7, 3_290_886)] == ["7 B", "3.3 MB"]
-    assert [points(value) for value in (0.0351, -0.0351, 0.0, -0.0001)] == ["+3.5", "−3.5", "+0.0", "+0.0"]
+    shown = [SINGLE_LABEL.headline.difference(value) for value in (0.0351, -0.0351, 0.0, -0.0001)]
+    assert shown == [
+        "+3.5",
+        "−3.5",
+        "+0.0",
+        "+0.0",
+    ]

@@ -18,7 +18,7 @@ def rows(count: int, *, accuracy: float, confidence: float) -> tuple[np.ndarray,
 def test_a_calibrated_teacher_is_not_warned_of():
     quality = teacher_quality(*rows(1000, accuracy=0.9, confidence=0.9), *rows(500, accuracy=0.89, confidence=0.9))
     assert quality.warnings == ()
-    assert quality.train.accuracy == pytest.approx(0.9)
+    assert quality.train.headline == pytest.approx(0.9)
     # H(0.9) = 0.469 bits of the one bit that two classes can have
     assert quality.train.entropy == pytest.approx(0.469, abs=1e-3)
     assert quality.train.loss == pytest.approx(-(0.9 * np.log(0.9) + 0.1 * np.log(0.1)))
@@ -27,7 +27,7 @@ def test_a_calibrated_teacher_is_not_warned_of():
 def test_a_teacher_that_knows_its_rows_by_heart_is_warned_of_with_the_numbers():
     quality = teacher_quality(*rows(1000, accuracy=1.0, confidence=0.999), *rows(500, accuracy=0.8, confidence=0.95))
     memory, confidence, hard = quality.warnings
-    assert "100.0% of its training rows but on 80.0% of the validation rows: 20.0 points" in memory
+    assert "accuracy is 100.0% on its training rows but 80.0% on the validation rows: 20.0 points" in memory
     assert "loss 0.001 there, 0.640 on the validation rows" in confidence
     assert "entropy 1.1% of the possible" in hard
 

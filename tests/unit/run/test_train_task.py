@@ -23,6 +23,7 @@ from raykd.models import build_classifier, load_classifier, load_tokenizer, mode
 from raykd.run.task import TrainTask, key_of
 from raykd.run.train_task import open_task, run_open_task, run_task
 from raykd.run.trainer import ControlRequests
+from raykd.task_kinds import label_codec
 from raykd.tracking import read_offline_run
 from raykd.trainers.context import local_context
 from raykd.trainers.events import CheckpointSaved, Evaluated, TrainingEvent
@@ -42,7 +43,7 @@ class InterruptedRunError(Exception):
 def task_of(config: ExperimentConfig, **changes: Any) -> TrainTask:
     assert config.teacher is not None
     sets = {
-        part: prepare(spec_from_config(config.data, part, config.teacher.model), cache_folder(config))  # type: ignore[arg-type]
+        part: prepare(spec_from_config(config.data, part, config.teacher.model, label_codec(config.data)), cache_folder(config))  # type: ignore[arg-type]
         for part in ("train", "validation")
     }
     task = teacher_task(config, **sets, digest=model_digest(config.teacher.model))
@@ -313,7 +314,7 @@ def unlabelled(experiment: Make, world: dict[str, str], **changes: Any) -> Train
         **changes,
     )
     sets = {
-        part: prepare(spec_from_config(config.data, part, config.student.model), cache_folder(config))
+        part: prepare(spec_from_config(config.data, part, config.student.model, label_codec(config.data)), cache_folder(config))
         for part in ("train", "validation")
     }
     digest = model_digest(config.student.model)

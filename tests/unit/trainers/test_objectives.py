@@ -16,8 +16,9 @@ from raykd.data.batch import Batch, collate
 from raykd.errors import DataError
 from raykd.losses import non_target_class_kd, target_class_kd
 from raykd.models import build_classifier
-from raykd.trainers.fine_tune import FineTune, MultiLabelFineTune
-from raykd.trainers.logit_kd import DecoupledKD, DistKD, MseKD, MultiLabelKD, VanillaKD
+from raykd.task_kinds import task_kind
+from raykd.trainers.fine_tune import FineTune
+from raykd.trainers.logit_kd import DecoupledKD, DistKD, MseKD, VanillaKD
 from raykd.trainers.objective import Objective, ObjectiveOutput
 
 ROWS, CLASSES, VOCABULARY = 7, 3, 40
@@ -29,7 +30,8 @@ SINGLE_LABEL: list[Objective] = [
     DecoupledKD(temperature=2.0, alpha=0.4, target_weight=0.5, non_target_weight=4.0),
     DistKD(alpha=0.6, intra_weight=0.0),
 ]
-MULTI_LABEL: list[Objective] = [MultiLabelFineTune(), MultiLabelKD(temperature=2.0, alpha=0.4)]
+MANY = task_kind("multi_label")
+MULTI_LABEL: list[Objective] = [FineTune(MANY), VanillaKD(kind=MANY, temperature=2.0, alpha=0.4)]
 WHOLE_BATCH: list[Objective] = [DistKD(alpha=0.6)]
 ROW_WISE = [*SINGLE_LABEL, *MULTI_LABEL]
 EVERY = [*ROW_WISE, *WHOLE_BATCH]
@@ -67,7 +69,7 @@ def make_table(objective: Objective, *, rows: int = ROWS, seed: int = 1) -> pa.T
     draw = np.random.default_rng(seed)
     tokens = [draw.integers(1, VOCABULARY, draw.integers(1, 13)).tolist() for _ in range(rows)]
     logits = pa.array((3 * draw.standard_normal(rows * CLASSES)).astype(np.float32))
-    if isinstance(objective, MultiLabelFineTune | MultiLabelKD):
+    if objective.kind is MANY:
         labels = pa.FixedSizeListArray.from_arrays(pa.array(draw.integers(0, 2, rows * CLASSES), pa.int32()), CLASSES)
     else:
         labels = pa.array(draw.integers(0, CLASSES, rows), pa.int32())
@@ -129,7 +131,7 @@ def test_decoupled_kd_at_alpha_one_half_is_half_the_papers_loss() -> None:
 def test_fine_tuning_is_the_mean_cross_entropy_and_binary_cross_entropy() -> None:
     for objective, reference in (
         (FineTune(), F.cross_entropy),
-        (MultiLabelFineTune(), lambda logits, labels: F.binary_cross_entropy_with_logits(logits, labels.float())),
+        (FineTune(MANY), lambda logits, labels: F.binary_cross_entropy_with_logits(logits, labels.float())),
     ):
         batch, model = make_batch(make_table(objective)), BagOfTokens()
         expected = reference(model(**batch.model_inputs()).logits, batch.labels)
@@ -140,10 +142,10 @@ def test_fine_tuning_is_the_mean_cross_entropy_and_binary_cross_entropy() -> Non
     ("objective", "terms"),
     [
         (FineTune(), ["ce"]),
-        (MultiLabelFineTune(), ["bce"]),
+        (FineTune(MANY), ["bce"]),
         (VanillaKD(), ["kd_kl", "ce"]),
         (MseKD(), ["kd_mse", "ce"]),
-        (MultiLabelKD(), ["kd_bce", "bce"]),
+        (VanillaKD(kind=MANY), ["kd_bce", "bce"]),
         (DecoupledKD(), ["kd_target", "kd_non_target", "ce"]),
         (DistKD(), ["kd_inter", "kd_intra", "ce"]),
         (DistKD(intra_weight=0), ["kd_inter", "ce"]),
@@ -158,7 +160,7 @@ def test_terms_have_names_and_add_up(objective: Objective, terms: list[str]) -> 
     torch.testing.assert_close(output.per_row, sum(output.terms.values()))
 
 
-@pytest.mark.parametrize("make", [VanillaKD, MseKD, MultiLabelKD, DecoupledKD, DistKD])
+@pytest.mark.parametrize("make", [VanillaKD, MseKD, DecoupledKD, DistKD])
 def test_alpha_weighs_the_teachers_terms_and_the_labels_have_the_rest(make: Callable[..., Objective]) -> None:
     half, quarter = run(make(alpha=0.5)).terms, run(make(alpha=0.25)).terms
     for name in half:
@@ -167,7 +169,7 @@ def test_alpha_weighs_the_teachers_terms_and_the_labels_have_the_rest(make: Call
 
 
 @pytest.mark.parametrize(
-    "objective", [VanillaKD(alpha=1), MseKD(alpha=1), MultiLabelKD(alpha=1, final_alpha=1), DistKD(alpha=1)]
+    "objective", [VanillaKD(alpha=1), MseKD(alpha=1), VanillaKD(kind=MANY, alpha=1, final_alpha=1), DistKD(alpha=1)]
 )
 def test_alpha_one_reads_no_labels(objective: Objective) -> None:
     assert not objective.needs_labels
@@ -180,7 +182,7 @@ def test_alpha_one_reads_no_labels(objective: Objective) -> None:
 
 @pytest.mark.parametrize(
     "objective",
-    [FineTune(), MultiLabelFineTune(), VanillaKD(), VanillaKD(alpha=1, final_alpha=0.9), DecoupledKD(alpha=1), DistKD()],
+    [FineTune(), FineTune(MANY), VanillaKD(), VanillaKD(alpha=1, final_alpha=0.9), DecoupledKD(alpha=1), DistKD()],
 )
 def test_labels_that_are_needed_and_missing_are_an_error(objective: Objective) -> None:
     assert objective.needs_labels
@@ -188,7 +190,7 @@ def test_labels_that_are_needed_and_missing_are_an_error(objective: Objective) -
         run(objective, make_table(objective).drop_columns("label"))
 
 
-@pytest.mark.parametrize("objective", [VanillaKD(), MseKD(), MultiLabelKD(), DecoupledKD(), DistKD()])
+@pytest.mark.parametrize("objective", [VanillaKD(), MseKD(), VanillaKD(kind=MANY), DecoupledKD(), DistKD()])
 def test_teacher_logits_that_are_missing_are_an_error(objective: Objective) -> None:
     assert objective.side_columns == ("logits",)
     with pytest.raises(DataError, match="without teacher logits"):

@@ -143,7 +143,7 @@ def test_rows_with_several_labels_are_compared_by_exact_match(tmp_path: Path, fi
         "storage": str(tmp_path / "runs"),
         "data": {
             "input_schema": "text:str:1,tags:str:1", "first_sequence": "text", "label": "tags", "labels": list(LABELS),
-            "multi_label": True, "train": [write_rows(tmp_path / "train.tsv", 300, 1)],
+            "task": "multi_label", "train": [write_rows(tmp_path / "train.tsv", 300, 1)],
             "test": [write_rows(tmp_path / "test.tsv", 120, 2)], "validation": 0.2, "sequence_length": 32,
         },
         "teacher": {"model": save_headless(save_model, tmp_path / "teacher"), "training": training},

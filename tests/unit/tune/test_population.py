@@ -26,6 +26,7 @@ from raykd.models import model_digest
 from raykd.run.progress import Terminal
 from raykd.run.task import TrainTask
 from raykd.run.train_task import run_task
+from raykd.task_kinds import label_codec
 from raykd.tracking import NullTracker
 from raykd.trainers.context import WorkerContext, local_context
 from raykd.trainers.phases import at_progress
@@ -88,7 +89,7 @@ def world(experiment: Callable[..., ExperimentConfig], tmp_path: Path) -> Iterat
     training = {"epochs": 1, "batch_size": 16, "evaluate_every": EVERY, "dropout": 0.1, "metric": "loss"}
     base = experiment(student__training=training, student__seeds=[1], compute__engine={"kind": "torch"})
     train, validation = (
-        prepare(spec_from_config(base.data, part, base.student.model), cache_folder(base))  # type: ignore[arg-type]  # a distillation
+        prepare(spec_from_config(base.data, part, base.student.model, label_codec(base.data)), cache_folder(base))  # type: ignore[arg-type]  # a distillation
         for part in ("train", "validation")
     )
     draw = random.Random(1)

@@ -1,0 +1,42 @@
+"""Labels of rows: from a cell's text to the values of a prepared set's column ``label``."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from raykd.data.schema import shorten
+from raykd.errors import DataError
+
+_SHOWN_LABELS = 10
+
+
+class LabelCodec(Protocol):
+    """Reads the labels of one kind of task. A value that travels to the tasks that prepare chunks."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the model's outputs, in order; the prepared set carries them as its labels."""
+        ...
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """JSON values that tell this codec from others with the same names; part of a prepared set's key."""
+        ...
+
+    def parse(self, cell: str) -> Any:
+        """The value of a cell. Raises DataError with the cell and what is allowed."""
+        ...
+
+    def column(self, values: Sequence[Any]) -> pa.Array:
+        """Parsed values as they are stored: numbers, or lists of one fixed size."""
+        ...
+
+
+def label_id(ids: dict[str, int], text: str) -> int:
+    """The id of a label. Raises DataError for an unknown one."""
+    try:
+        return ids[text]
+    except KeyError:
+        known = ", ".join(map(repr, list(ids)[:_SHOWN_LABELS])) + (", ..." if len(ids) > _SHOWN_LABELS else "")
+        raise DataError(f"label {shorten(text)} is not one of {known}") from None

@@ -1,6 +1,6 @@
-"""Which columns of ``--input_schema`` are the data file's, and where in the logits file the logits are.
+"""Columns of ``--input_schema`` that belong to the data file, and the column of the logits file.
 
-EasyNLP glues line i of the logits file to row i of the training file, so one schema describes both: the data's columns, then
+EasyNLP joins line i of the logits file to row i of the training file, so one schema describes both: the data's columns, then
 those of the logits file.
 """
 
@@ -19,14 +19,14 @@ _BLOCK = 64 << 10
 
 @dataclass(frozen=True)
 class Columns:
-    """What the columns of a file mean."""
+    """Columns of a file by their meaning."""
 
     schema: str
     """``name:type:length`` joined by commas."""
     first_sequence: str
     second_sequence: str | None
     label: str | None
-    """None: rows are read without their labels."""
+    """None reads rows without their labels."""
     labels: tuple[str, ...] | None
     skip_header: bool
     sequence_length: int
@@ -50,20 +50,20 @@ class Columns:
         return InputSchema.parse(self.schema).names
 
     def fitted(self, path: str, *, also: tuple[str, ...] = ()) -> "Columns":
-        """The same without columns at the end that rows of ``path`` do not have and nobody reads.
+        """Drop columns at the end of the schema that rows of ``path`` lack and nothing reads.
 
-        ``also`` names columns that are read besides text and label.
+        ``also`` names columns that are read in addition to text and label.
         """
         read = [name for name in (self.first_sequence, self.second_sequence, self.label, *also) if name is not None]
         last_read = max(self.names.index(name) for name in read)
         return self.first(max(count_columns(path), last_read + 1))
 
     def first(self, count: int) -> "Columns":
-        """The same with the first ``count`` columns of the schema. Raises ConfigError when text or label is not among them."""
+        """Keep the first ``count`` columns of the schema. Raises ConfigError when text or label is not among them."""
         return replace(self, schema=",".join(self.schema.split(",")[:count]))
 
     def spec(self, path: str, tokenizer: str) -> PrepareSpec:
-        """How to prepare the rows of ``path`` for a model's tokenizer."""
+        """Specification for preparing the rows of ``path`` with a model's tokenizer."""
         return PrepareSpec(
             files=(path,),
             input_schema=self.schema,
@@ -86,7 +86,7 @@ class LogitsFile:
 
     path: str
     name: str
-    """Column of the schema that is them."""
+    """Column of the schema that holds the logits."""
 
     def split(self, columns: Columns, data_path: str) -> tuple[Columns, int]:
         """The data file's own columns, and the number (from 0) of the logits' column in the logits file.

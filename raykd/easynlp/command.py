@@ -1,4 +1,4 @@
-"""The command ``raykd easynlp``: what EasyNLP's ``easynlp`` was, and the import of its checkpoints."""
+"""The command ``raykd easynlp``: EasyNLP's ``easynlp``, its scripts, and the import of its checkpoints."""
 
 import logging
 import time
@@ -26,7 +26,7 @@ HELP = """EasyNLP's command line: replace `easynlp` by `raykd easynlp`, the flag
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the command with its arguments, the name of the program left out; returns the exit code.
+    """Run the command with its arguments, without the name of the program; returns the exit code.
 
     Raises RaykdError for anything a user can cause.
     """

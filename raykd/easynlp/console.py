@@ -1,4 +1,4 @@
-"""The lines EasyNLP prints while it runs: people and scripts read them."""
+"""Log lines of EasyNLP, which existing scripts parse."""
 
 import logging
 import time
@@ -55,12 +55,12 @@ def metric_lines(metrics: Mapping[str, float]) -> list[str]:
 
 
 def inference_line(seconds: float, rows: int) -> str:
-    """How long scoring took."""
+    """Duration of scoring."""
     return f"Inference time = {seconds:.2f}s, [{seconds * 1000 / max(rows, 1):.4f} ms / sample] "
 
 
 class TrainingLines:
-    """Turns the events of a training into lines of the log."""
+    """Prints the events of a training as log lines."""
 
     def __init__(self, training: "TrainingConfig", *, weights_file: str) -> None:
         self._training = training
@@ -70,7 +70,7 @@ class TrainingLines:
         self._started = self._since = time.monotonic()
 
     def record(self, _name: str, event: TrainingEvent) -> None:
-        """Print the lines of an event; events that EasyNLP has no line for are passed over."""
+        """Print the lines of an event; events without a line in EasyNLP are ignored."""
         for line in self.lines(event):
             log.info("%s", line)
 
@@ -108,7 +108,7 @@ class TrainingLines:
         return [*lines, f"Learning rate: {self._rate(event.step):.8f}"]
 
     def _rate(self, step: int) -> float:
-        """Learning rate of the update that made ``step``; records of training are too rare to have it."""
+        """Learning rate of the update that made ``step``; the history does not contain every step."""
         training = self._training
         return learning_rate(
             step - 1,

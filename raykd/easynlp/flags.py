@@ -1,4 +1,4 @@
-"""EasyNLP's flags: one table that is parsed from, checked by, and printed in the documentation."""
+"""EasyNLP's flags: one table for parsing, checks and documentation."""
 
 import difflib
 import logging
@@ -16,7 +16,7 @@ TRUTH = {"True": True, "true": True, "False": False, "false": False}
 
 
 def _whole(text: str) -> int:
-    """``3``, and ``3.0``, which older versions of EasyNLP had as the default of --epoch_num."""
+    """A whole number, also as ``3.0``, the default of --epoch_num in older versions of EasyNLP."""
     value = float(text)
     if not value.is_integer():
         raise ValueError(text)
@@ -44,17 +44,17 @@ class Flag:
     type: FlagType
     default: Any
     meaning: str
-    """What it does in raykd; flags without effect say why."""
+    """Effect in raykd; for flags without effect, the reason."""
     aliases: tuple[str, ...] = ()
     """Other names, without dashes."""
     choices: tuple[str, ...] = ()
-    """Values that are allowed; none allows any."""
+    """Allowed values; empty allows any."""
     at_least: float | None = None
-    """Smallest value."""
+    """Minimum."""
     below: float | None = None
-    """Value that all values are under."""
+    """Exclusive maximum."""
     secret: bool = False
-    """Whether the value may hold a key, and so is never written to a file."""
+    """The value may contain a key and is never written to a file."""
 
     def read(self, text: str) -> Any:
         """The typed value. Raises ConfigError with what is allowed."""
@@ -77,40 +77,40 @@ APPS = ("text_classify", "text_classify_multi_label", "text_match", "text_match_
 OPTIMIZERS = ("BertAdam", "Adam", "AdamW", "SGD")
 
 FLAGS = (
-    Flag("mode", "str", "train", "what to do", choices=("train", "evaluate", "predict")),
-    Flag("app_name", "str", "text_classify", "the task; one text or a pair follows from --second_sequence", choices=APPS),
+    Flag("mode", "str", "train", "training, evaluation or prediction", choices=("train", "evaluate", "predict")),
+    Flag("app_name", "str", "text_classify", "task; single texts or pairs follow from --second_sequence", choices=APPS),
     Flag("tables", "paths", None,
-         "TSV files joined by commas; train: the first trains, the last selects; else the last is read"),
-    Flag("skip_first_line", "switch", False, "the first line of every data file is a header; the logits file never has one"),
+         "TSV files joined by commas; train: training file first, validation file last; otherwise the last is read"),
+    Flag("skip_first_line", "switch", False, "the first line of every data file is a header; logits files have none"),
     Flag("input_schema", "str", None, "columns as name:type:length joined by commas"),
     Flag("first_sequence", "str", None, "column of the text"),
     Flag("second_sequence", "str", None, "column of the second text of a pair"),
     Flag("label_name", "str", None, "column of the label"),
     Flag("label_enumerate_values", "str", None, "labels joined by commas in the order of their ids, or a file with one a line; "
          "0,1 when absent, and those of the checkpoint in evaluate and predict"),
-    Flag("checkpoint_dir", "path", None, "train: where the model goes; else the model", aliases=("checkpoint_path",)),
-    Flag("outputs", "path", None, "predict: the file to write"),
-    Flag("output_schema", "str", "", "predict: columns to write: id, output, predictions, probabilities, logits"),
+    Flag("checkpoint_dir", "path", None, "train: output folder; otherwise the model", aliases=("checkpoint_path",)),
+    Flag("outputs", "path", None, "predict: output file"),
+    Flag("output_schema", "str", "", "predict: columns to write, of id, output, predictions, probabilities, logits"),
     Flag("append_cols", "str", None, "predict: input columns to write after them"),
-    Flag("sequence_length", "int", 16, "longest row in tokens; shorter rows are not padded to it", at_least=4),
-    Flag("micro_batch_size", "int", 2, "rows a worker trains on at once", aliases=("train_batch_size",), at_least=1),
+    Flag("sequence_length", "int", 16, "maximum tokens of a row; shorter rows are not padded to it", at_least=4),
+    Flag("micro_batch_size", "int", 2, "rows per forward pass of one worker", aliases=("train_batch_size",), at_least=1),
     Flag("epoch_num", "int", 3, "passes over the training rows", at_least=1),
     Flag("learning_rate", "float", 5e-5, "peak learning rate", at_least=TINY),
     Flag("weight_decay", "float", 1e-4, "decoupled weight decay of AdamW", aliases=("wd",), at_least=0),
-    Flag("gradient_accumulation_steps", "int", 1, "micro batches of one optimiser step", at_least=1),
+    Flag("gradient_accumulation_steps", "int", 1, "micro-batches per optimiser step", at_least=1),
     Flag("random_seed", "int", 1234, "seed of row order, new weights and dropout", at_least=0),
-    Flag("save_checkpoint_steps", "int", None, "optimiser steps between evaluations; once an epoch when absent", at_least=1),
-    Flag("worker_gpu", "int", -1, "workers a machine; 0, -1 or absent is one worker on the CPU", at_least=-1),
+    Flag("save_checkpoint_steps", "int", None, "optimiser steps between evaluations; once per epoch when absent", at_least=1),
+    Flag("worker_gpu", "int", -1, "workers per machine; 0, -1 or absent is one worker on the CPU", at_least=-1),
     Flag("worker_count", "int", 1, "machines; worker_count x worker_gpu Ray workers train and predict", at_least=1),
     Flag("logging_steps", "int", 100, "optimiser steps between lines with the loss", at_least=1),
-    Flag("warmup_proportion", "float", 0.1, "fraction of the steps over which the learning rate rises", at_least=0, below=1),
-    Flag("max_grad_norm", "float", 1.0, "gradient norm above which gradients are scaled down; 0 never",
+    Flag("warmup_proportion", "float", 0.1, "fraction of the steps for the warm-up of the learning rate", at_least=0, below=1),
+    Flag("max_grad_norm", "float", 1.0, "gradient norm above which gradients are clipped; 0 disables clipping",
          aliases=("mn",), at_least=0),
-    Flag("optimizer_type", "str", "AdamW", "AdamW, which BertAdam is another name of; Adam and SGD are refused",
+    Flag("optimizer_type", "str", "AdamW", "AdamW, of which BertAdam is another name; Adam and SGD are refused",
          aliases=("optimizer",), choices=OPTIMIZERS),
     Flag("use_amp", "switch", False, "bfloat16 in the forward pass; weights and optimiser stay float32"),
-    Flag("resume_from_checkpoint", "path", None, "checkpoint_dir of an interrupted training, to go on from in this one"),
-    Flag("save_all_checkpoints", "switch", False, "keep the model of every evaluation, as step-N in checkpoint_dir"),
+    Flag("resume_from_checkpoint", "path", None, "checkpoint_dir of an interrupted training to resume from"),
+    Flag("save_all_checkpoints", "switch", False, "keep the model of every evaluation in checkpoint_dir/step-N"),
     Flag("user_defined_parameters", "str", "", "key=value separated by spaces or line ends; see below"),
     Flag("data_threads", "int", 10, "no effect: rows are read by Ray Data"),
     Flag("predict_queue_size", "int", 1024, "no effect: EasyNLP does not use it either"),
@@ -141,7 +141,7 @@ class FlagValues:
 
     values: Mapping[str, Any]
     given: frozenset[str]
-    """Names of the flags that stood on the command line."""
+    """Names of the flags given on the command line."""
 
     def __getitem__(self, name: str) -> Any:
         return self.values[name]
@@ -157,7 +157,7 @@ class FlagValues:
 def parse_flags(arguments: Sequence[str], *, hints: Mapping[str, str] | None = None) -> FlagValues:
     """Read ``--flag=value`` and ``--flag value``; of two values for one flag the last counts, with a warning.
 
-    ``hints`` says for names that are no flags where they belong. Raises ConfigError for an unknown flag (with the nearest
+    ``hints`` maps names that are no flags to advice. Raises ConfigError for an unknown flag (with the nearest
     known one), a missing or ill-typed value, and anything that is not a flag.
     """
     values = {flag.name: flag.default for flag in FLAGS}

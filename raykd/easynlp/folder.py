@@ -1,4 +1,4 @@
-"""What EasyNLP has in a checkpoint folder besides the model: ``label_mapping.json``, ``train_config.json``, ``vocab.txt``."""
+"""Files of EasyNLP's checkpoint folders besides the model: ``label_mapping.json``, ``train_config.json``, ``vocab.txt``."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,18 +13,18 @@ MODEL_FILES = (
     "special_tokens_map.json", "added_tokens.json", "vocab.txt", "vocab.json", "merges.txt", "spiece.model",
     "sentencepiece.bpe.model", MAPPING, TRAIN_CONFIG, "domain_head.safetensors", "projections.safetensors",
 )  # fmt: skip
-"""Files of an earlier model that would be wrong beside a new one."""
+"""Files of an earlier model that would be wrong for a new one."""
 VOCABULARIES = ("vocab.txt", "vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model")
 VALUES = "flags.json"
-"""Name of a file with all flags."""
+"""File with all flags."""
 HIDDEN = "***"
 
 
 def publish(model_folder: str, checkpoint_dir: str, *, source_model: str, labels: Sequence[str], flags: FlagValues) -> None:
-    """Make ``checkpoint_dir`` the folder of a trained model; files that are not a model's stay (logits lie there too).
+    """Make ``checkpoint_dir`` the folder of a trained model; other files stay (logits may lie there too).
 
-    ``config.json`` goes first and comes last, so that a folder that has one is whole. Raises ResourceError when it cannot be
-    written.
+    ``config.json`` is removed first and written last, so that a folder with one is complete. Raises ResourceError when it
+    cannot be written.
     """
     write_mapping(model_folder, labels)
     config = storage.read_json(storage.join(model_folder, "config.json"))
@@ -53,7 +53,7 @@ def visible_flags(flags: FlagValues) -> dict[str, Any]:
 
 
 def _write_vocabulary(model_folder: str, source_model: str) -> None:
-    """The vocabulary as a file of its own, which the tokenizer's saved form may lack."""
+    """Write the vocabulary as a separate file, which the tokenizer's saved form may lack."""
     from raykd.models import load_tokenizer, local_folder
 
     with local_folder(source_model) as source:

@@ -1,8 +1,8 @@
 """``raykd easynlp import DIR OUT``: an EasyNLP checkpoint as a Hugging Face folder with the same logits.
 
 EasyNLP keeps an encoder (``backbone.*``) and ``classifier``, a linear layer on its pooled output ``tanh(W h + b)``. That is
-what BERT's and ALBERT's stock classifiers compute, and RoBERTa's, whose classifier holds the pooler's weights. Meta-KD's models
-put a relu between pooler and classifier, which no stock class computes: of those only the encoder can be imported.
+what the stock classifiers of BERT and ALBERT compute, and of RoBERTa, whose classifier holds the pooler's weights. Meta-KD's
+models put a relu between pooler and classifier, which no stock class computes: of those only the encoder can be imported.
 """
 
 import logging
@@ -108,7 +108,7 @@ def _new_name(name: str) -> str:
 
 
 def _stage(folder: Path, staged: Path) -> dict[str, Any]:
-    """Copy configuration and tokenizer to where transformers can read them; returns the configuration."""
+    """Copy configuration and tokenizer to a folder that transformers reads; returns the configuration."""
     config = dict(storage.read_json(str(folder / "config.json")))
     config.setdefault("model_type", "bert")  # EasyNLP's own, older ones do not say
     for name in ("num_labels", "id2label", "label2id", "architectures"):
@@ -121,7 +121,7 @@ def _stage(folder: Path, staged: Path) -> dict[str, Any]:
 
 
 def _trained_with_many_labels(folder: Path) -> bool:
-    """What ``train_config.json`` keeps of the user's parameters: the text of the flag, or what EasyNLP made of it."""
+    """User-defined parameters in ``train_config.json``: the text of the flag, or EasyNLP's parsed form."""
     path = str(folder / TRAIN_CONFIG)
     if not storage.exists(path):
         return False

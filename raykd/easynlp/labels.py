@@ -11,9 +11,9 @@ MAPPING = "label_mapping.json"
 
 
 def read_labels(value: str | None) -> tuple[str, ...]:
-    """Labels in the order of their ids: from a file with one a line where there is such a file, else split at commas.
+    """Labels in the order of their ids: from a file with one per line if it exists, else split at commas.
 
-    Raises ConfigError for fewer than two, one that stands there twice, or a file that is not text.
+    Raises ConfigError for fewer than two, a duplicate, or a file that is not text.
     """
     if value is None:
         return DEFAULT

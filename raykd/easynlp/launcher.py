@@ -1,4 +1,4 @@
-"""What stands before a script's name in EasyNLP's commands: the flags of PyTorch's launcher."""
+"""Flags of PyTorch's launcher, which precede a script's name in EasyNLP's commands."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,21 +12,21 @@ _SWITCHES = ("use_env", "standalone", "no_python")
 
 @dataclass(frozen=True)
 class Launched:
-    """A script, and how many processes were asked for."""
+    """A script and the number of processes."""
 
     script: str
-    """Its name without folders and ``.py``."""
+    """Name without folders and ``.py``."""
     arguments: tuple[str, ...]
-    """What follows the name."""
+    """Arguments after the name."""
     given: str
-    """The name as it was given."""
+    """Name as given."""
     processes: int | None
-    """Processes a machine; none where nothing was said."""
+    """Processes per machine; None when not given."""
     machines: int = 1
 
     @property
     def worker_flags(self) -> tuple[str, ...]:
-        """The same as EasyNLP's own flags; nothing where nothing was said, or ``--worker_gpu`` is given beside the script."""
+        """The number of processes as EasyNLP's own flags; empty when not given, or when ``--worker_gpu`` is given too."""
         own = any(argument.startswith(("--worker_gpu", "--worker_count")) for argument in self.arguments)
         if self.processes is None or own:
             return ()
@@ -34,9 +34,9 @@ class Launched:
 
 
 def read_launch(arguments: Sequence[str]) -> Launched | None:
-    """The script of a command, with the launcher's flags before its name; none where the command has no script.
+    """The script of a command, with the launcher's flags before its name; None where the command has no script.
 
-    Raises ConfigError for a launcher's flag with a value that is not one.
+    Raises ConfigError for an invalid value of a launcher's flag.
     """
     rest, given = list(arguments), {}
     while rest and rest[0].startswith("--"):

@@ -1,4 +1,4 @@
-"""``meta_teacher_train``, ``meta_student_distill``, ``main_evaluate``: their flags as those of ``easynlp``, on their rows."""
+"""``meta_teacher_train``, ``meta_student_distill``, ``main_evaluate``: their flags in terms of ``easynlp``, on their rows."""
 
 import logging
 import uuid
@@ -64,7 +64,7 @@ def _score(script: str, meta: MetaSettings, flags: FlagValues, mode: str) -> Non
 
 
 def _scored_folder(script: str, meta: MetaSettings, flags: FlagValues) -> str:
-    """main_evaluate takes the model it is given, and checkpoint_dir where it is given none; the others take checkpoint_dir."""
+    """Folder of the model: main_evaluate takes the model it is given, else checkpoint_dir; the others take checkpoint_dir."""
     if script == "main_evaluate" and meta.model:
         return meta.model
     folder: str | None = flags["checkpoint_dir"]
@@ -74,7 +74,7 @@ def _scored_folder(script: str, meta: MetaSettings, flags: FlagValues) -> str:
 
 
 def _settings(flags: FlagValues, mode: str, rows: Sequence[MetaRows], user: str, **changes: str) -> Any:
-    """What ``easynlp`` would be told about rows that lie in files without header."""
+    """Flags of ``easynlp`` for rows in files without header."""
     paired = any(one.paired for one in rows)
     told: dict[str, Any] = {name: flags[name] for name in flags.given} | changes
     told |= {"mode": mode, "tables": ",".join(one.path for one in rows), "user_defined_parameters": user}
@@ -84,7 +84,7 @@ def _settings(flags: FlagValues, mode: str, rows: Sequence[MetaRows], user: str,
 
 @contextmanager
 def _beside(path: str) -> Iterator[str]:
-    """A folder next to what a command reads or writes, gone after the block."""
+    """A temporary folder next to a command's input or output, deleted after the block."""
     parent = storage.absolute(path).rstrip("/").rpartition("/")[0]
     work = storage.join(parent, f".raykd-{uuid.uuid4().hex[:12]}")
     try:

@@ -1,4 +1,4 @@
-"""The scripts that make files: split, embeddings, weights, dev rows. Memory is flat in the rows, but for the split's."""
+"""Scripts that write files: split, embeddings, weights, dev rows. Memory does not grow with the rows, except for the split."""
 
 import logging
 import os
@@ -23,12 +23,12 @@ log = logging.getLogger(__name__)
 
 Layout = Literal["senti", "mnli"]
 _COLUMNS = {"senti": 3, "mnli": 11}
-"""Columns that a row has at least."""
+"""Minimum number of columns of a row."""
 _SCHEMA = "guid:str:1,text_a:str:1,text_b:str:1,label:str:1,domain:str:1,value:str:1"
 
 
 def split(folder: str, out: str, *, remove_duplicates: bool) -> None:
-    """Raw reviews to ``out/{train,dev,test}.tsv``, in the paper's sizes."""
+    """Write raw reviews to ``out/{train,dev,test}.tsv``, in the paper's sizes."""
     reviews = read_reviews(folder)
     parts = split_reviews(without_duplicates(reviews) if remove_duplicates else reviews)
     for part in PARTS:
@@ -38,7 +38,7 @@ def split(folder: str, out: str, *, remove_duplicates: bool) -> None:
 
 
 def embed(path: str, out: str, *, encoder: str, layout: Layout, sequence_length: int, batch_rows: int) -> None:
-    """Every row's embedding by an encoder that is not trained further. Raises DataError with file and line."""
+    """Write the embedding of every row by a frozen encoder. Raises DataError with file and line."""
     from raykd.easynlp.model_names import resolve_model
 
     if sequence_length < 4 or batch_rows < 1:
@@ -92,7 +92,7 @@ def _rows(path: str, layout: Layout) -> Iterator[TextRow]:
 
 
 def weigh(embeddings: str, out: str, *, domains: Sequence[str], kind: ScoreKind, alpha: float) -> None:
-    """Instance weights of all rows."""
+    """Write the instance weights of all rows."""
     if len(domains) < 2 or len(set(domains)) != len(domains) or not all(domains):
         raise ConfigError(f"domains {','.join(domains)}: give at least two, each once, joined by commas")
     if not 0 <= alpha <= 1:
@@ -102,7 +102,7 @@ def weigh(embeddings: str, out: str, *, domains: Sequence[str], kind: ScoreKind,
 
 
 def standardise(path: str, out: str) -> None:
-    """Rows of review, domain and sentiment in the columns that training reads, with weight 0."""
+    """Write rows of review, domain and sentiment in the columns that training reads, with weight 0."""
     count = 0
 
     def rows() -> Iterator[tuple[TextRow, str]]:

@@ -1,4 +1,4 @@
-"""Rows shaped like EasyNLP's ``train_with_weights.tsv`` on their way in: filtered, in one form, with weights and domains."""
+"""Rows shaped like EasyNLP's ``train_with_weights.tsv`` as training input: filtered, in one form, with weights and domains."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from raykd.errors import DataError
 from raykd.metakd.prototypes import DOMAIN_ID, WEIGHT
 
 NO_TEXT = "None"
-"""What EasyNLP's own files have for a text that is not there; its development files have nothing."""
+"""Missing text in EasyNLP's own files; its development files have an empty cell."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,11 @@ class MetaRows:
 
     path: str
     paired: bool
-    """Whether some row has a second text; without any, rows are single texts in training, validation and scoring alike."""
+    """Some row has a second text; otherwise rows are single texts in training, validation and scoring."""
 
 
 Check = Callable[[str, Mapping[str, str]], None]
-"""Raises DataError for ``file:line`` and the cells of a row that cannot be used."""
+"""Raise DataError for a row, given as ``file:line`` and cells, that cannot be used."""
 
 
 def copy_rows(
@@ -41,7 +41,7 @@ def copy_rows(
     every_domain: bool = False,
     check: Check = lambda where, cells: None,  # noqa: ARG005 (nothing to check)
 ) -> MetaRows:
-    """Copy the rows of the genre asked for, or of all; a missing second text becomes an empty one.
+    """Copy the rows of the requested genre, or of all; a missing second text becomes an empty one.
 
     Raises DataError with file and line for a row whose domain is not one of ``meta.domains`` or that lacks columns, and when
     no row is left.
@@ -71,7 +71,7 @@ def copy_rows(
 
 
 def table_cells(path: str, least: int, needed: str) -> Iterator[tuple[str, int, list[str]]]:
-    """``file:line``, number and cells of every row under a header, in one file or those of a pattern.
+    """``file:line``, number and cells of every row after the header, in one file or the files of a pattern.
 
     Raises DataError with file and line for what is not UTF-8, and for fewer than ``least`` cells: ``needed`` names them.
     """
@@ -89,7 +89,7 @@ def table_cells(path: str, least: int, needed: str) -> Iterator[tuple[str, int, 
 
 
 def sides_of(rows: MetaRows, prepared: TokenisedSet, meta: MetaSettings, *, out: str) -> SideTable:
-    """Weight and domain id of every row of a prepared set that was made from ``rows``; weight 1 where none are to count."""
+    """Weight and domain id of every row of a prepared set of ``rows``; weight 1 when weights are not used."""
     schema = InputSchema.parse(meta.schema)
     domain, weight = schema.names.index(meta.domain_column), schema.names.index(meta.weight_column)
 
@@ -112,7 +112,7 @@ def sides_of(rows: MetaRows, prepared: TokenisedSet, meta: MetaSettings, *, out:
 
 
 def check_training_row(meta: MetaSettings, label: str | None, labels: Sequence[str]) -> Check:
-    """A check of a training row's label and weight, in the user's file rather than in the copy."""
+    """Check of a training row's label and weight, with the line of the user's file."""
 
     def check(where: str, cells: Mapping[str, str]) -> None:
         if label is not None and cells.get(label) not in labels:

@@ -1,4 +1,4 @@
-"""The flags of EasyNLP's Meta-KD scripts: those of ``easynlp``, and keys of ``--user_defined_parameters`` of their own."""
+"""Flags of EasyNLP's Meta-KD scripts: those of ``easynlp`` and additional ``--user_defined_parameters``."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,47 +13,53 @@ from raykd.errors import ConfigError
 
 META_PARAMETERS = (
     Parameter("teacher_model_path", "path", "meta_student_distill: folder that meta_teacher_train has made"),
-    Parameter("distill_stage", "str", "meta_student_distill: first (what goes on inside the teacher) or second (its answers)"),
-    Parameter("genre", "str", "the domain whose rows train, select and are scored; all, or absent, takes every row"),
-    Parameter("domain_label", "str", "all domains joined by commas, in the order of their ids; books,dvd,electronics,kitchen"),
+    Parameter(
+        "distill_stage",
+        "str",
+        "meta_student_distill: first (intermediate-layer distillation) or second (prediction-layer distillation)",
+    ),
+    Parameter("genre", "str", "domain of the training, validation and scored rows; all, or absent, takes every row"),
+    Parameter(
+        "domain_label", "str", "domains joined by commas, in the order of their ids; books,dvd,electronics,kitchen when absent"
+    ),
     Parameter("domain_loss_weight", "float", "weight of the domain loss, 0.5 when absent"),
-    Parameter("use_domain_loss", "bool", "meta_teacher_train: whether there is one; True when absent"),
-    Parameter("use_sample_weights", "bool", "meta_teacher_train: whether the file's weights count; True when absent"),
-    Parameter("use_sample_weight", "bool", "the same"),
-    Parameter("T", "float", "temperature of stage second, 1 when absent"),
-    Parameter("compat", "str", "easynlp: EasyNLP's arithmetic, mistakes and all, for comparisons; one worker"),
+    Parameter("use_domain_loss", "bool", "meta_teacher_train: train with the domain loss; True when absent"),
+    Parameter("use_sample_weights", "bool", "meta_teacher_train: use the weights of the file; True when absent"),
+    Parameter("use_sample_weight", "bool", "another spelling of use_sample_weights"),
+    Parameter("T", "float", "temperature of prediction-layer distillation, 1 when absent"),
+    Parameter("compat", "str", "easynlp: EasyNLP's arithmetic, known errors included, for comparisons; one worker"),
 )
 DOMAINS = ("books", "dvd", "electronics", "kitchen")
 EVERY = ("all", "mix", "")
-"""Names that stand for all domains."""
+"""Names for all domains."""
 DOMAIN_COLUMN, WEIGHT_COLUMN = 4, 5
-"""Where EasyNLP looks for domain and weight, if no column has that name."""
+"""Positions of domain and weight in EasyNLP's files, when no column has that name."""
 
 
 @dataclass(frozen=True)
 class MetaSettings:
-    """What a script is told beside the flags of ``easynlp``."""
+    """Settings of a script besides the flags of ``easynlp``."""
 
     domains: tuple[str, ...]
     genre: str | None
-    """The domain asked for; none is all of them."""
+    """Requested domain; None is all of them."""
     schema: str
     domain_column: str
     weight_column: str
     weighted: bool
-    """Whether the file's weights count."""
+    """Use the weights of the file."""
     domain_loss_weight: float
     temperature: float
     stage: Literal["first", "second"] | None
     teacher: str | None
     model: str | None
-    """pretrain_model_name_or_path as it was given."""
+    """pretrain_model_name_or_path as given."""
     compat: bool
-    """Whether EasyNLP's arithmetic is asked for."""
+    """Use EasyNLP's arithmetic."""
 
 
 def read_meta_settings(script: str, arguments: Sequence[str]) -> tuple[MetaSettings, FlagValues]:
-    """The settings of a script's command, and its flags. Raises ConfigError for whatever can be seen to be wrong."""
+    """The settings of a script's command, and its flags. Raises ConfigError for invalid flags."""
     flags = parse_flags(arguments, hints=HINTS | {p.name: HINTS_TEXT for p in META_PARAMETERS})
     user = parse_user_parameters(flags["user_defined_parameters"], known=(*PARAMETERS, *META_PARAMETERS))
     domains = tuple(user.get("domain_label", ",".join(DOMAINS)).split(","))
@@ -127,7 +133,7 @@ def _compat(user: Mapping[str, Any]) -> bool:
 
 
 def _stage(script: str, mode: str, user: Mapping[str, Any]) -> dict[str, Any]:
-    """Stage and teacher, which training a student needs."""
+    """Check that stage and teacher are given, which a student's training needs."""
     stage, teacher = user.get("distill_stage"), user.get("teacher_model_path")
     if script != "meta_student_distill" or mode != "train":
         return {"stage": None, "teacher": None}

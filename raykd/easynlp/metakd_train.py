@@ -1,4 +1,4 @@
-"""A training of EasyNLP's Meta-KD scripts: the meta-teacher, or a student in stage first or second."""
+"""A training of EasyNLP's Meta-KD scripts: the meta-teacher, or a student in one of its two stages."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -23,10 +23,10 @@ from raykd.trainers.features.compatibility import check_teacher_and_student
 
 
 class MetaTraining(Training):
-    """What these scripts add to a training: weights and domains of the rows, and a teacher."""
+    """Additional inputs of these scripts' trainings: weights and domains of the rows, and a teacher."""
 
     def __init__(self, settings: TrainSettings, *, script: str, meta: MetaSettings, rows: MetaRows) -> None:
-        """Look at everything that can be wrong before Ray starts. Raises RaykdError."""
+        """Check all inputs before Ray starts. Raises RaykdError."""
         super().__init__(settings)
         self.script, self.meta, self.rows = script, meta, rows
         if meta.compat and (settings.workers.count > 1 or settings.training.micro_batch_size is not None):
@@ -49,12 +49,12 @@ class MetaTraining(Training):
 
     @property
     def provenance(self) -> Mapping[str, Any]:
-        """Whether the model has seen pairs: what scores it later has to know."""
+        """True when the model was trained on pairs, which later scoring needs to know."""
         return {"script": self.script, "paired": self.columns.second_sequence is not None}
 
     @property
     def objective(self) -> TaskObjective:
-        """What is minimised."""
+        """Training objective."""
         meta, compat = self.meta, None
         if meta.compat:
             compat = EasyNLPArithmetic(sequence_length=self.settings.columns.sequence_length)
@@ -75,11 +75,11 @@ class MetaTraining(Training):
 
     @property
     def teacher_digest(self) -> str | None:
-        """Hash of the meta-teacher, where the student learns from its layers."""
+        """Hash of the meta-teacher, for intermediate-layer distillation."""
         return model_digest(self.meta.teacher) if self.meta.teacher is not None and self.meta.stage == "first" else None
 
     def prepare_teacher(self, compute: ComputeConfig) -> None:
-        """The teacher's logits on the training rows, for stage second."""
+        """The teacher's logits on the training rows, for prediction-layer distillation."""
         if self.meta.stage != "second" or self.meta.teacher is None:
             return
         rows = prepare(self.columns.spec(self.settings.train_file, self.meta.teacher), self.cache)

@@ -1,4 +1,4 @@
-"""EasyNLP's names for models, and what they are on the Hugging Face hub."""
+"""EasyNLP's model names and their equivalents on the Hugging Face hub."""
 
 import logging
 import os
@@ -25,9 +25,10 @@ ALIASES = {
 
 
 def resolve_model(name: str) -> str:
-    """A folder that exists as it stands (``./`` or not), else the hub's name of an alias, else the name itself.
+    """An existing folder (with or without ``./``), else the hub's name of an alias, else the name itself.
 
-    Raises ConfigError for a path that can only be a folder and is none, for EasyNLP's own checkpoints, and for ``oss://``.
+    Raises ConfigError for a path that can only be a folder and does not exist, for EasyNLP's own checkpoints, and for
+    ``oss://``.
     """
     if name.startswith("oss://"):
         raise ConfigError(f"model {name}: oss:// is not read; copy the folder to a local disk, s3://, gs:// or hdfs://")
@@ -50,7 +51,7 @@ def resolve_model(name: str) -> str:
 
 
 def refuse_unimported(folder: str) -> None:
-    """Raises ConfigError for a folder that EasyNLP made: weights in a pickle, under names of its own."""
+    """Raise ConfigError for a folder written by EasyNLP: weights in a pickle, under its own names."""
     files = {name: (Path(folder) / name).is_file() for name in ("pytorch_model.bin", "train_config.json", "model.safetensors")}
     if files["pytorch_model.bin"] and files["train_config.json"] and not files["model.safetensors"]:
         raise ConfigError(

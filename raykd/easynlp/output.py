@@ -1,4 +1,4 @@
-"""EasyNLP's prediction file: the columns asked for, then input columns, one line for each row in the order of the input."""
+"""EasyNLP's prediction file: the requested columns, then input columns, one line per row in input order."""
 
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +22,7 @@ RowName = tuple[int, int]
 
 
 class PredictionFormat:
-    """Which columns a line has, and how each is written."""
+    """Columns of a line and the format of each."""
 
     def __init__(
         self, labels: Sequence[str], columns: Sequence[str], append: Sequence[str], *, kind: TaskKind = SINGLE_LABEL
@@ -35,11 +35,11 @@ class PredictionFormat:
         return self._kind.probabilities(logits).astype(np.float32)
 
     def reads_input(self, schema: InputSchema) -> bool:
-        """Whether a line holds anything of its input row."""
+        """True when a line contains input columns."""
         return bool(self._append) or (ID in self._columns and ID in schema.names)
 
     def line(self, address: str, record: Mapping[str, Value], logits: NDArray[Any], probabilities: NDArray[Any]) -> str:
-        """One line, with its end.
+        """One line, with its line end.
 
         ``address`` names the row among all rows, ``record`` holds its input columns; logits and probabilities are float32
         ``[C]`` in the order of the label ids.
@@ -67,7 +67,7 @@ class PredictionFormat:
 def write_predictions(
     path: str, form: PredictionFormat, prepared: TokenisedSet, side: SideTable, *, schema: str, skip_header: bool
 ) -> int:
-    """Write the file, whole or not at all; returns its number of lines. Memory holds one row group.
+    """Write the file atomically; returns its number of lines. Memory holds one row group.
 
     Raises DataError when the input changed since it was prepared, ResourceError when the file cannot be written.
     """

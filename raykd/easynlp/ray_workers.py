@@ -1,4 +1,4 @@
-"""Ray for one EasyNLP command: a cluster if there is one, else this machine."""
+"""Ray for one EasyNLP command: the cluster of ``RAY_ADDRESS``, else this machine."""
 
 import logging
 import os
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def connected(workers: Workers, precision: Precision) -> Iterator[ComputeConfig]:
-    """Ray is up inside the block; what the workers are made of. Raises ResourceError when they do not fit."""
+    """Run the block with Ray; yields the workers' resources. Raises ResourceError when they do not fit."""
     threads = threads_per_worker(workers.count)
     started = start_ray(num_cpus=workers.count * threads + DATA_CPUS)
     try:
@@ -36,12 +36,12 @@ def connected(workers: Workers, precision: Precision) -> Iterator[ComputeConfig]
 
 
 def threads_per_worker(workers: int) -> int:
-    """CPUs of a worker: an equal share of this machine; one on a cluster, whose machines are not known."""
+    """CPUs per worker: an equal share of this machine; one on a cluster, whose machines are unknown."""
     return 1 if os.environ.get("RAY_ADDRESS") else max(1, (os.cpu_count() or 1) // workers)
 
 
 def use_gpus(workers: Workers, available: int) -> bool:
-    """Whether each worker takes a GPU; without any they run on CPUs, with a warning. Raises ResourceError for too few."""
+    """True when each worker gets a GPU; without GPUs, CPUs are used with a warning. Raises ResourceError for too few."""
     if not workers.gpu:
         if available:
             log.warning("a GPU is here, but --worker_gpu asks for none; --worker_gpu=1 uses it")

@@ -1,4 +1,4 @@
-"""``--mode=evaluate`` and ``--mode=predict``: logits of a trained model on a file, then figures or lines."""
+"""``--mode=evaluate`` and ``--mode=predict``: logits of a trained model on a file, then metrics or lines."""
 
 import logging
 import os
@@ -34,7 +34,7 @@ class Scored:
     prepared: TokenisedSet
     side: SideTable
     seconds: float
-    """How long the model took, from its start to the last row."""
+    """Seconds from the start of the model to the last row."""
 
 
 def evaluate(settings: ScoreSettings) -> None:
@@ -84,7 +84,7 @@ def _labels(settings: ScoreSettings) -> tuple[tuple[str, ...], TaskKind]:
 
 @contextmanager
 def _scored(settings: ScoreSettings, columns: Columns, *, beside: str) -> Iterator[Scored]:
-    """Logits of all rows, in a folder inside ``beside`` that is gone after the block."""
+    """Logits of all rows, in a temporary folder inside ``beside``, deleted after the block."""
     storage.expand([settings.file])
     work = storage.join(storage.absolute(beside), f".raykd-{uuid.uuid4().hex[:12]}")
     try:

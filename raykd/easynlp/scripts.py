@@ -1,4 +1,4 @@
-"""EasyNLP's scripts of Meta-KD by name; each only says to the rooms of raykd what its flags mean."""
+"""EasyNLP's Meta-KD scripts by name; each maps its flags to calls of raykd."""
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
@@ -12,18 +12,18 @@ Script = Callable[[Launched], None]
 
 
 class Parser(argparse.ArgumentParser):
-    """Arguments of a script that has its own; what is wrong is a ConfigError."""
+    """Argument parser whose errors are ConfigError."""
 
     def __init__(self, script: str) -> None:
         super().__init__(prog=f"raykd easynlp {script}", allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
-        """Raises ConfigError with the usage."""
+        """Raise ConfigError with the usage."""
         raise ConfigError(f"{self.prog}: {message}; {self.format_usage().strip()}")
 
 
 def generate_senti_data(launched: Launched) -> None:
-    """Raw reviews to train.tsv, dev.tsv and test.tsv."""
+    """Convert raw reviews to train.tsv, dev.tsv and test.tsv."""
     from raykd.easynlp.metakd_files import split
 
     parser = Parser("generate_senti_data")
@@ -37,7 +37,7 @@ def generate_senti_data(launched: Launched) -> None:
 
 
 def extract_embeddings(launched: Launched) -> None:
-    """Every row's embedding to train.embeddings.tsv."""
+    """Write every row's embedding to train.embeddings.tsv."""
     from raykd.easynlp.metakd_files import embed
 
     parser = Parser("extract_embeddings")
@@ -59,7 +59,7 @@ def extract_embeddings(launched: Launched) -> None:
 
 
 def generate_meta_weights(launched: Launched) -> None:
-    """train.embeddings.tsv to train_with_weights.tsv."""
+    """Convert train.embeddings.tsv to train_with_weights.tsv."""
     from raykd.easynlp.metakd_files import weigh
 
     parser = Parser("generate_meta_weights")
@@ -73,7 +73,7 @@ def generate_meta_weights(launched: Launched) -> None:
 
 
 def generate_dev_file(launched: Launched) -> None:
-    """dev.tsv in the columns of train_with_weights.tsv."""
+    """Write dev.tsv in the columns of train_with_weights.tsv."""
     from raykd.easynlp.metakd_files import standardise
 
     parser = Parser("generate_dev_file")
@@ -102,5 +102,5 @@ SCRIPTS: Mapping[str, Script] = {
 
 
 def names() -> Sequence[str]:
-    """All of them."""
+    """All scripts by name."""
     return list(SCRIPTS)

@@ -1,4 +1,4 @@
-"""From flags to what raykd is told: the only place that knows what a flag becomes. Nothing is started here."""
+"""From flags to raykd's settings: the only place that interprets flags. Nothing is started here."""
 
 import logging
 import math
@@ -19,17 +19,17 @@ log = logging.getLogger(__name__)
 
 Precision = Literal["fp32", "bf16"]
 BATCH_ROWS = 64
-"""Rows scored at once unless --micro_batch_size says otherwise; two, its default for training, would be slow."""
+"""Rows per forward pass in scoring unless --micro_batch_size is given; its default of two would be slow."""
 OUTPUT_COLUMNS = ("id", "output", "predictions", "probabilities", "logits")
 
 
 @dataclass(frozen=True)
 class Workers:
-    """Ray workers and what they run on."""
+    """Number and devices of Ray workers."""
 
     count: int
     gpu: bool
-    """Whether each is to have a GPU; on a cluster without them they run on CPUs."""
+    """Request a GPU for each; a cluster without GPUs uses CPUs."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,9 @@ class TrainSettings:
 
     train_file: str
     dev_file: str | None
-    """Rows that select the model; none keeps the last weights."""
+    """Validation file; None keeps the last weights."""
     columns: Columns
-    """Those of ``--input_schema``, the logits file's among them."""
+    """Columns of ``--input_schema``, those of the logits file included."""
     logits: LogitsFile | None
     objective: ObjectiveConfig
     training: TrainingConfig
@@ -54,15 +54,15 @@ class TrainSettings:
 
 @dataclass(frozen=True)
 class ScoreSettings:
-    """What ``--mode=evaluate`` and ``--mode=predict`` have in common."""
+    """Common settings of ``--mode=evaluate`` and ``--mode=predict``."""
 
     file: str
     columns: Columns
     checkpoint_dir: str
     labels: tuple[str, ...] | None
-    """Labels that were given; none takes those of the checkpoint."""
+    """Labels given by flag; None takes those of the checkpoint."""
     kind: TaskKind
-    """Kind of task that the flags name; the checkpoint knows."""
+    """Kind of task that the flags name; the checkpoint decides."""
     batch_rows: int
     workers: Workers
     precision: Precision
@@ -81,7 +81,7 @@ Settings = TrainSettings | ScoreSettings | PredictSettings
 
 
 def read_settings(arguments: list[str]) -> tuple[Settings, FlagValues]:
-    """The settings of a command line, and its flags. Raises ConfigError for whatever can be seen to be wrong."""
+    """The settings of a command line, and its flags. Raises ConfigError for invalid flags."""
     flags = parse_flags(arguments, hints=HINTS)
     user = parse_user_parameters(flags["user_defined_parameters"])
     kind = _task_kind(flags, user)
@@ -181,7 +181,7 @@ def _columns(flags: FlagValues, *, label: str | None, labels: tuple[str, ...] | 
 
 
 def _distillation(user: dict[str, Any]) -> tuple[ObjectiveConfig, LogitsFile | None]:
-    """What is minimised, and where the logits for it are."""
+    """Training objective and the location of its logits."""
     if not user.get("enable_distillation", False):
         return FineTuneConfig(), None
     for name in ("type", "logits_name", "logits_saved_path"):

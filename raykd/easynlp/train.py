@@ -26,13 +26,13 @@ from raykd.run.worker_group import TrainingGroup
 log = logging.getLogger(__name__)
 
 WORK = ".raykd"
-"""Folder inside checkpoint_dir for what a continuation needs: prepared rows, checkpoints."""
+"""Folder inside checkpoint_dir for resuming: prepared rows, checkpoints."""
 PUBLISHED = "published.json"
 HISTORY = "history.jsonl"
 
 
 def train(settings: TrainSettings, flags: FlagValues) -> None:
-    """Train and publish, or continue an interrupted training; nothing when this very training is what the folder holds.
+    """Train and publish, or resume an interrupted training; do nothing when the folder holds the result of this training.
 
     Raises RaykdError for anything a user can cause, before Ray starts where it can be seen then.
     """
@@ -40,7 +40,7 @@ def train(settings: TrainSettings, flags: FlagValues) -> None:
 
 
 def run_training(training: "Training", flags: FlagValues) -> None:
-    """Do the same with a training that has been looked at."""
+    """Run a training that has been checked."""
     settings = training.settings
     storage.write_json(storage.join(training.work, VALUES), visible_flags(flags))
     with connected(settings.workers, settings.precision) as compute:
@@ -65,7 +65,7 @@ class Training:
     """A training of one command, from its files to its task to the model folder."""
 
     def __init__(self, settings: TrainSettings) -> None:
-        """Look at everything that can be wrong before Ray starts. Raises RaykdError."""
+        """Check all inputs before Ray starts. Raises RaykdError."""
         self.settings = settings
         self.checkpoint_dir = storage.absolute(settings.checkpoint_dir)
         self.work = storage.join(self.checkpoint_dir, WORK)
@@ -83,12 +83,12 @@ class Training:
 
     @property
     def provenance(self) -> Mapping[str, Any]:
-        """What else is to be known of the published model; here nothing."""
+        """Additional metadata of the published model; here none."""
         return {}
 
     @property
     def objective(self) -> TaskObjective:
-        """What is minimised."""
+        """Training objective."""
         return self.settings.objective
 
     @property
@@ -97,15 +97,15 @@ class Training:
         return None
 
     def prepare_teacher(self, compute: ComputeConfig) -> None:
-        """What a teacher has to say before workers take the machine; here nothing."""
+        """Teacher logits to compute before the workers start; here none."""
 
     def published(self) -> str | None:
-        """Key of the training whose model the folder holds; none when it holds none of ours."""
+        """Key of the training whose model the folder holds; None for any other folder."""
         path = storage.join(self.work, PUBLISHED)
         return str(storage.read_json(path)["key"]) if storage.exists(path) else None
 
     def task(self, compute: ComputeConfig) -> TrainTask:
-        """Prepare rows and logits, and say what is to be trained."""
+        """Prepare rows and logits, and build the training task."""
         settings = self.settings
         rows = prepare(self.columns.spec(settings.train_file, settings.model), self.cache)
         log.info("Num training examples = %d", rows.num_rows)
@@ -130,7 +130,7 @@ class Training:
         return task.model_copy(update={"folder": storage.join(task.folder, task.key)})
 
     def _dev_rows(self) -> TokenisedSet | None:
-        """The rows that select; they never meet the logits, which belong to the training rows."""
+        """The validation set; logits belong to the training rows only."""
         file = self.settings.dev_file
         if file is None:
             return None
@@ -160,7 +160,7 @@ class Training:
         group.run([task], lines.record)
 
     def publish(self, task: TrainTask, flags: FlagValues) -> None:
-        """Make ``checkpoint_dir`` the model's folder; keep the figures and the key, delete what only a continuation needs."""
+        """Make ``checkpoint_dir`` the model's folder; keep the history and the key, delete what only resuming needs."""
         storage.remove(storage.join(self.work, PUBLISHED))
         for path in storage.list_dir(task.folder):
             if path.endswith(".safetensors"):  # what was trained beside the model travels with it
@@ -179,7 +179,7 @@ Scoring = TypeVar("Scoring", bound=ScoreSettings)
 
 
 def as_trained(settings: Scoring) -> Scoring:
-    """The settings without second texts, where the model is one of Meta-KD's that never saw any: those columns are empty."""
+    """Drop second texts for a Meta-KD model that was trained without any: those columns are empty."""
     path = storage.join(storage.absolute(settings.checkpoint_dir), WORK, PUBLISHED)
     if not storage.exists(path) or storage.read_json(path).get("paired", True):
         return settings
@@ -187,7 +187,7 @@ def as_trained(settings: Scoring) -> Scoring:
 
 
 def continue_from(source: str, task: TrainTask) -> None:
-    """Take over what the same training has left in another folder. Raises CheckpointError when it has none."""
+    """Take over the checkpoints of the same training in another folder. Raises CheckpointError without any."""
     if storage.exists(f"{source}.bin"):
         raise CheckpointError(
             f"--resume_from_checkpoint={source}: optimiser state of EasyNLP is not read; import its weights with raykd easynlp "

@@ -1,4 +1,4 @@
-"""``--user_defined_parameters``: ``key=value`` separated by whitespace, each of a type of its own."""
+"""``--user_defined_parameters``: ``key=value`` separated by whitespace, each with its own type."""
 
 import difflib
 import logging
@@ -25,25 +25,25 @@ ALLOWED = {"int": "a whole number", "float": "a number", "bool": "True or False"
 
 @dataclass(frozen=True)
 class Parameter:
-    """One key."""
+    """A key."""
 
     name: str
     type: ParameterType
     meaning: str
-    """What it does in raykd; a key without effect says why."""
+    """Effect in raykd; for keys without effect, the reason."""
 
 
 OTHER_TASK = "no effect: belongs to a task that raykd does not have"
 PARAMETERS = (
     Parameter("pretrain_model_name_or_path", "path", "train: the model to start from, a folder or a name"),
-    Parameter("do_eval", "bool", "train: whether the last table selects the model; else the last weights are kept"),
-    Parameter("enable_distillation", "bool", "train: whether to distil; False does not"),
+    Parameter("do_eval", "bool", "train: select the model on the last table; False keeps the last weights"),
+    Parameter("enable_distillation", "bool", "train: distil; False trains on labels alone"),
     Parameter("type", "str", "kind of distillation: vanilla_kd"),
     Parameter("logits_name", "str", "column of --input_schema that holds the teacher's logits"),
     Parameter("logits_saved_path", "path", "TSV file whose line i belongs to training row i"),
     Parameter("temperature", "float", "T of the distillation, 1 when absent"),
     Parameter("alpha", "float", "weight of the teacher's term, 0 to 1, 0.2 when absent"),
-    Parameter("multi_label", "bool", "whether a row has any number of labels, joined by commas; False has one"),
+    Parameter("multi_label", "bool", "rows have any number of labels, joined by commas; False has one"),
     Parameter("two_tower", "bool", "two encoders: refused when True"),
     Parameter("siamese", "bool", "two encoders: refused when True"),
     Parameter("enable_fewshot", "bool", "prompts: refused when True"),
@@ -66,11 +66,11 @@ REFUSED = ("two_tower", "siamese", "enable_fewshot", "enable_vit", "enable_vqgan
 HINTS = dict.fromkeys((p.name for p in PARAMETERS), "; it belongs into --user_defined_parameters, written key=value") | {
     "pretrained_model_name_or_path": "; give pretrain_model_name_or_path=MODEL in --user_defined_parameters",
 }
-"""Where names belong that people take for flags."""
+"""Advice for parameter names given as flags."""
 
 
 def parse_user_parameters(text: str, known: Sequence[Parameter] = PARAMETERS) -> dict[str, Any]:
-    """The keys that are there, with typed values; a value goes up to the next whitespace and may hold ``=``.
+    """Parse keys with typed values; a value ends at the next whitespace and may contain ``=``.
 
     Of two values for one key the last counts, as in EasyNLP, with a warning.
 

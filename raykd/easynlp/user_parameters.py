@@ -84,7 +84,7 @@ def parse_user_parameters(text: str, known: Sequence[Parameter] = PARAMETERS) ->
         if not separator or not name:
             raise ConfigError(f"--user_defined_parameters: {piece!r} is not of the form key=value; values hold no spaces")
         read = _read(name, value, by_name)
-        if values.get(name, read) != read:
+        if name in values and values[name] != read:
             log.warning("--user_defined_parameters: %s is given as %s and as %s; the last counts", name, values[name], read)
         values[name] = read
     for name in REFUSED:

@@ -11,7 +11,7 @@ from raykd.models.inputs import check_sequence_length, fit_tokenizer, max_sequen
 from raykd.models.probe import probe_classifier, row_logits
 from raykd.models.saving import build_classifier, restore_classifier, save_classifier
 from raykd.models.tokenizers import load_tokenizer
-from raykd.models.verify import verify_saved_classifier
+from raykd.models.verify import verify_saved_classifier, verify_trained_model
 
 __all__ = [
     "absolute_model",
@@ -33,4 +33,5 @@ __all__ = [
     "save_classifier",
     "takes_token_types",
     "verify_saved_classifier",
+    "verify_trained_model",
 ]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from raykd.config import TrainingConfig
 from raykd.data.step_stream import Feed, StepRows
 from raykd.data.tokenised_set import TokenisedSet
+from raykd.models import verify_trained_model
 from raykd.run.build_objective import BuildObjective, build_objective
 from raykd.run.task import TrainTask
 from raykd.run.trainer import ControlRequests, OpenTask, Trainer
@@ -117,6 +118,8 @@ def task_in_parts(
             yield trainer
     context.barrier()
     if context.is_first:
+        if keep_model:
+            verify_trained_model(opened.task.model_folder, base=opened.task.model, rows=opened.prepared)
         opened.task.mark_done()
         if not keep_checkpoints:
             opened.checkpoints.clear()

@@ -11,7 +11,7 @@ from raykd.data.ray_map import run_job
 from raykd.data.watchdog import LIMIT_S, limit_waits
 from raykd.errors import ResourceError
 from raykd.predict import ScoreJob, score
-from raykd.run import board
+from raykd.run import task_queue
 from tests.unit.test_predict import make_model, make_prepared
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
@@ -63,14 +63,14 @@ def test_work_that_takes_longer_than_the_limit_is_no_wait() -> None:
     assert dict(run_job(slow, [9.0], in_process=False, to="sleep")) == {0: 9.0}
 
 
-def test_a_board_that_does_not_answer_or_is_lost_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_task_queue_that_does_not_answer_or_is_lost_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     import ray
 
-    one = ray.remote(num_cpus=0)(board.TaskQueue).remote()
-    assert board.ask(one.first_open.remote()) == 0
-    monkeypatch.setattr(board, "ANSWER_SECONDS", 1)
+    one = ray.remote(num_cpus=0)(task_queue.TaskQueue).remote()
+    assert task_queue.ask(one.first_open.remote()) == 0
+    monkeypatch.setattr(task_queue, "ANSWER_SECONDS", 1)
     with pytest.raises(ResourceError, match="waited 1 s for the run's board"):
-        board.ask(one.task.remote(0))
+        task_queue.ask(one.task.remote(0))
     ray.kill(one)
     with pytest.raises(ResourceError, match=r"the run's board, .* was lost"):
-        board.ask(one.first_open.remote())
+        task_queue.ask(one.first_open.remote())

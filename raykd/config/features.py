@@ -1,6 +1,6 @@
 """Configuration of feature distillation: losses on intermediate layers, for every job kind that distils."""
 
-from typing import Any, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -82,8 +82,3 @@ class FeatureKDConfig(TeacherFeaturesConfig):
     kind: Literal["feature_kd"] = "feature_kd"
     logit_objective: ObjectiveConfig | None = None
     """Objective on the logits, whose terms are added; null trains on features alone."""
-
-    def key_fields(self) -> dict[str, Any]:
-        """Return the fields that identify a training, with those of the logit objective."""
-        joined = None if self.logit_objective is None else self.logit_objective.key_fields()
-        return super().key_fields() | {"logit_objective": joined}

@@ -192,8 +192,10 @@ def make_task(
     )
 
 
-def _source_digest(objective: TaskObjective) -> str | None:
-    """Hash of the source of an objective from outside raykd."""
+def _source_digest(objective: TaskObjective | None) -> str | None:
+    """Hash of the source of an objective from outside raykd, also of one that is joined with losses on features."""
+    if isinstance(objective, FeatureKDConfig):
+        return _source_digest(objective.logit_objective)
     if not isinstance(objective, CustomObjectiveConfig):
         return None
     from raykd.trainers.custom_objective import source_digest  # imports torch, which --dry-run does without

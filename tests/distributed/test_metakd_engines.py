@@ -1,4 +1,4 @@
-"""Meta-KD's joined modules (classifier and domain head, student and projections) under every engine, on one rank and on two."""
+"""Classifiers with modules beside them (domain head, projections) under every engine, on one rank and on two."""
 
 from typing import Any
 from unittest import mock
@@ -17,11 +17,13 @@ from raykd.trainers.composite import with_modules
 from raykd.trainers.engines.base import Engine
 from raykd.trainers.engines.build_engine import build_engine
 from raykd.trainers.engines.deepspeed_engine import deepspeed_config
+from raykd.trainers.logit_kd import VanillaKD
 from raykd.trainers.objective import Objective
 from tests.unit.metakd.features import ROWS, make_batch, make_distillation, make_head, make_model
+from tests.unit.trainers.features.test_loss_terms import made
 from tests.unit.trainers.features.test_stored_states import part
 
-OBJECTIVES = ("meta_teacher", "meta_distillation")
+OBJECTIVES = ("meta_teacher", "meta_distillation", "feature_kd")
 SLICES: dict[int, list[list[list[int]]]] = {1: [[[0, 1, 2], [3, 4, 5]]], 2: [[[0, 1], [2, 3, 4]], [[5], []]]}
 """World size and rank to the rows of the micro-batches of a step; the second rank has one row, then none."""
 STEPS = 3
@@ -34,6 +36,8 @@ def pieces(name: str) -> tuple[nn.Module, Objective]:
         objective: Objective = MetaTeacher(head=make_head(16, seed=8), weigh_domain_loss=True)
         return with_modules(make_model(), objective.trainable), objective
     student, teacher = make_model(hidden=8), make_model(hidden=16, layers=4, heads=4, seed=2)
+    if name == "feature_kd":
+        return made(logit_objective=VanillaKD(), relation=10.0)
     return make_distillation(student, teacher, soft_weight=0.7, hard_weight=0.3)
 
 
@@ -97,7 +101,7 @@ def close(actual: State, expected: State, tolerance: float) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_gradients_equal_one_process(kind: str, name: str, ranks: list[Results], plain: dict[str, State]) -> None:
     """Those of the modules beside the model too; a lost factor would be off by far more."""
-    assert any("domain_head" in key for key in plain[name])
+    assert (name != "feature_kd") == any("domain_head" in key for key in plain[name])
     assert (name == "meta_teacher") != any("projections" in key for key in plain[name])
     for rank in ranks:
         close(rank[kind][name]["gradients"][0], plain[name], 1e-6)

@@ -1,14 +1,14 @@
 """Intermediate-layer distillation in `raykd run`, from TSV to the comparison, without Ray."""
 
+import importlib
 import json
+import sys
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import pytest
 
-from raykd.config import CustomObjectiveConfig, build
-from raykd.config.features import FeatureKDConfig
+from raykd.config import build
 from raykd.distill.checks import check_experiment
 from raykd.errors import ConfigError, ModelError
 from raykd.models import model_digest
@@ -97,13 +97,33 @@ def test_other_losses_train_another_student(experiment, local):
     assert keys[0] == keys[2], "where the states come from changes no number"
 
 
-def test_the_key_of_a_joint_training_is_that_of_its_logit_objective_too():
-    """The key of a custom objective holds more than its settings: its code."""
-    custom = CustomObjectiveConfig(target="tests.unit.run.test_custom_objective_run:Missing")
-    with patch.object(CustomObjectiveConfig, "key_fields", lambda self: {"code": "changed"}):
-        joined = FeatureKDConfig(teacher="t", logit_objective=custom).key_fields()
-    assert joined["logit_objective"] == {"code": "changed"}
-    assert "teacher" not in joined
+def test_a_custom_objective_that_is_joined_trains_again_when_its_code_changes(experiment, local, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("sys.dont_write_bytecode", True)
+    code = """
+from dataclasses import dataclass
+from raykd.losses import mse_logits
+from raykd.trainers.objective import Objective, ObjectiveOutput, valid_logits, valid_teacher_logits
+
+@dataclass(frozen=True)
+class Mine(Objective):
+    side_columns = ("logits",)
+    needs_labels = False
+
+    def __call__(self, model, batch):
+        return ObjectiveOutput({"mine": FACTOR * mse_logits(valid_logits(model, batch), valid_teacher_logits(batch))})
+"""
+    keys = []
+    for factor in ("1.0", "2.0"):
+        (tmp_path / "joined_objective.py").write_text(code.replace("FACTOR", factor))
+        sys.modules.pop("joined_objective", None)
+        importlib.invalidate_caches()
+        custom = {"kind": "custom", "target": "joined_objective:Mine"}
+        changes = {**QUICK, "student__baseline": False, "student__intermediate": {"mode": "joint"}}
+        (task,) = local(experiment(**changes, student__objective=custom)).students()
+        assert terms(task.folder) == {"embedding", "hidden", "attention", "mine"}
+        keys.append(task.key)
+    assert keys[0] != keys[1]
 
 
 def test_multi_label_rows(content, local):

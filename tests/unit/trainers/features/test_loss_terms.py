@@ -1,5 +1,6 @@
 """The terms of feature distillation: each one by its formula, with its gradient, and their table complete."""
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -9,11 +10,13 @@ from torch import Tensor
 
 from raykd.config.features import FeatureLossConfig
 from raykd.trainers.composite import Composite
+from raykd.trainers.features import loss_terms
 from raykd.trainers.features.encoder_outputs import TOKEN_AXES, encoder_outputs
 from raykd.trainers.features.feature_kd import PROJECTIONS, FeatureKD, projections
-from raykd.trainers.features.loss_terms import LOSS_TERMS
+from raykd.trainers.features.loss_terms import LOSS_TERMS, LossTerm
 from raykd.trainers.logit_kd import VanillaKD
 from tests.unit.metakd.features import gradients, make_batch, make_losses, make_model, make_teacher
+from tests.unit.trainers.features.test_stored_states import cached
 
 ONLY_RELATION = {"embedding": 0.0, "hidden": 0.0, "attention": 0.0, "relation": 0.7}
 
@@ -123,3 +126,21 @@ def test_every_term_has_a_weight_in_the_configuration_and_reads_features_that_ar
     weights = {name.removesuffix("_weight") for name in FeatureLossConfig.model_fields if name.endswith("_weight")}
     assert weights == set(LOSS_TERMS)
     assert {feature for term in LOSS_TERMS.values() for feature in term.features} == set(TOKEN_AXES)
+
+
+def test_a_term_from_outside_serves_live_and_stored_teachers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loss, an entry of the table and a weight are all that a new term needs."""
+
+    def cosine(student: Any, teacher: Any, mask: Tensor, settings: Any) -> Tensor:
+        distance = 1 - torch.cosine_similarity(student[0], teacher[0], dim=-1)
+        return (distance * mask).sum(1) / mask.sum(1)
+
+    monkeypatch.setattr(loss_terms, "LOSS_TERMS", LOSS_TERMS | {"cosine": LossTerm(("hidden",), cosine, projected=True)})
+    model, objective = made(embedding=0.0, hidden=0.0, attention=0.0, cosine=0.5)
+    batch = make_batch()
+    live = objective(model, batch).terms
+    assert list(live) == ["cosine"]
+    assert live["cosine"].min() > 0
+    assert len(list(model.beside.parameters())) == 1
+    stored = dataclasses.replace(objective, teacher=cached(objective))
+    torch.testing.assert_close(stored(model, batch).terms, live)

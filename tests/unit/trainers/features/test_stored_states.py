@@ -12,6 +12,7 @@ from raykd.data.batch import Batch
 from raykd.data.tokenised_set import SourceFile, TokenisedSet
 from raykd.metakd.meta_distillation import MetaDistillation
 from raykd.trainers.composite import Composite
+from raykd.trainers.features.feature_kd import FeatureKD
 from raykd.trainers.features.live_teacher import LiveTeacher, TeacherTargets, token_axes
 from raykd.trainers.features.stored_states import TIMED_BATCHES, CachedTeacher, Cost, Source, StateStore, storing_pays
 from tests.unit.metakd.features import ROWS, gradients, make_batch, make_distillation, make_model
@@ -27,7 +28,7 @@ def made(heads: int = 4) -> tuple[Composite, MetaDistillation]:
     return make_distillation(student, teacher, weights={"relation": 1.0}, **settings)
 
 
-def cached(objective: MetaDistillation, source: Source = "stored", **settings: Any) -> CachedTeacher:
+def cached(objective: FeatureKD, source: Source = "stored", **settings: Any) -> CachedTeacher:
     rows = TokenisedSet(
         path="", fingerprint="", rows_fingerprint="", labels=None, pad_token_id=0, has_token_types=False, max_length=12,
         sources=(SourceFile("a", ROWS, ""),), read=ROWS, rejected=0, filtered=0, parts=(),

@@ -42,7 +42,8 @@ class DataConfig(Section):
     """TSV files and the meaning of their columns."""
 
     input_schema: str
-    """Columns in file order, `name:type:length` joined by commas; type is str, int or float (`sent:str:1,label:str:1`)."""
+    """Columns in file order, `name:type:length` joined by commas; type is str, int or float (`sent:str:1,label:str:1`). A row
+    has exactly these cells; others are rejected."""
     first_sequence: str
     """Column that holds the text."""
     second_sequence: str | None = None

@@ -103,7 +103,7 @@ class DomainDataConfig(Section):
     """TSV files of rows with a text, a label and a domain."""
 
     input_schema: str
-    """Columns in file order, `name:type:length` joined by commas."""
+    """Columns in file order, `name:type:length` joined by commas. A row has exactly these cells."""
     first_sequence: str
     """Column that holds the text."""
     second_sequence: str | None = None

@@ -36,7 +36,7 @@ Progress = Callable[[int, int], None]
 REJECTED = "rejected.tsv"
 RESERVED = ("shard", "row", "length", "input_ids", "token_type_ids", "label")
 """Columns of a prepared set; an input column beside them needs another name."""
-_FORMAT = 2
+_FORMAT = 1
 """Part of every key: raise it when the columns of a prepared set or the meaning of a row change."""
 _IN_PROCESS_BYTES = 2 * CHUNK_BYTES
 """Preparing this much takes less time than starting a Ray Data job."""
@@ -169,14 +169,14 @@ def _empty_set(spec: PrepareSpec, cache: str, sources: Sources, tokenizer: RowTo
             "chunks": [(chunk.shard, chunk.rows, chunk.digest) for chunk in sources.chunks],
             "columns": (spec.input_schema, spec.first_sequence, spec.second_sequence, spec.label, names),
             "keep": None if spec.keep is None else asdict(spec.keep),
-            **({} if spec.strict_rows else {"strict_rows": False}),
             **(spec.codec.identity if spec.codec else {}),
         }
     )
     pairs = () if spec.second_sequence is None else (PAIR_FORMAT,)
     fingerprint = _hash((rows_fingerprint, spec.extra_columns, spec.sequence_length, tokenizer.fingerprint, *pairs))
     return TokenisedSet(
-        path=storage.join(cache, "prepared", fingerprint),
+        # the plan of batches follows from the fingerprint, so the checks of a row are part of the folder's name only
+        path=storage.join(cache, "prepared", f"{fingerprint}-checked" if spec.strict_rows else fingerprint),
         fingerprint=fingerprint,
         rows_fingerprint=rows_fingerprint,
         labels=names,

@@ -1,4 +1,4 @@
-"""The command line. Nothing heavy is imported before a command has checked what it was given."""
+"""Command line. Heavy libraries are imported after a command has checked its input."""
 
 import logging
 import os
@@ -36,7 +36,7 @@ Overrides = Annotated[
 
 Root = Annotated[
     str | None,
-    typer.Option(metavar="DIR", help="Folder that relative paths in the job file start from; the current one if not given."),
+    typer.Option(metavar="DIR", help="Folder that relative paths in the job file start from; default: the current folder."),
 ]
 
 
@@ -48,11 +48,11 @@ def run(
     stage: Annotated[
         list[str] | None,
         typer.Option(
-            help="Only this stage: teacher, logits, students, evaluation or report; of a meta_kd job split, weights, "
+            help="Run only this stage: teacher, logits, students, evaluation or report; of a meta_kd job split, weights, "
             "teachers, logits, students, evaluation or report."
         ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option(help="Say what would run, start nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option(help="List what would run; start nothing.")] = False,
 ) -> None:
     """Run a distillation: teacher, logits, students, evaluation, comparison. Finished stages are skipped."""
     from raykd.config import MetaKDConfig, load_job
@@ -64,7 +64,7 @@ def run(
         else:
             _run_distillation(config, _stages(stage or (), STAGES), dry_run)
     except KeyboardInterrupt:
-        typer.echo("raykd: interrupted; the same command continues", err=True)
+        typer.echo("raykd: interrupted; the same command resumes", err=True)
         raise typer.Exit(130) from None
 
 
@@ -73,9 +73,9 @@ def tune(
     file: JobFile,
     set_: Overrides = None,
     root: Root = None,
-    dry_run: Annotated[bool, typer.Option(help="Say what would run, start nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option(help="List what would run; start nothing.")] = False,
 ) -> None:
-    """Search values of a job (kind: tune): trials, the best one retrained and tested, a report. Ended trials are skipped."""
+    """Search hyperparameters (kind: tune): trials, retraining and test of the best, report. Finished trials are skipped."""
     from raykd.config import load_tune
 
     config = load_tune(file, set_ or (), root=root)
@@ -89,7 +89,7 @@ def tune(
     try:
         run_search(config)
     except KeyboardInterrupt:
-        typer.echo("raykd: interrupted; the same command continues", err=True)
+        typer.echo("raykd: interrupted; the same command resumes", err=True)
         raise typer.Exit(130) from None
 
 
@@ -132,12 +132,12 @@ def report(
 @app.command()
 def export(
     model: Annotated[str, typer.Argument(metavar="DIR", help="Folder of a trained model.")],
-    format_: Annotated[str, typer.Option("--format", help="onnx is the one there is.")] = "onnx",
-    int8: Annotated[bool, typer.Option(help="Also a file with 8-bit weights.")] = False,
+    format_: Annotated[str, typer.Option("--format", help="Format; onnx is the only one.")] = "onnx",
+    int8: Annotated[bool, typer.Option(help="Also write a file with 8-bit weights.")] = False,
 ) -> None:
-    """Write a model as ONNX into DIR/onnx, checked against its own logits and timed beside it."""
+    """Export a model to DIR/onnx, compare its logits with the original's, and measure both speeds."""
     if format_ != "onnx":
-        raise ConfigError(f"--format {format_}: there is no such format; onnx is the one there is")
+        raise ConfigError(f"--format {format_}: there is no such format; use onnx")
     from raykd.config.paths import expand_home
     from raykd.model_export import export as export_model
     from raykd.run.progress import Terminal
@@ -147,7 +147,7 @@ def export(
 
 @app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True}, add_help_option=False)
 def easynlp(context: typer.Context) -> None:
-    """Take EasyNLP's own command line: replace `easynlp` by `raykd easynlp`, or `python X.py` by `raykd easynlp X`."""
+    """Run EasyNLP's command line: replace `easynlp` by `raykd easynlp`, or `python X.py` by `raykd easynlp X`."""
     from raykd.easynlp import main as run_easynlp
 
     raise typer.Exit(run_easynlp(context.args))
@@ -165,16 +165,16 @@ def submit(
     set_: Overrides = None,
     root: Annotated[
         str | None,
-        typer.Option(metavar="DIR", help="Folder on the cluster, seen by all its nodes, that relative paths start from."),
+        typer.Option(metavar="DIR", help="Folder on the cluster, visible to all nodes, that relative paths start from."),
     ] = None,
     wait: Annotated[bool, typer.Option(help="Follow the job's output and return its exit code.")] = True,
-    working_dir: Annotated[str, typer.Option(help="Folder that is uploaded; the job file lies in it.")] = ".",
+    working_dir: Annotated[str, typer.Option(help="Folder to upload, which contains the job file.")] = ".",
     env_passthrough: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="Variable, or pattern of variables, of this shell that the job receives; values are never shown. Replaces the "
-            "usual ones (W&B, Hugging Face, AWS keys); '' passes none.",
+            help="Variable, or pattern of variables, of this shell that the job receives; values are never printed. Replaces "
+            "the default (W&B, Hugging Face and AWS keys); '' passes none.",
         ),
     ] = None,
 ) -> None:
@@ -198,7 +198,7 @@ def submit(
 
 @app.command()
 def status(job_id: str, address: Address) -> None:
-    """Say how a submitted job stands."""
+    """Print the status of a submitted job."""
     from raykd.submit import status as job_status
 
     typer.echo(job_status(job_id, address=address))
@@ -206,7 +206,7 @@ def status(job_id: str, address: Address) -> None:
 
 @app.command()
 def stop(job_id: str, address: Address) -> None:
-    """Ask a submitted job to stop, and wait until it has."""
+    """Stop a submitted job and wait for its end."""
     from raykd.submit import stop as stop_job
 
     typer.echo(stop_job(job_id, address=address))
@@ -249,7 +249,7 @@ def main() -> None:
     for name, value in {"TOKENIZERS_PARALLELISM": "false", "TRANSFORMERS_VERBOSITY": "error"}.items():
         os.environ.setdefault(name, value)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a job that is stopped ends as one that is interrupted
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a stopped job ends like an interrupted one
     try:
         app(standalone_mode=True)
     except RaykdError as error:

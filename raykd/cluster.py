@@ -1,4 +1,4 @@
-"""What a cluster has room for: waiting, with a limit, for nodes that are still to come, and what every node must see."""
+"""Resources of a cluster: waiting with a limit for nodes to join, and the check that every node sees the storage."""
 
 import logging
 import os
@@ -15,16 +15,16 @@ from raykd.errors import ResourceError
 log = logging.getLogger(__name__)
 
 DATA_CPUS = 1
-"""CPUs kept free of training workers, for Ray Data's tasks; with none a training would wait for its rows for ever."""
+"""CPUs reserved for Ray Data's tasks; without any a training would wait for its rows forever."""
 
 POLL_SECONDS = 1.0
-"""Between two looks at the cluster while nodes are waited for."""
+"""Seconds between checks of the cluster while waiting for nodes."""
 
 ANSWER_SECONDS = 120
-"""Seconds within which a node says whether it sees a folder: it starts a process for that."""
+"""Timeout of a node's answer whether it sees a folder; the node starts a process for that."""
 
 Bundle = Mapping[str, float]
-"""Resources that must lie on one node, as Ray names them."""
+"""Resources that must be on one node, by Ray's names."""
 
 
 def alive_nodes() -> list[dict[str, Any]]:
@@ -35,14 +35,14 @@ def alive_nodes() -> list[dict[str, Any]]:
 
 
 def offered(resource: str) -> float:
-    """How much of a resource the cluster has, or could have when its autoscaler has started every node it may."""
+    """Amount of a resource that the cluster has, or can have with every node that its autoscaler may start."""
     import ray
 
     return max(float(ray.cluster_resources().get(resource, 0.0)), float((_most() or {}).get(resource, 0.0)))
 
 
 def _most() -> dict[str, int] | None:
-    """What the autoscaler says the cluster may grow to; none where nothing scales, or nothing is said."""
+    """Maximum resources by the autoscaler; None without an autoscaler or limits."""
     from ray._private.state import state
 
     most: dict[str, int] | None = state.get_max_resources_from_cluster_config()
@@ -50,15 +50,17 @@ def _most() -> dict[str, int] | None:
 
 
 def worker_bundles(workers: int, *, cpus: int, gpu: bool) -> list[Bundle]:
-    """What training workers and Ray Data's tasks beside them take."""
+    """Bundles of the training workers and of Ray Data's tasks."""
     worker: Bundle = {"CPU": float(cpus)} | ({"GPU": 1.0} if gpu else {})
     return [worker] * workers + [{"CPU": float(DATA_CPUS)}]
 
 
 def require_room(bundles: Sequence[Bundle], what: str, *, limit_s: float) -> None:
-    """Wait until the cluster has room for all ``bundles``, asking its autoscaler for them: short of CPUs a run would hang.
+    """Wait until the cluster can hold all ``bundles``, which are requested from its autoscaler; without enough CPUs a run would
+    hang.
 
-    A Ray that this command started never grows, and is not waited for. Raises ResourceError, saying what was waited for.
+    A local Ray started by this command cannot grow, so that there is no wait. Raises ResourceError that names the missing
+    resources.
     """
     if _fits(bundles):
         return
@@ -92,7 +94,7 @@ def _wait(bundles: Sequence[Bundle], limit_s: float) -> None:
 
 
 def _fits(bundles: Sequence[Bundle]) -> bool:
-    """Whether the nodes, were they idle, could hold all bundles; the largest are placed first."""
+    """True when the nodes, if idle, can hold all bundles; the largest are placed first."""
     free = [dict(node["Resources"]) for node in alive_nodes()]
     for bundle in sorted(bundles, key=lambda bundle: sorted(bundle.values()), reverse=True):
         node = next((node for node in free if all(node.get(name, 0) >= value for name, value in bundle.items())), None)
@@ -120,9 +122,9 @@ def _nodes_text() -> str:
 
 
 def require_shared(folder: str) -> None:
-    """Make sure that every node sees what this one writes to ``folder``: otherwise results would lie in pieces.
+    """Check that every node sees files that this one writes to ``folder``; otherwise results would be scattered.
 
-    Raises ResourceError naming the nodes that do not, before anything else is done. A node that leaves meanwhile is not asked.
+    Raises ResourceError naming the nodes that do not. A node that leaves in the meantime is not asked.
     """
     nodes = alive_nodes()
     if not is_local(folder) or len(nodes) < 2:
@@ -154,7 +156,7 @@ def require_shared(folder: str) -> None:
 
 
 def _result(answer: Any) -> bool:
-    """What a node said; one that is lost on the way says nothing."""
+    """A node's answer; False for a node that was lost meanwhile."""
     import ray
 
     try:
@@ -164,5 +166,5 @@ def _result(answer: Any) -> bool:
 
 
 def sees(marker: str, token: str) -> bool:
-    """Whether this node finds the marker with the token in it."""
+    """True when this node finds the marker with the token."""
     return bool(storage.exists(marker) and storage.read_bytes(marker).decode() == token)

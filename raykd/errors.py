@@ -1,16 +1,16 @@
-"""The errors raykd raises for things a user can cause. Every message says what was given, what is allowed, what to change."""
+"""Errors that a user can cause. Every message gives the value found, the values allowed, and what to change."""
 
 
 class RaykdError(Exception):
-    """Anything a user can cause; the command line prints the message and exits with code 2."""
+    """Base class; the command line prints the message and exits with code 2."""
 
 
 class ConfigError(RaykdError):
-    """The configuration is not one that raykd can run."""
+    """The configuration is invalid."""
 
 
 class DataError(RaykdError):
-    """Input rows, logits or tables are not what the configuration says they are; names file and line."""
+    """Input rows, logits or tables do not match the configuration; the message names file and line."""
 
 
 class ModelError(RaykdError):
@@ -22,8 +22,8 @@ class CheckpointError(RaykdError):
 
 
 class ResourceError(RaykdError):
-    """The cluster cannot place what was asked for, or the output cannot be written."""
+    """The cluster lacks resources, or the output cannot be written."""
 
 
 class TrainingError(RaykdError):
-    """Training stopped itself: a non-finite loss or gradient, or a wait that outlived its limit."""
+    """Training stopped: a non-finite loss or gradient, an invalid objective, or a timeout."""

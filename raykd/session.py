@@ -1,4 +1,4 @@
-"""Starting and stopping Ray: local, or the cluster this command runs on."""
+"""Start and stop of Ray: local, or the cluster that this command runs on."""
 
 import contextlib
 import logging
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 _ANSWER_S = 10.0
 _REASON_CHARS = 400
 _SOCKET_BYTES = 103 if sys.platform == "darwin" else 107
-"""Bytes that the path of a Unix socket may have."""
+"""Maximum bytes of the path of a Unix socket."""
 _SOCKET_IN_FOLDER = "/ray/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"
 """Ray's longest socket, below the folder for temporary files."""
 _LOCAL_DEFAULT = (
@@ -36,7 +36,7 @@ _LOCAL_ADVICE = {
     "address already in use": "end the other Ray on this machine (ray stop), or set RAY_ADDRESS to it",
     "timed out|timeout|took too long|in time|within": "end what else keeps the machine busy, or set RAY_ADDRESS to a cluster's",
 }
-"""What to do about a local Ray that does not start, by words of its reason."""
+"""Advice for a local Ray that does not start, by words of its reason."""
 _CLUSTER_DEFAULT = "check RAY_ADDRESS, or unset it to start a local Ray"
 _CLUSTER_ADVICE = {
     "version": "install the versions of the cluster here, or unset RAY_ADDRESS to start a local Ray",
@@ -57,11 +57,11 @@ def start_ray(
 ) -> bool:
     """Connect to the cluster in ``RAY_ADDRESS`` (set under ``ray job submit``), else start a local Ray.
 
-    Its ``num_cpus`` logical CPUs only count what runs at once: a laptop of two cores may run one worker, one data task and one
-    actor. ``object_store_bytes`` caps its shared memory (none: Ray's own choice). Worker logs stay in files under Ray's session
-    folder. Whatever needs CPUs waits for them ``start_timeout_s`` at most, an attempt to place training workers
-    ``workers_timeout_s`` (none: as long). True when this call connected, false when Ray was up. Raises ResourceError when Ray
-    does not start or the cluster cannot be reached.
+    Its ``num_cpus`` logical CPUs only limit concurrency: a laptop with two cores can run one worker, one data task and one
+    actor. ``object_store_bytes`` limits its shared memory (None: Ray's default). Worker logs stay in files under Ray's session
+    folder. Tasks wait for CPUs ``start_timeout_s`` at most, an attempt to place training workers ``workers_timeout_s`` (None:
+    the same). Returns True when this call connected, False when Ray was running. Raises ResourceError when Ray does not start
+    or the cluster cannot be reached.
     """
     os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(workers_timeout_s or start_timeout_s)
     os.environ["RAY_TRAIN_COLLECTIVE_TIMEOUT_S"] = str(collective_timeout_s)
@@ -103,7 +103,7 @@ def start_ray(
 
 
 def _require_answer(address: str) -> None:
-    """Raise ResourceError when nothing listens at ``host:port``: Ray itself would try for twelve minutes."""
+    """Raise ResourceError when nothing listens at ``host:port``: Ray itself would retry for twelve minutes."""
     host, _, port = address.rpartition(":")
     if "://" in address or not port.isdecimal():
         return
@@ -123,7 +123,7 @@ def _no_ray(address: str, error: Exception) -> str:
 
 
 def _short_folder() -> str | None:
-    """A folder for Ray's sockets where its default has too long a path for them; None leaves Ray's default.
+    """A folder for Ray's sockets when the path of its default is too long; None keeps Ray's default.
 
     Raises ResourceError when ``RAY_TMPDIR`` itself is too long, or no short folder can be written.
     """
@@ -143,7 +143,7 @@ def _short_folder() -> str | None:
 
 
 def _provide_token() -> None:
-    """Set a token for this process and Ray's where there is none, and the home, where Ray keeps one, cannot be written."""
+    """Set a token for this process and Ray when there is none and the home folder, where Ray stores it, is read-only."""
     if os.environ.get("RAY_AUTH_MODE", "token").lower() != "token":
         return
     if os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH"):
@@ -160,17 +160,17 @@ def _provide_token() -> None:
 
 
 def _keep_sigterm(handler: object) -> None:
-    """Ray puts a handler of its own in place, which kills the workers before a command can have them write a checkpoint."""
+    """Restore the signal handlers: Ray's own kill the workers before they can write a checkpoint."""
     if threading.current_thread() is threading.main_thread() and callable(handler):
         signal.signal(signal.SIGTERM, handler)
 
 
 @contextlib.contextmanager
 def _for_this_machine() -> Iterator[None]:
-    """Have a Ray that starts meanwhile, and gloo in its workers, listen on 127.0.0.1 only, and gather no metrics.
+    """Let a Ray that starts in the block, and gloo in its workers, listen on 127.0.0.1 only and collect no metrics.
 
-    On Linux they would listen on every address: Ray 2.60 has this for Windows and macOS, and reads its variable once, when
-    it is imported. Metrics cost a port, and 6 MB a minute in Ray Data's actor for them; the variable set to 1 has them.
+    On Linux they would listen on every address: Ray 2.60 does this for Windows and macOS only, and reads its variable once, at
+    import. Metrics cost a port and 6 MB per minute in Ray Data's actor; the variable set to 1 turns them on.
     """
     from ray._private import ray_constants
 
@@ -191,7 +191,7 @@ def _for_this_machine() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _silent_stderr() -> Iterator[None]:
-    """Send file descriptor 2 nowhere: Ray's C++ side announces there that it was told to be quiet. Errors are exceptions."""
+    """Discard output to file descriptor 2, where Ray's C++ code logs its own settings. Errors are exceptions."""
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
@@ -214,7 +214,7 @@ def _quiet_ray_data() -> None:
 
 
 def stop_ray() -> None:
-    """Disconnect; a local Ray ends with it."""
+    """Disconnect, and stop a local Ray."""
     import ray
 
     with contextlib.suppress(ConnectionError):
@@ -222,7 +222,7 @@ def stop_ray() -> None:
 
 
 def free_cpus() -> float:
-    """CPUs that nothing holds at the moment."""
+    """CPUs that are free at the moment."""
     import ray
 
     return float(ray.available_resources().get("CPU", 0.0))

@@ -1,4 +1,4 @@
-"""The experiment's configuration: pydantic only, neither torch nor ray."""
+"""Configuration of jobs: pydantic only, neither torch nor Ray."""
 
 from raykd.config.data import DataConfig
 from raykd.config.experiment import ExperimentConfig, LogitsConfig, StudentConfig, TeacherConfig, TrackingConfig

@@ -28,7 +28,7 @@ class TaskTraits:
 
     @property
     def takes_labels(self) -> bool:
-        """Whether the rows' labels have names."""
+        """True when the labels have names."""
         return self.outputs != "values"
 
 

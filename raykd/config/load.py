@@ -26,7 +26,7 @@ _NEEDED = {
     "model_type": "a section is needed here, with keys of its own",
     "model_attributes_type": "a section is needed here, with keys of its own",
 }
-"""What to write instead of a value of another kind, by pydantic's name for the error."""
+"""Advice for a value of a wrong type, by pydantic's name for the error."""
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
@@ -38,7 +38,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
 
 
 def load_job(path: str | Path, overrides: Sequence[str] = (), *, root: str | None = None) -> ExperimentConfig | MetaKDConfig:
-    """The same for a job of any kind: ``kind: meta_kd`` names its own, a file without ``kind`` is a distillation.
+    """Load a job of any kind: ``kind: meta_kd`` names its own, a file without ``kind`` is a distillation.
 
     Relative paths in the file are taken from the folder ``root``; without one, from the current folder.
     """
@@ -53,7 +53,7 @@ def load_job(path: str | Path, overrides: Sequence[str] = (), *, root: str | Non
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
-    """The mapping a YAML file holds. Raises ConfigError when there is none."""
+    """Read a YAML file that contains a mapping. Raises ConfigError for anything else."""
     try:
         text = Path(expand_home(str(path))).read_text(encoding="utf-8-sig")
     except OSError as error:
@@ -105,7 +105,7 @@ def parse_overrides(texts: Sequence[str]) -> list[tuple[tuple[str, ...], Any]]:
 
 
 def merge(base: Mapping[str, Any], overrides: Iterable[tuple[Sequence[str], Any]]) -> dict[str, Any]:
-    """A copy of nested mappings with the values at the given paths replaced; sections on the way are made."""
+    """A copy of nested mappings with the values at the given paths replaced; missing sections are created."""
     merged = _copy(base)
     for path, value in overrides:
         section = merged
@@ -124,12 +124,12 @@ def _copy(value: Any) -> Any:
 
 
 def build(content: Mapping[str, Any], *, source: str = "the configuration") -> ExperimentConfig:
-    """Validate nested mappings. Raises ConfigError with one line for each thing that is wrong."""
+    """Validate nested mappings. Raises ConfigError with one line per error."""
     return validate(ExperimentConfig, content, source=source)
 
 
 def validate(model: type[_Root], content: Mapping[str, Any], *, source: str, root: str | None = None) -> _Root:
-    """The same for a configuration of any kind; relative paths are taken from the folder ``root``, if one is given."""
+    """Validate a configuration of any kind; relative paths are taken from the folder ``root``, if one is given."""
     try:
         return model.model_validate(content, context=root_context(root))
     except ValidationError as error:
@@ -139,7 +139,7 @@ def validate(model: type[_Root], content: Mapping[str, Any], *, source: str, roo
 
 
 def _is_other_branch(item: Any, items: Sequence[Any]) -> bool:
-    """Whether this only says that a list, in which something is wrong, is no text either."""
+    """True for an error that only repeats that a list with an error inside is no text."""
     others = [other["loc"] for other in items if other is not item]
     inside = any(location[: len(item["loc"]) - 1] == item["loc"][:-1] for location in others)
     return item["type"] == "string_type" and isinstance(item["input"], list) and inside
@@ -160,7 +160,7 @@ def _describe(item: Any, root: type[BaseModel]) -> str:
 
 
 def _path(location: Sequence[str | int], root: type[BaseModel]) -> str:
-    """The key as it stands in the file: a union's tag, which pydantic puts into the location, is left out."""
+    """The key as written in the file: a union's tag, which pydantic adds to the location, is left out."""
     last = len(location) - 1
     kept = [
         str(part)

@@ -27,7 +27,7 @@ def load_tune(path: str | Path, overrides: Sequence[str] = (), *, root: str | No
 
     Relative paths in the base are taken from the folder ``root``; without one, from the current folder.
 
-    Raises ConfigError: what a job file can have wrong, in either file; a path that the base does not have (with the nearest
+    Raises ConfigError: errors of a job file, in either file; a path that the base does not have (with the nearest
     one it has), a value in the space that the base's configuration forbids, a grid with more combinations than trials.
     """
     content = read_yaml(path)
@@ -44,7 +44,7 @@ def load_tune(path: str | Path, overrides: Sequence[str] = (), *, root: str | No
 
 
 def is_search(path: str | Path) -> bool:
-    """Whether a job file is a search. Raises ConfigError for what is no job file."""
+    """True for the job file of a search. Raises ConfigError for an invalid file."""
     return read_yaml(path).get("kind") == "tune"
 
 
@@ -58,7 +58,7 @@ def build_tune(content: Mapping[str, Any], *, source: str = "the configuration",
 
 
 def build_base(content: Any, *, name: Any, changes: Mapping[str, Any], source: str, root: str | None = None) -> BaseConfig:
-    """The searched job, called as the search and with ``changes`` by path. Raises ConfigError."""
+    """The searched job, with the name of the search and ``changes`` by path. Raises ConfigError."""
     if not isinstance(content, Mapping):
         raise ConfigError(f"{source}: base is missing; give the path of the job file that is searched, or its content")
     if not isinstance(name, str) or not isinstance(changes, Mapping):
@@ -113,7 +113,7 @@ def _paths(content: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 
 
 def _nearest(path: str, known: Sequence[str]) -> str:
-    """The known path that is most likely meant: one with the same last word first, then one spelled alike."""
+    """The nearest known path: first one with the same last word, then one with a similar spelling."""
     last = path.rsplit(".", 1)[-1]
     words = difflib.get_close_matches(last, {one.rsplit(".", 1)[-1] for one in known}, n=1, cutoff=0.6)
     same = [one for one in known if words and one.rsplit(".", 1)[-1] == words[0]]

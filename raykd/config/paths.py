@@ -63,7 +63,7 @@ def _is_relative(path: str) -> bool:
 
 
 def _is_relative_folder(name: str, root: str) -> bool:
-    """Whether a relative model reference is a folder; otherwise it is a name on the model hub."""
+    """True when a relative model reference is a folder; otherwise it is a name on the hub."""
     return _is_relative(name) and (name.startswith(".") or os.path.isdir(os.path.join(root, name)))
 
 

@@ -18,7 +18,7 @@ SET = "Values of the base to replace: a mapping from paths such as `student.trai
 
 
 class _JobFileSchema(GenerateJsonSchema):
-    """Pydantic's schema of what a job file may hold, numbers as text and sections without ``kind`` included."""
+    """Pydantic's schema of a job file, extended by numbers as text and by sections without ``kind``."""
 
     def str_schema(self, schema: core_schema.StringSchema) -> JsonSchemaValue:
         """Text, or a number: ``labels: [0, 1]`` is read as text."""
@@ -39,12 +39,12 @@ def job_schema(kind: str) -> dict[str, Any]:
 
 
 def schema_text(kind: str) -> str:
-    """The same as JSON, one key a line."""
+    """The schema as JSON text, one key per line."""
     return json.dumps(job_schema(kind), indent=1, ensure_ascii=False) + "\n"
 
 
 def _allow_file_form(schema: dict[str, Any]) -> None:
-    """Add what a search may leave out or write differently in a file: a base by path and without a name, `set`, no `space`."""
+    """Add the differences of a search's file: a base by path, a base without a name, `set`, no `space`."""
     properties = schema["properties"]
     properties["base"]["anyOf"].append({"type": "string"})
     properties["set"] = {"type": "object", "description": SET}

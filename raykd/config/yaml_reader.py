@@ -1,4 +1,4 @@
-"""YAML as job files and overrides use it: YAML 1.2 scalars, no key twice, text where text is meant.
+"""YAML of job files and overrides: YAML 1.2 scalars, no duplicate keys, text fields as written.
 
 PyYAML reads YAML 1.1, where ``no`` is false, ``010`` is 8, ``12:30`` is 750, ``1e-4`` is text and the last of two equal keys
 wins. Here only ``true`` and ``false`` are booleans, numbers are decimal (``0o17`` and ``0x1F`` apart), dates are text, and a

@@ -1,4 +1,4 @@
-"""A job file on a cluster, through Ray's job server: submit it, follow its output, ask for its status, stop it."""
+"""Jobs on a cluster through Ray's job server: submit, follow, status, stop."""
 
 from raykd.submit.job_submission import ENV_PASSTHROUGH, status, stop, submit
 

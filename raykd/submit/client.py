@@ -1,4 +1,4 @@
-"""A client of Ray's job server that sends the cluster's token, gives up on silence, and says what is wrong."""
+"""Client of Ray's job server with the cluster's token, timeouts, and errors that name the remedy."""
 
 import logging
 import os
@@ -22,9 +22,9 @@ _TOKEN_HELP = (
 
 
 def connect(address: str) -> Any:
-    """A client of the job server at ``address``, which has answered and taken the token.
+    """Connect to the job server at ``address`` and check the token.
 
-    Raises ConfigError for what is no address; ResourceError when nobody answers, or a token is refused, or named and absent.
+    Raises ConfigError for an invalid address; ResourceError without an answer, or for a refused or missing token.
     """
     url = urlsplit(address)
     if url.scheme not in ("http", "https") or not url.hostname:
@@ -46,7 +46,7 @@ def _client_class() -> type[Any]:
         logging.getLogger(name).setLevel(logging.WARNING)  # they set INFO themselves, and tell of every connection
 
     class Client(JobSubmissionClient):  # type: ignore[misc]
-        """Ray's client, which would wait for an answer for ever."""
+        """Ray's client with a timeout, which it lacks."""
 
         def _do_request(self, method: str, endpoint: str, **options: Any) -> Any:
             return super()._do_request(method, endpoint, timeout=REQUEST_LIMIT_S, **options)
@@ -55,9 +55,10 @@ def _client_class() -> type[Any]:
 
 
 def token_header() -> dict[str, str]:
-    """The cluster's token as a header, from where Ray looks for it; none when there is none, or authentication is disabled.
+    """The cluster's token as a header, from the places that Ray searches; empty without a token or with authentication
+    disabled.
 
-    Raises ResourceError for a token that is announced and absent.
+    Raises ResourceError when a token is required and missing.
     """
     mode = os.environ.get("RAY_AUTH_MODE", "").lower()
     token, path = os.environ.get("RAY_AUTH_TOKEN", "").strip(), os.environ.get("RAY_AUTH_TOKEN_PATH")
@@ -89,7 +90,7 @@ def _environment(name: str, value: str) -> Iterator[None]:
 
 @contextmanager
 def explaining(address: str) -> Iterator[None]:
-    """Turn what Ray's client and its HTTP libraries raise into a ResourceError that says what to do."""
+    """Turn errors of Ray's client and its HTTP libraries into a ResourceError with the remedy."""
     import aiohttp
     import requests
     from ray.exceptions import AuthenticationError

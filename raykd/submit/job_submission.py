@@ -1,7 +1,7 @@
-"""Submitting a job, following it to its end, and stopping it.
+"""Submission of a job, its output until the end, and its stop.
 
-The folder of the job file is uploaded and ``raykd run JOB`` started in it. Keys travel as environment variables of the job; the
-cluster's token travels in a header. Neither is logged, nor written into the job's metadata.
+The folder of the job file is uploaded and ``raykd run JOB`` started in it. Keys are passed as environment variables of the job,
+the cluster's token in a header. Neither is logged or written into the job's metadata.
 """
 
 import asyncio
@@ -30,19 +30,19 @@ ENV_PASSTHROUGH = (
     *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
     *("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL*"),
 )
-"""Variables a job receives from this shell. Not those that name files or profiles of this machine: a cluster has its own."""
+"""Variables that a job receives from this shell; none that name files or profiles of this machine."""
 
 STOP_GRACE_S = 60
-"""Seconds between SIGTERM and SIGKILL of a job that is stopped (Ray's default is 3): a checkpoint needs longer."""
+"""Seconds between SIGTERM and SIGKILL of a stopped job; a checkpoint needs more than Ray's default of 3."""
 
 LOST_LIMIT_S = 300
-"""Seconds for which the job server may be out of reach while a job is followed; a head that restarts takes minutes."""
+"""Seconds for which the job server may be unreachable while a job is followed; a restart of the head takes minutes."""
 
 QUIET_S = 15
-"""Seconds without output after which the job's status is asked for, in case the connection died unnoticed."""
+"""Seconds without output after which the job's status is requested, since a connection can break unnoticed."""
 
 STOPPED_EXIT_CODE = 143
-"""What a shell reports for a process ended by SIGTERM, which is how Ray stops a job."""
+"""Exit code of a process ended by SIGTERM, with which Ray stops jobs."""
 
 
 def submit(
@@ -56,13 +56,12 @@ def submit(
     env_passthrough: Sequence[str] = ENV_PASSTHROUGH,
     command: Literal["run", "tune"] = "run",
 ) -> int:
-    """Run ``raykd run JOB``, or ``tune``, on the cluster at ``address``, show its output here, and return its exit code.
+    """Run ``raykd run JOB``, or ``tune``, on the cluster at ``address``, print its output, and return its exit code.
 
-    The job's id is written first, and alone with ``wait=False``. ``env_passthrough`` holds names or globs of variables.
-    ``root`` is the folder on the cluster that relative paths in the job file start from.
-    143 is returned for a job that was stopped, 130 after Ctrl-C, which leaves the job running.
-    Raises ConfigError for a job file that cannot run there, and ResourceError when the cluster cannot be reached, refuses the
-    token, or never starts the job.
+    The job's id is printed first, and nothing else with ``wait=False``. ``env_passthrough`` contains names or patterns of
+    variables. ``root`` is the folder on the cluster that relative paths in the job file start from. Returns 143 for a stopped
+    job, and 130 after Ctrl-C, which leaves the job running. Raises ConfigError for a job file that cannot run there, and
+    ResourceError when the cluster cannot be reached, refuses the token, or never starts the job.
     """
     working_dir = expand_home(working_dir)
     entrypoint = _entrypoint(job, overrides, root, working_dir, command)
@@ -92,9 +91,9 @@ def status(job_id: str, *, address: str) -> str:
 
 
 def stop(job_id: str, *, address: str) -> str:
-    """Ask a job to stop, wait until it has, and return its status; a training writes a checkpoint first.
+    """Stop a job, wait for its end, and return its status; a training writes a checkpoint first.
 
-    Raises ResourceError for an unknown job, an unreachable cluster, and a job that still runs at twice the grace.
+    Raises ResourceError for an unknown job, an unreachable cluster, and a job that runs after twice the grace period.
     """
     client = connect(address)
     with explaining(address):
@@ -113,7 +112,7 @@ def stop(job_id: str, *, address: str) -> str:
 
 
 def _entrypoint(job: str, overrides: Sequence[str], root: str | None, working_dir: str, command: str) -> str:
-    """The command line for the cluster. Raises ConfigError for what would fail there, or lose its results."""
+    """The command line for the cluster. Raises ConfigError for a job that would fail there or lose its results."""
     upload, file = Path(os.path.abspath(working_dir)), Path(os.path.abspath(expand_home(job)))
     if not file.is_file():
         raise ConfigError(f"cannot read the job file {job}; give the path of a YAML file")
@@ -142,7 +141,7 @@ def _entrypoint(job: str, overrides: Sequence[str], root: str | None, working_di
 
 
 def _check_paths(config: BaseModel, upload: Path, files: frozenset[Path]) -> None:
-    """Raise ConfigError for data and models that the job file names and the job would not find on the cluster."""
+    """Raise ConfigError for data and models that would be missing on the cluster."""
     for key, value, matches in local_paths(config, str(upload)):
         if not any(Path(match) in files or any(file.is_relative_to(match) for file in files) for match in matches):
             raise ConfigError(
@@ -176,7 +175,7 @@ def _job_environment(names: Sequence[str]) -> dict[str, str]:
 
 
 def _follow(client: Any, job_id: str, address: str) -> Any:
-    """Show the job's output until it has ended, over lost connections; returns Ray's details of the job."""
+    """Print the job's output until its end, reconnecting when needed; returns Ray's details of the job."""
     output, lost_at = _Output(), None
     while True:
         try:
@@ -196,7 +195,7 @@ def _follow(client: Any, job_id: str, address: str) -> Any:
 
 
 class _Output:
-    """A job's log, which every connection sends from its beginning: what was shown is not shown again."""
+    """A job's log without what was printed before: every connection sends it from its beginning."""
 
     def __init__(self) -> None:
         self._shown = self._seen = 0
@@ -212,7 +211,7 @@ class _Output:
 
 
 async def _show(client: Any, job_id: str, output: _Output) -> None:
-    """Show what comes until the server closes the connection, or is found to have forgotten about it."""
+    """Print output until the server closes the connection or the job has ended."""
     output.rewind()
     lines = client.tail_job_logs(job_id)
     while True:

@@ -1,4 +1,4 @@
-"""The folder that goes to the cluster with a job: what of it is left behind, and whether the rest is small enough."""
+"""The folder uploaded with a job: excluded files and the size limit."""
 
 import logging
 import os
@@ -14,14 +14,14 @@ EXCLUDES = (
     *("/build", "/demo", "/dist", "/runs", "/wandb"),
     *(".aws", ".env", ".netrc", ".ssh", "*.key", "*.pem"),
 )
-"""What is left behind, in .gitignore's notation; as in clusters/runtime-env.yaml. .gitignore and .rayignore add to it."""
+"""Excluded files in .gitignore's notation, as in clusters/runtime-env.yaml; .gitignore and .rayignore add to them."""
 
 UPLOAD_LIMIT = 100 * 1000**2
-"""Bytes. Ray's own limit is 512 MiB; a job needs its file and perhaps some code, and data belongs into storage."""
+"""Maximum bytes. Ray's own limit is 512 MiB; a job needs its file and perhaps some code, data belongs in storage."""
 
 
 def check_upload(working_dir: str) -> frozenset[Path]:
-    """The files that Ray would upload. Raises ConfigError above UPLOAD_LIMIT, naming the largest parts of the folder."""
+    """Files that Ray would upload. Raises ConfigError above UPLOAD_LIMIT, naming the largest parts of the folder."""
     root = Path(os.path.abspath(working_dir))
     if not root.is_dir():
         raise ConfigError(f"working_dir {working_dir} is not a folder; give the one that holds the job file")
@@ -43,7 +43,7 @@ def _megabytes(size: int) -> str:
 
 
 def _files(root: Path) -> frozenset[Path]:
-    """What Ray packs, found by Ray's own walk: the rules of its ignore files, at every level, are its own."""
+    """Files that Ray packs, listed by Ray's own code, which applies ignore files at every level."""
     from ray._private.ray_constants import RAY_RUNTIME_ENV_IGNORE_GITIGNORE, get_runtime_env_default_excludes
     from ray._private.runtime_env import packaging
 

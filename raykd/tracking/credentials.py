@@ -1,4 +1,4 @@
-"""Keys: whether Weights & Biases has one here, and keeping all of them out of what is tracked."""
+"""Keys and settings of Weights & Biases, and removal of secrets from tracked values."""
 
 import logging
 import netrc
@@ -19,7 +19,7 @@ from raykd.errors import ConfigError
 log = logging.getLogger(__name__)
 
 OLD_SERVER = "api.wandb.ai"
-"""Name of W&B's server in netrc files, whatever the library's present default is called."""
+"""Name of W&B's server in netrc files, independent of the library's default."""
 TRUE = ("true", "1", "yes", "on")
 SECRET_NAME = re.compile(
     r"(?i)(^|[_.-])(api_?key|access_?key(_id)?|secret\w*|password|passwd|auth_?token|access_?token|credentials?)$"
@@ -30,7 +30,7 @@ USER_IN_ADDRESS = re.compile(r"(?<=://)[^/@\s]+@")
 def wandb_settings() -> Any:
     """W&B's own settings: defaults, then ``~/.config/wandb/settings``, ``wandb/settings`` here, and the environment.
 
-    Read anew at each call, where the library keeps what it read first. Raises ConfigError for a setting that W&B refuses.
+    Read at each call, since the library caches its first result. Raises ConfigError for a setting that W&B refuses.
     """
     import wandb
 
@@ -50,7 +50,7 @@ def wandb_settings() -> Any:
 
 
 def wandb_mode() -> Literal["online", "offline", "disabled"]:
-    """The mode of a run, found without a question: as W&B's settings say, and offline where there is no key.
+    """The mode of a run, found without a prompt: that of W&B's settings, and offline without a key.
 
     ``WANDB_DISABLED`` switches tracking off, as in Hugging Face's trainer. Raises ConfigError as :func:`wandb_settings`.
     """
@@ -75,7 +75,7 @@ def check_tracking(kind: str) -> None:
 
 
 def server_answers(address: str, timeout_s: float) -> bool:
-    """Whether the server of Weights & Biases answers at all; the library itself would try for half a minute and more."""
+    """True when the server of Weights & Biases answers; the library itself would retry for over 30 s."""
     try:
         with urlopen(address, timeout=timeout_s):
             return True
@@ -86,7 +86,7 @@ def server_answers(address: str, timeout_s: float) -> bool:
 
 
 def has_wandb_key(settings: Any) -> bool:
-    """Whether environment or settings hold a key, or the netrc file has an entry for the server."""
+    """True when environment or settings contain a key, or the netrc file an entry for the server."""
     if settings.api_key or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
     servers = {urlsplit(settings.base_url).netloc}

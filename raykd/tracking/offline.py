@@ -1,7 +1,7 @@
-"""Reads a run that Weights & Biases kept offline.
+"""Reader of offline runs of Weights & Biases.
 
-A ``.wandb`` file is a LevelDB log (github.com/google/leveldb, doc/log_format.md) of protobuf records, behind 7 bytes that name
-the format: blocks of 32 KiB, in them records of checksum, length, type and data; a record that crosses blocks comes in pieces.
+A ``.wandb`` file is a LevelDB log (github.com/google/leveldb, doc/log_format.md) of protobuf records, after 7 bytes that name
+the format: blocks of 32 KiB with records of checksum, length, type and data; a record that crosses blocks is split.
 """
 
 import json
@@ -22,7 +22,7 @@ FULL, FIRST, MIDDLE, LAST = 1, 2, 3, 4
 
 @dataclass(frozen=True)
 class OfflineRun:
-    """What was tracked of one run."""
+    """Tracked values of one run."""
 
     run_id: str
     project: str
@@ -30,14 +30,14 @@ class OfflineRun:
     group: str
     config: dict[str, Any]
     history: tuple[dict[str, Any], ...]
-    """One row a step, in order of ``_step``."""
+    """One row per step, in order of ``_step``."""
     summary: dict[str, Any]
 
 
 def read_offline_run(path: str | Path) -> OfflineRun:
-    """A run from its ``.wandb`` file, or from a folder that holds all files of one run, a restart having made another.
+    """A run from its ``.wandb`` file, or from a folder with all files of one run; a restart creates another file.
 
-    What was logged for a step twice counts as in the later file. Raises DataError: no file, several runs, a broken record.
+    Of values logged twice for a step the later file counts. Raises DataError: no file, several runs, a broken record.
     """
     files = [Path(path)] if Path(path).is_file() else list(Path(path).rglob("*.wandb"))
     if not files:
@@ -75,12 +75,12 @@ def read_offline_table(path: str | Path, name: str) -> list[dict[str, Any]]:
 
 
 def is_finished(folder: str | Path) -> bool:
-    """Whether the files of a run in ``folder`` end with the record that says so."""
+    """True when the file of the run in ``folder`` ends with its final record."""
     return any(record.WhichOneof("record_type") == "exit" for file in Path(folder).glob("*.wandb") for record in _records(file))
 
 
 def _read(path: Path) -> tuple[float, OfflineRun] | None:
-    """One file: when it was begun, and what is in it; none when it ended before its first record."""
+    """Start time and content of one file; None for a file without records."""
     start, about, config, history, summary = 0.0, None, {}, [], {}
     for record in _records(path):
         kind = record.WhichOneof("record_type")
@@ -114,7 +114,7 @@ def _records(path: Path) -> Iterator[Any]:
 
 
 def _pieces(path: Path) -> Iterator[bytes]:
-    """The data of every whole record; a record cut off at the end of the file, as a killed process leaves it, ends it."""
+    """The data of every complete record; a truncated record, left by a killed process, is the end."""
     content = path.read_bytes()
     if content[: len(IDENT)] != IDENT[: len(content)]:
         raise DataError(f"{path} is not a .wandb file")

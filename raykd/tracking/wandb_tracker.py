@@ -29,8 +29,8 @@ def open_wandb(run: TrackedRun) -> Tracker:
 class WandbTracker:
     """A run of Weights & Biases: online with a key, else offline in ``folder`` for ``wandb sync``.
 
-    The same ``run_id`` continues the same run, after a restart too. A server that cannot be reached, or a key that it does
-    not take, turns the run offline with a warning. Command line, machine, code and output are not sent: keys might be in them.
+    The same ``run_id`` continues the same run, also after a restart. With an unreachable server or a refused key the run
+    becomes offline, with a warning. Command line, machine, code and output are not sent, since they may contain keys.
     """
 
     def __init__(self, run: TrackedRun) -> None:

@@ -144,7 +144,7 @@ def test_killed_interrupted_and_continued_it_comes_to_what_it_would_have(command
     assert f"{len(before)} of {TRIALS} trials ended before, skipped" in said
     assert f"trial {index} failed and is tried again: its process died" in said
     assert "interrupted; best so far: trial" in said
-    assert said.endswith("raykd: interrupted; the same command continues\n")
+    assert said.endswith("raykd: interrupted; the same command resumes\n")
     assert "Traceback" not in said
 
     last = trials_of(job)

@@ -68,7 +68,7 @@ def test_an_interrupted_run_says_how_to_go_on(job: str, run: str) -> None:
     )
     result = raykd("run", str(JOBS / job), code=code)
     assert result.returncode == 130
-    assert result.stderr == "raykd: interrupted; the same command continues\n"
+    assert result.stderr == "raykd: interrupted; the same command resumes\n"
 
 
 @pytest.mark.parametrize("kind", ["run", "meta_kd", "tune"])

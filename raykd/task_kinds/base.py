@@ -2,17 +2,19 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from raykd.config.data import TASKS, TaskTraits
 from raykd.data.label_codec import LabelCodec
 from raykd.metrics.calibration import Reliability
 from raykd.metrics.metric import Metric
 from raykd.metrics.resampling import Resampled
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Array = NDArray[Any]
 
@@ -64,10 +66,10 @@ class TaskKind(ABC):
     # Training
 
     @abstractmethod
-    def hard_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def hard_loss(self, logits: "Tensor", labels: "Tensor") -> "Tensor":
         """Loss of each row against its label, fp32 ``[B]``."""
 
-    def soft_loss(self, student: Tensor, teacher: Tensor, *, temperature: float) -> Tensor:
+    def soft_loss(self, student: "Tensor", teacher: "Tensor", *, temperature: float) -> "Tensor":
         """Loss of each row against the teacher's softened outputs, fp32 ``[B]``. Only where they can be softened."""
         raise NotImplementedError(f"{self.name} has no softened outputs")
 

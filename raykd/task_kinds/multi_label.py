@@ -3,15 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from torch import Tensor
 
 from raykd.data.label_codec import label_id
-from raykd.losses import bce, bce_kd
 from raykd.metrics.calibration import Reliability, mean_entropy
 from raykd.metrics.metric import Metric
 from raykd.metrics.multi_label_metrics import (
@@ -23,6 +21,9 @@ from raykd.metrics.multi_label_metrics import (
 )
 from raykd.metrics.resampling import Resampled, RowMean
 from raykd.task_kinds.base import Array, TaskKind
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -78,12 +79,16 @@ class MultiLabel(TaskKind):
         """Labels joined in one cell."""
         return LabelSetCodec(tuple(labels), self.traits.separator)
 
-    def hard_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def hard_loss(self, logits: "Tensor", labels: "Tensor") -> "Tensor":
         """Binary cross entropy, the mean over labels: logits and labels ``[B, C]``."""
+        from raykd.losses import bce
+
         return bce(logits, labels)
 
-    def soft_loss(self, student: Tensor, teacher: Tensor, *, temperature: float) -> Tensor:
+    def soft_loss(self, student: "Tensor", teacher: "Tensor", *, temperature: float) -> "Tensor":
         """Bernoulli KL from the teacher's softened probabilities, the mean over labels, times T²."""
+        from raykd.losses import bce_kd
+
         return bce_kd(student, teacher, temperature=temperature)
 
     def metric_names(self, num_outputs: int) -> tuple[str, ...]:

@@ -3,21 +3,22 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from torch import Tensor
 
 from raykd.data.label_codec import label_id
-from raykd.losses import cross_entropy, soft_target_kl
 from raykd.metrics import single_label_metrics
 from raykd.metrics.calibration import Reliability, mean_entropy
 from raykd.metrics.confusion import f1_of, macro_f1
 from raykd.metrics.metric import Metric
 from raykd.metrics.resampling import ConfusionMetric, Resampled, RowMean
 from raykd.task_kinds.base import Array, TaskKind
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -69,12 +70,16 @@ class SingleLabel(TaskKind):
         """One class a cell."""
         return ClassCodec(tuple(labels))
 
-    def hard_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def hard_loss(self, logits: "Tensor", labels: "Tensor") -> "Tensor":
         """Cross entropy: logits ``[B, C]``, labels int64 ``[B]``."""
+        from raykd.losses import cross_entropy
+
         return cross_entropy(logits, labels)
 
-    def soft_loss(self, student: Tensor, teacher: Tensor, *, temperature: float) -> Tensor:
+    def soft_loss(self, student: "Tensor", teacher: "Tensor", *, temperature: float) -> "Tensor":
         """KL divergence from the teacher's softened distribution, times T²."""
+        from raykd.losses import soft_target_kl
+
         return soft_target_kl(student, teacher, temperature=temperature)
 
     def metric_names(self, num_outputs: int) -> tuple[str, ...]:

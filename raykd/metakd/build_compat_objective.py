@@ -25,6 +25,7 @@ def easynlp_teacher(
         domain_loss_weight=config.domain_loss_weight,
         domain_loss="permuted",
         weigh_domain_loss=True,
+        negative_weights=True,
         padding=Padding(compat.sequence_length, rows.pad_token_id),
     )
 

@@ -1,19 +1,23 @@
 """From a task to its objective, those of Meta-KD included: they bring modules and teachers of their own."""
 
 import hashlib
+from typing import Any
 
 from torch import nn
 
 from raykd.config.metakd import EasyNLPArithmetic, MetaDistillationObjective, MetaTeacherObjective, PredictionObjective
 from raykd.data import storage
+from raykd.data.side_tables import SideTable
 from raykd.metakd import DOMAIN_HEAD
 from raykd.metakd.build_compat_objective import easynlp_distillation, easynlp_teacher
 from raykd.metakd.compat import EasyNLPPrediction
 from raykd.metakd.domain_head import DomainHead, load_domain_head
 from raykd.metakd.meta_distillation import DOMAIN, DomainKnowledge, MetaDistillation, PredictionDistillation
 from raykd.metakd.meta_teacher import MetaTeacher
+from raykd.metakd.prototypes import count_negative_weights
 from raykd.run.build_objective import ObjectiveContext, build_objective, student_task
 from raykd.run.task import TrainTask
+from raykd.trainers.events import Warned
 from raykd.trainers.features.build_features import (
     StudentTask,
     cached_teacher,
@@ -33,9 +37,10 @@ def build_meta_objective(task: TrainTask, context: ObjectiveContext) -> Objectiv
     model, rows, device = context.model, context.rows, context.worker.device
     match task.objective:
         case MetaTeacherObjective() as config:
-            head = DomainHead(config.num_domains, model.config.hidden_size)
+            head = DomainHead(config.num_domains, model.config.hidden_size, dropout=_head_dropout(task, model.config))
             if config.compat is not None:
                 return easynlp_teacher(config, config.compat, head, rows)
+            _report_negative_weights(task, context)
             return MetaTeacher(head=head, **config.model_dump(exclude={"kind", "num_domains", "compat"}))
         case PredictionObjective() as config:
             return _prediction(config)
@@ -45,6 +50,24 @@ def build_meta_objective(task: TrainTask, context: ObjectiveContext) -> Objectiv
             return _meta_distillation(config, student_task(task, context))
         case _:
             return build_objective(task, context)
+
+
+def _head_dropout(task: TrainTask, model: Any) -> float:
+    """Dropout of the domain head: the training's, else 0.1; with ``compat`` the hidden dropout of the model, as in EasyNLP."""
+    if task.training.dropout is not None:
+        return task.training.dropout
+    compat = isinstance(task.objective, MetaTeacherObjective) and task.objective.compat is not None
+    return float(getattr(model, "hidden_dropout_prob", 0.1)) if compat else 0.1
+
+
+def _report_negative_weights(task: TrainTask, context: ObjectiveContext) -> None:
+    """Warn of instance weights below 0, which the meta-teacher counts as 0."""
+    if not context.worker.is_first:
+        return
+    negative, total = count_negative_weights([SideTable.open(path) for path in task.side_tables])
+    if negative:
+        message = f"{negative} of {total} instance weights are below 0 (negative cosines) and count as 0 in the loss"
+        context.report(Warned(step=0, message=message))
 
 
 def _prediction(config: PredictionObjective) -> Objective:

@@ -40,6 +40,8 @@ class MetaTeacher(Objective):
     """Whether the cross entropy is weighted by the rows' scores t."""
     weigh_domain_loss: bool = False
     """Whether L_DA is too, as in EasyNLP."""
+    negative_weights: bool = False
+    """Multiply by scores below 0 as they are, as EasyNLP does, which maximises a row's loss; by default they count as 0."""
 
     @property
     def side_columns(self) -> tuple[str, ...]:
@@ -76,6 +78,7 @@ class MetaTeacher(Objective):
         if self.domain_loss == "reversed":
             row = reverse_gradient(row)
         domains, score = side_column(batch, DOMAIN_ID), side_column(batch, WEIGHT)
+        score = score if self.negative_weights else score.clamp_min(0)
         ce = cross_entropy(keep(output.logits, batch.valid), valid_labels(batch))
         domain = self.domain_loss_weight * self._domain_loss(keep(beside[DOMAIN_HEAD](row, domains), batch.valid), domains)
         terms = valid_terms(

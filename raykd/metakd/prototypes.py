@@ -175,6 +175,17 @@ def weigh(
     return commit(out, prepared, parts, [WEIGHT, DOMAIN_ID], provenance)
 
 
+def count_negative_weights(tables: Sequence[SideTable]) -> tuple[int, int]:
+    """Rows whose weight is below 0, and all rows, in tables that have weights."""
+    negative = total = 0
+    for table in tables:
+        if WEIGHT in table.columns:
+            for group in range(len(table.group_rows)):
+                weights = table.read_group(group, [WEIGHT])[WEIGHT].to_numpy()
+                negative, total = negative + int((weights < 0).sum()), total + len(weights)
+    return negative, total
+
+
 @dataclass(frozen=True)
 class _Weighing:
     rows: _Rows

@@ -36,6 +36,20 @@ def test_the_loss_is_weighted_ce_and_a_wrong_domain(weigh_domain_loss: bool) -> 
     torch.testing.assert_close(terms["domain"], 0.3 * wrong * (score if weigh_domain_loss else 1))
 
 
+def test_a_negative_weight_counts_as_zero_and_is_not_maximised() -> None:
+    batch = make_batch(weights=[-0.3, 0.0, 0.5, 0.5, 0.5, 0.5])
+    for negative_weights, expected in ((False, 0.0), (True, -0.3)):
+        objective = MetaTeacher(head=make_head(16, seed=1), weigh_domain_loss=True, negative_weights=negative_weights)
+        model = Composite(make_model(), objective.trainable)
+        terms = objective(model, batch).terms
+        logits = model.model(**batch.model_inputs()).logits
+        assert batch.labels is not None
+        plain = F.cross_entropy(logits, batch.labels, reduction="none")
+        torch.testing.assert_close(terms["ce"][0], expected * plain[0])
+        torch.testing.assert_close(terms["ce"][2], 0.5 * plain[2])
+        assert terms["ce"][1] == terms["domain"][1] == 0
+
+
 def test_gradient_reversal_trains_the_head_towards_and_the_encoder_away_from_domains() -> None:
     head = make_head(16, seed=1)
     reversed_, plain = (

@@ -1,23 +1,26 @@
 """Meta-KD's tasks as a worker trains them, without Ray: what is saved, what is resumed, what is refused."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from raykd.config import ComputeConfig, DeepSpeedEngineConfig, EngineConfig, TorchEngineConfig, TrainingConfig
-from raykd.config.metakd import MetaDistillationObjective, MetaTeacherObjective, PredictionObjective
-from raykd.data.side_tables import SideTable
+from raykd.config.metakd import EasyNLPArithmetic, MetaDistillationObjective, MetaTeacherObjective, PredictionObjective
+from raykd.data.side_tables import SideTable, commit, write_part
 from raykd.data.step_stream import local_feed
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ConfigError, ModelError, RaykdError
 from raykd.metakd.build_meta_objective import build_meta_objective
+from raykd.metakd.domain_head import DomainHead
 from raykd.metakd.embeddings import EMBEDDING
-from raykd.metakd.prototypes import prototypes, weigh
+from raykd.metakd.prototypes import DOMAIN_ID, WEIGHT, prototypes, weigh
 from raykd.models import load_classifier
 from raykd.predict import ScoreJob, score_locally
 from raykd.run.task import TaskObjective, TrainTask, make_task
@@ -26,6 +29,7 @@ from raykd.trainers.context import local_context
 from tests.unit.metakd.worlds import DOMAINS, LABELS, save_model, side_of
 
 TORCH = TorchEngineConfig()
+COMPAT = EasyNLPArithmetic(sequence_length=32)
 TRAINING = TrainingConfig(epochs=2, batch_size=16, learning_rate=1e-3, dropout=0.0)
 
 
@@ -57,9 +61,19 @@ def train(
     return task
 
 
+def weight_table(rows: TokenisedSet, folder: Path, values: np.ndarray[Any, Any]) -> SideTable:
+    """The weights `values` `[N]`, and domains in turn, of rows in a single row group."""
+    names = rows.read_group(0, ["shard", "row"]).append_column(WEIGHT, pa.array(values))
+    table = names.append_column(DOMAIN_ID, pa.array((np.arange(len(values)) % 3).astype(np.int32)))
+    return commit(str(folder), rows, [write_part(str(folder), 0, [table])], [WEIGHT, DOMAIN_ID], {})
+
+
+def history(task: TrainTask) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in Path(task.history).read_text().splitlines()]
+
+
 def shares(task: TrainTask) -> dict[str, float]:
-    records = [json.loads(line) for line in Path(task.history).read_text().splitlines()]
-    found: dict[str, float] = next(record["shares"] for record in records if record["event"] == "gradient_share")
+    found: dict[str, float] = next(record["shares"] for record in history(task) if record["event"] == "gradient_share")
     return found
 
 
@@ -90,6 +104,30 @@ def test_meta_teacher_then_both_stages(
     second = train(tmp_path / "second", first.model_folder, rows, objective, logits=logits, validation=rows, **given)
     load_classifier(second.model_folder, labels=LABELS, new_head=False)
     assert not list((tmp_path / "second").glob("*.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("compat", "dropout", "expected"),
+    [(None, None, 0.1), (None, 0.0, 0.0), (None, 0.3, 0.3), (COMPAT, None, 0.2), (COMPAT, 0.3, 0.3)],
+)
+def test_the_domain_head_drops_out_as_the_training_says_and_negative_weights_are_reported(  # noqa: PLR0917 (fixtures)
+    rows: TokenisedSet, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compat: Any, dropout: Any, expected: float
+) -> None:
+    config = Path(shutil.copytree(model, tmp_path / "model"), "config.json")
+    config.write_text(config.read_text().replace('"hidden_dropout_prob": 0.1', '"hidden_dropout_prob": 0.2'))
+    values = np.linspace(-0.05, 1, rows.num_rows, dtype=np.float32)
+    table = weight_table(rows, tmp_path / "w", values)
+    seen: list[float] = []
+    forward = DomainHead.forward
+    monkeypatch.setattr(DomainHead, "forward", lambda head, *args: seen.append(head.dropout.p) or forward(head, *args))
+    training = TRAINING.model_copy(update={"dropout": dropout, "epochs": 1})
+    objective = MetaTeacherObjective(num_domains=3, compat=compat)
+    task = train(tmp_path / "t", str(tmp_path / "model"), rows, objective, training=training, side_tables=(table,))
+    assert set(seen) == {expected}
+    told = [entry["message"] for entry in history(task) if entry["event"] == "warning"]
+    negative = int((values < 0).sum())
+    message = f"{negative} of 60 instance weights are below 0 (negative cosines) and count as 0 in the loss"
+    assert told == ([] if compat else [message])
 
 
 def test_an_interrupted_first_stage_continues_bit_for_bit(

@@ -29,7 +29,7 @@ from raykd.data.ray_map import run_job
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.models import model_digest
 from raykd.run.task import make_task
-from raykd.run.worker_group import TrainingGroup
+from raykd.run.worker_group import WorkerGroup
 from raykd.session import start_ray, stop_ray
 from raykd.task_kinds import SINGLE_LABEL
 from raykd.trainers.events import StepMetrics, TrainingEvent
@@ -126,7 +126,7 @@ def _measure(model: str, prepared: TokenisedSet, workers: int, steps: int) -> di
             name="student", folder=f"{folder}/student", model=model, model_digest=model_digest(model), labels=LABELS,
             train=prepared, validation=None, objective=FineTuneConfig(), training=training, seed=1, compute=compute,
         )  # fmt: skip
-        group = TrainingGroup(compute, storage=f"{folder}/ray", name="scaling")
+        group = WorkerGroup(compute, storage=f"{folder}/ray", name="scaling")
         began = time.perf_counter()
         try:
             group.run([task], on_event)

@@ -212,7 +212,7 @@ def _train(prepared: Any, model: str, work: Path, rows: int) -> float:
     from raykd.config import ComputeConfig, FineTuneConfig, TrainingConfig
     from raykd.models import model_digest
     from raykd.run.task import make_task
-    from raykd.run.worker_group import TrainingGroup
+    from raykd.run.worker_group import WorkerGroup
     from raykd.trainers.events import StepMetrics, TrainingEvent
 
     compute, batch = ComputeConfig(precision="fp32"), 256
@@ -228,7 +228,7 @@ def _train(prepared: Any, model: str, work: Path, rows: int) -> float:
         if isinstance(event, StepMetrics):
             seen.append((event.step, time.perf_counter()))
 
-    group = TrainingGroup(compute, storage=str(work / "ray"), name="streaming")
+    group = WorkerGroup(compute, storage=str(work / "ray"), name="streaming")
     try:
         group.run([task], on_event)
     finally:

@@ -225,7 +225,7 @@ def _run_distillation(config: "ExperimentConfig", stages: Sequence[StageName], d
 
 def _run_meta_kd(config: "MetaKDConfig", stages: Sequence[MetaStageName], dry_run: bool) -> None:
     if dry_run:
-        from raykd.metakd.tasks import outline
+        from raykd.metakd.dry_run import outline
 
         typer.echo(outline(config, stages))
         return

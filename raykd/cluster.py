@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from raykd.config import ComputeConfig
 from raykd.data import storage
 from raykd.data.file_systems import is_local
 from raykd.errors import ResourceError
@@ -47,6 +48,13 @@ def _most() -> dict[str, int] | None:
 
     most: dict[str, int] | None = state.get_max_resources_from_cluster_config()
     return most
+
+
+def uses_gpu(compute: ComputeConfig) -> bool:
+    """Tell whether workers and actors take a GPU: as configured, else where the cluster has, or may grow to, enough of them."""
+    if compute.use_gpu is not None:
+        return compute.use_gpu
+    return offered("GPU") >= compute.min_workers
 
 
 def worker_bundles(workers: int, *, cpus: int, gpu: bool) -> list[Bundle]:

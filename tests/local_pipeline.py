@@ -1,15 +1,18 @@
-"""The whole distillation with its trainings and scorings in this process, without Ray."""
+"""Whole pipelines in this process, without Ray: for tests of what is made, in which order."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from raykd.config import ExperimentConfig
+from raykd.config import ExperimentConfig, MetaKDConfig
+from raykd.config.stage_names import MetaStageName, StageName
 from raykd.data.side_tables import SideTable
 from raykd.data.step_stream import local_feed
-from raykd.distill.pipeline import Pipeline
+from raykd.distill.pipeline import DistillationPipeline
+from raykd.metakd.pipeline import MetaKDPipeline
 from raykd.predict import ScoreJob, score_locally
+from raykd.predict.scorer import Scorer
 from raykd.run.build_objective import BuildObjective, build_objective
-from raykd.run.progress import Terminal
+from raykd.run.stages import StageRunner
 from raykd.run.task import TrainTask
 from raykd.run.train_task import run_task
 from raykd.trainers.context import local_context
@@ -17,17 +20,17 @@ from raykd.trainers.events import TrainingEvent
 
 
 class LocalGroup:
-    """Trains in this process; knows what it was asked for."""
+    """Trains in this process; records the names of the tasks of each call."""
 
     def __init__(self, build_objective: BuildObjective = build_objective) -> None:
         self.asked: list[list[str]] = []
         self.build_objective = build_objective
 
     def run(self, tasks: Sequence[TrainTask], on_event: Callable[[str, TrainingEvent], None]) -> None:
-        self.asked.append([task.name for task in tasks])
+        self.asked.append([])
         with local_context() as context:
             for task in tasks:
-                name = task.name
+                self.asked[-1].append(name := task.name)
                 listener = lambda event, name=name: on_event(name, event)  # noqa: E731
                 run_task(task, context, build_feed=local_feed, build_objective=self.build_objective, listeners=(listener,))
 
@@ -35,23 +38,55 @@ class LocalGroup:
         pass
 
 
-class LocalPipeline(Pipeline):
-    """Everything but Ray."""
+class LocalRunner(StageRunner):
+    """Trains and scores in this process; records what it was asked for."""
 
-    def __init__(self, config: ExperimentConfig) -> None:
-        super().__init__(config, only=(), terminal=Terminal())
-        self.group: Any = LocalGroup()
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.group = LocalGroup(self._build_objective)
         self.jobs: list[ScoreJob] = []
         self.said: list[str] = []
         self.terminal.say = self.said.append  # type: ignore[method-assign]
 
     def start_ray(self) -> None:
-        """Nobody needs it."""
+        pass
 
-    def score(self, jobs: Sequence[ScoreJob], what: str) -> list[SideTable]:
+    def start_workers(self, tokenise_all: Callable[[], None]) -> None:
+        pass
+
+    def score(self, jobs: Sequence[ScoreJob], title: str, scorer: type[Scorer] = Scorer) -> list[SideTable]:
         self.jobs += jobs
-        return score_locally(jobs)
+        return score_locally(jobs, scorer=scorer)
+
+    def _run_tasks(self, tasks: Sequence[TrainTask]) -> None:
+        self.group.run(tasks, self.terminal.record)
+
+
+class LocalPipeline(DistillationPipeline):
+    """Everything but Ray."""
+
+    runner: LocalRunner
+
+    def __init__(self, config: ExperimentConfig, *, only: Sequence[StageName] = ()) -> None:
+        super().__init__(config, only=only, runner_class=LocalRunner)
 
     @property
     def trained(self) -> list[str]:
-        return [name for names in self.group.asked for name in names]
+        return [name for names in self.runner.group.asked for name in names]
+
+
+class LocalMetaPipeline(MetaKDPipeline):
+    """The same for Meta-KD."""
+
+    runner: LocalRunner
+
+    def __init__(self, config: MetaKDConfig, *, only: Sequence[MetaStageName] = ()) -> None:
+        super().__init__(config, only=only, runner_class=LocalRunner)
+
+    @property
+    def trained(self) -> list[str]:
+        return [name for names in self.runner.group.asked for name in names]
+
+    @property
+    def scored(self) -> int:
+        return len(self.runner.jobs)

@@ -114,7 +114,7 @@ class DomainDataConfig(Section):
     """Column that holds the domain."""
     train: tuple[PathField, ...] = Field(min_length=1)
     """Training files."""
-    dev: tuple[PathField, ...] = Field(min_length=1)
+    validation: tuple[PathField, ...] = Field(min_length=1)
     """Validation files, which select the best model."""
     test: tuple[PathField, ...] = Field(min_length=1)
     """Test files, used for the report only."""

@@ -1,6 +1,9 @@
-"""Names of the stages of both kinds of job."""
+"""Names of the splits of the data, and of the stages of both kinds of job."""
 
 from typing import Literal
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 StageName = Literal["teacher", "logits", "students", "evaluation", "report"]
 STAGES: tuple[StageName, ...] = ("teacher", "logits", "students", "evaluation", "report")

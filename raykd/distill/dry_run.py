@@ -1,4 +1,4 @@
-"""What a run would do, said without doing any of it."""
+"""Summary of a distillation run, without doing any of it."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from raykd.distill.tasks import run_folder
 
 
 def outline(config: ExperimentConfig, only: Sequence[StageName] = ()) -> str:
-    """A line for each stage: what it makes, from what, and whether a result is there already."""
+    """A line for each stage: what it makes, from what, and whether a result exists."""
     student, compute = config.student, config.compute
     section = student.intermediate
     features = "" if section is None else " after" * (section.mode == "before") or " and"
@@ -39,6 +39,6 @@ def _logits(config: ExperimentConfig) -> str:
 
 
 def _state(config: ExperimentConfig, name: StageName) -> str:
-    """A result that is there may still be an older configuration's: only a run, which reads the data, can tell."""
+    """Tell of an existing result; it may still be an older configuration's: only a run, which reads the data, can tell."""
     made = {"teacher": "teacher/task.json", "logits": "logits/stage.json", "report": "report/report.json"}.get(name)
     return "  (a result is there)" if made and storage.exists(storage.join(run_folder(config), made)) else ""

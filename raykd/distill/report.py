@@ -81,10 +81,10 @@ def build_comparison(
     )
 
 
-def judge_teacher(
+def measure_teacher(
     train: tuple[TokenisedSet, SideTable], validation: tuple[TokenisedSet, SideTable], kind: TaskKind
 ) -> TeacherQuality:
-    """How sure the teacher is of its training rows against rows it never saw."""
+    """Compare the teacher's confidence on its training rows with that on rows it never saw."""
     (train_rows, train_logits), (validation_rows, validation_logits) = train, validation
     return teacher_quality(
         load_logits(train_logits.path),

@@ -1,10 +1,12 @@
-"""What students learn from: teachers trained, their logits on the training rows, averaged and cross-fitted where asked for."""
+"""Teachers: fine-tuned, their logits on the training rows, averaged and cross-fitted where asked for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+from raykd.config import ExperimentConfig
 from raykd.config.experiment import WeightedTeacher
+from raykd.config.stage_names import Split
 from raykd.data import storage
 from raykd.data.folds import Fold, assign_folds
 from raykd.data.logits_mix import average_logits, gather_folds
@@ -13,41 +15,42 @@ from raykd.data.logits_tsv import import_tsv
 from raykd.data.readers import scan
 from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
-from raykd.distill.report import Candidate, judge_teacher
+from raykd.distill.report import Candidate, measure_teacher
 from raykd.distill.tasks import cache_folder, teacher_name, teacher_task
 from raykd.errors import ConfigError
 from raykd.models import model_digest
 from raykd.predict import ScoreJob
+from raykd.run.stages import StageRunner
 from raykd.run.task import TrainTask
 from raykd.task_kinds import task_kind
 
-if TYPE_CHECKING:
-    from raykd.distill.pipeline import Pipeline
+ENSEMBLE = "teacher ensemble"
+"""Display name of several teachers whose logits are averaged."""
+ScoredSplit = Literal["train", "validation"]
+SCORED_SPLITS: tuple[ScoredSplit, ScoredSplit] = ("train", "validation")
+"""Splits that teachers score: rows to distil from, and unseen rows, which show how far their confidence is justified."""
+Tokenised = Callable[[Split, str], TokenisedSet]
+"""Returns a split's rows as a model's tokens."""
 
-TOGETHER = "teachers together"
-"""What several teachers are called whose logits are averaged."""
-Judged = Literal["train", "validation"]
-JUDGED: tuple[Judged, Judged] = ("train", "validation")
-"""What teachers score: rows to distil from, and rows they never saw, which show how far their certainty can be trusted."""
 
+class Teachers:
+    """The teachers of one experiment and their logits; each method makes its result if it is not there."""
 
-class Teaching:
-    """The teachers of one pipeline and their logits; each method makes its result if it is not there."""
-
-    def __init__(self, pipeline: "Pipeline") -> None:
-        self._pipeline = pipeline
-        self.config = pipeline.config
-        self.configs = pipeline.config.every_teacher
+    def __init__(self, config: ExperimentConfig, runner: StageRunner, tokenised: Tokenised) -> None:
+        self.config = config
+        self.configs = config.every_teacher
+        self._runner = runner
+        self._tokenised = tokenised
         self.weights = [config.weight for config in self.configs]
 
     @cached_property
     def tasks(self) -> list[TrainTask | None]:
-        """Fine-tuning of each teacher on all rows; none for one that is taken as it is."""
+        """Fine-tuning of each teacher on all rows; ``None`` for one that is used as given."""
         return [self._task(number, config) if config.fine_tune else None for number, config in enumerate(self.configs)]
 
     @cached_property
     def fold_tasks(self) -> list[list[TrainTask]]:
-        """For each teacher its trainings without a fold each; none unless logits are cross-fitted."""
+        """For each teacher its trainings that leave out one fold; empty unless logits are cross-fitted."""
         if self.config.logits.folds is None:
             return [[] for _ in self.configs]
         return [
@@ -55,11 +58,11 @@ class Teaching:
         ]
 
     def models(self) -> list[str]:
-        """Folder of each teacher, trained, those without a fold too."""
+        """Folder of each trained teacher; the teachers of folds are trained too."""
         if not self.configs:
             raise ConfigError("stage teacher: the configuration has no teacher, only logits.file")
         tasks = [task for task in self.tasks if task is not None] + [task for each in self.fold_tasks for task in each]
-        self._pipeline.train("teacher", tasks)
+        self._runner.train("teacher", tasks)
         pairs = zip(self.configs, self.tasks, strict=True)
         return [config.model if task is None else task.model_folder for config, task in pairs]
 
@@ -74,45 +77,45 @@ class Teaching:
         return found
 
     def logits(self) -> SideTable | None:
-        """What students distil from, on the training rows; none when nothing distils."""
+        """The logits that students distil from, on the training rows; ``None`` without distillation."""
         if not self.config.distils_from_teacher:
             return None
         if self.config.logits.file is not None:
             return self._imported(self.config.logits.file)
         models = self.models()
-        rows = {(part, number): self._rows(part, number) for part in JUDGED for number in range(len(models))}
+        rows = {(split, number): self._rows(split, number) for split in SCORED_SPLITS for number in range(len(models))}
         trained = [*models, *(task.model_folder for each in self.fold_tasks for task in each)]
-        prints = [one.fingerprint for one in rows.values()]
-        stage = self._pipeline.stage("logits", prints, [model_digest(model) for model in trained], self.weights)
-        folders = {part: storage.join(stage.folder, part) for part in JUDGED}
-        if not self._pipeline.skips(stage):
+        fingerprints = [one.fingerprint for one in rows.values()]
+        stage = self._runner.stage("logits", fingerprints, [model_digest(model) for model in trained], self.weights)
+        folders = {split: storage.join(stage.folder, split) for split in SCORED_SPLITS}
+        if not self._runner.skip_or_begin(stage):
             made = self._score(stage.folder, models, rows)
             if len(models) > 1:
-                for part in JUDGED:
-                    tables = [made[part, number] for number in range(len(models))]
-                    average_logits(tables, self.weights, rows[part, 0], folders[part])
-            stage.finish(quality=self._judge(rows, folders))
+                for split in SCORED_SPLITS:
+                    tables = [made[split, number] for number in range(len(models))]
+                    average_logits(tables, self.weights, rows[split, 0], folders[split])
+            stage.finish(quality=self._teacher_quality(rows, folders))
         return SideTable.open(folders["train"])
 
-    def together(self, scored: Sequence[SideTable], rows: TokenisedSet, out: str) -> SideTable:
-        """The logits of all teachers averaged, on the rows of the report."""
+    def average(self, scored: Sequence[SideTable], rows: TokenisedSet, out: str) -> SideTable:
+        """The weighted average of all teachers' logits on the same rows."""
         return average_logits(scored, self.weights, rows, out)
 
     def _score(
-        self, folder: str, models: Sequence[str], rows: Mapping[tuple[Judged, int], TokenisedSet]
-    ) -> dict[tuple[Judged, int], SideTable]:
-        """Every teacher's logits on both parts, in ``folder`` itself for one teacher, below it for several."""
+        self, folder: str, models: Sequence[str], rows: Mapping[tuple[ScoredSplit, int], TokenisedSet]
+    ) -> dict[tuple[ScoredSplit, int], SideTable]:
+        """Every teacher's logits on both splits, in ``folder`` itself for one teacher, below it for several."""
         outs = {
-            (part, number): storage.join(folder, *([f"teacher-{number + 1}"] if len(models) > 1 else []), part)
-            for part, number in rows
+            (split, number): storage.join(folder, *([f"teacher-{number + 1}"] if len(models) > 1 else []), split)
+            for split, number in rows
         }
         jobs = []
-        for (part, number), prepared in rows.items():
-            if part == "train" and self.fold_tasks[number]:
-                jobs += self._fold_jobs(number, prepared, outs[part, number])
+        for (split, number), prepared in rows.items():
+            if split == "train" and self.fold_tasks[number]:
+                jobs += self._fold_jobs(number, prepared, outs[split, number])
             else:
-                jobs.append(ScoreJob(models[number], prepared.path, outs[part, number]))
-        made = {table.path: table for table in self._pipeline.score(jobs, "teacher logits")}
+                jobs.append(ScoreJob(models[number], prepared.path, outs[split, number]))
+        made = {table.path: table for table in self._runner.score(jobs, "teacher logits")}
         for number, tasks in enumerate(self.fold_tasks):
             if tasks:
                 prepared, out = rows["train", number], outs["train", number]
@@ -128,26 +131,28 @@ class Teaching:
             if task.without is not None
         ]
 
-    def _judge(self, rows: Mapping[tuple[Judged, int], TokenisedSet], folders: Mapping[Judged, str]) -> dict[str, Any] | None:
-        """What the report will say of the teacher, said before KD starts; nothing where there are no labels."""
+    def _teacher_quality(
+        self, rows: Mapping[tuple[ScoredSplit, int], TokenisedSet], folders: Mapping[ScoredSplit, str]
+    ) -> dict[str, Any] | None:
+        """The teacher's quality, printed before students are trained; ``None`` without labels."""
         if rows["train", 0].labels is None:
             return None
-        train, validation = ((rows[part, 0], SideTable.open(folders[part])) for part in JUDGED)
+        train, validation = ((rows[split, 0], SideTable.open(folders[split])) for split in SCORED_SPLITS)
         kind = task_kind(self.config.data.task)
-        quality = judge_teacher(train, validation, kind)
-        figures = [
-            f"{side.headline:.4f} on {part} rows"
-            for part, side in (("training", quality.train), ("validation", quality.validation))
+        quality = measure_teacher(train, validation, kind)
+        headlines = [
+            f"{side.headline:.4f} on {split} rows"
+            for split, side in (("training", quality.train), ("validation", quality.validation))
         ]
-        name = TOGETHER if len(self.configs) > 1 else "teacher"
+        name = ENSEMBLE if len(self.configs) > 1 else "teacher"
         scored = "" if self.config.logits.folds is None else ", each training row by a teacher that never saw it"
-        self._pipeline.terminal.say(f"{name}{scored}: {kind.headline.title} {', '.join(figures)}")
+        self._runner.terminal.say(f"{name}{scored}: {kind.headline.title} {', '.join(headlines)}")
         for warning in quality.warnings:
-            self._pipeline.terminal.say(f"warning: {warning}")
+            self._runner.terminal.say(f"warning: {warning}")
         return quality.model_dump(mode="json")
 
     def _imported(self, file: str) -> SideTable:
-        prepared = self._pipeline.prepared("train", self.config.student.model)
+        prepared = self._tokenised("train", self.config.student.model)
         given = self.config.logits.column
         if storage.is_dir(file):  # a table that another run of raykd made
             table = SideTable.open(file)
@@ -157,8 +162,8 @@ class Teaching:
             content = [file_digest(file)]
         else:
             content = [chunk.digest for chunk in scan([file], skip_header=False)]
-        stage = self._pipeline.stage("logits", prepared.fingerprint, content, given)
-        if not self._pipeline.skips(stage):
+        stage = self._runner.stage("logits", prepared.fingerprint, content, given)
+        if not self._runner.skip_or_begin(stage):
             if file.endswith(".parquet"):
                 import_parquet(file, prepared, column=given if isinstance(given, str) else COLUMN, out=stage.folder)
             elif isinstance(given, str):
@@ -168,12 +173,12 @@ class Teaching:
             stage.finish(rows=prepared.num_rows)
         return SideTable.open(stage.folder)
 
-    def _rows(self, part: Judged, number: int) -> TokenisedSet:
-        return self._pipeline.prepared(part, self.configs[number].model)
+    def _rows(self, split: ScoredSplit, number: int) -> TokenisedSet:
+        return self._tokenised(split, self.configs[number].model)
 
     def _folds(self, config: WeightedTeacher) -> list[Fold]:
         assert self.config.logits.folds is not None
-        return assign_folds(self._pipeline.prepared("train", config.model), self.config.logits.folds, cache_folder(self.config))
+        return assign_folds(self._tokenised("train", config.model), self.config.logits.folds, cache_folder(self.config))
 
     def _task(self, number: int, config: WeightedTeacher, without: Fold | None = None) -> TrainTask:
         return teacher_task(

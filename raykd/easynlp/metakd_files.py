@@ -16,8 +16,9 @@ from raykd.errors import ConfigError, DataError
 from raykd.metakd.easynlp_files import TextRow, read_file, row_guid, write_embeddings, write_file, write_weights
 from raykd.metakd.embeddings import Embedder
 from raykd.metakd.prototypes import ScoreKind
-from raykd.metakd.reviews import PARTS, read_reviews, split_reviews, without_duplicates, write_reviews
-from raykd.predict import ScoreJob, score
+from raykd.metakd.reviews import read_reviews, split_reviews, without_duplicates, write_reviews
+from raykd.predict import ScoreJob
+from raykd.run.stages import score_models
 
 log = logging.getLogger(__name__)
 
@@ -30,11 +31,11 @@ _SCHEMA = "guid:str:1,text_a:str:1,text_b:str:1,label:str:1,domain:str:1,value:s
 def split(folder: str, out: str, *, remove_duplicates: bool) -> None:
     """Write raw reviews to ``out/{train,dev,test}.tsv``, in the paper's sizes."""
     reviews = read_reviews(folder)
-    parts = split_reviews(without_duplicates(reviews) if remove_duplicates else reviews)
-    for part in PARTS:
-        write_reviews(parts[part], storage.join(out, f"{part}.tsv"), header=True)
-        counts = Counter(review.domain for review in parts[part])
-        log.info("%s: %d rows, %s", part, len(parts[part]), ", ".join(f"{name} {n}" for name, n in sorted(counts.items())))
+    splits = split_reviews(without_duplicates(reviews) if remove_duplicates else reviews)
+    for name, rows in {"train": splits["train"], "dev": splits["validation"], "test": splits["test"]}.items():
+        write_reviews(rows, storage.join(out, f"{name}.tsv"), header=True)
+        counts = Counter(review.domain for review in rows)
+        log.info("%s: %d rows, %s", name, len(rows), ", ".join(f"{domain} {n}" for domain, n in sorted(counts.items())))
 
 
 def embed(path: str, out: str, *, encoder: str, layout: Layout, sequence_length: int, batch_rows: int) -> None:
@@ -50,14 +51,8 @@ def embed(path: str, out: str, *, encoder: str, layout: Layout, sequence_length:
         write_file(((row, "") for row in _rows(path, layout)), rows, last="value")
         with connected(Workers(1, gpu=True), "fp32") as compute:
             prepared = prepare(_spec(rows, model, sequence_length, paired=layout == "mnli"), storage.join(work, "cache"))
-            (table,) = score(
-                [ScoreJob(model, prepared.path, storage.join(work, "embeddings"))],
-                actors=compute.prediction_actors,
-                cpus_per_actor=compute.cpus_per_worker,
-                batch_rows=batch_rows,
-                use_gpu=bool(compute.use_gpu),
-                scorer=Embedder,
-            )
+            job = ScoreJob(model, prepared.path, storage.join(work, "embeddings"))
+            (table,) = score_models([job], compute, batch_rows=batch_rows, scorer=Embedder)
         write_embeddings((row for _, row, _ in read_file(rows)), table, out)
     finally:
         storage.remove(work)

@@ -17,7 +17,8 @@ from raykd.easynlp.train import Training
 from raykd.errors import ConfigError, ModelError
 from raykd.metakd import DOMAIN_HEAD
 from raykd.models import check_sequence_length, load_config, model_digest
-from raykd.predict import ScoreJob, score
+from raykd.predict import ScoreJob
+from raykd.run.stages import score_models
 from raykd.run.task import TaskObjective
 from raykd.trainers.features.compatibility import check_teacher_and_student
 
@@ -83,13 +84,7 @@ class MetaTraining(Training):
         if self.meta.stage != "second" or self.meta.teacher is None:
             return
         rows = prepare(self.columns.spec(self.settings.train_file, self.meta.teacher), self.cache)
-        score(
-            [ScoreJob(self.meta.teacher, rows.path, self._teacher_logits)],
-            actors=compute.prediction_actors,
-            cpus_per_actor=compute.cpus_per_worker,
-            precision=self.settings.precision,
-            use_gpu=bool(compute.use_gpu),
-        )
+        score_models([ScoreJob(self.meta.teacher, rows.path, self._teacher_logits)], compute)
 
     @property
     def _teacher_logits(self) -> str:

@@ -20,8 +20,9 @@ from raykd.easynlp.ray_workers import connected
 from raykd.easynlp.settings import PredictSettings, ScoreSettings
 from raykd.errors import ConfigError
 from raykd.models import check_sequence_length, label_names, load_config
-from raykd.predict import ScoreJob, score
+from raykd.predict import ScoreJob
 from raykd.report.load_tables import load_labels, load_logits
+from raykd.run.stages import score_models
 from raykd.task_kinds import TaskKind, task_kind_of_model
 
 log = logging.getLogger(__name__)
@@ -92,14 +93,7 @@ def _scored(settings: ScoreSettings, columns: Columns, *, beside: str) -> Iterat
             prepared = prepare(columns.spec(settings.file, settings.checkpoint_dir), storage.join(work, "cache"))
             job = ScoreJob(settings.checkpoint_dir, prepared.path, storage.join(work, "logits"))
             before = time.perf_counter()
-            (side,) = score(
-                [job],
-                actors=compute.prediction_actors,
-                cpus_per_actor=compute.cpus_per_worker,
-                batch_rows=settings.batch_rows,
-                precision=settings.precision,
-                use_gpu=bool(compute.use_gpu),
-            )
+            (side,) = score_models([job], compute, batch_rows=settings.batch_rows)
             yield Scored(prepared, side, time.perf_counter() - before)
     finally:
         storage.remove(work)

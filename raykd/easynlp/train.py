@@ -21,7 +21,7 @@ from raykd.errors import CheckpointError
 from raykd.metakd.build_meta_objective import build_meta_objective
 from raykd.models import check_sequence_length, load_config, model_digest
 from raykd.run.task import TaskObjective, TrainTask, make_task
-from raykd.run.worker_group import TrainingGroup
+from raykd.run.worker_group import WorkerGroup
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ def run_training(training: "Training", flags: FlagValues) -> None:
     settings = training.settings
     storage.write_json(storage.join(training.work, VALUES), visible_flags(flags))
     with connected(settings.workers, settings.precision) as compute:
-        group = TrainingGroup(
+        group = WorkerGroup(
             compute, storage=storage.join(training.work, "ray"), name="easynlp", build_objective=build_meta_objective
         )
         try:
@@ -149,7 +149,7 @@ class Training:
         """Other tables of the training rows; here none."""
         return ()
 
-    def run(self, task: TrainTask, group: TrainingGroup) -> None:
+    def run(self, task: TrainTask, group: WorkerGroup) -> None:
         """Train, from the last checkpoint if there is one."""
         if self.settings.resume_from is not None:
             continue_from(self.settings.resume_from, task)

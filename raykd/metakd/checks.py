@@ -1,19 +1,36 @@
-"""What can be seen to be wrong with a teacher and a student before anything starts."""
+"""Errors of a Meta-KD job that can be found before anything starts: models, metrics, and whether teacher and student match."""
 
 from raykd.config import MetaKDConfig
 from raykd.errors import ConfigError
+from raykd.models import check_sequence_length, load_config
 from raykd.task_kinds import SINGLE_LABEL
+from raykd.tracking import check_tracking
+from raykd.trainers.features.compatibility import check_teacher_and_student
 
 
-def check_metrics(config: MetaKDConfig) -> None:
-    """Whether evaluations have the metrics that weights are chosen by. Raises ConfigError."""
+def check_meta_kd(config: MetaKDConfig, cache: str) -> None:
+    """Check the models and metrics of a job; ``cache`` keeps tokenizers. Raises ModelError, ConfigError."""
+    teacher, student = config.teacher.model, config.student.model
+    for model in (teacher, student):
+        check_sequence_length(load_config(model), config.sequence_length)
+    _check_metrics(config)
+    check_tracking(config.tracking.kind)
+    losses = config.student.intermediate
+    if config.compat:  # it reads eager attention, which every model has
+        losses = losses.model_copy(update={"attention_weight": 0.0})
+    names = ("teacher.model", "student.model")
+    check_teacher_and_student(teacher, student, losses=losses, cache=cache, names=names)
+
+
+def _check_metrics(config: MetaKDConfig) -> None:
+    """Raise ConfigError unless evaluations have the metrics that select weights."""
     student, known = config.student, SINGLE_LABEL.metric_names(len(config.labels))
-    last = (
+    selected = (
         {"intermediate": student.intermediate.training}
         if student.mode == "single"
         else {"prediction": student.prediction.training}
     )
-    chosen = {"teacher": config.teacher.training} | {f"student.{stage}": training for stage, training in last.items()}
+    chosen = {"teacher": config.teacher.training} | {f"student.{stage}": training for stage, training in selected.items()}
     for name, training in chosen.items():
         if training.metric is not None and training.metric not in known:
             raise ConfigError(f"{name}.training.metric = {training.metric!r}: evaluations have {', '.join(known)}")

@@ -14,12 +14,11 @@ import pyarrow as pa
 from raykd.data import storage
 from raykd.data.examples import RowParser
 from raykd.data.headers import check_headers
-from raykd.data.readers import reader_of, scan
+from raykd.data.readers import read_chunk, reader_of, scan
 from raykd.data.schema import InputSchema
 from raykd.data.side_tables import SideTable, commit, write_part
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ConfigError, DataError
-from raykd.metakd.prototypes import DOMAIN_ID, domain_ids
 
 
 def split_by_domain(
@@ -72,18 +71,16 @@ def _rows(patterns: Sequence[str], skip_header: bool, parser: RowParser) -> Iter
                 yield where, row.data
 
 
-def number_domains(prepared: TokenisedSet, *, domain: str, domains: Sequence[str], out: str) -> SideTable:
-    """A side table with :data:`~raykd.metakd.prototypes.DOMAIN_ID` alone, for rows whose file brings their weights.
-
-    Raises DataError for a domain that is not one of ``domains``.
-    """
-
-    def tables() -> Iterator[pa.Table]:
-        for group in range(len(prepared.group_rows)):
-            rows = prepared.read_group(group, ["shard", "row", domain])
-            yield rows.select(["shard", "row"]).append_column(DOMAIN_ID, pa.array(domain_ids(rows[domain], domains)))
-
-    return commit(out, prepared, [write_part(out, 0, tables())], [DOMAIN_ID], {"domains": list(domains)})
+def check_classes(path: str, *, schema: InputSchema, label: str, labels: Sequence[str], domain: str) -> None:
+    """Raise DataError when the rows of a domain's file lack some class; reads until every class was seen."""
+    index, counts = schema.position(label), dict.fromkeys(labels, 0)
+    for chunk in scan([path], skip_header=False):
+        for row in read_chunk(chunk):
+            if row.data:
+                counts[row.data.split(b"\t")[index].decode()] += 1
+                if all(counts.values()):
+                    return
+    raise DataError(f"domain {domain!r} lacks a class: its training rows are {counts}; every class needs some")
 
 
 def check_domain_names(domains: Sequence[str]) -> None:

@@ -79,21 +79,18 @@ class _Rows:
     """The rows of a job, and how to read their domains."""
 
     prepared: str
-    embeddings: str | None
-    """None: embeddings of width 0."""
+    embeddings: str
     domain: str
     domains: tuple[str, ...]
 
     def groups(self, first: int, count: int) -> Iterator[tuple[pa.Table, NDArray[np.int32], NDArray[np.float32]]]:
         """Row names with labels, domain ids ``[n]`` and embeddings ``[n, H]`` of each row group."""
         prepared = TokenisedSet.open(self.prepared)
-        side = None if self.embeddings is None else SideTable.open(self.embeddings)
-        if side is not None:
-            side.check_fits(prepared)
+        side = SideTable.open(self.embeddings)
+        side.check_fits(prepared)
         for group in range(first, first + count):
             rows = prepared.read_group(group, ["shard", "row", "label", self.domain])
-            none: NDArray[np.float32] = np.empty((len(rows), 0), np.float32)
-            embeddings = none if side is None else logits_numpy(side.read_group(group)[EMBEDDING])
+            embeddings = logits_numpy(side.read_group(group)[EMBEDDING])
             yield rows, domain_ids(rows[self.domain], self.domains), embeddings
 
 
@@ -117,20 +114,11 @@ def prototypes(prepared: TokenisedSet, embeddings: SideTable, *, domain: str, do
 
     Raises DataError: rows without labels, an unknown domain, a domain without rows of some class, embeddings of other rows.
     """
-    return _sums(prepared, embeddings.path, domain, domains)
-
-
-def check_classes(prepared: TokenisedSet, *, domain: str, domains: Sequence[str]) -> None:
-    """Raises what :func:`prototypes` raises, as far as it can be seen before anything is embedded."""
-    _sums(prepared, None, domain, domains)
-
-
-def _sums(prepared: TokenisedSet, embeddings: str | None, domain: str, domains: Sequence[str]) -> Prototypes:
     if prepared.labels is None:
         raise DataError(f"{prepared.path} has no labels, but prototypes are means of a class; name the label column")
     if len(domains) < 2:
         raise DataError(f"domains = {list(domains)}: scores compare domains, at least two are needed")
-    job = _Summing(_Rows(prepared.path, embeddings, domain, tuple(domains)), len(prepared.labels))
+    job = _Summing(_Rows(prepared.path, embeddings.path, domain, tuple(domains)), len(prepared.labels))
     parts = dict(_pass_over(prepared, job, to="sum up domains"))
     total: Prototypes = sum((parts[index] for index in sorted(parts) if index), start=parts[0])
     total.check(domains, prepared.labels)

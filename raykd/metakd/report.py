@@ -21,18 +21,18 @@ FORMAT = 1
 SCOPE = (
     "Averages and verdicts weigh every domain alike; intervals cover rows and seeds with these teachers, not other teachers."
 )
-Right = Mapping[str, NDArray[np.bool_]]
-"""Domain to which test rows each seed has right, ``[S, N]``."""
+CorrectRows = Mapping[str, NDArray[np.bool_]]
+"""By domain, whether each seed answers each test row correctly, ``[S, N]``."""
 
 
-class Line(Record):
-    """A system of the table."""
+class SystemRow(Record):
+    """One row of the table: a system's accuracies."""
 
     role: Literal["teacher", "student"]
     teacher: str
-    """Whose student it is; a dash for none."""
+    """Its teacher; a dash for none."""
     method: str
-    """How it was trained; a dash for teachers."""
+    """Training method; a dash for teachers."""
     domains: dict[str, Spread]
     """Accuracy on each domain's test rows, over seeds."""
     average: Spread
@@ -48,26 +48,26 @@ class Contrast(Record):
 
 
 class MetaReport(Record):
-    """All that is said; ``report.json`` is this."""
+    """The content of ``report.json``."""
 
     format: int = FORMAT
     name: str
     rows: dict[str, int]
     """Test rows of each domain."""
     seeds: tuple[int, ...]
-    lines: tuple[Line, ...]
+    lines: tuple[SystemRow, ...]
     contrasts: tuple[Contrast, ...]
     environment: dict[str, str]
 
 
-def line(role: Literal["teacher", "student"], teacher: str, method: str, right: Right) -> Line:
+def line(role: Literal["teacher", "student"], teacher: str, method: str, correct: CorrectRows) -> SystemRow:
     """Accuracies of one system."""
-    by_domain = {domain: spread([float(one.mean()) for one in rows]) for domain, rows in right.items()}
+    by_domain = {domain: spread([float(one.mean()) for one in rows]) for domain, rows in correct.items()}
     averages = np.mean([one.values for one in by_domain.values()], axis=0)
-    return Line(role=role, teacher=teacher, method=method, domains=by_domain, average=spread(averages.tolist()))
+    return SystemRow(role=role, teacher=teacher, method=method, domains=by_domain, average=spread(averages.tolist()))
 
 
-def contrast(candidate: tuple[str, Right], reference: tuple[str, Right]) -> Contrast:
+def contrast(candidate: tuple[str, CorrectRows], reference: tuple[str, CorrectRows]) -> Contrast:
     """Paired bootstrap over the rows of each domain and the seeds; domains count alike, as in the table's average."""
     result = stratified_bootstrap(candidate[1], {domain: reference[1][domain] for domain in candidate[1]})
     return Contrast(candidate=candidate[0], reference=reference[0], result=result)
@@ -130,8 +130,10 @@ def _percent(one: Spread | None) -> str:
     return f"{100 * one.mean:.1f}" + (f" ± {100 * one.sd:.1f}" if one.sd is not None else "")
 
 
-def right_of(logits: Sequence[NDArray[np.float32]], labels: NDArray[Any], kind: TaskKind = SINGLE_LABEL) -> NDArray[np.bool_]:
-    """Rows that each seed has right, ``[S, N]``, from the logits ``[N, C]`` of each. For tasks whose headline is a row mean."""
+def correct_rows(
+    logits: Sequence[NDArray[np.float32]], labels: NDArray[Any], kind: TaskKind = SINGLE_LABEL
+) -> NDArray[np.bool_]:
+    """Rows that each seed answers correctly, ``[S, N]``, from logits ``[N, C]`` each; the headline must be a mean over rows."""
     metric = kind.resampled([str(index) for index in range(logits[0].shape[1])])[kind.headline.name]
     assert isinstance(metric, RowMean)
     return np.stack([metric.correct(labels, one) for one in logits])

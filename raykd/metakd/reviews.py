@@ -10,13 +10,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from raykd.config.stage_names import Split
 from raykd.data import storage
 from raykd.errors import DataError
 
 Sentiment = Literal["positive", "negative"]
 SENTIMENTS: tuple[Sentiment, ...] = ("positive", "negative")
-Part = Literal["train", "dev", "test"]
-PARTS: tuple[Part, ...] = ("train", "dev", "test")
 SPLIT_SEED = 11111
 """The seed of the paper's split."""
 _FOLDS = 10
@@ -92,8 +91,8 @@ def without_duplicates(reviews: Sequence[Review]) -> list[Review]:
     return list(kept.values())
 
 
-def split_reviews(reviews: Sequence[Review], *, seed: int = SPLIT_SEED) -> dict[Part, list[Review]]:
-    """The paper's split: a shuffle, a tenth for test, a tenth of the rest for dev; stratified by sentiment, not by domain.
+def split_reviews(reviews: Sequence[Review], *, seed: int = SPLIT_SEED) -> dict[Split, list[Review]]:
+    """The paper's split: a shuffle, a tenth for test, a tenth of the rest for validation; stratified by sentiment, not domain.
 
     Pan et al. 2021, arXiv:2012.01266; its sizes (6480, 720, 800 of 8000) and those per domain come out with the default seed.
     """
@@ -110,8 +109,8 @@ def split_reviews(reviews: Sequence[Review], *, seed: int = SPLIT_SEED) -> dict[
         return [rows[index] for index in rest], [rows[index] for index in fold]
 
     rest, test = first_fold(shuffled)
-    train, dev = first_fold(rest)
-    return {"train": train, "dev": dev, "test": test}
+    train, validation = first_fold(rest)
+    return {"train": train, "validation": validation, "test": test}
 
 
 def write_reviews(reviews: Sequence[Review], path: str, *, header: bool = False) -> None:

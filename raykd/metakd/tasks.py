@@ -6,7 +6,7 @@ from typing import Literal
 
 from raykd.config import FineTuneConfig, MetaKDConfig, TrainingConfig
 from raykd.config.metakd import EasyNLPArithmetic, MetaDistillationObjective, MetaTeacherObjective, PredictionObjective
-from raykd.config.stage_names import META_STAGES, MetaStageName
+from raykd.config.stage_names import MetaStageName
 from raykd.data import storage
 from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
@@ -21,12 +21,14 @@ TEACHER_OF: dict[Method, TeacherKind] = {
     "meta_teacher": "meta",
     "meta_kd": "meta",
 }
-"""Whose student a method trains; TinyBERT's two stages, but for ``meta_kd``."""
+"""Teacher of each distillation method; all methods but ``meta_kd`` are TinyBERT's two stages."""
+INTERMEDIATE = "intermediate"
+"""Folder of a student's intermediate-layer distillation, in the student's."""
 
 
 @dataclass(frozen=True)
-class Rows:
-    """What a task reads."""
+class TaskInputs:
+    """Tokenised sets and side tables of a task."""
 
     train: TokenisedSet
     validation: TokenisedSet | None
@@ -36,7 +38,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Student:
-    """One student: how, for which domain, with which seed."""
+    """One student: method, domain and seed."""
 
     method: Method
     domain: str
@@ -44,12 +46,12 @@ class Student:
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """Display name."""
         return f"{self.method.replace('_', ' ')}, {self.domain}, seed {self.seed}"
 
     @property
     def folder(self) -> str:
-        """Its folder, in the run's."""
+        """Its folder, relative to the run's."""
         return f"students/{self.method}/{self.domain}/seed{self.seed}"
 
 
@@ -88,32 +90,21 @@ def teachers(config: MetaKDConfig) -> list[tuple[TeacherKind, tuple[str, ...]]]:
     return found
 
 
-def outline(config: MetaKDConfig, only: Sequence[MetaStageName] = ()) -> str:
-    """What a run would do, a line for each stage asked for, said without doing any of it."""
-    student, compute = config.student, config.compute
-    stages = "the single objective" if student.mode == "single" else "stage first and second"
-    distilled = [method for method in methods(config) if method in TEACHER_OF]
-    source = config.reviews.folder if config.reviews else ", ".join(config.data.train if config.data else ())
-    said: dict[MetaStageName, str] = {
-        "split": source,
-        "weights": f"{config.weights.kind}, from {config.weights.encoder or config.teacher.model}",
-        "teachers": f"{len(teachers(config))} of {config.teacher.model}",
-        "logits": f"of {', '.join(dict.fromkeys(kind for kind, _ in teachers(config)))} teachers on their training rows",
-        "students": f"{len(students(config, distilled=True))} of {student.model}, {stages}: {', '.join(distilled)}; "
-        f"{', '.join(config.chosen_domains)}; seeds {', '.join(map(str, student.seeds))}; "
-        f"{len(students(config, distilled=False))} on hard labels",
-        "evaluation": "test rows of each domain",
-        "report": "report.json, report.md",
-    }
-    head = [
-        f"{config.name} -> {run_folder(config)}",
-        f"{compute.workers_text} x {compute.cpus_per_worker} CPUs",
+def task_folders(config: MetaKDConfig) -> list[tuple[MetaStageName, str]]:
+    """Stage and folder of every task the run trains."""
+    folders: list[tuple[MetaStageName, str]] = [
+        ("teachers", teacher_folder(config, kind, domains)) for kind, domains in teachers(config)
     ]
-    return "\n".join(head + [f"  {name:<11}{said[name]}" for name in META_STAGES if not only or name in only])
+    folders += [("students", student_folder(config, student)) for student in students(config, distilled=False)]
+    for student in students(config, distilled=True):
+        if config.student.mode == "two_stages":
+            folders.append(("students", storage.join(student_folder(config, student), INTERMEDIATE)))
+        folders.append(("students", student_folder(config, student)))
+    return folders
 
 
 def arithmetic(config: MetaKDConfig) -> EasyNLPArithmetic | None:
-    """EasyNLP's, where it is asked for."""
+    """EasyNLP's arithmetic, where the job asks for it."""
     return EasyNLPArithmetic(sequence_length=config.sequence_length) if config.compat else None
 
 
@@ -123,7 +114,7 @@ def teacher_folder(config: MetaKDConfig, kind: TeacherKind, domains: Sequence[st
     return storage.join(run_folder(config), "teachers", name)
 
 
-def teacher_task(config: MetaKDConfig, kind: TeacherKind, domains: Sequence[str], rows: Rows, digest: str) -> TrainTask:
+def teacher_task(config: MetaKDConfig, kind: TeacherKind, domains: Sequence[str], inputs: TaskInputs, digest: str) -> TrainTask:
     """Training of a teacher; ``digest`` is the hash of its initial model."""
     objective: TaskObjective = FineTuneConfig()
     if kind == "meta":
@@ -135,41 +126,41 @@ def teacher_task(config: MetaKDConfig, kind: TeacherKind, domains: Sequence[str]
         )
     return _task(
         config, f"{kind} teacher" + (f", {domains[0]}" if kind == "single" else ""),
-        teacher_folder(config, kind, domains), config.teacher.model, digest, rows, objective, config.teacher.training,
+        teacher_folder(config, kind, domains), config.teacher.model, digest, inputs, objective, config.teacher.training,
         config.seed,
     )  # fmt: skip
 
 
-def label_task(config: MetaKDConfig, student: Student, rows: Rows, digest: str) -> TrainTask:
-    """The student on hard labels alone."""
-    folder, training = _folder(config, student), label_training(config)
-    return _task(config, student.name, folder, config.student.model, digest, rows, FineTuneConfig(), training, student.seed)
+def label_task(config: MetaKDConfig, student: Student, inputs: TaskInputs, digest: str) -> TrainTask:
+    """Training of a student on hard labels alone."""
+    folder, training = student_folder(config, student), label_training(config)
+    return _task(config, student.name, folder, config.student.model, digest, inputs, FineTuneConfig(), training, student.seed)
 
 
 def label_training(config: MetaKDConfig) -> TrainingConfig:
-    """How students on labels alone are trained: as stage second says, for as many epochs as a distilled student has in all."""
-    first, second = config.student.intermediate.training, config.student.prediction.training
-    epochs = first.epochs if config.student.mode == "single" else first.epochs + second.epochs
-    return second.model_copy(update={"epochs": epochs})
+    """Training of students on labels alone: that of prediction-layer distillation, with the epochs of both of its stages."""
+    intermediate, prediction = config.student.intermediate.training, config.student.prediction.training
+    epochs = intermediate.epochs + (prediction.epochs if config.student.mode == "two_stages" else 0)
+    return prediction.model_copy(update={"epochs": epochs})
 
 
-def first_task(
-    config: MetaKDConfig, student: Student, rows: Rows, digest: str, *, teacher: str, teacher_digest: str
+def intermediate_task(
+    config: MetaKDConfig, student: Student, inputs: TaskInputs, digest: str, *, teacher: str, teacher_digest: str
 ) -> TrainTask:
-    """Stage first, or the single objective; ``teacher`` is the folder of the teacher's task."""
+    """Intermediate-layer distillation, or the single objective; ``teacher`` is the folder of the teacher's task."""
     objective = _features(config, student.method, teacher)
     single = config.student.mode == "single"
-    folder = _folder(config, student) if single else storage.join(_folder(config, student), "first")
-    name = student.name if single else f"{student.name}, stage first"
+    folder = student_folder(config, student) if single else storage.join(student_folder(config, student), INTERMEDIATE)
+    name = student.name if single else f"{student.name}, intermediate layers"
     training = config.student.intermediate.training
     return _task(
-        config, name, folder, config.student.model, digest, rows, objective, training, student.seed,
+        config, name, folder, config.student.model, digest, inputs, objective, training, student.seed,
         teacher_digest=teacher_digest,
     )  # fmt: skip
 
 
-def second_task(config: MetaKDConfig, student: Student, rows: Rows, *, first: TrainTask, digest: str) -> TrainTask:
-    """Stage second, from the model of stage first, whose hash is ``digest``."""
+def prediction_task(config: MetaKDConfig, student: Student, inputs: TaskInputs, *, after: TrainTask, digest: str) -> TrainTask:
+    """Prediction-layer distillation of the model that ``after`` trained, whose hash is ``digest``."""
     stage = config.student.prediction
     objective = PredictionObjective(
         temperature=stage.temperature,
@@ -178,18 +169,18 @@ def second_task(config: MetaKDConfig, student: Student, rows: Rows, *, first: Tr
         compat=arithmetic(config) if student.method == "meta_kd" else None,
     )
     return _task(
-        config, student.name, _folder(config, student), first.model_folder, digest, rows, objective, stage.training,
+        config, student.name, student_folder(config, student), after.model_folder, digest, inputs, objective, stage.training,
         student.seed,
     )  # fmt: skip
 
 
 def _features(config: MetaKDConfig, method: Method, teacher: str) -> MetaDistillationObjective:
-    stage, second = config.student.intermediate, config.student.prediction
-    given = stage.model_dump(exclude={"training"})
+    intermediate, prediction = config.student.intermediate, config.student.prediction
+    given = intermediate.model_dump(exclude={"training"})
     if method != "meta_kd":  # TinyBERT's stage knows neither domains nor expertise
         given |= {"domain_loss_weight": 0.0, "expertise": False}
     if config.student.mode == "single":
-        given |= {"soft_weight": 1.0, "temperature": second.temperature, "hard_weight": second.hard_weight}
+        given |= {"soft_weight": 1.0, "temperature": prediction.temperature, "hard_weight": prediction.hard_weight}
     head = storage.join(teacher, f"{DOMAIN_HEAD}.safetensors") if given["domain_loss_weight"] else None
     return MetaDistillationObjective(
         teacher=storage.join(teacher, "model"),
@@ -201,7 +192,8 @@ def _features(config: MetaKDConfig, method: Method, teacher: str) -> MetaDistill
     )
 
 
-def _folder(config: MetaKDConfig, student: Student) -> str:
+def student_folder(config: MetaKDConfig, student: Student) -> str:
+    """The folder of a student's task."""
     return storage.join(run_folder(config), student.folder)
 
 
@@ -211,7 +203,7 @@ def _task(  # noqa: PLR0917 (every caller gives all of them)
     folder: str,
     model: str,
     digest: str,
-    rows: Rows,
+    inputs: TaskInputs,
     objective: TaskObjective,
     training: TrainingConfig,
     seed: int,
@@ -225,10 +217,10 @@ def _task(  # noqa: PLR0917 (every caller gives all of them)
         model_digest=digest,
         teacher_digest=teacher_digest,
         labels=config.labels,
-        train=rows.train,
-        validation=rows.validation,
-        logits=rows.logits,
-        side_tables=rows.side_tables,
+        train=inputs.train,
+        validation=inputs.validation,
+        logits=inputs.logits,
+        side_tables=inputs.side_tables,
         objective=objective,
         training=training,
         seed=seed,

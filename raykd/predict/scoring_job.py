@@ -24,6 +24,8 @@ from raykd.predict.scorer import Item, Precision, Scored, ScoreJob, Scorer
 
 Progress = Callable[[int, int], None]
 """Called with the rows that are done and all rows, over all jobs."""
+BATCH_ROWS = 64
+"""Rows of one forward pass."""
 PARTS_AIM, MAX_GROUPS_PER_PART = 64, 32
 """Small sets are cut finely, so that actors share them evenly; large ones into parts of at most 65,536 rows."""
 
@@ -33,7 +35,7 @@ def score(
     *,
     actors: int = 1,
     cpus_per_actor: int = 1,
-    batch_rows: int = 64,
+    batch_rows: int = BATCH_ROWS,
     precision: Precision = "auto",
     use_gpu: bool = False,
     progress: Progress | None = None,
@@ -66,7 +68,7 @@ def score_locally(
     jobs: Sequence[ScoreJob],
     *,
     threads: int = 1,
-    batch_rows: int = 64,
+    batch_rows: int = BATCH_ROWS,
     precision: Precision = "auto",
     use_gpu: bool = False,
     progress: Progress | None = None,

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from raykd.cluster import offered, require_room, worker_bundles
+from raykd.cluster import require_room, uses_gpu, worker_bundles
 from raykd.config import ComputeConfig
 from raykd.data.storage import absolute
 from raykd.errors import ResourceError, TrainingError
@@ -32,7 +32,7 @@ OnEvent = Callable[[str, TrainingEvent], None]
 """Called on the driver with a task's name and one event of its training."""
 
 
-class TrainingGroup:
+class WorkerGroup:
     """The driver's side: starts the workers when first needed, hands out tasks, watches them, lets the workers go."""
 
     def __init__(
@@ -190,10 +190,3 @@ class _FitThread(threading.Thread):
             self._fit()
         except Exception as error:
             self.error = error
-
-
-def uses_gpu(compute: ComputeConfig) -> bool:
-    """Whether workers take a GPU: as configured, else where the cluster has, or may grow to, enough of them."""
-    if compute.use_gpu is not None:
-        return compute.use_gpu
-    return offered("GPU") >= compute.min_workers

@@ -9,11 +9,11 @@ from raykd.data import storage
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ConfigError, TrainingError
 from raykd.metakd.build_meta_objective import build_meta_objective
-from raykd.metakd.report import Right
+from raykd.metakd.report import CorrectRows
 from raykd.run.progress import Terminal, stdout_console
-from raykd.run.stage import Stage
+from raykd.run.stages import Stage
 from raykd.run.task import key_of
-from raykd.run.worker_group import TrainingGroup
+from raykd.run.worker_group import WorkerGroup
 from raykd.session import start_ray, stop_ray
 from raykd.trainers.features.state_files import remove_unused_folders
 from raykd.tune.best_model import save_best
@@ -140,9 +140,9 @@ class Search:
             stop_ray()
         remove_unused_folders()  # stored teacher states of trials whose process was killed
 
-    def _new_group(self) -> TrainingGroup:
+    def _new_group(self) -> WorkerGroup:
         base = self.config.base
-        return TrainingGroup(
+        return WorkerGroup(
             base.compute, storage=storage.join(self.folder, "ray"), name=base.name, build_objective=build_meta_objective
         )
 
@@ -172,7 +172,7 @@ class Search:
         save_best(self.config, final, self.folder, provenance)
         return report
 
-    def _test(self, final: FinalTrainings, rows: dict[str, TokenisedSet]) -> dict[str, Right]:
+    def _test(self, final: FinalTrainings, rows: dict[str, TokenisedSet]) -> dict[str, CorrectRows]:
         teacher, teacher_rows = self.shared.teacher() or ("", {})
         models = {TEACHER: teacher} if teacher else {}
         if teacher and final.teacher is not None:

@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from raykd.config import TuneConfig
 from raykd.data import storage
 from raykd.data.tokenised_set import TokenisedSet
-from raykd.metakd.report import Right, right_of
+from raykd.metakd.report import CorrectRows, correct_rows
 from raykd.models import model_digest
-from raykd.predict import ScoreJob, score
+from raykd.predict import ScoreJob
 from raykd.report.load_tables import load_labels, load_logits
 from raykd.run.progress import Terminal
-from raykd.run.stage import Stage
+from raykd.run.stages import Stage, score_models
 from raykd.run.task import key_of
-from raykd.run.worker_group import uses_gpu
 from raykd.task_kinds import task_kind
 from raykd.tune.final_trainings import FinalTraining
 
@@ -39,7 +38,7 @@ class FinalTest:
 
     def run(
         self, students: list[FinalTraining], rows: TestRows, teachers: dict[str, str], teacher_rows: TestRows
-    ) -> dict[str, Right]:
+    ) -> dict[str, CorrectRows]:
         """By system and domain, which test rows each seed has right. ``teachers`` maps systems to model folders."""
         scores = [*self._student_scores(students, rows), *self._teacher_scores(teachers, teacher_rows)]
         self._score([one.job for one in scores])
@@ -49,7 +48,9 @@ class FinalTest:
             outputs.setdefault(one.system, {}).setdefault(one.domain, []).append(one.job.output)
         return {
             system: {
-                domain: right_of([load_logits(output) for output in found], labels[domain], task_kind(self.config.base.task))
+                domain: correct_rows(
+                    [load_logits(output) for output in found], labels[domain], task_kind(self.config.base.task)
+                )
                 for domain, found in by_domain.items()
             }
             for system, by_domain in outputs.items()
@@ -80,12 +81,5 @@ class FinalTest:
             return
         compute = self.config.base.compute
         stage.begin()
-        score(
-            jobs,
-            actors=compute.prediction_actors,
-            cpus_per_actor=compute.cpus_per_worker,
-            precision=compute.precision,
-            use_gpu=uses_gpu(compute),
-            progress=lambda done, total: self.terminal.advance("test rows", done, total),
-        )
+        score_models(jobs, compute, progress=lambda done, total: self.terminal.advance("test rows", done, total))
         stage.finish()

@@ -13,9 +13,9 @@ import numpy as np
 from raykd.config import FineTuneConfig, TuneConfig, with_values
 from raykd.config.tune import BaseConfig
 from raykd.data import storage
+from raykd.run.parallel_groups import Group, ParallelGroups
 from raykd.run.progress import Terminal
 from raykd.run.task import Phase, TrainTask, key_of
-from raykd.run.worker_groups import Group, TrainingGroups
 from raykd.task_kinds import task_kind
 from raykd.trainers.events import Ended, Evaluated, TrainingEvent
 from raykd.tune.jobs import JobPlan, Variant
@@ -77,7 +77,7 @@ class FinalTrainings:
 
     def run(self) -> list[FinalTraining]:
         """Train every student: first all tasks that begin a chain, then all that follow them."""
-        groups = TrainingGroups(self.new_group, self._on_event)
+        groups = ParallelGroups(self.new_group, self._on_event)
         try:
             self._make_teacher()
             self.trained = list(self._trainings())
@@ -86,7 +86,7 @@ class FinalTrainings:
                 if len(pending) < len(tasks):
                     self.terminal.say(f"{len(tasks) - len(pending)} of {len(tasks)} final trainings finished before, skipped")
                 if pending:
-                    groups.run(pending, at_most=self.num_groups, together=self.plan.same_group)
+                    groups.run(pending, at_most=self.num_groups, affinity=self.plan.same_group)
         finally:
             groups.close()
         return self.trained

@@ -4,11 +4,10 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from raykd.cluster import DATA_CPUS, alive_nodes
+from raykd.cluster import DATA_CPUS, alive_nodes, uses_gpu
 from raykd.config import ComputeConfig, TuneConfig
 from raykd.errors import ResourceError
-from raykd.run.worker_group import uses_gpu
-from raykd.run.worker_groups import groups_with_cpus
+from raykd.run.parallel_groups import groups_with_cpus
 
 DRIVER_BYTES = float(2**20)
 """Memory that the driver of a larger trial requests: Ray Tune places nothing that requests nothing."""

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from raykd.config import TuneConfig
 from raykd.config.search_space import Value
-from raykd.metakd.report import Right, contrast, line
+from raykd.metakd.report import CorrectRows, contrast, line
 from raykd.report.bootstrap import Verdict
 from raykd.report.environment import environment
 from raykd.report.record import Record
@@ -81,7 +81,7 @@ class SearchReport(Record):
 def build_report(
     config: TuneConfig,
     records: Sequence[TrialRecord],
-    right: Mapping[str, Right],
+    right: Mapping[str, CorrectRows],
     *,
     rows: Mapping[str, int],
     baselines: Mapping[str, float],
@@ -121,6 +121,6 @@ def build_report(
     )
 
 
-def _contrast(right: Mapping[str, Right], reference: str) -> SearchContrast:
+def _contrast(right: Mapping[str, CorrectRows], reference: str) -> SearchContrast:
     result = contrast((TUNED, right[TUNED]), (reference, right[reference])).result
     return SearchContrast(reference=reference, result=result)

@@ -6,8 +6,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from raykd.config import ComputeConfig
-from raykd.run.worker_group import uses_gpu
-from raykd.run.worker_groups import Group
+from raykd.run.parallel_groups import Group
 from raykd.tune.trial_record import SharedWorkCount
 from raykd.tune.trial_teacher import TrialTeacher
 
@@ -75,17 +74,11 @@ class TeacherLocks:
 
 def make_teacher_in_group(teacher: TrialTeacher, group: Group, compute: ComputeConfig) -> Iterator[SharedWorkCount]:
     """Train a trial's teacher in a worker group, then score its rows on the CPUs or GPUs that the group releases."""
-    from raykd.predict import ScoreJob, score
+    from raykd.predict import ScoreJob
+    from raykd.run.stages import score_models
 
     def export(jobs: list[ScoreJob]) -> None:
         group.close()
-        use_gpu = uses_gpu(compute)
-        score(
-            jobs,
-            actors=compute.min_workers,
-            cpus_per_actor=compute.cpus_per_worker,
-            precision=compute.precision,
-            use_gpu=use_gpu,
-        )
+        score_models(jobs, compute.model_copy(update={"prediction_actors": compute.min_workers}))
 
     yield from teacher.make(lambda task: group.run([task], lambda *_: None), lambda jobs: export(list(jobs)))

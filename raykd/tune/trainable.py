@@ -130,14 +130,14 @@ class GroupTrial:
 
     def __init__(self, index: int, values: dict[str, Value], settings: TrialSettings) -> None:
         from raykd.metakd.build_meta_objective import build_meta_objective
-        from raykd.run.worker_group import TrainingGroup
+        from raykd.run.worker_group import WorkerGroup
         from raykd.tune.trial_metrics import TrialMetrics
 
         self._index, self._values, self._settings, self._plan = index, values, settings, settings.plan
         self._folder = settings.journal.trial_folder(index)
         self._tracker = open_trial_tracker(settings, index, values)
         self._metrics = TrialMetrics(self._tracker, settings.plan.metric)
-        self._group = TrainingGroup(
+        self._group = WorkerGroup(
             self._plan.job.base.compute,
             storage=storage.join(self._folder, "ray"),
             name=f"{settings.group}-trial-{index}",

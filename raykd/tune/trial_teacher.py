@@ -15,7 +15,7 @@ from raykd.data.tokenised_set import TokenisedSet
 from raykd.metakd.domain_files import restrict
 from raykd.models import model_digest
 from raykd.predict import ScoreJob
-from raykd.run.stage import Stage
+from raykd.run.stages import Stage
 from raykd.run.task import TrainTask, key_of
 from raykd.tune.trial_record import SharedWorkCount
 

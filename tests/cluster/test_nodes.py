@@ -10,11 +10,11 @@ import pytest
 import yaml
 
 from raykd.config import ExperimentConfig, load_job
+from raykd.config.stage_names import SPLITS
 from raykd.data.prepare import prepare, spec_from_config
 from raykd.data.side_tables import SideTable
 from raykd.data.step_stream import local_feed
 from raykd.data.tokenised_set import TokenisedSet
-from raykd.distill.pipeline import Part
 from raykd.distill.tasks import cache_folder, teacher_task
 from raykd.models import model_digest
 from raykd.predict import ScoreJob, score_locally
@@ -33,7 +33,6 @@ from tests.ray.test_metakd import config as meta_kd
 pytestmark = pytest.mark.cluster
 
 NODES = 3
-PARTS: tuple[Part, ...] = ("train", "validation", "test")
 STUDENT = "students/kd-seed1"
 QUICK_NEWS = {"RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": "0.5"}
 """How often Ray asks for drained nodes; a training of seconds would be over before it does."""
@@ -139,8 +138,8 @@ def train_alone(config: ExperimentConfig, enough: Callable[[], bool]) -> None:
     """The teacher's training with one worker, in this process and without Ray, until it is enough."""
     model = config.every_teacher[0].model
     train, validation = (
-        prepare(spec_from_config(config.data, part, model, label_codec(config.data)), cache_folder(config))
-        for part in PARTS[:2]
+        prepare(spec_from_config(config.data, split, model, label_codec(config.data)), cache_folder(config))
+        for split in SPLITS[:2]
     )
     task = teacher_task(config, train=train, validation=validation, digest=model_digest(model))
     with local_context() as context, pytest.raises(StopRequested):
@@ -200,9 +199,9 @@ def test_nodes_are_removed_while_rows_are_prepared_and_while_models_are_evaluate
         assert run.end() == 0, run.output()
     config = load_job(str(job))
     assert isinstance(config, ExperimentConfig)
-    for part in PARTS:
+    for split in SPLITS:
         alone = prepare(
-            spec_from_config(config.data, part, config.student.model, label_codec(config.data)), str(tmp_path / "alone")
+            spec_from_config(config.data, split, config.student.model, label_codec(config.data)), str(tmp_path / "alone")
         )
         found = TokenisedSet.open(str(tmp_path / "runs" / "cache" / "prepared" / alone.fingerprint))
         assert_same_files(found, alone)

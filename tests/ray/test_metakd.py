@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from raykd.config import MetaKDConfig
+from raykd.config.stage_names import SPLITS
 from raykd.data.side_tables import SideTable
 from raykd.metakd.embeddings import Embedder
 from raykd.metakd.pipeline import run_meta_kd
@@ -18,7 +19,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
 
 
 def config(tmp_path: Path, **changes: Any) -> MetaKDConfig:
-    for part, (count, seed) in {"train": (180, 1), "dev": (60, 2), "test": (90, 3)}.items():
+    for part, (count, seed) in {"train": (180, 1), "validation": (60, 2), "test": (90, 3)}.items():
         write_rows(tmp_path / f"{part}.tsv", count, seed=seed)
     training = {"epochs": 2, "batch_size": 16, "learning_rate": 5e-3}
     content = {
@@ -30,7 +31,7 @@ def config(tmp_path: Path, **changes: Any) -> MetaKDConfig:
             "first_sequence": "text",
             "label": "label",
             "domain": "domain",
-            **{part: [str(tmp_path / f"{part}.tsv")] for part in ("train", "dev", "test")},
+            **{part: [str(tmp_path / f"{part}.tsv")] for part in SPLITS},
         },
         "domains": DOMAINS,
         "sequence_length": 32,

@@ -13,14 +13,14 @@ from safetensors.torch import load_file
 
 from raykd.config import ExperimentConfig
 from raykd.data.prepare import prepare, spec_from_config
-from raykd.distill.pipeline import Pipeline, run_experiment
+from raykd.distill.pipeline import DistillationPipeline, run_experiment
 from raykd.distill.tasks import cache_folder, run_folder, teacher_task
 from raykd.errors import ConfigError, TrainingError
 from raykd.models import model_digest
 from raykd.report.load_tables import load_logits
 from raykd.run.progress import Terminal
 from raykd.run.task import TrainTask
-from raykd.run.worker_group import TrainingGroup
+from raykd.run.worker_group import WorkerGroup
 from raykd.task_kinds import label_codec
 from raykd.trainers.events import CheckpointSaved, Started, TrainingEvent
 from tests.local_pipeline import LocalPipeline
@@ -47,7 +47,7 @@ def the_teacher(config: ExperimentConfig) -> TrainTask:
 
 def train(config: ExperimentConfig, on_event: Callable[[str, TrainingEvent], None] = lambda *_: None) -> TrainTask:
     task = the_teacher(config)
-    group = TrainingGroup(config.compute, storage=run_folder(config), name="test")
+    group = WorkerGroup(config.compute, storage=run_folder(config), name="test")
     try:
         group.run([task], on_event)
     finally:
@@ -100,11 +100,11 @@ def test_cross_fitted_logits_through_ray_are_those_of_one_process(experiment: Ma
     changes = {"teacher__training": training, "logits__folds": 2, "compute__engine": {"kind": "torch"}}
     local = LocalPipeline(experiment(name="local", **changes))
     expected = local.logits()
-    pipeline = Pipeline(experiment(name="ray", **changes), only=(), terminal=Terminal())
+    pipeline = DistillationPipeline(experiment(name="ray", **changes), terminal=Terminal())
     try:
         made = pipeline.logits()
     finally:
-        pipeline.close()
+        pipeline.runner.close()
     assert made is not None
     assert expected is not None
     assert len(local.trained) == 3

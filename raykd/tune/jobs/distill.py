@@ -4,9 +4,10 @@ import math
 from dataclasses import dataclass
 
 from raykd.config import ExperimentConfig, with_values
+from raykd.config.stage_names import Split
 from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
-from raykd.distill.pipeline import Part, Pipeline
+from raykd.distill.pipeline import DistillationPipeline
 from raykd.distill.tasks import run_folder, student_tasks, teacher_task
 from raykd.errors import ConfigError
 from raykd.models import model_digest
@@ -83,7 +84,7 @@ class DistillationWork:
 
     def __init__(self, base: ExperimentConfig, terminal: Terminal) -> None:
         self.base = base
-        self.pipeline = Pipeline(base, only=(), terminal=terminal)
+        self.pipeline = DistillationPipeline(base, terminal=terminal)
 
     def check(self) -> None:
         """Check models and files before anything starts. Raises RaykdError."""
@@ -98,27 +99,27 @@ class DistillationWork:
         own = self.base.teacher is not None and self.base.logits.file is None
         return DistillationPlan(
             base=self.base,
-            train=self.pipeline.prepared("train", model).path,
-            validation=self.pipeline.prepared("validation", model).path,
+            train=self.pipeline.tokenised("train", model).path,
+            validation=self.pipeline.tokenised("validation", model).path,
             logits=logits.path,
             digest=model_digest(model),
             teacher_rows=(self._teacher_rows("train"), self._teacher_rows("validation")) if own else None,
         )
 
-    def _teacher_rows(self, part: Part) -> str:
-        return self.pipeline.prepared(part, self.base.every_teacher[0].model).path
+    def _teacher_rows(self, split: Split) -> str:
+        return self.pipeline.tokenised(split, self.base.every_teacher[0].model).path
 
     def test_rows(self) -> dict[str, TokenisedSet]:
         """Rows that the search never sees, tokenised for the student."""
-        return {"": self.pipeline.prepared("test", self.base.student.model)}
+        return {"": self.pipeline.tokenised("test", self.base.student.model)}
 
     def teacher(self) -> tuple[str, dict[str, TokenisedSet]] | None:
         """Folder of the trained teacher, and the test rows tokenised for it; None without a single teacher."""
-        teachers = self.pipeline.teaching.candidates()
+        teachers = self.pipeline.teachers.candidates()
         if len(teachers) != 1:  # students learn from the mean of several, which no single one represents
             return None
-        return teachers[0].model, {"": self.pipeline.prepared("test", teachers[0].tokenizer)}
+        return teachers[0].model, {"": self.pipeline.tokenised("test", teachers[0].tokenizer)}
 
     def close(self) -> None:
         """Release the workers."""
-        self.pipeline.close()
+        self.pipeline.runner.close()

@@ -9,7 +9,16 @@ from raykd.data import storage
 from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.metakd.pipeline import MetaKDPipeline
-from raykd.metakd.tasks import Rows, Student, first_task, label_task, run_folder, second_task, teacher_folder, teacher_task
+from raykd.metakd.tasks import (
+    Student,
+    TaskInputs,
+    intermediate_task,
+    label_task,
+    prediction_task,
+    run_folder,
+    teacher_folder,
+    teacher_task,
+)
 from raykd.models import model_digest
 from raykd.run.progress import Terminal
 from raykd.run.task import TrainTask
@@ -58,7 +67,7 @@ class MetaKDPlan(JobPlan[MetaKDConfig]):
             return None
         tables = self.teacher_tables
         train = TokenisedSet.open(tables.train)
-        rows = Rows(train, TokenisedSet.open(tables.validation), None, (SideTable.open(tables.weights),))
+        rows = TaskInputs(train, TokenisedSet.open(tables.validation), None, (SideTable.open(tables.weights),))
         task = teacher_task(config, "meta", config.domains, rows, model_digest(config.teacher.model))
         student_rows = {domain: one.train for domain, one in self.tables.items()}
         return make_trial_teacher(task, folder=run_folder(self.base), rows=train.path, student_rows=student_rows)
@@ -99,7 +108,7 @@ class MetaKDPlan(JobPlan[MetaKDConfig]):
         single, domain = self.chain_length == 1, student.domain
         folder = storage.join(folder, domain)
         teacher = self.teacher if own is None else own.task.folder
-        intermediate = first_task(
+        intermediate = intermediate_task(
             config,
             student,
             self._rows(domain, validated=single, weighted=True),
@@ -114,12 +123,12 @@ class MetaKDPlan(JobPlan[MetaKDConfig]):
             logits = self.tables[domain].logits if own is None else own.logits(domain)
             rows = self._rows(domain, validated=True, weighted=True, logits=logits)
             digest = model_digest(intermediate.model_folder)
-            task = second_task(config, student, rows, first=intermediate, digest=digest)
+            task = prediction_task(config, student, rows, after=intermediate, digest=digest)
             yield adapt(_moved(task, folder), domain=domain, last=True)
 
-    def _rows(self, domain: str, *, validated: bool, weighted: bool = False, logits: str | None = None) -> Rows:
+    def _rows(self, domain: str, *, validated: bool, weighted: bool = False, logits: str | None = None) -> TaskInputs:
         tables = self.tables[domain]
-        return Rows(
+        return TaskInputs(
             TokenisedSet.open(tables.train),
             TokenisedSet.open(tables.validation) if validated else None,
             SideTable.open(logits) if logits else None,
@@ -136,7 +145,7 @@ class MetaKDWork:
 
     def __init__(self, base: MetaKDConfig, terminal: Terminal) -> None:
         self.base = base.model_copy(update={"baselines": (), "storage": storage.absolute(base.storage)})
-        self.pipeline = MetaKDPipeline(self.base, terminal)
+        self.pipeline = MetaKDPipeline(self.base, terminal=terminal)
 
     def check(self) -> None:
         """Check models and files before anything starts, and split the rows. Raises RaykdError."""
@@ -152,14 +161,14 @@ class MetaKDWork:
             base=self.base,
             teacher=teacher_folder(self.base, "meta", every),
             teacher_tables=TeacherTables(
-                train=rows.prepared("train", every, teacher_model).path,
-                validation=rows.prepared("dev", every, teacher_model).path,
+                train=rows.tokenised("train", every, teacher_model).path,
+                validation=rows.tokenised("validation", every, teacher_model).path,
                 weights=tables.weights(every).path,
             ),
             tables={
                 domain: StudentTables(
                     train=tables.train_rows((domain,)).path,
-                    validation=rows.prepared("dev", (domain,), model).path,
+                    validation=rows.tokenised("validation", (domain,), model).path,
                     weights=tables.weights((domain,)).path,
                     logits=logits["meta", domain].path,
                 )
@@ -168,7 +177,7 @@ class MetaKDWork:
         )
 
     def test_rows(self) -> dict[str, TokenisedSet]:
-        """Rows that the search never sees, by domain, tokenised for the student."""
+        """TaskInputs that the search never sees, by domain, tokenised for the student."""
         return self._test_rows(self.base.student.model)
 
     def teacher(self) -> tuple[str, dict[str, TokenisedSet]] | None:
@@ -177,8 +186,8 @@ class MetaKDWork:
         return storage.join(folder, "model"), self._test_rows(self.base.teacher.model)
 
     def _test_rows(self, model: str) -> dict[str, TokenisedSet]:
-        return {domain: self.pipeline.rows.prepared("test", (domain,), model) for domain in self.base.chosen_domains}
+        return {domain: self.pipeline.rows.tokenised("test", (domain,), model) for domain in self.base.chosen_domains}
 
     def close(self) -> None:
         """Release the workers."""
-        self.pipeline.close()
+        self.pipeline.runner.close()

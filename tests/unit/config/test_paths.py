@@ -111,10 +111,10 @@ def test_the_home_of_another_user_is_found() -> None:
 
 def test_inputs_that_are_relative_are_listed_for_a_submission(tmp_path: Path) -> None:
     (tmp_path / "encoder").mkdir()
-    content = {**META, "reviews": None, "data": {**DATA, "domain": "label", "dev": ["dev.tsv"], "test": ["/t.tsv"]}}
+    content = {**META, "reviews": None, "data": {**DATA, "domain": "label", "validation": ["dev.tsv"], "test": ["/t.tsv"]}}
     config = load_job(write(tmp_path, content))
     assert [(key, value) for key, value, _ in local_paths(config, str(tmp_path))] == [
         ("data.train", "train.tsv"),
-        ("data.dev", "dev.tsv"),
+        ("data.validation", "dev.tsv"),
         ("weights.encoder", "encoder"),
     ]

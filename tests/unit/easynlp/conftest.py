@@ -48,15 +48,15 @@ def easynlp(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     def connected(workers: Any, precision: str) -> Iterator[ComputeConfig]:
         yield ComputeConfig(engine=TorchEngineConfig(), precision=precision)
 
-    def local_score(jobs: Any, *, actors: int, cpus_per_actor: int, use_gpu: bool, **settings: Any) -> Any:
-        return score_locally(jobs, **settings)
+    def local_score(jobs: Any, compute: ComputeConfig, **settings: Any) -> Any:
+        return score_locally(jobs, precision=compute.precision, **settings)
 
-    monkeypatch.setattr(train, "TrainingGroup", LocalGroup)
+    monkeypatch.setattr(train, "WorkerGroup", LocalGroup)
     monkeypatch.setattr(train, "connected", connected)
     for module in (score, metakd_files):
         monkeypatch.setattr(module, "connected", connected)
     for module in (score, metakd_files, metakd_train):
-        monkeypatch.setattr(module, "score", local_score)
+        monkeypatch.setattr(module, "score_models", local_score)
 
     def run(*arguments: str, listen: Callable[[Any], None] | None = None) -> int:
         listeners[:] = [listen] if listen else []

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from raykd.cli import app
 from raykd.config import MetaKDConfig, load_job, merge
+from raykd.config.stage_names import SPLITS
 from raykd.errors import ConfigError
 from raykd.metakd.pipeline import MetaKDPipeline
 from raykd.metakd.tasks import label_training, students, teachers
@@ -26,7 +27,7 @@ def job(tmp_path: Path, **changes: Any) -> str:
             "first_sequence": "text",
             "label": "label",
             "domain": "domain",
-            **{part: [str(tmp_path / f"{part}.tsv")] for part in ("train", "dev", "test")},
+            **{part: [str(tmp_path / f"{part}.tsv")] for part in SPLITS},
         },
         "domains": list(DOMAINS),
         "sequence_length": 32,
@@ -82,23 +83,26 @@ def test_two_tokenizers_and_layers_that_do_not_divide_are_refused_before_anythin
     for student, message in ((other, "have different tokenizers"), (deep, "4 teacher layers .* 3 student layers")):
         config = load(job(tmp_path, teacher={"model": teacher}, student={"model": student}))
         with pytest.raises(ConfigError, match=message):
-            MetaKDPipeline(config, Terminal()).check()
+            MetaKDPipeline(config, terminal=Terminal()).check()
 
 
 def test_rows_that_do_not_fit_are_named(tmp_path: Path) -> None:
     model = save_model(tmp_path / "teacher", hidden=16)
-    for part in ("train", "dev", "test"):
+    for part in SPLITS:
         write_rows(tmp_path / f"{part}.tsv", 30, seed=1)
     changes = {"teacher": {"model": model}, "student": {"model": model}}
     config = load(job(tmp_path, domains=["books", "dvd"], **changes))
     with pytest.raises(Exception, match=r"train.tsv:3: domain 'kitchen' is not one of books, dvd"):
-        MetaKDPipeline(config, Terminal()).rows.prepared("train", ("books",), model)
+        MetaKDPipeline(config, terminal=Terminal()).rows.tokenised("train", ("books",), model)
 
 
 def test_the_command_line_says_what_would_run(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["run", job(tmp_path), "--dry-run"])
     assert result.exit_code == 0, result.output
-    assert "24 of small, stage first and second: single_teacher, mixed_teacher, meta_teacher, meta_kd" in result.output
+    assert (
+        "24 of small, intermediate then prediction layers: single_teacher, mixed_teacher, meta_teacher, meta_kd"
+        in result.output
+    )
 
 
 @pytest.mark.parametrize(("mode", "epochs"), [("two_stages", 7), ("single", 2)])

@@ -10,8 +10,9 @@ import pytest
 import yaml
 
 from raykd import cli
+from raykd.errors import DataError
 from tests.easynlp_world import as_flags
-from tests.unit.metakd.test_pipeline import Local
+from tests.local_pipeline import LocalMetaPipeline
 from tests.unit.metakd.worlds import DOMAINS, SCHEMA, save_model, write_rows
 
 Refusal = Callable[..., str]
@@ -39,7 +40,7 @@ def refusal(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) 
 def job(tmp_path: Path, *, name: str = "small", **changes: Any) -> str:
     """A job file on rows of three domains."""
     files = {}
-    for part, count in {"train": 60, "dev": 30, "test": 30}.items():
+    for part, count in {"train": 60, "validation": 30, "test": 30}.items():
         path = tmp_path / f"{part}.tsv"
         files[part] = [str(path if path.exists() else write_rows(path, count, seed=count))]
     content = {
@@ -75,7 +76,7 @@ def test_a_domain_with_one_class_only(tmp_path: Path, refusal: Refusal) -> None:
     assert "domain 'dvd' lacks a class: its training rows are {'negative': 0, 'positive': 10}" in said
 
 
-def test_weights_made_from_other_rows(tmp_path: Path, refusal: Refusal) -> None:
+def test_weights_made_from_other_rows(tmp_path: Path) -> None:
     from raykd.config import MetaKDConfig, load_job
 
     own = job(tmp_path)
@@ -84,11 +85,14 @@ def test_weights_made_from_other_rows(tmp_path: Path, refusal: Refusal) -> None:
     for path in (own, other):
         config = load_job(path, ())
         assert isinstance(config, MetaKDConfig)
-        Local(config).tables.weights(config.domains)
+        LocalMetaPipeline(config).tables.weights(config.domains)
     table = Path("weights", "all")
     shutil.rmtree(tmp_path / "runs" / "small" / table)
     shutil.copytree(tmp_path / "other" / "runs" / "other" / table, tmp_path / "runs" / "small" / table)
-    assert "weights/all was made for other rows than" in refusal("run", own, "--stage", "teachers")
+    config = load_job(own, ())
+    assert isinstance(config, MetaKDConfig)
+    with pytest.raises(DataError, match="weights/all was made for other rows than"):
+        LocalMetaPipeline(config, only=["teachers"]).run()
 
 
 def test_layers_that_do_not_divide(tmp_path: Path, refusal: Refusal) -> None:

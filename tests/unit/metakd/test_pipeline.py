@@ -2,7 +2,6 @@
 
 import json
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,46 +9,19 @@ import numpy as np
 import pytest
 
 from raykd.config import MetaKDConfig
-from raykd.config.stage_names import META_STAGES, MetaStageName
+from raykd.config.stage_names import META_STAGES, SPLITS
 from raykd.data.side_tables import SideTable
-from raykd.data.step_stream import local_feed
 from raykd.errors import ConfigError, DataError, RaykdError
-from raykd.metakd.build_meta_objective import build_meta_objective
-from raykd.metakd.pipeline import MetaKDPipeline
 from raykd.metakd.report import contrast, line, read
-from raykd.predict import ScoreJob, score_locally
-from raykd.predict.scorer import Scorer
-from raykd.run.progress import Terminal
-from raykd.run.task import TrainTask
-from raykd.run.train_task import run_task
-from raykd.trainers.context import local_context
+from tests.local_pipeline import LocalMetaPipeline
 from tests.unit.metakd.worlds import DOMAINS, SCHEMA, save_model, write_rows
 
 
-class Local(MetaKDPipeline):
-    """Notes what is trained and scored."""
-
-    def __init__(self, config: MetaKDConfig, *, only: Sequence[MetaStageName] = ()) -> None:
-        super().__init__(config, Terminal(), only=only)
-        self.trained: list[str] = []
-        self.scored = 0
-
-    def _run_tasks(self, tasks: Sequence[TrainTask]) -> None:
-        for task in tasks:
-            self.trained.append(task.name)
-            with local_context() as context:
-                run_task(task, context, build_feed=local_feed, build_objective=build_meta_objective)
-
-    def _score(self, jobs: Sequence[ScoreJob], what: str, scorer: type[Scorer] = Scorer) -> list[SideTable]:
-        self.scored += len(jobs)
-        return score_locally(jobs, scorer=scorer)
-
-
 def make_config(tmp_path: Path, **student: Any) -> MetaKDConfig:
-    for part, (count, seed) in {"train": (90, 1), "dev": (30, 2), "test": (60, 3)}.items():
+    for part, (count, seed) in {"train": (90, 1), "validation": (30, 2), "test": (60, 3)}.items():
         write_rows(tmp_path / f"{part}.tsv", count, seed=seed)
     training = {"epochs": 1, "batch_size": 16, "learning_rate": 5e-3}
-    files = {part: [str(tmp_path / f"{part}.tsv")] for part in ("train", "dev", "test")}
+    files = {part: [str(tmp_path / f"{part}.tsv")] for part in SPLITS}
     data = {"input_schema": SCHEMA, "first_sequence": "text", "label": "label", "domain": "domain"}
     small = save_model(tmp_path / "student", hidden=8, layers=1, heads=1, seed=2)
     return MetaKDConfig.model_validate(
@@ -71,7 +43,7 @@ def make_config(tmp_path: Path, **student: Any) -> MetaKDConfig:
 
 def test_every_row_of_the_table_is_made_once(tmp_path: Path) -> None:
     config = make_config(tmp_path)
-    pipeline = Local(config)
+    pipeline = LocalMetaPipeline(config)
     pipeline.check()
     report = pipeline.report()
     assert [(one.teacher, one.method) for one in report.lines] == [
@@ -94,10 +66,10 @@ def test_every_row_of_the_table_is_made_once(tmp_path: Path) -> None:
     assert "meta-distillation from the meta-teacher against hard labels: " in text
     assert read(str(tmp_path / "runs" / "small" / "report")) == report
 
-    again = Local(config)
+    again = LocalMetaPipeline(config)
     assert again.report() == report
     assert (again.trained, again.scored) == ([], 0), "finished stages are skipped"
-    fewer = Local(config.model_copy(update={"baselines": ("hard_labels",)}))
+    fewer = LocalMetaPipeline(config.model_copy(update={"baselines": ("hard_labels",)}))
     assert [one.method for one in fewer.report().lines] == ["–", "hard labels", "meta-distillation"]
     assert fewer.trained == [], "models serve another table"
 
@@ -106,20 +78,20 @@ def test_tasks_of_a_relative_storage_have_absolute_paths(tmp_path: Path, monkeyp
     """Workers may run in another folder."""
     config = make_config(tmp_path, seeds=[1]).model_copy(update={"baselines": (), "storage": "runs"})
     monkeypatch.chdir(tmp_path)
-    pipeline = Local(config)
+    pipeline = LocalMetaPipeline(config)
     pipeline.run()
     for task in [*pipeline.teachers().values(), *pipeline.students().values()]:
         paths = [task.folder, task.model, task.train, task.validation, task.logits, *task.side_tables]
         assert all(os.path.isabs(path) for path in paths if path is not None), task
     (prediction,) = pipeline.students().values()
-    settings = json.loads((tmp_path / "runs/small/students/meta_kd/dvd/seed1/first/task.json").read_text())
+    settings = json.loads((tmp_path / "runs/small/students/meta_kd/dvd/seed1/intermediate/task.json").read_text())
     assert prediction.folder == str(tmp_path / "runs/small/students/meta_kd/dvd/seed1")
     assert all(os.path.isabs(settings["objective"][name]) for name in ("teacher", "domain_head"))
 
 
 def test_the_single_objective_has_no_second_stage(tmp_path: Path) -> None:
     config = make_config(tmp_path, mode="single").model_copy(update={"baselines": ()})
-    pipeline = Local(config)
+    pipeline = LocalMetaPipeline(config)
     report = pipeline.report()
     assert pipeline.trained == ["meta teacher", "meta kd, dvd, seed 1", "meta kd, dvd, seed 2"]
     history = (tmp_path / "runs" / "small" / "students" / "meta_kd" / "dvd" / "seed1" / "history.jsonl").read_text()
@@ -134,8 +106,8 @@ def test_stages_one_after_the_other_make_what_one_run_makes(tmp_path: Path) -> N
     for stage in META_STAGES:
         if stage not in ("split", "report"):
             with pytest.raises(ConfigError, match=r"needs the stage \w+, which is not finished; run that first"):
-                Local(config, only=[META_STAGES[-1]]).run()
-        one = Local(config, only=[stage])
+                LocalMetaPipeline(config, only=[META_STAGES[-1]]).run()
+        one = LocalMetaPipeline(config, only=[stage])
         result = one.run()
         counts[stage] = (len(one.trained), one.scored)
     assert result is not None
@@ -148,7 +120,7 @@ def test_stages_one_after_the_other_make_what_one_run_makes(tmp_path: Path) -> N
         "evaluation": (0, 3),
         "report": (0, 0),
     }
-    whole = Local(config)
+    whole = LocalMetaPipeline(config)
     assert whole.run() == result
     assert (whole.trained, whole.scored) == ([], 0)
 
@@ -157,40 +129,44 @@ def test_one_switch_gives_every_stage_easynlps_arithmetic(tmp_path: Path) -> Non
     config = make_config(tmp_path, seeds=[1]).model_copy(update={"baselines": (), "compat": "easynlp"})
     small = save_model(tmp_path / "two_heads", hidden=8, layers=1, seed=2)
     config = config.model_copy(update={"student": config.student.model_copy(update={"model": small})})
-    pipeline = Local(config)
+    pipeline = LocalMetaPipeline(config)
     assert pipeline.run() is not None
     folder = tmp_path / "runs" / "small"
     stages = [
         folder / "teachers" / "meta",
-        *(folder / "students" / "meta_kd" / "dvd" / "seed1" / name for name in ("first", ".")),
+        *(folder / "students" / "meta_kd" / "dvd" / "seed1" / name for name in ("intermediate", ".")),
     ]
     found = [json.loads((path / "task.json").read_text())["objective"]["compat"] for path in stages]
     assert found == [{"sequence_length": 32}] * 3
     weights = SideTable.open(str(folder / "weights" / "all"))
     assert weights.provenance["kind"] == "easynlp"
-    again = Local(config.model_copy(update={"compat": None}))
+    again = LocalMetaPipeline(config.model_copy(update={"compat": None}))
     again.run()
     assert len(again.trained) == 3, "other numbers, other results"
 
 
 def test_a_killed_run_continues_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second student of stage first dies: what was finished stays, what comes after it is made by the next run."""
+    """The second student of intermediate layers dies: what was finished stays, what comes after it is made by the next run."""
     config = make_config(tmp_path).model_copy(update={"baselines": ()})
-    first = Local(config)
-    monkeypatch.setattr("raykd.trainers.loop.Loop._step", dying(first, "meta kd, dvd, seed 2, stage first"))
+    first = LocalMetaPipeline(config)
+    monkeypatch.setattr("raykd.trainers.loop.Loop._step", dying(first, "meta kd, dvd, seed 2, intermediate layers"))
     with pytest.raises(RaykdError, match="power cut"):
         first.run()
     monkeypatch.undo()
-    assert first.trained == ["meta teacher", "meta kd, dvd, seed 1, stage first", "meta kd, dvd, seed 2, stage first"]
-    second = Local(config)
+    assert first.trained == [
+        "meta teacher",
+        "meta kd, dvd, seed 1, intermediate layers",
+        "meta kd, dvd, seed 2, intermediate layers",
+    ]
+    second = LocalMetaPipeline(config)
     assert second.run() is not None
-    assert second.trained == ["meta kd, dvd, seed 2, stage first", "meta kd, dvd, seed 1", "meta kd, dvd, seed 2"]
-    changed = Local(config.model_copy(update={"student": config.student.model_copy(update={"seeds": (2, 3)})}))
+    assert second.trained == ["meta kd, dvd, seed 2, intermediate layers", "meta kd, dvd, seed 1", "meta kd, dvd, seed 2"]
+    changed = LocalMetaPipeline(config.model_copy(update={"student": config.student.model_copy(update={"seeds": (2, 3)})}))
     changed.run()
-    assert changed.trained == ["meta kd, dvd, seed 3, stage first", "meta kd, dvd, seed 3"]
+    assert changed.trained == ["meta kd, dvd, seed 3, intermediate layers", "meta kd, dvd, seed 3"]
 
 
-def dying(pipeline: Local, name: str) -> Any:
+def dying(pipeline: LocalMetaPipeline, name: str) -> Any:
     from raykd.trainers.loop import Loop
 
     step = Loop._step
@@ -208,7 +184,7 @@ def test_a_domain_with_one_class_is_named(tmp_path: Path) -> None:
     lines = (tmp_path / "train.tsv").read_text().splitlines(keepends=True)
     (tmp_path / "train.tsv").write_text("".join(row for row in lines if "\tdvd\tpositive" not in row))
     with pytest.raises(DataError, match=r"'dvd' lacks a class: .*'positive': 0"):
-        Local(config).report()
+        LocalMetaPipeline(config).report()
 
 
 def test_averages_and_verdicts_are_over_domains_and_seeds() -> None:

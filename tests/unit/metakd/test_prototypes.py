@@ -13,7 +13,7 @@ from raykd.data.side_tables import SideTable, logits_numpy
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ConfigError, DataError
 from raykd.metakd import prototypes as module
-from raykd.metakd.domain_files import check_domain_names, number_domains, restrict, split_by_domain
+from raykd.metakd.domain_files import check_domain_names, restrict, split_by_domain
 from raykd.metakd.embeddings import EMBEDDING, Embedder
 from raykd.metakd.prototypes import Prototypes, domain_ids, prototypes, weigh
 from raykd.models import load_classifier, load_tokenizer
@@ -92,12 +92,6 @@ def test_domains_that_do_not_fit_are_refused(rows: TokenisedSet, tmp_path: Path)
     counts = np.array([[3, 4], [7, 0]])
     with pytest.raises(DataError, match=r"'dvd' lacks a class: .*'negative': 7, 'positive': 0"):
         Prototypes(np.zeros((2, 2, 1)), counts).check(("books", "dvd"), LABELS)
-
-
-def test_domains_alone_are_numbered(rows: TokenisedSet, tmp_path: Path) -> None:
-    table = number_domains(rows, domain="domain", domains=DOMAINS, out=str(tmp_path / "d"))
-    assert column(table, "domain_id").tolist() == columns(rows)[0].tolist()
-    assert table.columns == ("domain_id",)
 
 
 def test_rows_are_split_by_domain_and_tables_follow(tmp_path: Path, model: str) -> None:

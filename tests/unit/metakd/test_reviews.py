@@ -10,7 +10,7 @@ from raykd.metakd.reviews import Review, read_reviews, split_reviews, without_du
 
 PAPER = {
     "train": {"books": 1631, "dvd": 1621, "electronics": 1615, "kitchen": 1613},
-    "dev": {"books": 170, "dvd": 194, "electronics": 172, "kitchen": 184},
+    "validation": {"books": 170, "dvd": 194, "electronics": 172, "kitchen": 184},
     "test": {"books": 199, "dvd": 185, "electronics": 213, "kitchen": 203},
 }
 
@@ -94,5 +94,5 @@ def test_real_reviews(shared_data: Path) -> None:
     assert 7800 < len(unique) < 8000
     seen = {part: {row.text for row in kept} for part, kept in split_reviews(unique).items()}
     assert not seen["train"] & seen["test"]
-    assert not seen["dev"] & (seen["train"] | seen["test"])
+    assert not seen["validation"] & (seen["train"] | seen["test"])
     assert all("\t" not in row.text and row.text for row in rows)

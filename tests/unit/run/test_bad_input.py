@@ -9,9 +9,10 @@ import pytest
 import yaml
 
 from raykd.cli import main
-from raykd.distill.pipeline import Pipeline
+from raykd.distill.pipeline import DistillationPipeline
 from raykd.errors import ConfigError, ResourceError
 from raykd.run.progress import Terminal
+from raykd.run.stages import StageRunner
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def raykd_run(experiment, tmp_path, monkeypatch, capsys):
         raise AssertionError("Ray was started")
 
     def run(**changes):
-        monkeypatch.setattr(Pipeline, "start_ray", refuse)
+        monkeypatch.setattr(StageRunner, "start_ray", refuse)
         job = tmp_path / "job.yaml"
         job.write_text(yaml.safe_dump(experiment(**changes).model_dump(mode="json")))
         monkeypatch.setattr(sys, "argv", ["raykd", "run", str(job)])
@@ -81,11 +82,11 @@ def test_files_and_lengths_that_cannot_be_used(changes, message, raykd_run, tmp_
 def test_a_report_on_rows_without_labels(experiment, tmp_path):
     changes = {"data__label": None, "teacher__fine_tune": False, "student__baseline": False, "student__objective__alpha": 1.0}
     config = experiment(**changes, student__objective__kind="vanilla_kd")
-    pipeline = Pipeline(config, only=(), terminal=Terminal())
+    pipeline = DistillationPipeline(config, terminal=Terminal())
     pipeline.check()
     assert pipeline.only == ("teacher", "logits", "students", "evaluation"), "all that can be done without labels"
     with pytest.raises(ConfigError, match=r"compares answers with labels, but data\.label is not set"):
-        Pipeline(config, only=("report",), terminal=Terminal()).check()
+        DistillationPipeline(config, only=("report",), terminal=Terminal()).check()
 
 
 def test_a_place_that_cannot_be_written(raykd_run, tmp_path):
@@ -144,7 +145,7 @@ def test_logits_that_do_not_fit_leave_no_table(lines, message, experiment, local
 
 def test_a_temperature_below_one_is_warned_of(experiment, local):
     pipeline = local(experiment(student__objective={"kind": "vanilla_kd", "temperature": 0.5, "final_temperature": 2}))
-    assert [line for line in pipeline.said if line.startswith("warning")] == [
+    assert [line for line in pipeline.runner.said if line.startswith("warning")] == [
         "warning: student.objective.temperature = 0.5 is below 1: it sharpens the teacher's probabilities, softening is above 1"
     ]
 

@@ -30,7 +30,7 @@ def run(experiment, local):
 def test_exports_have_the_models_logits_and_a_row_in_the_report(run, small_world):
     import onnxruntime
 
-    folder = Path(run.folder)
+    folder = Path(run.runner.folder)
     model = folder / "students/kd-seed1/model"
     before = json.loads((folder / "report/report.json").read_text())
     card = (model / "README.md").read_text()

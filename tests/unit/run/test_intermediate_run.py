@@ -40,7 +40,7 @@ def test_before_trains_features_first_and_the_objective_goes_on_from_that_model(
         *(f"student no kd seed {seed}" for seed in (1, 2)),
         *(f"student kd seed {seed}" for seed in (1, 2)),
     ]
-    folder = Path(pipeline.folder)
+    folder = Path(pipeline.runner.folder)
     first, student = folder / "students/kd-seed1/intermediate", folder / "students/kd-seed1"
     assert terms(first) == {"embedding", "hidden", "attention", "relation"}
     assert terms(student) == {"kd_kl", "ce"}

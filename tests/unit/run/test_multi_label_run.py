@@ -70,9 +70,9 @@ def test_a_multi_label_distillation_ends_in_a_comparison(content, local):
     assert teacher.metrics["exact_match"].mean > comparison.constant_score + 0.2
     assert student.metrics["macro_f1"].mean > 0.7
     assert "agreement" in student.metrics
-    assert any("teacher: exact match" in line for line in pipeline.said)
+    assert any("teacher: exact match" in line for line in pipeline.runner.said)
 
-    folder = Path(pipeline.folder)
+    folder = Path(pipeline.runner.folder)
     history = [json.loads(line) for line in (folder / "students/kd-seed1/history.jsonl").read_text().splitlines()]
     steps = [entry for entry in history if entry["event"] == "train"]
     assert set(steps[0]["terms"]) == {"kd_bce", "bce"}

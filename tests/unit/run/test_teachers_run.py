@@ -42,7 +42,7 @@ def test_several_teachers_with_tokenizers_of_their_own_teach_together(experiment
     comparison = pipeline.run()
     assert pipeline.trained == ["teacher 1", "teacher 2", "student kd seed 1"]
 
-    folder = Path(pipeline.folder)
+    folder = Path(pipeline.runner.folder)
     first, second, together = (
         load_logits(str(folder / "logits" / name)) for name in ("teacher-1/train", "teacher-2/train", "train")
     )
@@ -51,26 +51,28 @@ def test_several_teachers_with_tokenizers_of_their_own_teach_together(experiment
         "teacher 1", "teacher 2",
     ]  # fmt: skip
     names = [(system.role, system.name) for system in comparison.systems]
-    assert names == [("teacher", "teachers together"), ("teacher", "teacher 1"), ("teacher", "teacher 2"),
+    assert names == [("teacher", "teacher ensemble"), ("teacher", "teacher 1"), ("teacher", "teacher 2"),
                      ("student_kd", "student kd")]  # fmt: skip
     both, one, two, student = comparison.systems
     assert both.footprint.parameters == one.footprint.parameters + two.footprint.parameters
     assert both.latency.p50_ms > one.latency.p50_ms
     assert student.retention.mean == pytest.approx(student.metrics["accuracy"].mean / both.metrics["accuracy"].mean)
-    assert any(line.startswith("teachers together: accuracy") for line in pipeline.said)
+    assert any(line.startswith("teacher ensemble: accuracy") for line in pipeline.runner.said)
 
     again = local(pipeline.config)
     again.run()
     assert again.trained == []
-    assert again.jobs == []
+    assert again.runner.jobs == []
 
 
 def test_cross_fitted_logits_come_from_teachers_that_never_saw_the_row(experiment, local):
     pipeline = local(experiment(**TORCH, logits__folds=3, student__baseline=False))
     side = pipeline.logits()
-    assert pipeline.group.asked == [["teacher", *(f"teacher without fold {number}" for number in (1, 2, 3))]], "one queue"
-    folder = Path(pipeline.folder)
-    rows = pipeline.prepared("train", pipeline.config.teacher.model)
+    assert pipeline.runner.group.asked == [["teacher", *(f"teacher without fold {number}" for number in (1, 2, 3))]], (
+        "one queue"
+    )
+    folder = Path(pipeline.runner.folder)
+    rows = pipeline.tokenised("train", pipeline.config.teacher.model)
     tasks = [read_json(str(folder / f"teacher/folds/{number}/task.json")) for number in (1, 2, 3)]
     made, seen = load_logits(side.path), np.zeros(rows.num_rows, int)
     assert np.isfinite(made).all()
@@ -102,7 +104,7 @@ def test_folds_are_refused_where_no_teacher_is_trained(experiment):
 
 def test_students_learn_from_parquet_and_from_another_runs_logits(experiment, local, tmp_path):
     source = local(experiment(**TORCH, name="source"))
-    logits, rows = source.logits(), source.prepared("train", source.config.student.model)
+    logits, rows = source.logits(), source.tokenised("train", source.config.student.model)
     names = pa.concat_tables(rows.read_group(group, ["shard", "row"]) for group in range(len(rows.group_rows)))
     table = names.append_column("logits", pa.array(list(map(list, load_logits(logits.path)))))
     pq.write_table(table, tmp_path / "logits.parquet")

@@ -55,7 +55,7 @@ def lines() -> StringIO:
 @pytest.fixture
 def finish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: StringIO) -> Finish:
     """The end of a search with one trial of these values, which has ended."""
-    monkeypatch.setattr(final_test, "score", lambda jobs, **_: score_locally(jobs))
+    monkeypatch.setattr(final_test, "score_models", lambda jobs, *_, **__: score_locally(jobs))
 
     def make(config: TuneConfig, shared: Any, plan: JobPlan[Any], values: dict[str, Any]) -> Result:
         group: Any = LocalGroup(build_meta_objective)

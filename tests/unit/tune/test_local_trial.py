@@ -19,7 +19,8 @@ from raykd.tune.jobs.metakd import MetaKDPlan, MetaKDWork
 from raykd.tune.local_trial import TrialRun
 from raykd.tune.trial_plan import TrialPlan
 from raykd.tune.trial_record import SharedWorkCount, TrialJournal
-from tests.unit.metakd.test_pipeline import Local, make_config
+from tests.local_pipeline import LocalMetaPipeline
+from tests.unit.metakd.test_pipeline import make_config
 
 TEMPERATURE, GAMMA2, GAMMA1 = (
     "student.prediction.temperature",
@@ -35,7 +36,7 @@ class LocalShared(MetaKDWork):
 
     def __init__(self, base: MetaKDConfig) -> None:
         super().__init__(base, Terminal())
-        self.pipeline: Local = Local(self.base)
+        self.pipeline: LocalMetaPipeline = LocalMetaPipeline(self.base)
 
 
 @pytest.fixture

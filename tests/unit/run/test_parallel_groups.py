@@ -7,9 +7,9 @@ import pytest
 
 from raykd.config import FineTuneConfig, TorchEngineConfig, TrainingConfig
 from raykd.errors import TrainingError
+from raykd.run.parallel_groups import ParallelGroups
 from raykd.run.task import TrainTask
 from raykd.run.worker_group import OnEvent
-from raykd.run.worker_groups import TrainingGroups
 from raykd.trainers.events import Ended, Stopped
 
 
@@ -52,7 +52,7 @@ class Here:
 
 def test_one_group_gets_everything_in_order() -> None:
     made: list[Here] = []
-    groups = TrainingGroups(lambda: (made.append(Here()), made[-1])[1], lambda _name, _entry: None)
+    groups = ParallelGroups(lambda: (made.append(Here()), made[-1])[1], lambda _name, _entry: None)
     for _ in range(2):
         groups.run(TASKS, at_most=1)
     assert [one.trained for one in made] == [[[one.name for one in TASKS]] * 2], "the group stays up"
@@ -62,7 +62,7 @@ def test_one_group_gets_everything_in_order() -> None:
 
 def test_seeds_of_a_domain_stay_together() -> None:
     meeting, made, heard = threading.Barrier(2), [], []
-    groups = TrainingGroups(lambda: (made.append(Here(meeting)), made[-1])[1], lambda name, _entry: heard.append(name))
+    groups = ParallelGroups(lambda: (made.append(Here(meeting)), made[-1])[1], lambda name, _entry: heard.append(name))
     groups.run(TASKS, at_most=2)
     shares = sorted(share for one in made for share in one.trained)
     assert shares == [["books 1", "books 2"], ["dvd 1", "dvd 2"], ["kitchen 1", "kitchen 2"]]
@@ -74,13 +74,13 @@ def test_seeds_of_a_domain_stay_together() -> None:
 
 def test_what_shares_nothing_goes_wherever_there_is_room() -> None:
     meeting, made = threading.Barrier(2), []
-    groups = TrainingGroups(lambda: (made.append(Here(meeting)), made[-1])[1], lambda _name, _entry: None)
-    groups.run(TASKS[:2], at_most=2, together=lambda one: one.folder)
+    groups = ParallelGroups(lambda: (made.append(Here(meeting)), made[-1])[1], lambda _name, _entry: None)
+    groups.run(TASKS[:2], at_most=2, affinity=lambda one: one.folder)
     assert sorted(share for one in made for share in one.trained) == [["books 1"], ["books 2"]]
 
 
 def test_an_error_is_raised_and_what_waits_is_left() -> None:
     meeting, made = threading.Barrier(2), []
-    groups = TrainingGroups(lambda: (made.append(Here(meeting, "books 1")), made[-1])[1], lambda _name, _entry: None)
+    groups = ParallelGroups(lambda: (made.append(Here(meeting, "books 1")), made[-1])[1], lambda _name, _entry: None)
     with pytest.raises(TrainingError, match="books 1 is broken"):
         groups.run(TASKS, at_most=2)

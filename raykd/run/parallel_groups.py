@@ -1,4 +1,4 @@
-"""Several groups of workers side by side, where there is room: each takes the next trainings that belong together."""
+"""Several groups of workers side by side, where there is room; each takes the next tasks that have an affinity."""
 
 import itertools
 import os
@@ -8,15 +8,19 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import Protocol
 
-from raykd.cluster import DATA_CPUS
+from raykd.cluster import DATA_CPUS, uses_gpu
 from raykd.config import ComputeConfig
 from raykd.run.task import TrainTask
-from raykd.run.worker_group import OnEvent, uses_gpu
+from raykd.run.worker_group import OnEvent
 from raykd.trainers.events import TrainingEvent
 
 
 class Group(Protocol):
-    """What a :class:`~raykd.run.worker_group.TrainingGroup` does."""
+    """The interface of :class:`~raykd.run.worker_group.WorkerGroup`."""
+
+    def start(self) -> None:
+        """Start the workers in the background."""
+        ...
 
     def run(self, tasks: Sequence[TrainTask], on_event: OnEvent) -> None:
         """Train all tasks, in order."""
@@ -27,25 +31,25 @@ class Group(Protocol):
         ...
 
     def make_room(self, *, cpus: int, gpu: bool) -> None:
-        """Let idle workers go where they hold what something else needs."""
+        """End idle workers where they hold what something else needs."""
         ...
 
     def close(self) -> None:
-        """Let the workers go."""
+        """End the workers."""
         ...
 
 
-Together = Callable[[TrainTask], object]
-"""What is the same for trainings that share something in their process."""
+Affinity = Callable[[TrainTask], object]
+"""Equal values for tasks that share data in a worker's process."""
 
 
 def same_rows_and_objective(task: TrainTask) -> object:
-    """Of a domain's seeds, which share a teacher's states."""
+    """The seeds of one domain, which share a teacher's stored states."""
     return task.train, task.objective
 
 
-class TrainingGroups:
-    """Groups that are started when they are first needed, and stay up for what comes later."""
+class ParallelGroups:
+    """Groups that are started when first needed, and kept for later tasks."""
 
     def __init__(self, build: Callable[[], Group], on_event: OnEvent) -> None:
         self._build = build
@@ -53,41 +57,49 @@ class TrainingGroups:
         self._lock = threading.Lock()
         self._groups: list[Group] = []
 
-    def run(self, tasks: Sequence[TrainTask], *, at_most: int, together: Together = same_rows_and_objective) -> None:
-        """Train all tasks. Neighbours for which ``together`` says the same (a domain's seeds) stay in one group, in order.
+    def start(self) -> None:
+        """Start one group in the background."""
+        self._grow(1)
+        self._groups[0].start()
 
-        Raises the first error, after what runs beside it has come to the end of its trainings: finished work is kept.
+    def run(self, tasks: Sequence[TrainTask], *, at_most: int, affinity: Affinity = same_rows_and_objective) -> None:
+        """Train all tasks. Neighbours with an affinity (the seeds of one domain) stay in one group, in order.
+
+        Raises the first error, after the tasks that run at the same time have ended: finished work is kept.
         """
-        shares = deque(list(share) for _, share in itertools.groupby(tasks, key=together))
-        count = min(at_most, len(shares))
-        while len(self._groups) < count:
-            self._groups.append(self._build())
+        batches = deque(list(batch) for _, batch in itertools.groupby(tasks, key=affinity))
+        count = min(at_most, len(batches))
+        self._grow(count)
         if count <= 1:
             for group in self._groups[:count]:
                 group.run(tasks, self._on_event)
             return
         pool = ThreadPoolExecutor(count, thread_name_prefix="raykd-group")
         try:
-            working = [pool.submit(self._work, group, shares) for group in self._groups[:count]]
+            working = [pool.submit(self._work, group, batches) for group in self._groups[:count]]
             wait(working, return_when=FIRST_EXCEPTION)
-            shares.clear()
+            batches.clear()
             for one in working:
                 one.result()
         except KeyboardInterrupt:
-            shares.clear()
+            batches.clear()
             for group in self._groups:
                 group.stop(self._record)
             raise
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _work(self, group: Group, shares: "deque[list[TrainTask]]") -> None:
+    def _grow(self, count: int) -> None:
+        while len(self._groups) < count:
+            self._groups.append(self._build())
+
+    def _work(self, group: Group, batches: "deque[list[TrainTask]]") -> None:
         while True:
             try:
-                share = shares.popleft()
+                batch = batches.popleft()
             except IndexError:
                 return
-            group.run(share, self._record)
+            group.run(batch, self._record)
 
     def _record(self, name: str, event: TrainingEvent) -> None:
         """Pass on one event at a time: they come from several threads."""
@@ -95,26 +107,26 @@ class TrainingGroups:
             self._on_event(name, event)
 
     def make_room(self, *, cpus: int, gpu: bool) -> None:
-        """Let idle workers go where they hold what something else needs."""
+        """End idle workers where they hold what something else needs."""
         for group in self._groups:
             group.make_room(cpus=cpus, gpu=gpu)
 
     def close(self) -> None:
-        """Let all workers go."""
+        """End all workers."""
         for group in self._groups:
             group.close()
         self._groups.clear()
 
 
 def groups_that_fit(compute: ComputeConfig) -> int:
-    """How many groups of these workers the cluster has room for; 1 on a Ray of this machine's own, whose CPUs only count."""
+    """Number of groups of these workers that the cluster holds; 1 on a local Ray, whose CPUs only count what runs at once."""
     return groups_with_cpus(compute) if os.environ.get("RAY_ADDRESS") else 1
 
 
 def groups_with_cpus(compute: ComputeConfig) -> int:
-    """How many groups of these workers, each with its share for Ray Data, Ray has CPUs and GPUs for; at least 1.
+    """Number of groups of these workers, each with its share for Ray Data, that Ray has CPUs and GPUs for; at least 1.
 
-    1 for a number of workers that follows the cluster.
+    1 for an elastic number of workers.
     """
     if compute.elastic:
         return 1

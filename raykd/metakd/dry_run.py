@@ -1,0 +1,44 @@
+"""Summary of a Meta-KD run, without doing any of it."""
+
+from collections.abc import Sequence
+
+from raykd.config import MetaKDConfig
+from raykd.config.stage_names import META_STAGES, MetaStageName
+from raykd.data import storage
+from raykd.metakd.tasks import TEACHER_OF, methods, run_folder, students, teachers
+
+
+def outline(config: MetaKDConfig, only: Sequence[MetaStageName] = ()) -> str:
+    """A line for each stage: what it makes, from what, and whether a result exists."""
+    student, compute = config.student, config.compute
+    distillation = "the single objective" if student.mode == "single" else "intermediate then prediction layers"
+    distilled = [method for method in methods(config) if method in TEACHER_OF]
+    source = config.reviews.folder if config.reviews else ", ".join(config.data.train if config.data else ())
+    stages: dict[MetaStageName, str] = {
+        "split": source,
+        "weights": f"{config.weights.kind}, from {config.weights.encoder or config.teacher.model}",
+        "teachers": f"{len(teachers(config))} of {config.teacher.model}",
+        "logits": f"of {', '.join(dict.fromkeys(kind for kind, _ in teachers(config)))} teachers on their training rows",
+        "students": f"{len(students(config, distilled=True))} of {student.model}, {distillation}: {', '.join(distilled)}; "
+        f"{', '.join(config.chosen_domains)}; seeds {', '.join(map(str, student.seeds))}; "
+        f"{len(students(config, distilled=False))} on hard labels",
+        "evaluation": "test rows of each domain",
+        "report": "report.json, report.md",
+    }
+    engine = compute.engine.kind if compute.engine.kind == "torch" else f"deepspeed, ZeRO {compute.engine.zero_stage}"
+    lines = [f"{config.name} -> {run_folder(config)}", f"{compute.workers_text} x {compute.cpus_per_worker} CPUs, {engine}"]
+    wanted = [name for name in META_STAGES if not only or name in only]
+    return "\n".join(lines + [f"  {name:<11}{stages[name]}{_state(config, name)}" for name in wanted])
+
+
+def _state(config: MetaKDConfig, name: MetaStageName) -> str:
+    """Tell of an existing result; it may still be an older configuration's: only a run, which reads the data, can tell."""
+    made = {
+        "split": "split/stage.json",
+        "weights": "weights/stage.json",
+        "teachers": "teachers/meta/task.json",
+        "logits": "logits/meta/stage.json",
+        "evaluation": "evaluation/stage.json",
+        "report": "report/report.json",
+    }.get(name)
+    return "  (a result is there)" if made and storage.exists(storage.join(run_folder(config), made)) else ""

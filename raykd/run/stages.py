@@ -1,0 +1,265 @@
+"""Stages of a run on the driver: finished ones are skipped, the others tokenise, train and score on Ray.
+
+Job kinds (:mod:`raykd.distill`, :mod:`raykd.metakd`) hold a :class:`StageRunner` and decide what to make in which order.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from raykd.cluster import DATA_CPUS, require_room, require_shared, uses_gpu
+from raykd.config import ComputeConfig
+from raykd.config.base import Section
+from raykd.data import storage
+from raykd.data.prepare import PrepareSpec, prepare
+from raykd.data.side_tables import SideTable
+from raykd.data.tokenised_set import TokenisedSet
+from raykd.errors import ConfigError
+from raykd.predict import ScoreJob, score
+from raykd.predict.scorer import Scorer
+from raykd.predict.scoring_job import BATCH_ROWS, Progress
+from raykd.run.build_objective import BuildObjective, build_objective
+from raykd.run.parallel_groups import ParallelGroups, groups_that_fit
+from raykd.run.progress import Terminal
+from raykd.run.task import TrainTask, key_of
+from raykd.run.worker_group import WorkerGroup
+from raykd.session import start_ray, stop_ray
+
+STALE_SECONDS = 30.0
+"""Wait for workers whose number may change: Ray lists the nodes every 20 s, so a longer wait is for a node that has left. The
+number is then chosen anew."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A step of a run whose results lie in one folder, finished when the folder's ``stage.json`` has its key."""
+
+    name: str
+    folder: str
+    key: str
+    """Hash of configuration, inputs and versions."""
+
+    @property
+    def manifest(self) -> str:
+        """The file that is written last."""
+        return storage.join(self.folder, "stage.json")
+
+    def is_done(self) -> bool:
+        """Tell whether the folder holds the finished result of this very stage."""
+        return storage.exists(self.manifest) and bool(storage.read_json(self.manifest)["key"] == self.key)
+
+    def begin(self) -> None:
+        """Remove an older result's manifest, so that nothing half-made looks complete."""
+        storage.remove(self.manifest)
+
+    def finish(self, **results: Any) -> None:
+        """Mark the result as complete."""
+        storage.write_json(self.manifest, {"name": self.name, "key": self.key, **results})
+
+
+class StageRunner:
+    """What the stages of every job kind have in common: Ray, tokenised sets, worker groups, scoring, skipping."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        folder: str,
+        cache: str,
+        compute: ComputeConfig,
+        stages: Sequence[str],
+        terminal: Terminal,
+        build_objective: BuildObjective = build_objective,
+        groups: int | None = 1,
+    ) -> None:
+        """Prepare a run. ``stages`` are those that may be made; ``groups`` of workers train at most side by side.
+
+        ``groups`` = ``None`` means as many as the cluster holds.
+        """
+        self.name, self.folder, self.cache = name, folder, cache
+        self.compute, self.terminal = compute, terminal
+        self._stages = tuple(stages)
+        self._build_objective = build_objective
+        self._max_groups = groups
+        self._groups = ParallelGroups(self._new_group, terminal.record)
+        self._tokenised: dict[PrepareSpec, TokenisedSet] = {}
+        self._requested: set[str] = set()
+        self._started_ray = False
+
+    def start_ray(self) -> None:
+        """Connect to Ray, or start it, unless it is up. A local Ray gets room for every group of workers.
+
+        Raises ResourceError when the cluster cannot be reached, or some of its nodes do not see the run's folder.
+        """
+        compute, groups = self.compute, self._max_groups or 1
+        started = start_ray(
+            num_cpus=(groups * compute.max_workers + compute.prediction_actors) * compute.cpus_per_worker + groups * DATA_CPUS,
+            start_timeout_s=compute.start_timeout_s,
+            workers_timeout_s=min(compute.start_timeout_s, STALE_SECONDS) if compute.elastic else None,
+            collective_timeout_s=compute.collective_timeout_s,
+        )
+        self._started_ray |= started
+        if started:
+            require_shared(self.folder)
+
+    def start_workers(self, tokenise_all: Callable[[], None]) -> None:
+        """Start workers during preparation, since their imports take long.
+
+        An elastic group would take the CPUs that preparation needs: there ``tokenise_all`` runs first, and workers start later.
+        """
+        if self.compute.elastic:
+            tokenise_all()
+        else:
+            self._groups.start()
+
+    def release_workers(self) -> None:
+        """End all workers; a later training starts others."""
+        self._groups.close()
+
+    def close(self) -> None:
+        """End all workers, and Ray, if it was started here."""
+        self.release_workers()
+        if self._started_ray:
+            stop_ray()
+
+    def write_config(self, config: Section) -> None:
+        """Write ``experiment.json``: the resolved configuration."""
+        storage.write_json(storage.join(self.folder, "experiment.json"), config.model_dump(mode="json"))
+
+    def is_wanted(self, stage: str) -> bool:
+        """Tell whether a stage may be made."""
+        return stage in self._stages
+
+    def stage(self, name: str, *inputs: object) -> Stage:
+        """A stage in the run's subfolder ``name``; its key hashes the name and the inputs."""
+        return Stage(name, storage.join(self.folder, name), key_of(name, *inputs))
+
+    def require(self, stage: str) -> None:
+        """Raise ConfigError when a stage has to be made but was not asked for. Names of parts follow a slash."""
+        name = stage.partition("/")[0]
+        if not self.is_wanted(name):
+            raise ConfigError(f"stage {' '.join(self._stages)} needs the stage {name}, which is not finished; run that first")
+
+    def skip_or_begin(self, stage: Stage) -> bool:
+        """Tell whether the stage is finished; begin it otherwise. Raises ConfigError when it was not asked for."""
+        if stage.is_done():
+            self.terminal.say(f"{stage.name}: finished before, skipped")
+            return True
+        self.require(stage.name)
+        stage.begin()
+        return False
+
+    def tokenise(self, spec: PrepareSpec, label: str) -> TokenisedSet:
+        """Rows as a model's tokens, made once; ``label`` names them on the terminal. Raises DataError, ModelError."""
+        if spec not in self._tokenised:
+            bar = f"preparing {label} rows"
+            made = prepare(spec, self.cache, progress=lambda done, total: self.terminal.advance(bar, done, total))
+            if made.path not in {other.path for other in self._tokenised.values()}:  # models may share a tokenizer
+                rejected = f", {made.rejected} rejected" if made.rejected else ""
+                self.terminal.say(f"{label}: {made.num_rows} rows, at most {made.max_length} tokens{rejected}")
+            self._tokenised[spec] = made
+        return self._tokenised[spec]
+
+    def train(self, stage: str, tasks: Sequence[TrainTask], *, also: Sequence[TrainTask] = ()) -> None:
+        """Train what is not finished. ``also`` are tasks of later stages that fit into the same queue.
+
+        Raises the error of the first task that fails, ConfigError when the stage was not asked for.
+        """
+        new = [task for task in (*tasks, *also) if task.folder not in self._requested]
+        self._requested.update(task.folder for task in new)
+        todo = [task for task in new if not task.is_done()]
+        done = [task for task in new if task not in todo]
+        if done:
+            trainings = done[0].name if len(new) == 1 else f"{len(done)} of {len(new)} trainings"
+            self.terminal.say(f"{trainings}: finished before, skipped")
+        if any(task in tasks for task in todo):
+            self.require(stage)
+        if todo:
+            self._run_tasks(todo)
+
+    def score(self, jobs: Sequence[ScoreJob], title: str, scorer: type[Scorer] = Scorer) -> list[SideTable]:
+        """Score rows with models on Ray; ``title`` names the progress bar."""
+        self.start_ray()
+        self._groups.make_room(cpus=self.compute.cpus_per_worker, gpu=uses_gpu(self.compute))
+        return score_models(
+            jobs, self.compute, progress=lambda done, total: self.terminal.advance(title, done, total), scorer=scorer
+        )
+
+    def _run_tasks(self, tasks: Sequence[TrainTask]) -> None:
+        self.start_ray()
+        self._groups.run(tasks, at_most=self._max_groups or groups_that_fit(self.compute))
+
+    def _new_group(self) -> WorkerGroup:
+        return WorkerGroup(
+            self.compute,
+            storage=storage.join(self.folder, "ray"),
+            name=self.name,
+            build_objective=self._build_objective,
+        )
+
+
+def score_models(
+    jobs: Sequence[ScoreJob],
+    compute: ComputeConfig,
+    *,
+    batch_rows: int = BATCH_ROWS,
+    progress: Progress | None = None,
+    scorer: type[Scorer] = Scorer,
+) -> list[SideTable]:
+    """Score rows with models as ``compute`` says: the one place that decides device, precision and number of actors.
+
+    Ray must be up. Waits for room for one actor, up to ``start_timeout_s``. Raises ResourceError, ModelError, DataError.
+    """
+    use_gpu = uses_gpu(compute)
+    actor = {"CPU": float(compute.cpus_per_worker)} | ({"GPU": 1.0} if use_gpu else {})
+    require_room([actor], "a prediction actor", limit_s=compute.start_timeout_s)
+    return score(
+        jobs,
+        actors=compute.prediction_actors,
+        cpus_per_actor=compute.cpus_per_worker,
+        batch_rows=batch_rows,
+        precision=compute.precision,
+        use_gpu=use_gpu,
+        progress=progress,
+        scorer=scorer,
+    )
+
+
+Result_co = TypeVar("Result_co", covariant=True)
+
+
+class JobPipeline(Protocol[Result_co]):
+    """The stages of one job; holds a :class:`StageRunner`."""
+
+    @property
+    def runner(self) -> StageRunner:
+        """Runs its stages."""
+
+    def check(self) -> None:
+        """Find errors in models and files before anything starts. Raises RaykdError."""
+
+    def will_train(self) -> bool:
+        """Tell whether some training is not finished."""
+
+    def start_workers(self) -> None:
+        """Start workers beside the preparation, where that saves time."""
+
+    def run(self) -> Result_co:
+        """Make all stages asked for."""
+
+
+def run_pipeline(pipeline: JobPipeline[Result_co]) -> Result_co:
+    """Check a job, start Ray where it is needed, and run its stages; workers and Ray end with it. Raises RaykdError."""
+    runner, terminal = pipeline.runner, pipeline.runner.terminal
+    try:
+        with terminal.bars():
+            terminal.wait_for("checking files and models")
+            pipeline.check()
+            terminal.arrived()
+            if pipeline.will_train():
+                terminal.wait_for("starting Ray and the workers")
+                runner.start_ray()
+                pipeline.start_workers()
+            return pipeline.run()
+    finally:
+        runner.close()

@@ -1,0 +1,62 @@
+"""What the stages of every job kind have in common: one policy of scoring, skipping, the stages that may be made."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from raykd.config import ComputeConfig
+from raykd.data.side_tables import SideTable
+from raykd.errors import ConfigError
+from raykd.metakd.embeddings import Embedder
+from raykd.metakd.pipeline import MetaKDPipeline
+from raykd.predict import ScoreJob, score_locally
+from raykd.predict.scorer import Scorer
+from raykd.run import stages
+from raykd.run.progress import Terminal
+from raykd.run.stages import StageRunner
+from tests.local_pipeline import LocalRunner
+from tests.unit.metakd.test_pipeline import make_config
+
+
+def runner(folder: Path, *wanted: str) -> StageRunner:
+    return StageRunner(
+        name="run", folder=str(folder), cache=str(folder / "cache"), compute=ComputeConfig(), stages=wanted, terminal=Terminal()
+    )
+
+
+def test_a_stage_is_skipped_by_its_key_and_made_only_when_asked_for(tmp_path: Path) -> None:
+    both, one = runner(tmp_path, "logits", "report"), runner(tmp_path, "report")
+    stage = both.stage("logits/meta", "rows")
+    with pytest.raises(ConfigError, match="stage report needs the stage logits, which is not finished; run that first"):
+        one.skip_or_begin(stage)
+    assert not both.skip_or_begin(stage)
+    stage.finish()
+    assert one.skip_or_begin(stage)
+    assert not both.skip_or_begin(both.stage("logits/meta", "other rows"))
+    assert not stage.is_done(), "what another key has begun to replace is no result"
+
+
+def test_meta_kd_scores_with_the_jobs_device_and_precision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Embeddings, teacher logits and test rows: they were scored on the CPU, in `auto`, whatever the job said."""
+    made: list[tuple[type[Scorer], str, bool]] = []
+
+    def score(jobs: Sequence[ScoreJob], *, precision: str, use_gpu: bool, scorer: type[Scorer], **_: Any) -> list[SideTable]:
+        made.append((scorer, precision, use_gpu))
+        return score_locally(jobs, scorer=scorer)
+
+    class Runner(LocalRunner):
+        score = StageRunner.score
+
+    wanted: list[dict[str, float]] = []
+    monkeypatch.setattr(stages, "score", score)
+    monkeypatch.setattr(stages, "require_room", lambda bundles, *_, **__: wanted.extend(bundles))
+    config = make_config(tmp_path, seeds=[1]).model_copy(update={"baselines": ()})
+    compute = config.compute.model_copy(update={"use_gpu": True, "precision": "bf16"})
+    cpu_training = config.compute.model_copy(update={"precision": "bf16"})
+    pipeline = MetaKDPipeline(config.model_copy(update={"compute": cpu_training}), terminal=Terminal(), runner_class=Runner)
+    pipeline.runner.compute = compute
+    pipeline.run()
+    assert made == [(Embedder, "bf16", True), (Scorer, "bf16", True), (Scorer, "bf16", True)]
+    assert wanted == [{"CPU": 1.0, "GPU": 1.0}] * 3

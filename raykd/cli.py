@@ -107,7 +107,7 @@ def schema(
     kind: Annotated[str, typer.Argument(metavar="[run|meta_kd|tune]", help="Kind of job file.")] = "run",
 ) -> None:
     """Print the JSON Schema of a kind of job file, for completion and checks in editors."""
-    from raykd.config.schema import JOB_KINDS, schema_text
+    from raykd.config.json_schema import JOB_KINDS, schema_text
 
     if kind not in JOB_KINDS:
         raise ConfigError(f"schema {kind}: there is no such kind of job file; kinds are {', '.join(JOB_KINDS)}")

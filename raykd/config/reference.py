@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from raykd.config.schema import JOB_KINDS, SET, schema_text
+from raykd.config.json_schema import JOB_KINDS, SET, schema_text
 
 INTRODUCTION = """# Configuration
 

@@ -1,35 +1,21 @@
 """The checked-in JSON Schemas follow the code and accept every job file that raykd ships."""
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
-import yaml
 
-from raykd.config.schema import JOB_KINDS, job_schema, schema_text
+from raykd.config import read_yaml
+from raykd.config.json_schema import JOB_KINDS, job_schema, schema_text
 
 ROOT = Path(__file__).parents[3]
 JOBS = sorted((ROOT / "jobs").glob("*.yaml"))
 
 
-class _Yaml12(yaml.SafeLoader):
-    """Reads `5e-4` as a number, as editors do (YAML 1.2)."""
-
-
-_Yaml12.yaml_implicit_resolvers = {
-    key: [item for item in value if item[0] != "tag:yaml.org,2002:float"]
-    for key, value in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Yaml12.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\.\d+|\d+\.\d*|\d+(?=[eE]))([eE][-+]?\d+)?$"), list("-+.0123456789")
-)
-
-
 def read(path: Path) -> Any:
-    return yaml.load(path.read_text(), Loader=_Yaml12)
+    return json.loads(json.dumps(read_yaml(path)))
 
 
 @pytest.mark.parametrize("kind", JOB_KINDS)

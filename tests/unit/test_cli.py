@@ -82,3 +82,9 @@ def test_an_unknown_kind_of_schema_is_refused_with_the_known_ones() -> None:
     result = raykd("schema", "tuna")
     assert result.returncode == 2
     assert result.stderr.strip() == "raykd: schema tuna: there is no such kind of job file; kinds are run, meta_kd, tune"
+
+
+def test_the_home_folder_is_expanded_in_arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for command in ("export", "report"):
+        assert f"{tmp_path}/absent" in raykd(command, "~/absent").stderr

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from raykd.config.base import Section
 from raykd.config.paths import PathField
 
-TaskName = Literal["single_label", "multi_label"]
+TaskName = Literal["single_label", "multi_label", "regression"]
 Outputs = Literal["classes", "labels", "values"]
 """Meaning of a model's outputs: exclusive classes, independent labels, or numbers as they are."""
 
@@ -35,6 +35,7 @@ class TaskTraits:
 TASKS: dict[str, TaskTraits] = {
     "single_label": TaskTraits("classes", headline="accuracy"),
     "multi_label": TaskTraits("labels", headline="exact_match", separator=","),
+    "regression": TaskTraits("values", headline="pearson", smaller_is_better=frozenset({"loss", "rmse"})),
 }
 
 
@@ -52,9 +53,10 @@ class DataConfig(Section):
     """Column that holds the label; null for unlabelled rows, which only alpha = 1 can train on."""
     task: TaskName = "single_label"
     """single_label: a row has one of `labels`. multi_label: a row has any number of them; the cell holds them
-    joined by commas and may be empty."""
+    joined by commas and may be empty. regression: the label is a number, without `labels`."""
     labels: tuple[str, ...] | PathField = ("0", "1")
-    """The label values in the order of their ids, or the path of a file with one value a line."""
+    """The label values in the order of their ids, or the path of a file with one value a line. Not for
+    regression."""
     positive_label: str | None = None
     """Label whose F1 is reported for two classes; null is the second, as in EasyNLP."""
     train: tuple[PathField, ...]

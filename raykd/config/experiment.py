@@ -158,6 +158,10 @@ class ExperimentConfig(SearchedJob):
             raise ValueError("base: student.objective.kind = 'fine_tune' distils nothing; search a job that distils")
         if self.student.intermediate is not None:
             raise ValueError("base: a search does not cover student.intermediate; remove the section, or search a meta_kd job")
+        if not self.data.traits.takes_labels:
+            raise ValueError(
+                f"base: data.task = {self.data.task}: verdicts of a search count right rows; search a classification task"
+            )
         if self.data.label is None or not self.data.test:
             raise ValueError("base: a search needs labels (data.label) and rows that it never sees (data.test) for its verdict")
 

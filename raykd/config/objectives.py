@@ -69,7 +69,9 @@ class VanillaKDConfig(_SoftenedKD):
 
 
 class MseKDConfig(_LogitKD):
-    """`alpha * MSE(logits) + (1 - alpha) * CE`; Kim et al. 2021, arXiv:2105.08919."""
+    """`alpha * MSE(logits) + (1 - alpha) * CE`; Kim et al. 2021, arXiv:2105.08919. For regression the MSE of the outputs, and
+    the MSE to the label instead of CE.
+    """
 
     kind: Literal["mse_kd"] = "mse_kd"
 
@@ -131,6 +133,7 @@ ObjectiveConfig = Annotated[
 
 
 def supported_objectives(outputs: Outputs) -> tuple[str, ...]:
-    """Kinds of objectives that are defined for such outputs of a model."""
+    """Kinds of distillation in raykd that are defined for such outputs of a model."""
     union, _ = get_args(ObjectiveConfig)
-    return tuple(one.model_fields["kind"].default for one in get_args(union) if outputs in one.supported_outputs)
+    named = [one for one in get_args(union) if one.distils and one is not CustomObjectiveConfig]
+    return tuple(one.model_fields["kind"].default for one in named if outputs in one.supported_outputs)

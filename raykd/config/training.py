@@ -36,8 +36,8 @@ class TrainingConfig(Section):
     keep_evaluated: bool = False
     """Keep the model of every evaluation in `evaluated/step-N`, not only the best one."""
     metric: str | None = None
-    """Validation metric that selects the best model; null is the task's headline metric: accuracy, or exact_match (all
-    labels of a row are right) for multi-label rows."""
+    """Validation metric that selects the best model; null is the task's headline metric: accuracy, exact_match
+    (all labels of a row are right) for multi-label rows, or pearson for regression."""
     patience: int | None = Field(None, ge=1)
     """Evaluations without improvement after which training stops early; null disables early stopping."""
     window: int = Field(64, ge=1)

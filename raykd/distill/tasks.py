@@ -242,7 +242,8 @@ def _labels_of_unlabelled(config: ExperimentConfig) -> tuple[str, ...]:
     labels = label_codec(config.data).names
     if config.teacher is not None:
         own = label_names(load_config(config.teacher.model))
-        if own != labels and own != tuple(f"LABEL_{index}" for index in range(len(labels))):
+        one_output = len(own) == len(labels) == 1
+        if not one_output and own != labels and own != tuple(f"LABEL_{index}" for index in range(len(labels))):
             raise ConfigError(
                 f"data.labels = {list(labels)}, but the teacher {config.teacher.model} was trained for {list(own)}; rows "
                 "without labels cannot tell which is right, so set data.labels to the teacher's names in its order"

@@ -7,6 +7,7 @@ from raykd.losses.domain import domain_expertise_weight, permuted_domains, proto
 from raykd.losses.intermediate import attention_mse, hidden_mse, relation_kl, vector_mse
 from raykd.losses.reduce import keep, mean_over_tokens, weighted_sum
 from raykd.losses.soft_targets import cross_entropy, mse_logits, soft_cross_entropy, soft_target_kl
+from raykd.losses.squared_error import squared_error
 
 __all__ = [
     "attention_mse",
@@ -27,6 +28,7 @@ __all__ = [
     "reverse_gradient",
     "soft_cross_entropy",
     "soft_target_kl",
+    "squared_error",
     "target_class_kd",
     "vector_mse",
     "weighted_sum",

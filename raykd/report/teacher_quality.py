@@ -15,7 +15,7 @@ LOSS_RATIO = 2.0
 """Loss on other rows over that on training rows. Equal for a calibrated teacher; twice means that its training targets
 claim a certainty which it does not have elsewhere."""
 LOSS_FLOOR = 0.05
-"""Nats by which the losses differ at least, so that 0.002 against 0.001 is no warning."""
+"""Nats by which the losses differ at least, so that 0.002 against 0.001 is no warning. Squared errors have no such unit."""
 STANDARD_ERRORS = 2.0
 """A gap on few validation rows may be chance: it counts from two standard errors on."""
 
@@ -60,7 +60,11 @@ def teacher_quality(
     training rows by heart says nothing beyond: low entropy, a loss far below that on other rows, a gap in accuracy.
     """
     train, validation = _certainty(kind, train_logits, train_labels), _certainty(kind, validation_logits, validation_labels)
-    found = (_memory(kind, train, validation), _overconfidence(train, validation), _hard_targets(train))
+    found = (
+        _memory(kind, train, validation),
+        _overconfidence(train, validation, floor=LOSS_FLOOR if kind.traits.takes_labels else 0.0),
+        _hard_targets(train),
+    )
     return TeacherQuality(train=train, validation=validation, warnings=tuple(warning for warning in found if warning))
 
 
@@ -70,15 +74,16 @@ def _memory(kind: TaskKind, train: Certainty, validation: Certainty) -> str | No
     if gap <= max(GAP_POINTS, noise):
         return None
     metric = kind.headline
+    memory = f"{100 * gap:.1f} points" if metric.percent else f"{gap:.3f}"
     return (
         f"the teacher's {metric.title} is {metric.text(train.headline)} on its training rows but "
-        f"{metric.text(validation.headline)} on the validation rows: {100 * gap:.1f} points are memory; train "
-        "it for fewer epochs"
+        f"{metric.text(validation.headline)} on the validation rows: {memory} are memory; train it "
+        "for fewer epochs"
     )
 
 
-def _overconfidence(train: Certainty, validation: Certainty) -> str | None:
-    if validation.loss - train.loss <= LOSS_FLOOR or validation.loss <= LOSS_RATIO * train.loss:
+def _overconfidence(train: Certainty, validation: Certainty, *, floor: float) -> str | None:
+    if validation.loss - train.loss <= floor or validation.loss <= LOSS_RATIO * train.loss:
         return None
     cure = "train it for fewer epochs" + (", or raise the temperature" if train.entropy is not None else "")
     claim = "is over-confident on" if train.entropy is not None else "fits too closely"

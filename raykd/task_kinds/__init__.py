@@ -7,12 +7,13 @@ from raykd.data.label_codec import LabelCodec
 from raykd.data.prepare import read_labels
 from raykd.task_kinds.base import TaskKind
 from raykd.task_kinds.multi_label import MultiLabel
+from raykd.task_kinds.regression import Regression
 from raykd.task_kinds.single_label import SingleLabel
 
 __all__ = ["SINGLE_LABEL", "TASK_KINDS", "TaskKind", "label_codec", "task_kind", "task_kind_of_model"]
 
 SINGLE_LABEL: TaskKind = SingleLabel()
-TASK_KINDS: dict[str, TaskKind] = {kind.name: kind for kind in (SINGLE_LABEL, MultiLabel())}
+TASK_KINDS: dict[str, TaskKind] = {kind.name: kind for kind in (SINGLE_LABEL, MultiLabel(), Regression())}
 """All kinds by their name, the value of `data.task`."""
 
 

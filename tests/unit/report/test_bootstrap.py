@@ -7,7 +7,8 @@ from sklearn.metrics import f1_score
 
 from raykd.errors import DataError
 from raykd.metrics.confusion import accuracy, class_f1, f1_of, macro_f1
-from raykd.report.bootstrap import compare_predictions, paired_bootstrap, stratified_bootstrap
+from raykd.metrics.regression_metrics import pearson_features, pearson_of_sums
+from raykd.report.bootstrap import compare_moments, compare_predictions, paired_bootstrap, stratified_bootstrap
 
 
 def simulate(dice: np.random.Generator, *, seeds: int, rows: int, rate: float, easy: np.ndarray, sd: float = 0.0) -> np.ndarray:
@@ -210,3 +211,35 @@ def test_a_million_rows_fit_into_little_memory():
 def test_what_does_not_fit_is_refused(shapes: tuple[tuple[int, int], ...], options: dict[str, bool], message: str):
     with pytest.raises(DataError, match=message):
         paired_bootstrap(np.ones(shapes[0], bool), np.ones(shapes[1], bool), **options)
+
+
+def test_a_correlation_is_computed_again_on_every_resample():
+    dice = np.random.default_rng(0)
+    values = dice.normal(size=300)
+    good, bad = values + 0.5 * dice.normal(size=300), values + 0.8 * dice.normal(size=300)
+    features = [pearson_features(values, one) for one in (good, bad)]
+    verdict = compare_moments([features[0]], [features[1]], statistic=pearson_of_sums, replicates=4000)
+    draws = dice.integers(0, 300, (4000, 300))
+    gains = [np.corrcoef(values[one], good[one])[0, 1] - np.corrcoef(values[one], bad[one])[0, 1] for one in draws]
+    assert verdict.difference == pytest.approx(np.corrcoef(values, good)[0, 1] - np.corrcoef(values, bad)[0, 1])
+    assert (verdict.low, verdict.high) == pytest.approx(tuple(np.quantile(gains, [0.025, 0.975])), abs=0.01)
+    assert verdict.verdict == "better"
+    assert verdict.reversed().verdict == "worse", "the same difference of a metric where smaller is better"
+
+
+def test_an_interval_of_correlations_covers_the_true_difference():
+    """Two models with one true correlation: the interval holds zero in about 95 of 100 samples."""
+    held = 0
+    for seed in range(100):
+        dice = np.random.default_rng(seed)
+        values = dice.normal(size=120)
+        systems = [[pearson_features(values, values + dice.normal(size=120)) for _ in range(3)] for _ in range(2)]
+        verdict = compare_moments(*systems, statistic=pearson_of_sums, replicates=300, seed=seed)
+        held += verdict.verdict == "not separable"
+    assert 92 <= held <= 100
+
+
+def test_moments_of_other_rows_are_refused():
+    features = pearson_features(*np.random.default_rng(0).normal(size=(2, 10)))
+    with pytest.raises(DataError, match="the same rows"):
+        compare_moments([features], [features[:9]], statistic=pearson_of_sums)

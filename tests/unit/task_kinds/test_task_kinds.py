@@ -17,6 +17,9 @@ def example(kind: TaskKind, rows: int = 60) -> tuple[np.ndarray, np.ndarray, tup
     if kind.name == "multi_label":
         labels = dice.integers(0, 2, (rows, 3))
         return labels, (labels - 0.5 + dice.normal(size=labels.shape)).astype(np.float32), NAMES
+    if kind.name == "regression":
+        values = dice.normal(size=rows).astype(np.float32)
+        return values, (values + dice.normal(size=rows))[:, None].astype(np.float32), kind.label_codec(()).names
     labels = dice.integers(0, 3, rows)
     logits = np.eye(3)[labels] + dice.normal(size=(rows, 3))
     return labels, logits.astype(np.float32), NAMES

@@ -79,7 +79,11 @@ class ExperimentConfig(SearchedJob):
     movable_paths: ClassVar = (
         "student.training.learning_rate", "student.objective.temperature", "student.objective.alpha",
     )  # fmt: skip
-    step_paths: ClassVar = ("student.training.epochs", "student.training.batch_size", "student.training.max_steps")
+    step_paths: ClassVar = tuple(
+        f"student.{part}.{key}"
+        for part in ("training", "intermediate.training")
+        for key in ("epochs", "batch_size", "max_steps")
+    )
     fixed_paths: ClassVar = ("student.seeds", "student.baseline", "student.model", "teacher.model", "teacher.fine_tune")
 
     name: str
@@ -149,21 +153,28 @@ class ExperimentConfig(SearchedJob):
         return {f"student.objective.{key}": one for key, one in space.items() if hasattr(self.student.objective, key)}
 
     def trains_baseline(self, path: str) -> bool:
-        """True for the student's training."""
-        return path.startswith("student.training.")
+        """True for the student's training; the student without distillation has the epochs of the intermediate one too."""
+        return path.startswith("student.training.") or path == "student.intermediate.training.epochs"
 
     def check_searchable(self) -> None:
         """Raise ValueError without distillation, labels or test rows."""
         if not self.student.objective.distils:
             raise ValueError("base: student.objective.kind = 'fine_tune' distils nothing; search a job that distils")
-        if self.student.intermediate is not None:
-            raise ValueError("base: a search does not cover student.intermediate; remove the section, or search a meta_kd job")
         if not self.data.traits.takes_labels:
             raise ValueError(
                 f"base: data.task = {self.data.task}: verdicts of a search count right rows; search a classification task"
             )
         if self.data.label is None or not self.data.test:
             raise ValueError("base: a search needs labels (data.label) and rows that it never sees (data.test) for its verdict")
+
+    def refuse_population(self) -> str | None:
+        """Return the reason why population-based training cannot search the job, or None."""
+        if self.student.intermediate is None:
+            return None
+        return (
+            "population-based training changes the values of one training on logits, and student.intermediate trains on "
+            "features too; use another scheduler, or remove that section"
+        )
 
     def refuse_teacher(self) -> str | None:
         """Return the reason why trials cannot train teachers of their own, or None."""

@@ -66,6 +66,10 @@ class SearchedJob(Section):
     def check_searchable(self) -> None:
         """Raise ValueError when the job cannot be searched."""
 
+    def refuse_population(self) -> str | None:
+        """Return the reason why population-based training cannot search the job, with the alternative, or None."""
+        return None
+
     def refuse_teacher(self) -> str | None:
         """Return the reason why trials cannot train teachers of their own, or None."""
         return None

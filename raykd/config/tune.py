@@ -97,6 +97,9 @@ class TuneConfig(Section):
             self._check_population(self.scheduler)
 
     def _check_population(self, population: Population) -> None:
+        reason = self.base.refuse_population()
+        if reason is not None:
+            raise ValueError(f"scheduler = 'pbt': {reason}")
         for path in self.space:
             if path not in self.base.movable_paths:
                 raise ValueError(

@@ -19,7 +19,7 @@ from raykd.run.task import Phase, TrainTask, key_of
 from raykd.task_kinds import task_kind
 from raykd.trainers.events import Ended, Evaluated, TrainingEvent
 from raykd.tune.jobs import JobPlan, Variant
-from raykd.tune.jobs.base import AdaptTask, TaskChain, values_at_start
+from raykd.tune.jobs.base import AdaptTask, TaskChain, same_group, share_teacher_states, values_at_start
 from raykd.tune.search_systems import DEFAULT, NO_KD, NO_KD_TUNED, TUNED
 from raykd.tune.teacher_locks import make_teacher_in_group
 from raykd.tune.trial_metrics import best_metric
@@ -86,7 +86,7 @@ class FinalTrainings:
                 if len(pending) < len(tasks):
                     self.terminal.say(f"{len(tasks) - len(pending)} of {len(tasks)} final trainings finished before, skipped")
                 if pending:
-                    groups.run(pending, at_most=self.num_groups, affinity=self.plan.same_group)
+                    groups.run(pending, at_most=self.num_groups, affinity=same_group)
         finally:
             groups.close()
         return self.trained
@@ -180,7 +180,7 @@ class FinalTrainings:
             if not last:
                 changes["folder"] = storage.join(self.folder, "final", "intermediate", changes["key"][:16])
             # the tuned and the default student of every seed
-            task = self.plan.share_teacher_states(task, trainings=2 * len(self.config.final_seeds))
+            task = share_teacher_states(task, trainings=2 * len(self.config.final_seeds))
             return task.model_copy(update=changes)
 
         return adapt

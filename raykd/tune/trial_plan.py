@@ -8,7 +8,7 @@ from raykd.config import TorchEngineConfig, TrackingConfig, TrainingConfig, with
 from raykd.config.search_space import Value
 from raykd.data import storage
 from raykd.run.task import TrainTask, key_of
-from raykd.tune.jobs.base import JobPlan, TaskChain
+from raykd.tune.jobs.base import JobPlan, TaskChain, share_teacher_states
 from raykd.tune.trial_teacher import TrialTeacher
 
 
@@ -85,7 +85,7 @@ class TrialPlan:
         if self.local:
             changes["engine"] = TorchEngineConfig()
         changes["key"] = key_of("trial", task.key, self.max_steps)
-        task = self.job.share_teacher_states(task, trainings=self.trials, across_processes=True)
+        task = share_teacher_states(task, trainings=self.trials, across_processes=True)
         return task.model_copy(update=changes)
 
 

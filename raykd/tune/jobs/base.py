@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
+from raykd.config.features import TeacherFeaturesConfig
 from raykd.config.search_space import Value
 from raykd.config.searched_job import SearchedJob
 from raykd.data.tokenised_set import TokenisedSet
@@ -60,15 +61,6 @@ class JobPlan(ABC, Generic[Config]):
         del schedule
         return ()
 
-    def share_teacher_states(self, task: TrainTask, *, trainings: int, across_processes: bool = False) -> TrainTask:
-        """Return the task that stores the states of a live teacher for ``trainings`` trainings, where it has one."""
-        del trainings, across_processes
-        return task
-
-    def same_group(self, task: TrainTask) -> object:
-        """Return a value that is equal for tasks which one worker group trains in order, since they share teacher states."""
-        return task.folder
-
 
 class JobWork(Protocol):
     """The stages of the searched job that come before its students."""
@@ -87,6 +79,24 @@ class JobWork(Protocol):
 
     def close(self) -> None:
         """Release the workers."""
+
+
+def share_teacher_states(task: TrainTask, *, trainings: int, across_processes: bool = False) -> TrainTask:
+    """Return the task with its teacher's states stored for ``trainings`` trainings, if it learns from features."""
+    if not isinstance(task.objective, TeacherFeaturesConfig):
+        return task
+    sharing = {"trainings": trainings, "share_states": across_processes}
+    return task.model_copy(update={"objective": task.objective.model_copy(update=sharing)})
+
+
+def same_group(task: TrainTask) -> object:
+    """Return a value that is equal for tasks that share a teacher's states, which one worker group trains in order."""
+    return task.train if isinstance(task.objective, TeacherFeaturesConfig) else task.folder
+
+
+def moved_task(task: TrainTask, folder: str) -> TrainTask:
+    """Return the task in another folder."""
+    return task.model_copy(update={"folder": folder})
 
 
 def values_at_start(schedule: Schedule) -> Mapping[str, Value]:

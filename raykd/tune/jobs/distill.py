@@ -1,27 +1,29 @@
 """Searches of a distillation: trials share tokenised rows, the teacher and its logits."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from raykd.config import ExperimentConfig, with_values
+from raykd.config import ExperimentConfig, FineTuneConfig, with_values
 from raykd.config.stage_names import Split
+from raykd.data import storage
 from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.distill.pipeline import DistillationPipeline
-from raykd.distill.tasks import run_folder, student_tasks, teacher_task
+from raykd.distill.tasks import ModelFolder, intermediate_tasks, model_folder, run_folder, student_tasks, teacher_task
 from raykd.errors import ConfigError
 from raykd.models import model_digest
 from raykd.run.progress import Terminal
-from raykd.run.task import Phase
+from raykd.run.task import Phase, TrainTask
 from raykd.run.train_task import total_steps
-from raykd.tune.jobs.base import AdaptTask, JobPlan, TaskChain, Variant
+from raykd.tune.jobs.base import AdaptTask, JobPlan, TaskChain, Variant, moved_task
 from raykd.tune.trial_record import Schedule
 from raykd.tune.trial_teacher import TrialTeacher, make_trial_teacher
 
 
 @dataclass(frozen=True)
 class DistillationPlan(JobPlan[ExperimentConfig]):
-    """A student from teacher logits: chains of one task. Paths, since it travels to other machines."""
+    """A student from teacher logits, and from the teacher's layers where the job asks for it."""
 
     base: ExperimentConfig
     train: str
@@ -32,13 +34,16 @@ class DistillationPlan(JobPlan[ExperimentConfig]):
     """Side table of teacher logits."""
     digest: str
     """Hash of the student's initial model."""
+    teacher: str = ""
+    """Folder of the trained teacher; empty unless students learn from its layers."""
     teacher_rows: tuple[str, str] | None = None
     """Training and validation rows tokenised for the teacher; None when no trial can train a teacher."""
 
     @property
     def chain_length(self) -> int:
-        """One task."""
-        return 1
+        """Two tasks with intermediate-layer distillation before the objective, else one."""
+        section = self.base.student.intermediate
+        return 2 if section is not None and section.mode == "before" else 1
 
     def trial_teacher(self, config: ExperimentConfig) -> TrialTeacher | None:
         """The teacher of students with this configuration; None for the job's own."""
@@ -51,24 +56,59 @@ class DistillationPlan(JobPlan[ExperimentConfig]):
     def chains(
         self, config: ExperimentConfig, *, variant: Variant, seed: int, folder: str, adapt: AdaptTask
     ) -> dict[str, TaskChain]:
-        """One chain of one task."""
-        own = None if variant == "no_kd" else self.trial_teacher(config)
-        student = config.student.model_copy(update={"seeds": (seed,), "baseline": True})
-        tasks = student_tasks(
-            config.model_copy(update={"student": student}),
-            train=TokenisedSet.open(self.train),
-            validation=TokenisedSet.open(self.validation),
-            logits=SideTable.open(own.logits() if own else self.logits),
-            digest=self.digest,
-        )
-        task = tasks[0] if variant == "no_kd" else tasks[-1]
-        return {"": iter([adapt(task.model_copy(update={"folder": folder}), domain="", last=True)])}
+        """One chain, of the student or its baseline."""
+        changes = {"baseline": True, "objective": FineTuneConfig()} if variant == "no_kd" else {"baseline": False}
+        student = config.student.model_copy(update={"seeds": (seed,), **changes})
+        config = config.model_copy(update={"student": student})
+        chain = self._label_chain if variant == "no_kd" else self._distilled_chain
+        return {"": chain(config, folder, adapt)}
 
     def num_steps(self, config: ExperimentConfig, max_steps: int | None) -> int:
-        """Optimiser steps of the student's training, at most ``max_steps``."""
-        training = config.student.training
-        total = total_steps(training, math.ceil(TokenisedSet.open(self.train).num_rows / training.batch_size))
-        return total if max_steps is None else min(total, max_steps)
+        """Optimiser steps of the student's trainings, each of at most ``max_steps``."""
+        rows = TokenisedSet.open(self.train).num_rows
+        trainings = [config.student.training]
+        section = config.student.intermediate
+        if section is not None and section.mode == "before":
+            trainings.append(section.own_training)
+        totals = [total_steps(one, math.ceil(rows / one.batch_size)) for one in trainings]
+        return sum(total if max_steps is None else min(total, max_steps) for total in totals)
+
+    def _label_chain(self, config: ExperimentConfig, folder: str, adapt: AdaptTask) -> TaskChain:
+        (task,) = self._student_tasks(config, logits=None)
+        yield adapt(moved_task(task, folder), domain="", last=True)
+
+    def _distilled_chain(self, config: ExperimentConfig, folder: str, adapt: AdaptTask) -> TaskChain:
+        own, (seed,) = self.trial_teacher(config), config.student.seeds
+        teacher, initial = None, {}
+        if config.student.intermediate is not None:
+            teacher = model_folder(own.model if own else self.teacher)
+            train = TokenisedSet.open(self.train)
+            for intermediate in intermediate_tasks(config, train=train, digest=self.digest, teacher=teacher).values():
+                task = adapt(moved_task(intermediate, storage.join(folder, "intermediate")), domain="", last=False)
+                yield task
+                initial[seed] = model_folder(task.model_folder)
+        logits = SideTable.open(own.logits() if own else self.logits)
+        (task,) = self._student_tasks(config, logits=logits, teacher=teacher, initial=initial)
+        yield adapt(moved_task(task, folder), domain="", last=True)
+
+    def _student_tasks(
+        self,
+        config: ExperimentConfig,
+        *,
+        logits: SideTable | None,
+        teacher: ModelFolder | None = None,
+        initial: Mapping[int, ModelFolder] | None = None,
+    ) -> list[TrainTask]:
+        """The task of the one student."""
+        return student_tasks(
+            config,
+            train=TokenisedSet.open(self.train),
+            validation=TokenisedSet.open(self.validation),
+            logits=logits,
+            digest=self.digest,
+            teacher=teacher,
+            initial=initial,
+        )
 
     def phases(self, schedule: Schedule) -> tuple[Phase, ...]:
         """Learning rate and objective of each later part of the schedule."""
@@ -103,6 +143,7 @@ class DistillationWork:
             validation=self.pipeline.tokenised("validation", model).path,
             logits=logits.path,
             digest=model_digest(model),
+            teacher="" if self.base.student.intermediate is None else self.pipeline.teachers.models()[0],
             teacher_rows=(self._teacher_rows("train"), self._teacher_rows("validation")) if own else None,
         )
 

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from raykd.config import MetaKDConfig
-from raykd.config.metakd import MetaDistillationObjective
 from raykd.data import storage
 from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
@@ -21,8 +20,7 @@ from raykd.metakd.tasks import (
 )
 from raykd.models import model_digest
 from raykd.run.progress import Terminal
-from raykd.run.task import TrainTask
-from raykd.tune.jobs.base import AdaptTask, JobPlan, TaskChain, Variant
+from raykd.tune.jobs.base import AdaptTask, JobPlan, TaskChain, Variant, moved_task
 from raykd.tune.trial_teacher import TrialTeacher, make_trial_teacher
 
 
@@ -86,21 +84,10 @@ class MetaKDPlan(JobPlan[MetaKDConfig]):
             for domain in self.tables
         }
 
-    def share_teacher_states(self, task: TrainTask, *, trainings: int, across_processes: bool = False) -> TrainTask:
-        """Return the task that stores the meta-teacher's states for ``trainings`` trainings, where it learns from them."""
-        if not isinstance(task.objective, MetaDistillationObjective):
-            return task
-        sharing = {"trainings": trainings, "share_states": across_processes}
-        return task.model_copy(update={"objective": task.objective.model_copy(update=sharing)})
-
-    def same_group(self, task: TrainTask) -> object:
-        """Return the rows of tasks that share the teacher's states on them."""
-        return task.train if isinstance(task.objective, MetaDistillationObjective) else task.folder
-
     def _label_chain(self, config: MetaKDConfig, student: Student, folder: str, adapt: AdaptTask) -> TaskChain:
         domain = student.domain
         task = label_task(config, student, self._rows(domain, validated=True), model_digest(config.student.model))
-        yield adapt(_moved(task, storage.join(folder, domain)), domain=domain, last=True)
+        yield adapt(moved_task(task, storage.join(folder, domain)), domain=domain, last=True)
 
     def _distilled_chain(
         self, config: MetaKDConfig, student: Student, folder: str, *, adapt: AdaptTask, own: TrialTeacher | None
@@ -117,14 +104,14 @@ class MetaKDPlan(JobPlan[MetaKDConfig]):
             teacher_digest=model_digest(storage.join(teacher, "model")),
         )
         place = folder if single else storage.join(folder, "intermediate")
-        intermediate = adapt(_moved(intermediate, place), domain=domain, last=single)
+        intermediate = adapt(moved_task(intermediate, place), domain=domain, last=single)
         yield intermediate
         if not single:
             logits = self.tables[domain].logits if own is None else own.logits(domain)
             rows = self._rows(domain, validated=True, weighted=True, logits=logits)
             digest = model_digest(intermediate.model_folder)
             task = prediction_task(config, student, rows, after=intermediate, digest=digest)
-            yield adapt(_moved(task, folder), domain=domain, last=True)
+            yield adapt(moved_task(task, folder), domain=domain, last=True)
 
     def _rows(self, domain: str, *, validated: bool, weighted: bool = False, logits: str | None = None) -> TaskInputs:
         tables = self.tables[domain]
@@ -134,10 +121,6 @@ class MetaKDPlan(JobPlan[MetaKDConfig]):
             SideTable.open(logits) if logits else None,
             (SideTable.open(tables.weights),) if weighted else (),
         )
-
-
-def _moved(task: TrainTask, folder: str) -> TrainTask:
-    return task.model_copy(update={"folder": folder})
 
 
 class MetaKDWork:
@@ -177,7 +160,7 @@ class MetaKDWork:
         )
 
     def test_rows(self) -> dict[str, TokenisedSet]:
-        """TaskInputs that the search never sees, by domain, tokenised for the student."""
+        """Rows that the search never sees, by domain, tokenised for the student."""
         return self._test_rows(self.base.student.model)
 
     def teacher(self) -> tuple[str, dict[str, TokenisedSet]] | None:

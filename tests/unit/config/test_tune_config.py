@@ -115,6 +115,10 @@ POPULATION = {
         ),
         ({**POPULATION, "searcher": "optuna"}, "set searcher to random"),
         ({**POPULATION, "trials": 1}, "raise trials to at least 2"),
+        (
+            {**POPULATION, "set": {**POPULATION["set"], "student.intermediate": {"mode": "joint"}}},
+            "student.intermediate trains on features too; use another scheduler",
+        ),
         ({**POPULATION, "set": {"compute.num_workers": 2}}, "set base.compute.num_workers to 1"),
         ({**POPULATION, "set": {"student.training.evaluate_every": None}}, "evaluate at least once an interval"),
         ({**POPULATION, "set": {"student.training.evaluate_every": 200}}, "evaluate at least once an interval"),

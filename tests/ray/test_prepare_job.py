@@ -7,8 +7,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from raykd.data import jobs, sources, storage
 from raykd.data import prepare as prepare_module
+from raykd.data import ray_map, sources, storage
 from raykd.data.parquet_files import PartInfo, write_part
 from raykd.data.prepare import PrepareSpec, prepare
 from raykd.data.ray_map import run_job
@@ -53,8 +53,10 @@ def test_a_job_writes_the_bytes_of_one_process(
     alone = prepare(rows, str(tmp_path / "alone"))
     request.getfixturevalue("as_job")
     started: list[int] = []
-    start = jobs._ray_job
-    monkeypatch.setattr(jobs, "_ray_job", lambda function, items, to: started.append(len(items)) or start(function, items, to))
+    start = ray_map._ray_job
+    monkeypatch.setattr(
+        ray_map, "_ray_job", lambda function, items, to: started.append(len(items)) or start(function, items, to)
+    )
     told: list[tuple[int, int]] = []
     job = prepare(rows, str(tmp_path / "job"), progress=lambda *done: told.append(done))
     assert len(job.parts) > 5

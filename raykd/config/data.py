@@ -6,8 +6,8 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from raykd.config.base import Section
 from raykd.config.paths import PathField
+from raykd.config.section import Section
 
 TaskName = Literal["single_label", "multi_label", "regression"]
 Outputs = Literal["classes", "labels", "values"]

@@ -5,12 +5,12 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from raykd.config.base import Section
 from raykd.config.data import DataConfig
 from raykd.config.features import IntermediateConfig
 from raykd.config.objectives import ObjectiveConfig, VanillaKDConfig, supported_objectives
 from raykd.config.paths import PathField, StoragePath
 from raykd.config.searched_job import SearchedJob
+from raykd.config.section import Section
 from raykd.config.training import ComputeConfig, ModelTask, TrainingConfig
 
 STORAGE = "runs"

@@ -4,9 +4,9 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from raykd.config.base import ObjectiveSection, Section
 from raykd.config.objectives import ObjectiveConfig
 from raykd.config.paths import ModelRef
+from raykd.config.section import ObjectiveSection, Section
 from raykd.config.training import TrainingConfig
 
 Layers = Literal["uniform", "last"] | tuple[tuple[int, int], ...]

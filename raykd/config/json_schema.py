@@ -6,9 +6,9 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from raykd.config.base import Section
 from raykd.config.experiment import ExperimentConfig
 from raykd.config.metakd import MetaKDConfig
+from raykd.config.section import Section
 from raykd.config.tune import TuneConfig
 
 JOB_KINDS: dict[str, type[Section]] = {"run": ExperimentConfig, "meta_kd": MetaKDConfig, "tune": TuneConfig}

@@ -5,11 +5,11 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from raykd.config.base import ObjectiveSection, Section
 from raykd.config.experiment import STORAGE, TrackingConfig
 from raykd.config.features import FeatureLossConfig, TeacherFeaturesConfig
 from raykd.config.paths import ModelRef, PathField, StoragePath
 from raykd.config.searched_job import SearchedJob
+from raykd.config.section import ObjectiveSection, Section
 from raykd.config.training import ComputeConfig, ModelTask, TrainingConfig
 
 DomainLoss = Literal["wrong", "permuted", "reversed"]

@@ -4,8 +4,8 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field
 
-from raykd.config.base import ObjectiveSection
 from raykd.config.data import Outputs
+from raykd.config.section import ObjectiveSection
 
 
 class _Objective(ObjectiveSection):

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from raykd.config.base import Section
+from raykd.config.section import Section
 
 Value = bool | int | float | str | None
 """A value of a hyperparameter."""

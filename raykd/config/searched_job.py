@@ -3,8 +3,8 @@
 from abc import abstractmethod
 from typing import Any, ClassVar
 
-from raykd.config.base import Section
 from raykd.config.data import TASKS, TaskTraits
+from raykd.config.section import Section
 from raykd.config.training import TrainingConfig
 
 

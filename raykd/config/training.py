@@ -4,8 +4,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from raykd.config.base import Section
 from raykd.config.paths import ModelRef
+from raykd.config.section import Section
 
 
 class TrainingConfig(Section):

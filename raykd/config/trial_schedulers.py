@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from raykd.config.base import Section
+from raykd.config.section import Section
 
 
 class NoScheduler(Section):

@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from raykd.config.base import Section
 from raykd.config.experiment import ExperimentConfig
 from raykd.config.metakd import MetaKDConfig
 from raykd.config.search_space import Choice, Grid, Hyperparameter, Value
+from raykd.config.section import Section
 from raykd.config.trial_schedulers import NoScheduler, Population, Scheduler
 
 BaseConfig = ExperimentConfig | MetaKDConfig

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 from raykd.cluster import DATA_CPUS, require_room, require_shared, uses_gpu
 from raykd.config import ComputeConfig
-from raykd.config.base import Section
+from raykd.config.section import Section
 from raykd.data import storage
 from raykd.data.prepare import PrepareSpec, prepare
 from raykd.data.side_tables import SideTable

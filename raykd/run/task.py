@@ -10,9 +10,9 @@ from pydantic import Field
 
 from raykd import __version__
 from raykd.config import ComputeConfig, CustomObjectiveConfig, EngineConfig, ObjectiveConfig, TrackingConfig, TrainingConfig
-from raykd.config.base import Section
 from raykd.config.features import FeatureKDConfig
 from raykd.config.metakd import MetaObjective
+from raykd.config.section import Section
 from raykd.data import storage
 from raykd.data.folds import Fold
 from raykd.data.side_tables import SideTable

@@ -3,20 +3,21 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from torch import Tensor
 
 from raykd.data.schema import shorten
 from raykd.errors import DataError
-from raykd.losses import squared_error
 from raykd.metrics import regression_metrics
 from raykd.metrics.metric import Metric
 from raykd.metrics.resampling import MomentMetric, Resampled
 from raykd.task_kinds.base import Array, TaskKind
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 OUTPUT = "value"
 """Name of the model's one output."""
@@ -69,8 +70,10 @@ class Regression(TaskKind):
         del labels
         return NumberCodec()
 
-    def hard_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def hard_loss(self, logits: "Tensor", labels: "Tensor") -> "Tensor":
         """Squared error: outputs ``[B, 1]``, labels float ``[B]``."""
+        from raykd.losses import squared_error
+
         return squared_error(logits, labels)
 
     def metric_names(self, num_outputs: int) -> tuple[str, ...]:

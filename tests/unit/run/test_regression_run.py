@@ -68,7 +68,7 @@ def test_a_regression_is_distilled_reported_and_exported(content, local, capsys)
     assert comparison.teacher_quality is not None
     assert comparison.teacher_quality.train.entropy is None
 
-    folder = Path(pipeline.folder)
+    folder = Path(pipeline.runner.folder)
     assert read_report(str(folder / "report")) == comparison
     write_report(comparison, str(folder / "again"))
     text = (folder / "report/report.md").read_text()
@@ -103,7 +103,7 @@ def _check_export(model: Path, pipeline) -> None:
     pytest.importorskip("onnxscript")
     from raykd.model_export import export
 
-    (made,) = export(str(model), int8=False, terminal=pipeline.terminal)
+    (made,) = export(str(model), int8=False, terminal=pipeline.runner.terminal)
     assert made.agreement == pytest.approx(1.0)
     assert made.largest_difference < 1e-4
 
@@ -112,7 +112,7 @@ def test_labels_that_are_no_numbers_are_named_with_file_and_line(content, local,
     for cell in ("good", "nan", "inf", "1e40", "1_0", ""):
         (tmp_path / "train.tsv").write_text(f"happy film\t0.5\nsad film\t{cell}\n")
         with pytest.raises(DataError, match=rf"train\.tsv:2: label '{cell}' is not a finite number"):
-            local(build(content)).prepared("train", content["student"]["model"])
+            local(build(content)).tokenised("train", content["student"]["model"])
 
 
 @pytest.mark.parametrize(

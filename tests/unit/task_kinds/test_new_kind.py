@@ -130,7 +130,7 @@ def test_a_new_kind_needs_no_other_file(levels, small_world, tmp_path):
     assert (comparison.task, comparison.headline, comparison.labels) == ("levels", "within_one", ("level",))
     assert comparison.systems[-1].metrics["within_one"].mean > comparison.constant_score
     assert "within one level" in comparison.verdict()
-    assert "level 0 is right on" in (Path(pipeline.folder) / "report/report.md").read_text()
-    history = (Path(pipeline.folder) / "students/kd-seed1/history.jsonl").read_text().splitlines()
+    assert "level 0 is right on" in (Path(pipeline.runner.folder) / "report/report.md").read_text()
+    history = (Path(pipeline.runner.folder) / "students/kd-seed1/history.jsonl").read_text().splitlines()
     assert set(next(json.loads(line) for line in history if '"train"' in line)["terms"]) == {"kd_mse", "absolute"}
-    assert "A level from -1 to 1." in (Path(pipeline.folder) / "students/kd-seed1/model/README.md").read_text()
+    assert "A level from -1 to 1." in (Path(pipeline.runner.folder) / "students/kd-seed1/model/README.md").read_text()

@@ -51,7 +51,7 @@ class LocalRunner(StageRunner):
     def start_ray(self) -> None:
         pass
 
-    def start_workers(self, tokenise_all: Callable[[], None]) -> None:
+    def start_workers(self) -> None:
         pass
 
     def score(self, jobs: Sequence[ScoreJob], title: str, scorer: type[Scorer] = Scorer) -> list[SideTable]:

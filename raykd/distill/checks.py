@@ -1,12 +1,14 @@
-"""What can be seen to be wrong with an experiment before anything starts: files, models, and settings that need both."""
+"""Errors of an experiment that can be found before Ray starts: in files, in models, and in settings that need both."""
 
 from collections.abc import Sequence
 
 from raykd.config import ExperimentConfig, FineTuneConfig, ObjectiveConfig, TrainingConfig
 from raykd.data import storage
+from raykd.data.first_rows import first_texts
+from raykd.data.prepare import spec_from_config
 from raykd.distill.tasks import cache_folder
 from raykd.errors import ConfigError
-from raykd.models import check_sequence_length, load_config, load_tokenizer
+from raykd.models import PROBE_ROWS, check_sequence_length, load_config, load_tokenizer, probe_classifier
 from raykd.run.build_objective import objective_from_config
 from raykd.task_kinds import label_codec, task_kind
 from raykd.tracking import check_tracking
@@ -14,7 +16,7 @@ from raykd.trainers.objective import Objective
 
 
 def check_experiment(config: ExperimentConfig) -> None:
-    """Look at everything that a later stage would stumble over. Raises RaykdError."""
+    """Check everything that a later stage would fail on. Raises RaykdError."""
     data = config.data
     check_tracking(config.tracking.kind)
     for files in (data.train, data.test, () if isinstance(data.validation, float) else data.validation):
@@ -34,8 +36,17 @@ def check_experiment(config: ExperimentConfig) -> None:
         _check_inputs(f"{name}.objective", built, config)
 
 
+def probe_models(config: ExperimentConfig) -> None:
+    """Run every model forward, and backward where it is trained, on the first training rows. Raises ModelError."""
+    data, codec = config.data, label_codec(config.data)
+    texts = first_texts(spec_from_config(data, "train", config.student.model, codec), PROBE_ROWS)
+    models = {teacher.model: teacher.fine_tune for teacher in config.every_teacher} | {config.student.model: True}
+    for model, train in models.items():
+        probe_classifier(model, texts, labels=codec.names, sequence_length=data.sequence_length, train=train)
+
+
 def _trainings(config: ExperimentConfig) -> list[tuple[str, TrainingConfig, ObjectiveConfig]]:
-    """What is trained: where it stands in the configuration, how it is trained, what it minimises."""
+    """The trainings: path in the configuration, settings, objective."""
     found: list[tuple[str, TrainingConfig, ObjectiveConfig]] = [
         ("teacher", teacher.training, FineTuneConfig()) for teacher in config.every_teacher if teacher.fine_tune
     ]

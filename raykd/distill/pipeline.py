@@ -5,12 +5,12 @@ from functools import cached_property
 from typing import Literal
 
 from raykd.config import ExperimentConfig
-from raykd.config.stage_names import STAGES, Split, StageName
+from raykd.config.stage_names import SPLITS, STAGES, Split, StageName
 from raykd.data import storage
 from raykd.data.prepare import spec_from_config
 from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
-from raykd.distill.checks import check_experiment
+from raykd.distill.checks import check_experiment, probe_models
 from raykd.distill.report import Candidate, build_comparison
 from raykd.distill.tasks import (
     ModelFolder,
@@ -74,6 +74,8 @@ class DistillationPipeline:
     def check(self) -> None:
         """Find errors in models and files before anything starts. Raises RaykdError."""
         check_experiment(self.config)
+        if self.will_train():
+            probe_models(self.config)
         if self.config.data.label is None and "report" in self.only:
             raise ConfigError("stage report compares answers with labels, but data.label is not set; name the label column")
         for warning in self.config.warnings:
@@ -87,11 +89,13 @@ class DistillationPipeline:
 
     def start_workers(self) -> None:
         """Start workers beside the preparation."""
-        self.runner.start_workers(self._tokenise_all)
+        self.runner.start_workers()
 
-    def _tokenise_all(self) -> None:
+    def tokenise_all(self) -> None:
+        """Tokenise the rows of all stages asked for: errors in test files are found before anything is trained."""
         models = [model.model for model in (*self.config.every_teacher, self.config.student)]
-        splits: tuple[Split, ...] = ("train", "validation", *(("test",) if self.config.data.test else ()))
+        tests = self.config.data.test and not {"evaluation", "report"}.isdisjoint(self.only)
+        splits: tuple[Split, ...] = SPLITS if tests else SPLITS[:2]
         for model in dict.fromkeys(models):
             for split in splits:
                 self.tokenised(split, model)

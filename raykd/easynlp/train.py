@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from raykd.config import ComputeConfig
 from raykd.data import storage
+from raykd.data.first_rows import first_texts
 from raykd.data.logits_tsv import import_tsv
 from raykd.data.prepare import prepare
 from raykd.data.side_tables import SideTable
@@ -19,7 +20,7 @@ from raykd.easynlp.ray_workers import connected
 from raykd.easynlp.settings import ScoreSettings, TrainSettings
 from raykd.errors import CheckpointError
 from raykd.metakd.build_meta_objective import build_meta_objective
-from raykd.models import check_sequence_length, load_config, model_digest
+from raykd.models import PROBE_ROWS, check_sequence_length, load_config, model_digest, probe_classifier
 from raykd.run.task import TaskObjective, TrainTask, make_task
 from raykd.run.worker_group import WorkerGroup
 
@@ -79,6 +80,10 @@ class Training:
             storage.expand([settings.logits.path])
             self.columns, self.logits_column = settings.logits.split(settings.columns, settings.train_file)
         check_sequence_length(load_config(settings.model), settings.columns.sequence_length)
+        if self.columns.labels is not None:
+            texts = first_texts(self.columns.spec(settings.train_file, settings.model), PROBE_ROWS)
+            sequence_length = settings.columns.sequence_length
+            probe_classifier(settings.model, texts, labels=self.columns.labels, sequence_length=sequence_length)
         self.model_digest = model_digest(settings.model)
 
     @property

@@ -1,8 +1,11 @@
 """Errors of a Meta-KD job that can be found before anything starts: models, metrics, and whether teacher and student match."""
 
+from collections.abc import Sequence
+
 from raykd.config import MetaKDConfig
+from raykd.data.tokenizer import Text
 from raykd.errors import ConfigError
-from raykd.models import check_sequence_length, load_config
+from raykd.models import check_sequence_length, load_config, probe_classifier
 from raykd.task_kinds import SINGLE_LABEL
 from raykd.tracking import check_tracking
 from raykd.trainers.features.compatibility import check_teacher_and_student
@@ -20,6 +23,12 @@ def check_meta_kd(config: MetaKDConfig, cache: str) -> None:
         losses = losses.model_copy(update={"attention_weight": 0.0})
     names = ("teacher.model", "student.model")
     check_teacher_and_student(teacher, student, losses=losses, cache=cache, names=names)
+
+
+def probe_models(config: MetaKDConfig, rows: Sequence[Text]) -> None:
+    """Run every model forward and backward on the first training rows. Raises ModelError."""
+    for model in dict.fromkeys((config.teacher.model, config.student.model)):
+        probe_classifier(model, rows, labels=config.labels, sequence_length=config.sequence_length)
 
 
 def _check_metrics(config: MetaKDConfig) -> None:

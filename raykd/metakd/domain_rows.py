@@ -51,8 +51,13 @@ class DomainRows:
 
     def tokenised(self, split: Split, domains: Sequence[str], model: str) -> TokenisedSet:
         """The rows of a split and some domains as a model's tokens. Raises DataError, ModelError, ConfigError."""
+        label = split if tuple(domains) == self._config.domains else f"{split}, {', '.join(domains)}"
+        return self._runner.tokenise(self.spec(split, domains, model), label)
+
+    def spec(self, split: Split, domains: Sequence[str], model: str) -> PrepareSpec:
+        """Specification of the rows of a split and some domains for a model."""
         columns = self.columns
-        spec = PrepareSpec(
+        return PrepareSpec(
             files=tuple(self._files[split][domain] for domain in domains),
             input_schema=columns.schema,
             first_sequence=columns.first_sequence,
@@ -66,8 +71,6 @@ class DomainRows:
             keep=None,
             extra_columns=(columns.domain,),
         )
-        label = split if tuple(domains) == self._config.domains else f"{split}, {', '.join(domains)}"
-        return self._runner.tokenise(spec, label)
 
     def check_classes(self) -> None:
         """Raise DataError when a domain's training rows lack a class, whose prototype the instance weights need."""

@@ -7,9 +7,10 @@ from raykd.cluster import uses_gpu
 from raykd.config import MetaKDConfig
 from raykd.config.stage_names import META_STAGES, SPLITS, MetaStageName
 from raykd.data import storage
+from raykd.data.first_rows import first_texts
 from raykd.data.side_tables import SideTable
 from raykd.metakd.build_meta_objective import build_meta_objective
-from raykd.metakd.checks import check_meta_kd
+from raykd.metakd.checks import check_meta_kd, probe_models
 from raykd.metakd.domain_rows import DomainRows
 from raykd.metakd.domain_tables import DomainSideTables
 from raykd.metakd.report import CorrectRows, MetaReport, SystemRow, contrast, correct_rows, line, read, render, write
@@ -31,7 +32,7 @@ from raykd.metakd.tasks import (
     teacher_task,
     teachers,
 )
-from raykd.models import model_digest
+from raykd.models import PROBE_ROWS, model_digest
 from raykd.predict import ScoreJob
 from raykd.report.environment import environment
 from raykd.report.load_tables import load_labels, load_logits
@@ -98,6 +99,11 @@ class MetaKDPipeline:
         self.runner.write_config(self.config)
         if "split" in self.only:
             self.rows.check_classes()
+            if self.will_train():
+                probe_models(
+                    self.config,
+                    first_texts(self.rows.spec("train", self.config.domains, self.config.teacher.model), PROBE_ROWS),
+                )
 
     def will_train(self) -> bool:
         """Tell whether some task's folder is not finished; one finished by another configuration is found out later."""
@@ -108,14 +114,16 @@ class MetaKDPipeline:
         """Start workers beside the preparation, unless embedding the rows needs the workers' GPUs first."""
         embeds = not storage.exists(storage.join(self.runner.folder, "weights", "stage.json"))
         if not (embeds and uses_gpu(self.config.compute)):
-            self.runner.start_workers(self._tokenise_all)
+            self.runner.start_workers()
 
-    def _tokenise_all(self) -> None:
+    def tokenise_all(self) -> None:
+        """Tokenise the rows of all stages asked for: errors in test files are found before anything is trained."""
         domains, teacher, student = self.config.domains, self.config.teacher.model, self.config.student.model
         for model in dict.fromkeys((self.config.weights.encoder or teacher, teacher, student)):
             self.rows.tokenised("train", domains, model)
         self.rows.tokenised("validation", domains, teacher)
-        for split, domain in itertools.product(SPLITS, self.config.chosen_domains):
+        tests = not {"evaluation", "report"}.isdisjoint(self.only)
+        for split, domain in itertools.product(SPLITS if tests else SPLITS[:2], self.config.chosen_domains):
             self.rows.tokenised(split, (domain,), student)
 
     def run(self) -> MetaReport | None:

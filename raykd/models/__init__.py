@@ -8,12 +8,13 @@ from raykd.models.classifiers import (
 )
 from raykd.models.folders import absolute_model, folder_bytes, local_folder, model_digest
 from raykd.models.inputs import check_sequence_length, fit_tokenizer, max_sequence_length, takes_token_types
-from raykd.models.probe import probe_classifier, row_logits
+from raykd.models.probe import PROBE_ROWS, probe_classifier, row_logits
 from raykd.models.saving import build_classifier, restore_classifier, save_classifier
 from raykd.models.tokenizers import load_tokenizer
 from raykd.models.verify import verify_saved_classifier, verify_trained_model
 
 __all__ = [
+    "PROBE_ROWS",
     "absolute_model",
     "build_classifier",
     "check_sequence_length",

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel
 
+PROBE_ROWS = 8
+"""Rows that a model is run on before Ray starts."""
 TOLERANCE = 1e-3
 """Difference of a logit, as a fraction of the largest one (at least 1), above which two ways to feed a row are not the same:
 sums in another order differ by a thousandth of that."""
@@ -36,6 +38,8 @@ def probe_classifier(
     """
     import torch
 
+    if not rows:  # preparing tells why
+        return
     tokenizer = load_tokenizer(model)
     with torch.random.fork_rng(devices=[]), _told_as_model_error(model):
         torch.manual_seed(0)  # a new head is drawn here; the run draws its own

@@ -3,7 +3,7 @@
 Job kinds (:mod:`raykd.distill`, :mod:`raykd.metakd`) hold a :class:`StageRunner` and decide what to make in which order.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -102,14 +102,12 @@ class StageRunner:
         if started:
             require_shared(self.folder)
 
-    def start_workers(self, tokenise_all: Callable[[], None]) -> None:
+    def start_workers(self) -> None:
         """Start workers during preparation, since their imports take long.
 
-        An elastic group would take the CPUs that preparation needs: there ``tokenise_all`` runs first, and workers start later.
+        An elastic group would take the CPUs that preparation needs: it starts with the first training.
         """
-        if self.compute.elastic:
-            tokenise_all()
-        else:
+        if not self.compute.elastic:
             self._groups.start()
 
     def release_workers(self) -> None:
@@ -244,6 +242,9 @@ class JobPipeline(Protocol[Result_co]):
     def start_workers(self) -> None:
         """Start workers beside the preparation, where that saves time."""
 
+    def tokenise_all(self) -> None:
+        """Tokenise the rows of all stages asked for: errors in rows that are read late are found early."""
+
     def run(self) -> Result_co:
         """Make all stages asked for."""
 
@@ -260,6 +261,7 @@ def run_pipeline(pipeline: JobPipeline[Result_co]) -> Result_co:
                 terminal.wait_for("starting Ray and the workers")
                 runner.start_ray()
                 pipeline.start_workers()
+                pipeline.tokenise_all()
             return pipeline.run()
     finally:
         runner.close()

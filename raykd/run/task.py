@@ -37,7 +37,7 @@ def side_digest(side: SideTable) -> str:
 
 
 class Phase(Section):
-    """Settings that take over from those before them while a model trains."""
+    """Settings that replace earlier ones while a model trains."""
 
     start: float = Field(gt=0, lt=1)
     """Fraction of the steps from which they hold."""
@@ -53,9 +53,9 @@ class TrainTask(Section):
     """
 
     name: str
-    """What people call it: `teacher`, `student kd seed 1`."""
+    """Display name: `teacher`, `student kd seed 1`."""
     folder: str
-    """Where everything it makes goes."""
+    """Folder of its results."""
     model: str
     """Initial weights: a model folder or hub name."""
     labels: tuple[str, ...]
@@ -63,55 +63,55 @@ class TrainTask(Section):
     task_kind: str = "single_label"
     """Name of a kind in `raykd.task_kinds`."""
     positive_label: str | None = None
-    """Label whose F1 evaluations have, for two classes; none is the second."""
+    """Label whose F1 is evaluated, for two classes; `null` is the second."""
     train: str
-    """Prepared set of the training rows."""
+    """Tokenised set of the training rows."""
     validation: str | None
-    """Prepared set that chooses the best weights; none keeps the last."""
+    """Tokenised validation set, which selects the best weights; `null` keeps the last."""
     logits: str | None = None
     """Side table of teacher logits for objectives that distil."""
     without: Fold | None = None
-    """Fold of the training rows to leave out; none trains on all."""
+    """Fold of the training rows to leave out; `null` trains on all."""
     side_tables: tuple[str, ...] = ()
     """Other side tables of the training rows that the objective reads."""
     objective: TaskObjective
     training: TrainingConfig
     phases: tuple[Phase, ...] = ()
-    """What the objective and the learning rate become while it trains, by ascending start; none leaves them."""
+    """Changes of objective and learning rate during training, by ascending start."""
     seed: int
     engine: EngineConfig
     precision: str
     tracking: TrackingConfig = TrackingConfig()
     group: str = ""
-    """What the runs of one experiment have in common in the tracker."""
+    """Group of the experiment's runs in the tracker."""
     key: str
-    """Hash of what the weights depend on: settings, seed, content of the input, versions. A finished folder is known by it."""
+    """Hash of all that the result depends on: settings, seed, content of the inputs, versions. Identifies finished folders."""
 
     @property
     def model_folder(self) -> str:
-        """Where the trained model is."""
+        """Folder of the trained model."""
         return storage.join(self.folder, "model")
 
     @property
     def checkpoints(self) -> str:
-        """Where its checkpoints are."""
+        """Folder of its checkpoints."""
         return storage.join(self.folder, "checkpoints")
 
     @property
     def history(self) -> str:
-        """Where its figures are."""
+        """File of its events."""
         return storage.join(self.folder, "history.jsonl")
 
     def is_done(self) -> bool:
-        """Whether the folder holds the finished result of this very task."""
+        """Tell whether the folder holds the finished result of this very task."""
         return storage.exists(self._manifest) and bool(storage.read_json(self._manifest)["key"] == self.key)
 
     def begin(self) -> None:
-        """Take back what an older task said of the folder: from here on its model may be replaced at any time."""
+        """Remove the manifest of an older task: from now on the folder's model may be replaced at any time."""
         storage.remove(self._manifest)
 
     def mark_done(self) -> None:
-        """Say that it is finished; written last."""
+        """Write the manifest, last of all."""
         storage.write_json(self._manifest, self.model_dump(mode="json"))
 
     @property

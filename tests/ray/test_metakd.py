@@ -69,7 +69,7 @@ def test_one_run_makes_the_table_and_the_next_makes_nothing(
     assert report.rows == {"kitchen": 30}
     assert report.contrasts[0].reference == "hard labels"
     folder = tmp_path / "runs" / "small"
-    first, second = (folder / "students" / "meta_kd" / "kitchen" / "seed1" / name for name in ("first", "."))
+    first, second = (folder / "students" / "meta_kd" / "kitchen" / "seed1" / name for name in ("intermediate", "."))
     terms = [json.loads(line)["terms"] for line in (first / "history.jsonl").read_text().splitlines() if '"train"' in line]
     assert list(terms[0]) == ["embedding", "hidden", "attention", "domain"]
     start = json.loads((second / "history.jsonl").read_text().splitlines()[0])

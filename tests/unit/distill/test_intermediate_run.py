@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.unit.run.test_multi_label_run import content
 
 from raykd.config import build
 from raykd.distill.checks import check_experiment
 from raykd.errors import ConfigError, ModelError
 from raykd.models import model_digest
 from tests.unit.metakd.worlds import save_model
-from tests.unit.run.test_multi_label_run import content
 
 __all__ = ["content"]
 SHORT = {"epochs": 1, "batch_size": 32, "learning_rate": 5e-3, "log_every": 1}

@@ -1,0 +1,61 @@
+"""Errors that are found before anything is trained: in rows that are read last, in models that cannot take the rows."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from raykd.config import ExperimentConfig
+from raykd.errors import DataError, ModelError
+from raykd.models import build_classifier, load_tokenizer, save_classifier
+from raykd.run.stages import run_pipeline
+from tests.local_pipeline import LocalMetaPipeline, LocalPipeline
+from tests.unit.metakd.test_pipeline import make_config
+
+Make = Callable[..., ExperimentConfig]
+
+
+def test_a_bad_row_of_the_test_file_is_found_before_the_teacher_is_trained(experiment: Make, tmp_path: Path) -> None:
+    (tmp_path / "test.tsv").write_text("good film\t1\nbad film\t2\n")
+    pipeline = LocalPipeline(experiment(data__test=[str(tmp_path / "test.tsv")]))
+    with pytest.raises(DataError, match=r"test.tsv:2: label '2' is not one of"):
+        run_pipeline(pipeline)
+    assert pipeline.trained == []
+
+
+def test_a_bad_test_row_of_a_domain_is_found_before_the_teachers_are_trained(tmp_path: Path) -> None:
+    config = make_config(tmp_path)
+    with (tmp_path / "test.tsv").open("a") as rows:
+        rows.write("good film\tdvd\tmixed\n")
+    pipeline = LocalMetaPipeline(config)
+    with pytest.raises(DataError, match="label 'mixed' is not one of"):
+        run_pipeline(pipeline)
+    assert pipeline.trained == []
+
+
+def broken_model(folder: Path, like: str, labels: tuple[str, ...]) -> str:
+    """A classifier whose weights are not finite, as after a training that diverged."""
+    tokenizer = load_tokenizer(like)
+    model = build_classifier(
+        "bert", vocab_size=len(tokenizer), hidden=16, layers=1, heads=2, labels=labels, seed=1, positions=32
+    )
+    model.base_model.embeddings.word_embeddings.weight.data.fill_(float("nan"))
+    save_classifier(model, tokenizer, str(folder))
+    return str(folder)
+
+
+@pytest.mark.parametrize("role", ["teacher", "student"])
+def test_a_model_that_cannot_take_the_rows_is_found_before_ray_starts(experiment: Make, tmp_path: Path, role: str) -> None:
+    config = experiment()
+    model = broken_model(tmp_path / "broken", config.student.model, ("0", "1"))
+    pipeline = LocalPipeline(experiment(**{f"{role}__model": model}))
+    with pytest.raises(ModelError, match="gives logits that are not finite in fp32 on the first rows"):
+        pipeline.check()
+
+
+def test_a_meta_kd_model_that_cannot_take_the_rows_is_found_before_ray_starts(tmp_path: Path) -> None:
+    config = make_config(tmp_path)
+    model = broken_model(tmp_path / "broken", config.student.model, config.labels)
+    config = config.model_copy(update={"student": config.student.model_copy(update={"model": model})})
+    with pytest.raises(ModelError, match="gives logits that are not finite in fp32 on the first rows"):
+        LocalMetaPipeline(config).check()

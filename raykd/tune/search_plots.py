@@ -80,10 +80,10 @@ def importance_plot(report: SearchReport) -> str | None:
 def _panel(axes: "Axes", report: SearchReport, path: str) -> None:
     for record in _known(report):
         value = record.values[path]
-        place = value if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+        position = value if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
         best = record.index == report.best
         color, size = (BEST, 8) if best else (COLORS[record.status], 5)
-        axes.plot([place], [record.value or 0.0], "o", color=color, markersize=size)
+        axes.plot([position], [record.value or 0.0], "o", color=color, markersize=size)
     if path in report.log_scale:
         from matplotlib.ticker import LogLocator, NullFormatter
 

@@ -90,7 +90,7 @@ def schedule_sentence(report: SearchReport) -> str:
     """The use of values that changed during training."""
     return (
         f"Trial {report.best} took over weights, and its values changed: the final students were trained with this whole "
-        "schedule, its steps stretched to the full budget."
+        "schedule, its steps scaled to the full budget."
     )
 
 

@@ -37,7 +37,7 @@ def load(tmp_path: Path) -> Callable[..., TuneConfig]:
     return make
 
 
-def test_defaults_are_the_knobs_of_each_kind_of_job(load: Callable[..., TuneConfig]) -> None:
+def test_defaults_are_the_space_of_each_kind_of_job(load: Callable[..., TuneConfig]) -> None:
     logit = load()
     assert set(logit.space) == {"student.objective.temperature", "student.objective.alpha"}
     assert logit.base.name == "search"

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from rich.console import Console
+from tests.unit.run.test_multi_label_run import LABELS, save_headless, write_rows
 from transformers import AutoModelForSequenceClassification
 
 from raykd.config.load_tune import build_tune
@@ -34,7 +35,6 @@ from raykd.tune.trial_plan import TrialPlan
 from raykd.tune.trial_record import TrialJournal, TrialRecord
 from tests.local_pipeline import LocalGroup, LocalPipeline
 from tests.unit.metakd.test_pipeline import make_config
-from tests.unit.run.test_multi_label_run import LABELS, save_headless, write_rows
 from tests.unit.tune.test_local_trial import GAMMA1, TEMPERATURE, LocalShared
 
 Result = tuple[SearchReport, LocalGroup, FinalTrainings]
@@ -48,7 +48,7 @@ def search(base: dict[str, Any], space: dict[str, Any]) -> TuneConfig:
 
 @pytest.fixture
 def lines() -> StringIO:
-    """What a person reads."""
+    """Text on the terminal."""
     return StringIO()
 
 
@@ -75,7 +75,9 @@ def finish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: StringIO) -> 
     return make
 
 
-def test_meta_kd_ends_by_domain_and_trains_stage_first_once_for_both(tmp_path: Path, finish: Finish, lines: StringIO) -> None:
+def test_meta_kd_ends_by_domain_and_trains_shared_intermediate_models_once(
+    tmp_path: Path, finish: Finish, lines: StringIO
+) -> None:
     base = make_config(tmp_path, domains=["dvd", "books"], seeds=[1])
     config = search(base.model_dump(mode="json"), {TEMPERATURE: {"kind": "loguniform", "low": 1, "high": 10}})
     shared = LocalShared(config.base)  # type: ignore[arg-type]  # these searches are of a distillation

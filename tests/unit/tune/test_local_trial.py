@@ -41,7 +41,7 @@ class LocalShared(MetaKDWork):
 
 @pytest.fixture
 def states(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Where records that trials share lie."""
+    """Folder of the teacher states that trials share."""
     (tmp_path / "tmp").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
     yield tmp_path / "tmp"
@@ -54,7 +54,7 @@ def shared(tmp_path: Path, **student: Any) -> LocalShared:
 
 
 def run(plan: MetaKDPlan, tmp_path: Path, index: int, values: Mapping[str, Value]) -> list[dict[str, Any]]:
-    """What a trial reports."""
+    """The reports of a trial."""
     trials = TrialPlan(plan, 1, "accuracy", str(tmp_path / "trials" / "intermediate"), None, trials=3)
     journal = TrialJournal(str(tmp_path / "trials"))
     with local_context() as context:
@@ -113,7 +113,7 @@ def test_rows_are_looked_at_before_ray_starts(tmp_path: Path) -> None:
         one.check()
 
 
-def test_stage_first_is_trained_once_where_only_stage_second_differs(tmp_path: Path, states: Path) -> None:
+def test_the_intermediate_model_is_trained_once_when_only_the_prediction_layer_differs(tmp_path: Path, states: Path) -> None:
     plan = shared(tmp_path).make_plan()
     first, second, third = (
         run(plan, tmp_path, index, values)
@@ -130,7 +130,7 @@ def test_stage_first_is_trained_once_where_only_stage_second_differs(tmp_path: P
         assert [task["objective"]["temperature"] for task in tasks] == [1.0, 8.0]
 
 
-def test_each_value_of_a_teacher_knob_trains_one_teacher(tmp_path: Path, states: Path) -> None:
+def test_each_value_of_a_teacher_hyperparameter_trains_one_teacher(tmp_path: Path, states: Path) -> None:
     one = shared(tmp_path)
     plan = one.make_plan()
     asked = [{GAMMA1: 0.0}, {GAMMA1: 0.0, TEMPERATURE: 4.0}, {GAMMA1: 0.5}, {GAMMA1: 0.9}]

@@ -103,7 +103,7 @@ def world(experiment: Callable[..., ExperimentConfig], tmp_path: Path) -> Iterat
 
 
 def test_taking_over_is_one_training_whose_settings_change(world: World, tmp_path: Path) -> None:
-    """Weights, moments, place in the plan, and best so far are the donor's; the knobs are the trial's own from there on."""
+    """Weights, moments, place in the plan, and best so far are the donor's; the values are the trial's own from there on."""
     donor = iter(trial := world.trial(3, FIRST))
     reports = [next(donor), next(donor)]
     assert [report["step"] for report in reports] == [5, 10]
@@ -126,7 +126,7 @@ def test_taking_over_is_one_training_whose_settings_change(world: World, tmp_pat
     assert {**world.evaluations(3), **world.evaluations(7)} == whole
     assert taken[-1]["value"] == min(metrics["loss"] for metrics in whole.values())
     level = list(world.trial(1, FIRST))
-    assert world.evaluations(1)[15] != whole[15], "the knobs did not change"
+    assert world.evaluations(1)[15] != whole[15], "the values did not change"
     assert stretches(level[-1]) == [(0, 1, 1.5)]
 
 
@@ -232,7 +232,7 @@ def test_the_report_shows_how_the_winners_values_moved() -> None:
 
 
 class Controller:
-    """What Ray Tune's controller does when its scheduler asks, one trial at a time in this process."""
+    """Ray Tune's controller as its scheduler sees it, one trial at a time in this process."""
 
     search_alg = None
 

@@ -13,7 +13,7 @@ PATH = "student.objective.temperature"
 
 
 @pytest.mark.parametrize("values", [(1.1, 2.0, 4.0, 8.3), (1.0, 9.9), (1e-6, 3e-4, 1e-2)])
-def test_the_numbers_of_a_logarithmic_knob_stand_apart(values: tuple[float, ...]) -> None:
+def test_the_numbers_of_a_logarithmic_axis_stand_apart(values: tuple[float, ...]) -> None:
     trials = [
         TrialRecord(index=i, values={PATH: value}, status="finished", value=0.7 + i / 9) for i, value in enumerate(values)
     ]

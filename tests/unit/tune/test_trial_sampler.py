@@ -122,7 +122,7 @@ def test_draws_stay_in_their_bounds_and_whole_numbers_whole() -> None:
         assert 1e-5 <= float(rate) <= 1e-3  # type: ignore[arg-type]
 
 
-def test_knobs_as_optuna_draws_them() -> None:
+def test_distributions_of_optuna() -> None:
     assert distribution(LogUniform(low=1, high=10)).log  # type: ignore[attr-defined]
     assert distribution(QUniform(low=0, high=1, step=0.25)).step == 0.25  # type: ignore[attr-defined]
     assert distribution(Choice(values=("linear", "cosine"))).choices == ("linear", "cosine")  # type: ignore[attr-defined]
@@ -130,7 +130,7 @@ def test_knobs_as_optuna_draws_them() -> None:
     assert Choice(values=(1, 2)).clip(2) == 2
 
 
-def test_importance_names_the_knob_that_matters() -> None:
+def test_importance_names_the_hyperparameter_that_matters() -> None:
     suggester = TrialSampler(config := search(searcher="random"))
     records = [ended(index, values := suggester.values(index), quality(values)) for index in range(20)]
     explained = importances(config, records)

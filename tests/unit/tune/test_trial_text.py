@@ -1,4 +1,4 @@
-"""What the driver makes of what it hears."""
+"""Lines of text about trials and their errors."""
 
 import traceback
 from collections.abc import Callable
@@ -38,7 +38,7 @@ def test_running_out_of_memory_is_named_and_nothing_else_is_taken_for_it(fail: C
     assert error_text(RayTaskError("train", trace, caught.value)).startswith(start)
 
 
-def test_a_trial_is_told_by_its_knobs_and_its_metric() -> None:
+def test_a_trial_is_described_by_its_values_and_its_metric() -> None:
     record = TrialRecord(index=3, values={"student.objective.alpha": 0.25}, status="stopped", value=0.8125, step=40)
     told = "trial 3 (alpha 0.25): accuracy 0.8125, stopped at step 40"
     assert trial_sentence(record, None, "accuracy") == told

@@ -106,6 +106,11 @@ class Parts:
         self.group_rows: npt.NDArray[np.int64] = np.array([rows for part in self.parts for rows in part.groups], np.int64)
         self._first_groups = np.cumsum([0] + [len(part.groups) for part in self.parts])
 
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        """Columns of the table; none when it has no rows."""
+        return tuple(self.read(0, None).column_names) if len(self.group_rows) else ()
+
     def read(self, group: int, columns: Sequence[str] | None) -> pa.Table:
         """One row group, all columns or those named. Raises DataError when the part is missing or damaged."""
         if not 0 <= group < len(self.group_rows):

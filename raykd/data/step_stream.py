@@ -5,7 +5,7 @@ the feed is built. The same rows come without Ray from :func:`local_feed`.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
@@ -30,6 +30,10 @@ class StepRows:
     """Tokens that every row of the global batch is padded to."""
     table: pa.Table
     """This rank's rows in planned order, side tables joined; may have none."""
+
+    def with_table(self, table: pa.Table) -> "StepRows":
+        """The same step with other columns of the rows."""
+        return replace(self, table=table)
 
 
 class Feed(Iterator[StepRows]):

@@ -96,6 +96,11 @@ class TokenisedSet:
         """Rows of each row group, in order."""
         return self._groups.group_rows
 
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        """Columns of the rows; none when there are no rows."""
+        return self._groups.column_names
+
     def read_group(self, group: int, columns: Sequence[str] | None = None) -> pa.Table:
         """One row group, all columns or those named."""
         return self._groups.read(group, columns)

@@ -158,7 +158,7 @@ class EasyNLPDistillation(Objective):
     def _forward(
         self, model: nn.Module, beside: nn.ModuleDict, *, batch: Batch, seen: Any, knowledge: Tensor, **inputs: Any
     ) -> dict[str, Tensor]:
-        inputs.pop("note", None)
+        inputs.pop("report_norms", None)
         own = _outputs(model, inputs)
         fit: Any = beside[PROJECTIONS]
         places = [(0, 0), *self.layers]

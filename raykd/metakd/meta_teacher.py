@@ -13,7 +13,7 @@ from raykd.metakd import DOMAIN_HEAD
 from raykd.metakd.domain_head import DomainHead, content
 from raykd.metakd.prototypes import DOMAIN_ID, WEIGHT
 from raykd.trainers.features.feature_kd import may_look_back, valid_terms
-from raykd.trainers.gradient_norms import Note, pulls_at
+from raykd.trainers.gradient_norms import ReportNorms, term_gradient_norms
 from raykd.trainers.objective import Objective, ObjectiveOutput, valid_labels
 
 DomainLoss = Literal["wrong", "permuted", "reversed"]
@@ -67,11 +67,17 @@ class MetaTeacher(Objective):
         return content(hidden_states, attention_mask)
 
     def __call__(self, model: nn.Module, batch: Batch) -> ObjectiveOutput:
-        """One forward pass of the :class:`~raykd.trainers.composite.Composite` of the classifier and the head."""
+        """One forward pass of the :class:`~raykd.trainers.auxiliary.Composite` of the classifier and the head."""
         return ObjectiveOutput(model(run=self._forward, batch=batch, **batch.model_inputs()))
 
     def _forward(
-        self, model: nn.Module, beside: nn.ModuleDict, *, batch: Batch, note: Note | None = None, **inputs: Tensor
+        self,
+        model: nn.Module,
+        beside: nn.ModuleDict,
+        *,
+        batch: Batch,
+        report_norms: ReportNorms | None = None,
+        **inputs: Tensor,
     ) -> dict[str, Tensor]:
         output = model(**inputs, output_hidden_states=True)
         row = self.content(output.hidden_states[-1], inputs["attention_mask"])
@@ -84,8 +90,8 @@ class MetaTeacher(Objective):
         terms = valid_terms(
             {"ce": score * ce if self.weighted else ce, "domain": score * domain if self.weigh_domain_loss else domain}, batch
         )
-        if note is not None and may_look_back(model):
-            note(pulls_at(output.hidden_states[0], terms))
+        if report_norms is not None and may_look_back(model):
+            report_norms(term_gradient_norms(terms, at=output.hidden_states[0]))
         return terms
 
     def _domain_loss(self, logits: Tensor, domains: Tensor) -> Tensor:

@@ -7,7 +7,13 @@ from raykd.models.classifiers import (
     load_config,
 )
 from raykd.models.folders import absolute_model, folder_bytes, local_folder, model_digest
-from raykd.models.inputs import check_sequence_length, fit_tokenizer, max_sequence_length, takes_token_types
+from raykd.models.inputs import (
+    check_sequence_length,
+    fit_tokenizer,
+    ignore_token_types,
+    max_sequence_length,
+    takes_token_types,
+)
 from raykd.models.probe import PROBE_ROWS, probe_classifier, row_logits
 from raykd.models.saving import build_classifier, restore_classifier, save_classifier
 from raykd.models.tokenizers import load_tokenizer
@@ -21,6 +27,7 @@ __all__ = [
     "count_parameters",
     "fit_tokenizer",
     "folder_bytes",
+    "ignore_token_types",
     "label_names",
     "load_classifier",
     "load_config",

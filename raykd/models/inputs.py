@@ -46,6 +46,15 @@ def takes_token_types(model: "nn.Module") -> bool:
     return accepted and getattr(model.config, "type_vocab_size", 0) > 1
 
 
+def ignore_token_types(model: "nn.Module") -> None:
+    """Drop ``token_type_ids`` from a model's inputs, for one that shares batches with a model that takes them."""
+    model.register_forward_pre_hook(_without_token_types, with_kwargs=True)
+
+
+def _without_token_types(_: "nn.Module", args: Any, inputs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    return args, {name: value for name, value in inputs.items() if name != "token_type_ids"}
+
+
 def fit_tokenizer(tokenizer: Any, model: "PreTrainedModel") -> None:
     """Have a tokenizer feed the model as raykd does (inputs, number of tokens, side of padding), also in what it saves.
 

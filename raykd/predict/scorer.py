@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from raykd import models
-from raykd.data.batch import Batch, collate
-from raykd.data.batch_plan import padded_length
+from raykd.data.batch import Batch
 from raykd.data.folds import Fold
+from raykd.data.length_batches import length_batches
 from raykd.data.parquet_files import PartInfo
 from raykd.data.side_tables import logits_array, write_part
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ModelError
+from raykd.trainers.precision import resolve_precision
 
 Precision = Literal["auto", "fp32", "bf16"]
 
@@ -64,8 +65,7 @@ class Scorer:
         self._jobs = jobs
         self._batch_rows = batch_rows
         self._device = torch.device("cuda" if use_gpu else "cpu")
-        has_bf16 = use_gpu and torch.cuda.is_bf16_supported()
-        self.precision = precision if precision != "auto" else "bf16" if has_bf16 else "fp32"
+        self.precision = resolve_precision(precision, self._device)
         self._loaded: tuple[tuple[str, Any], torch.nn.Module] | None = None
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
@@ -124,28 +124,12 @@ def forward(model: torch.nn.Module, batch: Batch) -> Tensor:
 def group_batches(
     prepared: TokenisedSet, group: int, *, model: torch.nn.Module, batch_rows: int, chosen: NDArray[np.int64] | None = None
 ) -> tuple[NDArray[np.int64], Iterator[Batch]]:
-    """A row group's batches, shortest rows first, and where in the group the rows of that order stand, ``[n]``.
-
-    ``chosen`` are the rows to take, by their place in the group; none takes all.
-    """
-    with_types = prepared.has_token_types and models.takes_token_types(model)
-    columns = ["shard", "row", "length", "input_ids", *(["token_type_ids"] if with_types else [])]
-    table = prepared.read_group(group, columns)
-    lengths = table["length"].to_numpy()
-    order = np.argsort(lengths if chosen is None else lengths[chosen], kind="stable")
-    order = order if chosen is None else chosen[order]
-    table, lengths = table.take(pa.array(order)), lengths[order]
-    limit = models.max_sequence_length(model.config)
-
-    def batches() -> Iterator[Batch]:
-        for start in range(0, len(order), batch_rows):
-            rows = table.slice(start, batch_rows)
-            yield collate(
-                rows,
-                padded_length=padded_length(int(lengths[start + len(rows) - 1]), limit),
-                pad_token_id=prepared.pad_token_id,
-                padding_side=prepared.padding_side,
-                with_token_types=with_types,
-            )
-
-    return order, batches()
+    """A row group's batches for a model, and the positions in the group of their rows, ``[n]``; ``chosen`` limits the rows."""
+    return length_batches(
+        prepared,
+        group,
+        batch_rows=batch_rows,
+        with_token_types=prepared.has_token_types and models.takes_token_types(model),
+        max_length=models.max_sequence_length(model.config),
+        chosen=chosen,
+    )

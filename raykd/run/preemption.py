@@ -1,4 +1,4 @@
-"""What reaches a training worker from outside while it trains: the driver's wish to stop, and word of a node that is to go."""
+"""Signals that reach a training worker from outside: the driver asks to stop, a node is about to leave the cluster."""
 
 import threading
 import time
@@ -10,33 +10,34 @@ from ray.exceptions import RayError
 
 from raykd.errors import ResourceError
 from raykd.run.task_queue import ask
-from raykd.run.trainer import ControlRequests
 from raykd.trainers.context import WorkerContext
+from raykd.trainers.control import ControlRequests
 
-LISTEN_SECONDS = 1.0
-"""Between two looks: a node that is drained has tens of seconds, a job that is stopped has sixty."""
+POLL_SECONDS = 1.0
+"""Between two polls: a node that is drained has tens of seconds left, a job that is stopped has sixty."""
 
 
 class PreemptionWatcher:
-    """Listens in a thread of every worker, since Ray's word of a drained node is a barrier among all of them."""
+    """Polls in a thread of every worker, because Ray's ``get_preemption_info`` is a barrier among all of them."""
 
     def __init__(self, board: Any, context: WorkerContext) -> None:
         self._board = board
         self._context = context
         self._stop = threading.Event()
-        self._leaving = threading.Event()
-        threading.Thread(target=self._listen, name="raykd-preemption-watcher", daemon=True).start()
+        self._node_leaves = threading.Event()
+        threading.Thread(target=self._poll, name="raykd-preemption-watcher", daemon=True).start()
 
-    def outside(self) -> ControlRequests:
-        """What the loop asks at each step, answered at once."""
-        return ControlRequests(checkpoint=self._was_told_of_a_node, stop=self._stop.is_set)
+    def control_requests(self) -> ControlRequests:
+        """Requests for the trainer, from what the thread has seen."""
+        return ControlRequests(checkpoint=self._take_node_leaves, stop=self._stop.is_set)
 
-    def _was_told_of_a_node(self) -> bool:
-        told = self._leaving.is_set()
-        self._leaving.clear()
-        return told
+    def _take_node_leaves(self) -> bool:
+        """Return true once for each time that nodes were announced to leave."""
+        leaves = self._node_leaves.is_set()
+        self._node_leaves.clear()
+        return leaves
 
-    def _listen(self) -> None:
+    def _poll(self) -> None:
         known: set[str] = set()
         try:
             while True:
@@ -46,7 +47,7 @@ class PreemptionWatcher:
                 leaving = set(info.preempted_node_ids) if info is not None else set()
                 if leaving - known:
                     known |= leaving
-                    self._leaving.set()
-                time.sleep(LISTEN_SECONDS)
+                    self._node_leaves.set()
+                time.sleep(POLL_SECONDS)
         except (RayError, ResourceError):  # the group is being taken down
             return

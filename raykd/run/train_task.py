@@ -1,23 +1,69 @@
-"""A training task on a worker: opened where its last checkpoint lies, run to its end, marked as done."""
+"""A training task on a worker: opened at its last checkpoint, trained to its end, marked as done."""
 
+import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
 
 from raykd.config import TrainingConfig
+from raykd.data import storage
+from raykd.data.side_tables import SideTable
 from raykd.data.step_stream import Feed, StepRows
 from raykd.data.tokenised_set import TokenisedSet
-from raykd.models import verify_trained_model
-from raykd.run.build_objective import BuildObjective, build_objective
+from raykd.models import (
+    ignore_token_types,
+    load_classifier,
+    load_tokenizer,
+    max_sequence_length,
+    takes_token_types,
+    verify_trained_model,
+)
+from raykd.run.build_objective import BuildObjective, ObjectiveContext, build_objective
 from raykd.run.task import TrainTask
-from raykd.run.trainer import ControlRequests, OpenTask, Trainer
+from raykd.task_kinds import task_kind
+from raykd.tracking import NullTracker, Tracker, listener, open_tracker
+from raykd.trainers.auxiliary import with_modules
 from raykd.trainers.checkpoint import Checkpoints
+from raykd.trainers.checkpointer import Checkpointer
 from raykd.trainers.context import WorkerContext
-from raykd.trainers.event_log import Listener
+from raykd.trainers.control import ControlRequests
+from raykd.trainers.engines.build_engine import build_engine
+from raykd.trainers.evaluation import Evaluator
+from raykd.trainers.event_log import EventLog, Listener
+from raykd.trainers.model_selection import ModelSelection
+from raykd.trainers.model_writer import ModelWriter
+from raykd.trainers.objective import Objective, check_columns
+from raykd.trainers.precision import resolve_precision
+from raykd.trainers.schedule import Schedule
+from raykd.trainers.step_batches import StepBatches
+from raykd.trainers.trainer import Trainer
 
 BuildFeed = Callable[..., Feed]
 
 LEAD_STEPS = 200
-"""Steps before a task's end at which the next task's rows are sent for: about what Ray Data takes to deliver the first."""
+"""Steps before a task's end at which the next task's rows are requested: about what Ray Data takes to deliver the first."""
+
+_NO_REQUESTS = ControlRequests()
+
+
+@dataclass(frozen=True)
+class OpenTask:
+    """A task whose first rows are being read."""
+
+    task: TrainTask
+    prepared: TokenisedSet
+    side_tables: tuple[SideTable, ...]
+    checkpoints: Checkpoints
+    source: Checkpoints
+    """Checkpoints it resumes from: its own, or those of another training."""
+    start: int
+    """Step of the checkpoint it resumes from; 0 begins."""
+    steps_per_epoch: int
+    total_steps: int
+    feed: Feed
 
 
 def open_task(
@@ -25,17 +71,18 @@ def open_task(
 ) -> OpenTask:
     """Find the last checkpoint and start the feed there. *Collective.* Raises DataError, CheckpointError.
 
-    ``start_from``: another training's checkpoint to go on from, by its step, in place of the task's own last one.
+    ``start_from``: another training's checkpoint to resume from, by its step, in place of the task's own last one.
     """
     prepared = TokenisedSet.open(task.train)
+    side_tables = ({"logits": task.logits} if task.logits else {}) | {path: path for path in task.side_tables}
     num_rows = prepared.num_rows if task.without is None else int(task.without.rows_outside.sum())
     steps_per_epoch = math.ceil(num_rows / task.training.batch_size)
     total = total_steps(task.training, steps_per_epoch)
-    own = Checkpoints(task.checkpoints, identity=task.key)
+    own = Checkpoints(task.checkpoints, identity=task.key, context=context)
     source, start = start_from or (own, own.latest_step() or 0)
     feed = build_feed(
         prepared.path,
-        ({"logits": task.logits} if task.logits else {}) | {path: path for path in task.side_tables},
+        side_tables,
         seed=task.seed,
         batch_size=task.training.batch_size,
         window=task.training.window,
@@ -45,7 +92,8 @@ def open_task(
         stop_step=total,
         without=task.without,
     )
-    return OpenTask(task, prepared, own, source, start, steps_per_epoch, total, feed)
+    opened = tuple(SideTable.open(path) for path in side_tables.values())
+    return OpenTask(task, prepared, opened, own, source, start, steps_per_epoch, total, feed)
 
 
 def run_task(
@@ -58,7 +106,7 @@ def run_task(
 ) -> None:
     """Train one model, from its last checkpoint if there is one; does nothing when it is done. *Collective.*
 
-    Raises TrainingError at a non-finite figure, DataError, ModelError and CheckpointError for what it is given.
+    Raises TrainingError at a non-finite loss or gradient, DataError, ModelError and CheckpointError for wrong inputs.
     """
     if not task.is_done():
         opened = open_task(task, context, build_feed)
@@ -72,57 +120,184 @@ def run_open_task(
     build_objective: BuildObjective = build_objective,
     listeners: Sequence[Listener] = (),
     near_end: Callable[[], None] = lambda: None,
-    outside: ControlRequests | None = None,
+    control: ControlRequests = _NO_REQUESTS,
 ) -> None:
-    """The same for a task that is open; ``near_end`` is called once, on every worker at the same step. *Collective.*
+    """Train a task that is open; ``near_end`` is called once, on every worker at the same step. *Collective.*
 
-    Raises StopRequested when ``outside`` asks for it.
+    Raises StopRequested when ``control`` asks for it.
     """
-    parts = task_in_parts(
-        opened, context, build_objective=build_objective, listeners=listeners, near_end=near_end, outside=outside
+    evaluations = train_by_evaluation(
+        opened, context, build_objective=build_objective, listeners=listeners, near_end=near_end, control=control
     )
-    for _ in parts:
+    for _ in evaluations:
         pass
 
 
-def task_in_parts(
+def train_by_evaluation(
     opened: OpenTask,
     context: WorkerContext,
     *,
     build_objective: BuildObjective = build_objective,
     listeners: Sequence[Listener] = (),
     near_end: Callable[[], None] = lambda: None,
-    outside: ControlRequests | None = None,
+    control: ControlRequests = _NO_REQUESTS,
     keep_model: bool = True,
     keep_checkpoints: bool = False,
 ) -> Iterator[Trainer]:
-    """The same, handed over before the first step and after each evaluation: the iterator may be closed there. *Collective.*
+    """Train a task that is open; yield the trainer before the first step and after each evaluation. *Collective.*
 
-    ``keep_model`` says whether the best weights are saved, or its figures are all that is wanted; ``keep_checkpoints`` that
-    another training may still go on from them.
+    The iterator may be closed there. ``keep_model`` saves the best weights, where metrics are not all that is wanted;
+    ``keep_checkpoints`` leaves the checkpoints for another training to resume from.
     """
+    task = opened.task
     if context.is_first:
-        opened.task.begin()
+        task.begin()
     with opened.feed as feed:
-        rows = _calling(feed, near_end, at=max(opened.start, opened.total - LEAD_STEPS))
-        trainer = Trainer(
-            opened,
-            context,
-            listeners,
-            outside or ControlRequests(),
-            build_objective=build_objective,
-            keep_model=keep_model,
-        )
+        rows = _calling(feed, near_end, at=max(opened.start, opened.total_steps - LEAD_STEPS))
+        tracker = _open_tracker(task) if context.is_first else NullTracker()
+        events = EventLog(task.history, (*listeners, listener(tracker))) if context.is_first else EventLog()
+        trainer = build_trainer(opened, context, build_objective, events, control=control, keep_model=keep_model)
         yield trainer
-        for _ in trainer.parts(rows, total=opened.total, steps_per_epoch=opened.steps_per_epoch, start=opened.start):
+        for _ in trainer.run(rows, start=opened.start):
             yield trainer
+    tracker.finish(_summary(trainer.model_selection))
     context.barrier()
     if context.is_first:
         if keep_model:
-            verify_trained_model(opened.task.model_folder, base=opened.task.model, rows=opened.prepared)
-        opened.task.mark_done()
+            verify_trained_model(task.model_folder, base=task.model, rows=opened.prepared)
+        task.mark_done()
         if not keep_checkpoints:
             opened.checkpoints.clear()
+
+
+def build_trainer(
+    opened: OpenTask,
+    context: WorkerContext,
+    build_objective: BuildObjective,
+    events: EventLog,
+    *,
+    control: ControlRequests = _NO_REQUESTS,
+    keep_model: bool = True,
+) -> Trainer:
+    """Build the trainer of a task; the only reader of its configuration. *Collective.*"""
+    task, training, prepared = opened.task, opened.task.training, opened.prepared
+    kind = task_kind(task.task_kind)
+    torch.manual_seed(task.seed)  # a new classifier head is drawn from the task's seed
+    model = load_classifier(task.model, labels=task.labels, dropout=training.dropout, problem_type=kind.problem_type)
+    precision = resolve_precision(task.precision, context.device)
+    objective = build_objective(task, ObjectiveContext(model, prepared, context, precision, events.record))
+    columns = {*prepared.column_names, *(name for table in opened.side_tables for name in table.columns)}
+    check_columns(objective, columns)
+    whole_batch = training.micro_batch_size is None and context.world_size == 1
+    objective.check(num_labels=len(task.labels), whole_batch=whole_batch)
+    with_token_types = prepared.has_token_types and _share_token_types(model, objective)
+    max_length = max_sequence_length(model.config)
+    return Trainer(
+        engine=build_engine(
+            task.engine,
+            with_modules(model, objective.trainable),
+            weight_decay=training.weight_decay,
+            precision=precision,
+            device=context.device,
+        ),
+        objective=objective,
+        context=context,
+        batches=StepBatches(
+            world_size=context.world_size,
+            pad_token_id=prepared.pad_token_id,
+            with_token_types=with_token_types,
+            padding_side=prepared.padding_side,
+            micro_batch_size=training.micro_batch_size,
+            max_length=max_length,
+            columns={*prepared.column_names, *objective.side_columns},
+        ),
+        schedule=_schedule(opened),
+        model_selection=_model_selection(task),
+        evaluator=_evaluator(task, context, max_length=max_length, with_token_types=takes_token_types(model)),
+        writer=ModelWriter(
+            model=model,
+            tokenizer=load_tokenizer(task.model),
+            context=context,
+            folder=task.folder,
+            model_folder=task.model_folder,
+            auxiliary=tuple(objective.trainable),
+            keep_best=keep_model,
+            keep_evaluated=training.keep_evaluated,
+        ),
+        checkpointer=Checkpointer(
+            checkpoints=opened.checkpoints,
+            source=opened.source,
+            context=context,
+            control=control,
+            every_steps=training.checkpoint_steps,
+            every_seconds=training.checkpoint_seconds,
+        ),
+        control=control,
+        events=events,
+        seed=task.seed,
+        max_grad_norm=training.max_grad_norm,
+        precision=precision,
+        log_every=training.log_every,
+    )
+
+
+def _schedule(opened: OpenTask) -> Schedule:
+    training, phases = opened.task.training, opened.task.phases
+    return Schedule(
+        total_steps=opened.total_steps,
+        evaluate_every=training.evaluate_every or opened.steps_per_epoch,
+        peaks=((0.0, training.learning_rate), *((phase.start, phase.learning_rate) for phase in phases)),
+        warmup=training.warmup_ratio,
+        shape=training.schedule,
+    )
+
+
+def _evaluator(task: TrainTask, context: WorkerContext, *, max_length: int | None, with_token_types: bool) -> Evaluator | None:
+    if task.validation is None:
+        return None
+    validation = TokenisedSet.open(task.validation)
+    return Evaluator(
+        validation,
+        context,
+        functools.partial(task_kind(task.task_kind).measure, names=task.labels, positive_label=task.positive_label),
+        max_length=max_length,
+        with_token_types=with_token_types and validation.has_token_types,
+    )
+
+
+def _model_selection(task: TrainTask) -> ModelSelection:
+    kind = task_kind(task.task_kind)
+    metric = task.training.metric or kind.headline.name
+    return ModelSelection(metric, smaller_is_better=kind.smaller_is_better(metric), patience=task.training.patience)
+
+
+def _share_token_types(model: Any, objective: Objective) -> bool:
+    """True when a batch needs ``token_type_ids``: the model or its live teacher takes them; the other then ignores them."""
+    models = [model] if objective.frozen is None else [model, objective.frozen]
+    takes = [takes_token_types(one) for one in models]
+    for one, taken in zip(models, takes, strict=True):
+        if any(takes) and not taken:
+            ignore_token_types(one)
+    return any(takes)
+
+
+def _open_tracker(task: TrainTask) -> Tracker:
+    """Open the task's one writer of metrics; a restarted task continues the same run."""
+    return open_tracker(
+        task.tracking.kind,
+        project=task.tracking.project,
+        run_name=task.name,
+        group=task.group or None,
+        run_id=task.key,
+        config=task.model_dump(mode="json"),
+        folder=storage.join(task.folder, "tracking"),
+    )
+
+
+def _summary(selection: ModelSelection) -> dict[str, float]:
+    """Final values for the tracker."""
+    best = {} if selection.best is None else {f"best/{selection.metric}": selection.best}
+    return {**best, "best/step": float(selection.best_step)}
 
 
 def _calling(rows: Iterator[StepRows], call: Callable[[], None], *, at: int) -> Iterator[StepRows]:

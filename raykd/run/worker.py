@@ -11,12 +11,11 @@ from raykd.run.build_objective import BuildObjective
 from raykd.run.preemption import PreemptionWatcher
 from raykd.run.task import TrainTask
 from raykd.run.task_queue import ask
-from raykd.run.train_task import open_task, run_open_task
-from raykd.run.trainer import OpenTask
+from raykd.run.train_task import OpenTask, open_task, run_open_task
 from raykd.trainers.context import WorkerContext, ray_context
+from raykd.trainers.control import StopRequested
 from raykd.trainers.event_log import Listener
 from raykd.trainers.events import TrainingEvent, Warned
-from raykd.trainers.loop import StopRequested
 
 
 def train_worker(config: dict[str, Any]) -> None:
@@ -43,7 +42,7 @@ class _Worker:
         self._board = board
         self._context = context
         self._build_objective = build_objective
-        self._outside = PreemptionWatcher(board, context).outside()
+        self._control = PreemptionWatcher(board, context).control_requests()
         self._ahead: OpenTask | None = None
 
     def run(self, index: int) -> None:
@@ -69,7 +68,7 @@ class _Worker:
             build_objective=self._build_objective,
             listeners=(tell,),
             near_end=lambda: self._open_next(index + 1),
-            outside=self._outside,
+            control=self._control,
         )
 
     def _open_next(self, index: int) -> None:

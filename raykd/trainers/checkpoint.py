@@ -1,13 +1,13 @@
-"""Checkpoints that any engine, ZeRO stage and number of workers can continue from.
+"""Checkpoints that any engine, ZeRO stage and number of workers can resume from.
 
     folder/step-00000200/weights.safetensors      every parameter and persistent buffer, full and fp32
                          exp_avg.safetensors      AdamW's moments of the trainable ones
                          exp_avg_sq.safetensors
-                         state.json               step, whose it is, and what the loop wants back
+                         state.json               step, hash of the task, and the trainer's position
                          manifest.json            size and hash of the files above
 
 A checkpoint is written aside and renamed (object stores: its manifest comes last), then verified when it is read: one that is
-half-written, truncated or damaged is never continued from. Nothing in it is pickled.
+half-written, truncated or damaged is never resumed from. Nothing in it is pickled.
 """
 
 import hashlib
@@ -18,13 +18,13 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
-import torch.distributed as dist
 from torch import Tensor
 
 from raykd.data import file_systems, storage
-from raykd.errors import CheckpointError, DataError, RaykdError, ResourceError
+from raykd.errors import CheckpointError, DataError, ResourceError
+from raykd.trainers.context import WorkerContext
 from raykd.trainers.engines.base import Engine, ParameterState
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,6 @@ KEEP = 2
 """Checkpoints that stay: the newest, and the one before in case the newest is damaged."""
 _FOLDER = re.compile(r"step-(\d{8,})")
 _ASIDE = ".writing-"
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -43,12 +42,13 @@ class Checkpoints:
 
     folder: str
     identity: str
-    """Names the task: its data, model and settings. No other task continues from these checkpoints."""
+    """Hash of the task: its data, model and settings. No other task resumes from these checkpoints."""
+    context: WorkerContext
 
     def save(self, engine: Engine, step: int, position: Mapping[str, Any]) -> None:
         """Write a checkpoint after ``step`` steps; delete all but it and the one before. *Collective.*
 
-        ``position`` is any JSON that the loop wants back. Rank 0 holds the whole state in CPU memory meanwhile (16 bytes a
+        ``position`` is any JSON, returned by :meth:`load`. Rank 0 holds the whole state in CPU memory meanwhile (16 bytes a
         parameter), the others one tensor. Raises ResourceError, on all ranks, when it cannot be written.
         """
         tensors = _gather(engine)
@@ -57,20 +57,20 @@ class Checkpoints:
             "step": step,
             "updates": engine.updates,
             "engine": engine.kind,
-            "world_size": _world_size(),
+            "world_size": self.context.world_size,
             "position": dict(position),
         }
-        _on_first(lambda: _write(self.folder, step, tensors, state))
+        self.context.on_first(lambda: _write(self.folder, step, tensors, state))
 
     def latest_step(self) -> int | None:
-        """Step of the newest checkpoint whose files are all there and unharmed (each is read whole). *Collective.*
+        """Step of the newest checkpoint that is complete and undamaged (every file is read). *Collective.*
 
-        Others are logged and passed over. Raises CheckpointError, on all ranks, when it belongs to another task.
+        Damaged ones are logged and skipped. Raises CheckpointError, on all ranks, when it belongs to another task.
         """
-        return _on_first(self._latest_step)
+        return self.context.on_first(self._latest_step)
 
     def has(self, step: int) -> bool:
-        """Whether the checkpoint of ``step`` is there, whole and unharmed; for one process."""
+        """True when the checkpoint of ``step`` is complete and undamaged; for one process."""
         try:
             verify(self._path(step))
         except CheckpointError:
@@ -78,7 +78,7 @@ class Checkpoints:
         return True
 
     def position(self, step: int) -> dict[str, Any]:
-        """What was saved as the position with the checkpoint of ``step``."""
+        """Position saved with the checkpoint of ``step``."""
         position: dict[str, Any] = storage.read_json(storage.join(self._path(step), "state.json"))["position"]
         return position
 
@@ -129,7 +129,7 @@ class Checkpoints:
 
 
 def verify(path: str) -> None:
-    """Compare size and hash of every file with the manifest. Raises CheckpointError that says what is wrong."""
+    """Compare size and hash of every file with the manifest. Raises CheckpointError naming the file."""
     try:
         manifest = storage.read_json(storage.join(path, "manifest.json"))
         files = manifest["files"] if manifest["format"] == FORMAT else None
@@ -144,26 +144,6 @@ def verify(path: str) -> None:
             raise CheckpointError(f"{path}/{name} has {sizes.get(name, 'no')} bytes instead of {size}")
         if _hash_of(storage.join(path, name)) != digest:
             raise CheckpointError(f"{path}/{name} is damaged: its hash is not the one in manifest.json")
-
-
-def _world_size() -> int:
-    return dist.get_world_size() if dist.is_initialized() else 1
-
-
-def _on_first(work: Callable[[], _T]) -> _T:
-    """What ``work`` gives on rank 0, or the error it raises there, on every rank: one alone would leave the others waiting."""
-    outcome: list[Any] = [None, None]
-    if not dist.is_initialized() or dist.get_rank() == 0:
-        try:
-            outcome[0] = work()
-        except RaykdError as error:
-            outcome[1] = error
-    if _world_size() > 1:
-        dist.broadcast_object_list(outcome, src=0)
-    if outcome[1] is not None:
-        raise outcome[1]
-    result: _T = outcome[0]
-    return result
 
 
 def _gather(engine: Engine) -> dict[str, dict[str, Tensor]]:
@@ -208,7 +188,7 @@ def _write(folder: str, step: int, tensors: dict[str, dict[str, Tensor]], state:
 
 
 def _delete_others(folder: str, step: int) -> None:
-    """Keep the checkpoint of ``step`` and the complete one before it. One beyond it was passed over as damaged."""
+    """Keep the checkpoint of ``step`` and the complete one before it. One beyond it was skipped as damaged."""
     complete = [
         path for number, path in _steps(folder) if number <= step and storage.exists(storage.join(path, "manifest.json"))
     ]
@@ -219,7 +199,7 @@ def _delete_others(folder: str, step: int) -> None:
 
 
 def _steps(folder: str) -> list[tuple[int, str]]:
-    """Steps and paths of what looks like a checkpoint, in the order of steps."""
+    """Steps and paths of folders named like a checkpoint, by ascending step."""
     found = [(_FOLDER.fullmatch(path.rsplit("/", 1)[-1]), path) for path in storage.list_dir(folder)]
     return sorted((int(match[1]), path) for match, path in found if match)
 

@@ -1,15 +1,19 @@
-"""A worker among its peers: rank, device, and the few collectives the loop needs. The same code runs under Ray and without."""
+"""A worker among its peers: rank, device, and the few collectives that training needs. The same code runs without Ray."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch._C._distributed_c10d import HashStore
+
+from raykd.errors import RaykdError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,7 @@ class WorkerContext:
 
     @property
     def is_first(self) -> bool:
-        """Whether this worker writes what is written once."""
+        """True for the worker that writes files and events."""
         return self.rank == 0
 
     def sum(self, values: Tensor) -> Tensor:
@@ -46,6 +50,23 @@ class WorkerContext:
         box = [value]
         dist.broadcast_object_list(box, src=0, device=self.device)
         return box[0]
+
+    def on_first(self, work: Callable[[], T]) -> T:
+        """Result of ``work`` on the first worker, on every worker. *Collective.*
+
+        A RaykdError that it raises there is raised on every worker: raised on one alone, the others would wait for it.
+        """
+        result: Any = None
+        error: RaykdError | None = None
+        if self.is_first:
+            try:
+                result = work()
+            except RaykdError as raised:
+                error = raised
+        result, error = self.broadcast((result, error))
+        if error is not None:
+            raise error
+        return result  # type: ignore[no-any-return]
 
     def barrier(self) -> None:
         """Wait for all workers. *Collective.*"""

@@ -3,12 +3,13 @@
 The JSON form is ``{"event": kind, "step": step, ...}`` with the fields of the class, optional ones that are None left out.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, ClassVar, Literal
 
 from raykd.errors import DataError
+
+Quantity = Literal["loss", "gradient norm", "per-term gradient norm"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +138,7 @@ class NonFinite(TrainingEvent):
     """A quantity that is nan or infinite. Training stops, except for a per-term gradient norm, which is only a diagnostic."""
 
     kind = "non_finite"
-    quantity: Literal["loss", "gradient norm", "per-term gradient norm"]
+    quantity: Quantity
     """Quantity that is not finite."""
     value: str
     """``nan``, ``inf`` or ``-inf``: JSON has no such numbers."""
@@ -211,10 +212,3 @@ def event_from_json(record: Mapping[str, Any]) -> TrainingEvent:
     if not isinstance(record["step"], int):
         raise DataError(f"step = {record['step']!r} is not a number of optimiser steps")
     return EVENTS[kind](**{name: record[name] for name in given})
-
-
-def non_finite_text(value: float) -> str:
-    """``nan``, ``inf`` or ``-inf``. Raises ValueError for a finite number."""
-    if math.isfinite(value):
-        raise ValueError(f"{value} is finite")
-    return str(value)

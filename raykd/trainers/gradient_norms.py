@@ -1,68 +1,68 @@
-"""How the terms of a loss share the gradient: without it no weight of a term means anything."""
+"""Gradient norm of each loss term: a term's weight says little without it."""
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-SHARE_EVERY = 100
+MEASURE_EVERY = 100
 """Steps between measurements."""
-Note = Callable[[list[Tensor]], None]
-"""Is told the pull of each term, in their order."""
+ReportNorms = Callable[[list[Tensor]], None]
+"""Receives the gradient norm of each term, in their order."""
 
 
-def pulls_at(place: Tensor, terms: Mapping[str, Tensor]) -> list[Tensor]:
-    """L2 norm of each term's gradient at ``place``, a backward pass for each; none for a single term.
+def term_gradient_norms(terms: Mapping[str, Tensor], *, at: Tensor) -> list[Tensor]:
+    """L2 norm of each term's gradient with respect to ``at``, by one backward pass each; empty for a single term.
 
-    To be called inside of a model's forward pass, which engines that allow a single backward pass do not look into.
+    Call it inside of a model's forward pass, which engines that allow a single backward pass do not see.
     """
-    if not place.requires_grad or len(terms) < 2 or not all(term.requires_grad for term in terms.values()):
+    if not at.requires_grad or len(terms) < 2 or not all(term.requires_grad for term in terms.values()):
         return []
-    found = [torch.autograd.grad(term.sum(), place, retain_graph=True, allow_unused=True)[0] for term in terms.values()]
-    return [place.new_zeros(()) if gradient is None else gradient.float().norm() for gradient in found]
+    found = [torch.autograd.grad(term.sum(), at, retain_graph=True, allow_unused=True)[0] for term in terms.values()]
+    return [at.new_zeros(()) if gradient is None else gradient.float().norm() for gradient in found]
 
 
-class LogitsTap(nn.Module):
-    """A model whose logits can be asked how hard each loss term pulls at them.
+class GradientNormProbe(nn.Module):
+    """Wraps a model to measure the gradient norm of each loss term at its logits.
 
-    The gradient with respect to the logits needs no pass through the network, so it costs next to nothing, and it works inside
-    engines that allow no second backward pass. Terms that do not act through the logits cannot be compared this way.
+    That gradient needs no backward pass through the network, so it is cheap, and it works inside engines that allow no second
+    backward pass. Terms that do not depend on the logits cannot be compared this way.
     """
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self._model = [model]  # in a list: a module's child would be registered, and moved, with it
         self._logits: Tensor | None = None
-        self._noted: list[Tensor] = []
-
-    def _note(self, pulls: list[Tensor]) -> None:
-        self._noted = pulls
+        self._reported: list[Tensor] = []
 
     def forward(self, **inputs: Any) -> Any:
-        """The model's output, with logits of the same values, ``[B, C]``, that gradients can stop at.
+        """The model's output, with logits of the same values, ``[B, C]``, in a tensor that gradients can be taken at.
 
-        A ``run`` (see :class:`~raykd.trainers.composite.Composite`) is given ``note``, to say itself what its terms pull with.
+        A ``run`` function (see :class:`~raykd.trainers.auxiliary.Composite`) gets ``report_norms`` and measures its own terms.
         """
         if "run" in inputs:
-            return self._model[0](**inputs | {"run": functools.partial(inputs["run"], note=self._note)})
+            return self._model[0](**inputs | {"run": functools.partial(inputs["run"], report_norms=self._report)})
         output = self._model[0](**inputs)
         self._logits = output.logits = output.logits.view_as(output.logits)
         return output
 
+    def _report(self, norms: list[Tensor]) -> None:
+        self._reported = norms
+
     def __getattr__(self, name: str) -> Any:
-        """What else the model has."""
+        """Attribute of the model."""
         try:
             return super().__getattr__(name)
         except AttributeError:
             return getattr(self._model[0], name)
 
-    def pulls(self, terms: Sequence[Tensor]) -> list[Tensor]:
-        """L2 norm of each term's gradient at the logits; none when there is one term, or one does not come through them."""
-        if self._noted:
-            return self._noted
-        if len(terms) < 2 or self._logits is None or not all(term.requires_grad for term in terms):
+    def term_norms(self, terms: Mapping[str, Tensor]) -> list[Tensor]:
+        """Gradient norm of each term, summed over its rows; empty for a single term, or when one has no gradient here."""
+        if self._reported:
+            return self._reported
+        if len(terms) < 2 or self._logits is None or not all(term.requires_grad for term in terms.values()):
             return []
-        found = [torch.autograd.grad(term, self._logits, retain_graph=True, allow_unused=True)[0] for term in terms]
+        found = [torch.autograd.grad(term, self._logits, retain_graph=True, allow_unused=True)[0] for term in terms.values()]
         return [] if any(gradient is None for gradient in found) else [gradient.float().norm() for gradient in found]

@@ -1,8 +1,8 @@
-"""What a training task minimises: the one part in which teacher, meta-teacher and student training differ."""
+"""Objectives: the one part in which teacher, meta-teacher and student training differ."""
 
 import functools
 import operator
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol, Self
 
@@ -15,42 +15,45 @@ from raykd.losses import keep
 
 @dataclass(frozen=True)
 class ObjectiveOutput:
-    """What one forward pass costs, row by row."""
+    """Loss terms of one forward pass, row by row."""
 
     terms: dict[str, Tensor]
     """Fp32 ``[B]`` by the term's name in logs, weights included; 0, with the graph, where a row is not valid."""
 
     @property
     def per_row(self) -> Tensor:
-        """Sum of the terms, ``[B]``: what the loop adds up over rows and divides, once, by the global number of rows."""
+        """Sum of the terms, ``[B]``: which the trainer adds up over rows and divides, once, by the global number of rows."""
         return functools.reduce(operator.add, self.terms.values())
 
 
 class Objective(Protocol):
-    """A model and a batch to one number per row and term. Inherit from it to get what is said to be the default.
+    """Maps a model and a batch to one number per row and term. Subclass it to inherit the defaults.
 
-    An objective is a value: a call changes nothing in it, and what changes over training is a function of the progress. A row's
-    terms depend on that row alone, padding and neighbours left out; one that cannot promise this refuses in `check`.
+    An objective is a value: a call changes nothing in it; settings that change over training are a function of the progress. A
+    row's terms depend on that row alone, not on padding or neighbours; one that cannot promise this refuses in `check`.
     """
 
     @property
     def side_columns(self) -> tuple[str, ...]:
-        """Columns that side tables must bring to the batch; none by default."""
+        """Columns that the objective reads besides tokens and labels, from side tables or the rows themselves; none by default.
+
+        A batch has these and no others. The trainer refuses to start where one is missing.
+        """
         return ()
 
     @property
     def needs_labels(self) -> bool:
-        """Whether a batch without labels is an error; yes by default."""
+        """True, the default, when the objective reads labels: the trainer refuses to start on rows without them."""
         return True
 
     @property
     def trainable(self) -> Mapping[str, nn.Module]:
-        """Modules trained beside the model, by the name their weights are stored under; none by default."""
+        """Auxiliary modules trained with the model, by the name that their weights are stored under; none by default."""
         return {}
 
     @property
     def frozen(self) -> nn.Module | None:
-        """The model that runs beside the one that is trained, whose forward passes are counted; none by default."""
+        """Frozen teacher that the objective calls; its forward passes are counted. None by default."""
         return None
 
     def check(self, *, num_labels: int, whole_batch: bool) -> None:
@@ -61,12 +64,23 @@ class Objective(Protocol):
         del num_labels, whole_batch  # by default every task can
 
     def at(self, progress: float) -> Self:  # noqa: ARG002
-        """The objective at a fraction of the steps, 0 at the first and 1 at the last; itself by default."""
+        """Return the objective at a fraction of the steps, 0 at the first and 1 at the last; itself by default."""
         return self
 
     def __call__(self, model: nn.Module, batch: Batch) -> ObjectiveOutput:
         """Run the model on the batch. Raises DataError when the batch lacks what the objective reads."""
         ...
+
+
+def check_columns(objective: Objective, columns: Collection[str]) -> None:
+    """Raise DataError when ``columns``, those of the training rows and their side tables, lack what the objective reads."""
+    if missing := [name for name in objective.side_columns if name not in columns]:
+        raise DataError(
+            f"the objective reads {', '.join(missing)}, but no side table of the training rows has it; "
+            f"their columns are {', '.join(sorted(columns))}"
+        )
+    if objective.needs_labels and "label" not in columns:
+        raise DataError("the objective needs labels, but the rows have none; name the label column, or use alpha = 1")
 
 
 def valid_logits(model: nn.Module, batch: Batch) -> Tensor:

@@ -1,4 +1,4 @@
-"""Settings that give way to others while a model trains, each from a fraction of the steps on."""
+"""Settings that change at given fractions of a training."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 def at_progress(phases: Sequence[tuple[float, T]], progress: float) -> T:
-    """What holds at a fraction of the steps. ``phases``: from which fraction on something holds, ascending from 0."""
+    """Value at a fraction of the steps. ``phases``: the fraction from which each value holds, ascending from 0."""
     return next(value for start, value in reversed(phases) if start <= progress)
 
 
@@ -22,24 +22,29 @@ class PhasedObjective(Objective):
     """Objectives that follow each other in one training."""
 
     phases: tuple[tuple[float, Objective], ...]
-    """From which fraction of the steps on each holds, ascending from 0."""
+    """The fraction of the steps from which each objective holds, ascending from 0."""
     progress: float = 0.0
-    """Where in training this objective stands, 0 .. 1; set by `at`."""
+    """Fraction of the training done, 0 .. 1; set by `at`."""
 
     @property
     def side_columns(self) -> tuple[str, ...]:
-        """What any of them reads."""
+        """Columns that any of them reads."""
         return tuple(dict.fromkeys(name for _, one in self.phases for name in one.side_columns))
 
     @property
     def needs_labels(self) -> bool:
-        """Whether any of them does."""
+        """True when any of them does."""
         return any(one.needs_labels for _, one in self.phases)
 
     @property
     def trainable(self) -> Mapping[str, nn.Module]:
-        """The first one's."""
+        """Auxiliary modules of the first."""
         return self.phases[0][1].trainable
+
+    @property
+    def frozen(self) -> nn.Module | None:
+        """Frozen teacher of the first that has one."""
+        return next((one.frozen for _, one in self.phases if one.frozen is not None), None)
 
     def check(self, *, num_labels: int, whole_batch: bool) -> None:
         """Raises ConfigError when one of them cannot train the task."""
@@ -47,9 +52,9 @@ class PhasedObjective(Objective):
             one.check(num_labels=num_labels, whole_batch=whole_batch)
 
     def at(self, progress: float) -> Self:
-        """The same at that point of training."""
+        """Return the same objectives at that point of training."""
         return replace(self, progress=progress)
 
     def __call__(self, model: nn.Module, batch: Batch) -> ObjectiveOutput:
-        """What the objective that holds says."""
+        """Apply the objective of the current phase."""
         return at_progress(self.phases, self.progress).at(self.progress)(model, batch)

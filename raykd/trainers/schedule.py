@@ -1,16 +1,52 @@
-"""The learning rate as a pure function of the step, so that a resumed run needs nothing but its step."""
+"""Learning rate and evaluation steps as pure functions of the step, so that a resumed run needs nothing but its step."""
 
 import math
+from dataclasses import dataclass
 from typing import Literal
 
+from raykd.trainers.phases import at_progress
+
 Shape = Literal["linear", "cosine", "constant"]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Length of a training, its learning rates and its evaluation steps."""
+
+    total_steps: int
+    """Optimiser steps."""
+    evaluate_every: int
+    """Optimiser steps between evaluations; the last step has one too."""
+    peaks: tuple[tuple[float, float], ...]
+    """Peak learning rates, each with the fraction of the steps from which it holds; ascending from 0."""
+    warmup: float = 0.0
+    """Fraction of the steps over which the learning rate rises."""
+    shape: Shape = "linear"
+    """Decay after the warm-up."""
+
+    def learning_rate(self, step: int) -> float:
+        """Rate of the update that follows ``step`` updates."""
+        peak = at_progress(self.peaks, step / self.total_steps)
+        return learning_rate(step, total_steps=self.total_steps, warmup=self.warmup, peak=peak, shape=self.shape)
+
+    def progress(self, step: int) -> float:
+        """Fraction of the training at the update that follows ``step`` updates: 0 for the first, 1 for the last."""
+        return step / max(self.total_steps - 1, 1)
+
+    def evaluates(self, step: int) -> bool:
+        """True when an evaluation is due after ``step`` updates."""
+        return step % self.evaluate_every == 0 or self.is_last(step)
+
+    def is_last(self, step: int) -> bool:
+        """True when training is complete after ``step`` updates."""
+        return step == self.total_steps
 
 
 def learning_rate(step: int, *, total_steps: int, warmup: float, peak: float, shape: Shape) -> float:
     """Rate of the update that follows ``step`` updates, of ``total_steps`` in all.
 
-    It rises in a line over the first ``warmup`` (a fraction) of the steps, has its ``peak`` at the step after them, and falls
-    to zero at ``total_steps``, in a line or a half cosine, or stays level. The decay is that of transformers'
+    It rises linearly over the first ``warmup`` (a fraction) of the steps, has its ``peak`` at the step after them, and falls
+    to zero at ``total_steps``, linearly or as a half cosine, or stays constant. The decay is that of transformers'
     ``get_*_schedule_with_warmup``; the rise is one step ahead of it, since an update with rate 0 is wasted.
 
     Raises ValueError when ``step`` is not one of the run's, ``warmup`` not in [0, 1), or ``shape`` unknown.

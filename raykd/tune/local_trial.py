@@ -12,12 +12,13 @@ from raykd.errors import CheckpointError
 from raykd.metakd.build_meta_objective import build_meta_objective
 from raykd.predict import ScoreJob, score_locally
 from raykd.run.task import TrainTask
-from raykd.run.train_task import open_task, run_task, task_in_parts
-from raykd.run.trainer import OpenTask, Trainer, resolve_precision
+from raykd.run.train_task import OpenTask, open_task, run_task, train_by_evaluation
 from raykd.tracking import Tracker
 from raykd.trainers.checkpoint import Checkpoints
 from raykd.trainers.context import WorkerContext
 from raykd.trainers.events import CheckpointSaved, TrainingEvent
+from raykd.trainers.precision import resolve_precision
+from raykd.trainers.trainer import Trainer
 from raykd.tune.teacher_locks import Lock, no_lock
 from raykd.tune.trial_metrics import TrialMetrics
 from raykd.tune.trial_plan import TrialPlan
@@ -74,7 +75,7 @@ class TrialRun:
         if self._trainer is None:
             raise RuntimeError("a trial is saved while it trains")
         if self._saved != self._metrics.step:
-            self._trainer.save_checkpoint(self._metrics.step)
+            self._trainer.save_checkpoint()
             self._saved = self._metrics.step
         return CheckpointRef(self._index, self._saved)
 
@@ -106,7 +107,7 @@ class TrialRun:
         if task.is_done() and not moves:
             return
         opened, counted = open_task(task, self._context, local_feed, start_from=self._start_from()), 0
-        parts = task_in_parts(
+        parts = train_by_evaluation(
             opened,
             self._context,
             build_objective=build_meta_objective,
@@ -120,8 +121,8 @@ class TrialRun:
             if trainer is not self._trainer:
                 self._trainer = trainer
                 if moves:
-                    trainer.position["lineage"] = self._extend_lineage(opened)
-            elif self._metrics.step < opened.total:
+                    trainer.checkpointer.extra["lineage"] = self._extend_lineage(opened)
+            elif self._metrics.step < opened.total_steps:
                 yield trainer.model_selection.best
         self._trainer = None
 
@@ -138,7 +139,7 @@ class TrialRun:
             return None
         folder = self._journal.trial_folder(self.start.trial)
         donor = next(self._plan.chains(self.start.trial, self._values, folder)[""])
-        checkpoints = Checkpoints(donor.checkpoints, identity=donor.key)
+        checkpoints = Checkpoints(donor.checkpoints, identity=donor.key, context=self._context)
         step = self.start.step if checkpoints.has(self.start.step) else checkpoints.latest_step()
         if step is None:
             raise CheckpointError(

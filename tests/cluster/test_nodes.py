@@ -19,10 +19,9 @@ from raykd.distill.tasks import cache_folder, teacher_task
 from raykd.models import model_digest
 from raykd.predict import ScoreJob, score_locally
 from raykd.run.train_task import open_task, run_open_task
-from raykd.run.trainer import ControlRequests
 from raykd.task_kinds import label_codec
 from raykd.trainers.context import local_context
-from raykd.trainers.loop import StopRequested
+from raykd.trainers.control import ControlRequests, StopRequested
 from tests.cluster.heads import ROOT
 from tests.cluster.processes import wait_until
 from tests.cluster.raylets import Raylets, raylets
@@ -143,7 +142,7 @@ def train_alone(config: ExperimentConfig, enough: Callable[[], bool]) -> None:
     )
     task = teacher_task(config, train=train, validation=validation, digest=model_digest(model))
     with local_context() as context, pytest.raises(StopRequested):
-        run_open_task(open_task(task, context, local_feed), context, outside=ControlRequests(stop=enough))
+        run_open_task(open_task(task, context, local_feed), context, control=ControlRequests(stop=enough))
 
 
 def long_and_short_rows(folder: Path) -> Path:

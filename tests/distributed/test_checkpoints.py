@@ -5,6 +5,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
+import torch
 import torch.distributed as dist
 from helpers import run_distributed
 from tiny_training import KINDS, State, full_state, make_engine, train
@@ -12,10 +13,15 @@ from tiny_training import KINDS, State, full_state, make_engine, train
 from raykd.data import storage
 from raykd.errors import CheckpointError, ResourceError
 from raykd.trainers.checkpoint import Checkpoints
+from raykd.trainers.context import WorkerContext
 
 HALF, STEPS = 3, 6
 OTHER_SEED = 5
 Results = dict[str, Any]
+
+
+def here() -> WorkerContext:
+    return WorkerContext(dist.get_rank(), dist.get_world_size(), torch.device("cpu"))
 
 
 def write(folder: str) -> Results:
@@ -24,7 +30,7 @@ def write(folder: str) -> Results:
     for kind in KINDS:
         engine = make_engine(kind)
         train(engine, 0, HALF)
-        checkpoints = Checkpoints(f"{folder}/{kind}-{dist.get_world_size()}", identity="task")
+        checkpoints = Checkpoints(f"{folder}/{kind}-{dist.get_world_size()}", identity="task", context=here())
         checkpoints.save(engine, HALF, {"patience": 2, "best": 0.5})
         train(engine, HALF, STEPS)
         undisturbed = full_state(engine)
@@ -36,7 +42,7 @@ def write(folder: str) -> Results:
 def resumed(folder: str, source: str, kind: str) -> Results:
     """A fresh engine of other weights, continued from a checkpoint."""
     engine = make_engine(kind, seed=OTHER_SEED)
-    checkpoints = Checkpoints(f"{folder}/{source}", identity="task")
+    checkpoints = Checkpoints(f"{folder}/{source}", identity="task", context=here())
     step = checkpoints.latest_step()
     assert step is not None
     position = checkpoints.load(engine, step)
@@ -67,10 +73,10 @@ def failures(folder: str) -> list[str]:
     """Errors of rank 0 alone have to reach every rank, or the others wait for ever."""
     seen = []
     engine = make_engine("torch")
-    mine = Checkpoints(f"{folder}/failures", identity="mine")
+    mine = Checkpoints(f"{folder}/failures", identity="mine", context=here())
     mine.save(engine, 1, {})
     try:
-        Checkpoints(f"{folder}/failures", identity="another").latest_step()
+        Checkpoints(f"{folder}/failures", identity="another", context=here()).latest_step()
     except CheckpointError as error:
         seen.append(str(error))
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from raykd.config import DeepSpeedEngineConfig, TorchEngineConfig
 from raykd.metakd.meta_teacher import MetaTeacher
-from raykd.trainers.composite import with_modules
+from raykd.trainers.auxiliary import with_modules
 from raykd.trainers.engines.base import Engine
 from raykd.trainers.engines.build_engine import build_engine
 from raykd.trainers.engines.deepspeed_engine import deepspeed_config

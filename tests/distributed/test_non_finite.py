@@ -1,7 +1,9 @@
 """The training loop stops before the update, under every engine, and says where the number came from."""
 
 import math
+from collections.abc import Iterator
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pyarrow as pa
@@ -16,10 +18,13 @@ from raykd.data.batch import Batch
 from raykd.data.step_stream import StepRows
 from raykd.errors import TrainingError
 from raykd.trainers.context import WorkerContext
+from raykd.trainers.control import ControlRequests
 from raykd.trainers.event_log import EventLog
-from raykd.trainers.loop import Loop
+from raykd.trainers.events import NonFinite, TrainingEvent
 from raykd.trainers.model_selection import ModelSelection
 from raykd.trainers.objective import Objective, ObjectiveOutput
+from raykd.trainers.schedule import Schedule
+from raykd.trainers.trainer import Trainer
 
 FIRST_STEP, BROKEN_STEP, TOTAL_STEPS = 1, 3, 5
 """Gradient shares, which ask for a model with named logits, are measured in step 0; it is left out."""
@@ -53,38 +58,45 @@ def stopped(kind: str, case: str) -> dict[str, Any]:
     engine = make_engine(kind)
     objective = Breaking(case)
 
-    def split(rows: StepRows) -> list[Batch]:
+    def batches(rows: StepRows) -> list[Batch]:
         objective.step = rows.step
         batches = micro_batches(rows.step, dist.get_rank(), dist.get_world_size())
         return [make_batch(ids, labels, weights > 0) for ids, labels, weights in batches]
 
-    loop = Loop(
+    context = WorkerContext(dist.get_rank(), dist.get_world_size(), torch.device("cpu"))
+    heard: list[TrainingEvent] = []
+    trainer = Trainer(
         engine=engine,
         objective=objective,
-        context=WorkerContext(dist.get_rank(), dist.get_world_size(), torch.device("cpu")),
-        split=split,
-        learning_rate=lambda step: 0.01,
-        total_steps=TOTAL_STEPS,
+        context=context,
+        batches=batches,  # type: ignore[arg-type]
+        schedule=Schedule(total_steps=TOTAL_STEPS, evaluate_every=TOTAL_STEPS, peaks=((0.0, 0.01),), shape="constant"),
+        model_selection=ModelSelection("accuracy"),
+        evaluator=None,
+        writer=mock.Mock(),
+        checkpointer=mock.Mock(due=lambda step: False),
+        control=ControlRequests(),
+        events=EventLog(listeners=(heard.append,)),
         seed=1,
         max_grad_norm=1.0,
-        evaluate=None,
-        evaluate_at=lambda step: False,
-        model_selection=ModelSelection("accuracy"),
-        keep_best=lambda engine: None,
-        save_checkpoint=lambda step: None,
-        checkpoint_due=lambda step: False,
-        events=EventLog(),
     )
-    rows = [StepRows(step, 0, BATCH_ROWS[step], 8, pa.table({})) for step in range(FIRST_STEP, TOTAL_STEPS)]
-    loop.run(iter(rows[: BROKEN_STEP - FIRST_STEP]))
-    before, message = full_state(engine), "no error"
+    before: Any = {}
+
+    def rows() -> Iterator[StepRows]:
+        for step in range(FIRST_STEP, TOTAL_STEPS):
+            if step == BROKEN_STEP:
+                before.update(full_state(engine))
+            yield StepRows(step, 0, BATCH_ROWS[step], 8, pa.table({}))
+
+    message = "no error"
+    close, after = engine.close, {}
+    engine.close = lambda: (after.update(full_state(engine)), close())  # type: ignore[method-assign]
     try:
-        loop.run(iter(rows[BROKEN_STEP - FIRST_STEP :]))
+        list(trainer.run(rows()))
     except TrainingError as error:
         message = str(error)
-    seen = {"before": before, "after": full_state(engine), "message": message}
-    engine.close()
-    return seen
+    found = [str(event) for event in heard if isinstance(event, NonFinite)]
+    return {"before": before, "after": after, "message": message, "found": found}
 
 
 def make_batch(ids: Tensor, labels: Tensor, valid: Tensor) -> Batch:
@@ -112,6 +124,7 @@ def test_every_rank_stops_with_the_weights_of_the_step_before(
         for part in [f"step {BROKEN_STEP + 1}", "before the update", *expected]:
             assert part in seen["message"]
         assert "ce = " not in seen["message"]
+        assert seen["message"].startswith(f"step {BROKEN_STEP + 1}: {'; '.join(seen['found'])}. ")
         assert sorted(seen["after"]) == sorted(seen["before"])
         for name, value in seen["before"].items():
             np.testing.assert_array_equal(seen["after"][name], value, err_msg=name)

@@ -11,7 +11,7 @@ from raykd.losses import keep
 from raykd.trainers.features.encoder_outputs import EncoderOutputs, encoder_outputs
 from raykd.trainers.features.live_teacher import Teacher, TeacherTargets
 from raykd.trainers.features.loss_terms import FeatureLosses
-from raykd.trainers.gradient_norms import Note, pulls_at
+from raykd.trainers.gradient_norms import ReportNorms, term_gradient_norms
 from raykd.trainers.objective import Objective, ObjectiveOutput
 
 PROJECTIONS = "projections"
@@ -105,14 +105,14 @@ class FeatureKD(Objective):
         *,
         batch: Batch,
         targets: TeacherTargets,
-        note: Note | None = None,
+        report_norms: ReportNorms | None = None,
         **inputs: Tensor,
     ) -> dict[str, Tensor]:
         """Run inside the engine's forward pass, where all weights are at hand."""
         student = encoder_outputs(model, inputs, features=self.losses.features)
         terms = valid_terms(self.terms(student, targets, batch, beside), batch)
-        if note is not None and may_look_back(model):
-            note(pulls_at(student.hidden[0], terms))
+        if report_norms is not None and may_look_back(model):
+            report_norms(term_gradient_norms(terms, at=student.hidden[0]))
         return terms
 
 

@@ -13,7 +13,7 @@ from raykd.metakd import DOMAIN_HEAD
 from raykd.metakd.domain_head import DomainHead
 from raykd.metakd.meta_distillation import DOMAIN, DomainKnowledge, MetaDistillation
 from raykd.models import build_classifier
-from raykd.trainers.composite import Composite
+from raykd.trainers.auxiliary import Composite
 from raykd.trainers.features.encoder_outputs import expose_attention
 from raykd.trainers.features.feature_kd import PROJECTIONS, projections
 from raykd.trainers.features.layer_map import layer_map

@@ -23,7 +23,7 @@ from raykd.metakd.compat import (
     padded_embedder,
 )
 from raykd.predict import ScoreJob, score_locally
-from raykd.trainers.composite import Composite, with_modules
+from raykd.trainers.auxiliary import Composite, with_modules
 from raykd.trainers.features.feature_kd import PROJECTIONS
 from raykd.trainers.features.layer_map import layer_map
 from tests.unit.metakd.features import ROWS, make_batch, make_head, make_model
@@ -90,7 +90,7 @@ def test_stage_first_is_scalars_times_the_mean_weight(pair: tuple[Composite, Eas
     model, objective = pair
     batch = make_batch()
     own, theirs = states(model.model, batch), states(objective.teacher, batch)
-    fit: Any = model.beside[PROJECTIONS][FIT]  # type: ignore[index]
+    fit: Any = model.auxiliary[PROJECTIONS][FIT]  # type: ignore[index]
     hidden = sum(F.mse_loss(fit(own.hidden_states[i]), theirs.hidden_states[2 * i]) for i in range(3))
     attention = sum(F.mse_loss(own.attentions[i], theirs.attentions[2 * i + 1]) for i in range(2))
     assert torch.allclose(theirs.attentions[0].sum(-1), torch.ones(())), "probabilities"
@@ -100,7 +100,7 @@ def test_stage_first_is_scalars_times_the_mean_weight(pair: tuple[Composite, Eas
         found: Tensor = head.corrupt_dense(head.domain_embedding(domains) + output.hidden_states[-1][:, 1:].mean(1))
         return found
 
-    head: Any = model.beside[DOMAIN_HEAD]
+    head: Any = model.auxiliary[DOMAIN_HEAD]
     domain = F.mse_loss(fit(feature(head, own)), objective.fit(feature(objective.head, theirs)))
     right = theirs.logits.softmax(-1)[torch.arange(ROWS), batch.labels]
     weight = ((1 + batch.extras["weight"]) / (torch.exp((1 - right) ** 2) + 1)).mean()

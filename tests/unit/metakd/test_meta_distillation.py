@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from raykd.errors import DataError
 from raykd.metakd import DOMAIN_HEAD
 from raykd.metakd.meta_distillation import MetaDistillation, PredictionDistillation
-from raykd.trainers.composite import Composite, split_state
+from raykd.trainers.auxiliary import Composite, split_state
 from raykd.trainers.features.encoder_outputs import encoder_outputs
 from raykd.trainers.features.feature_kd import PROJECTIONS
 from tests.unit.metakd.features import ROWS, gradients, make_batch, make_distillation, make_model
@@ -31,7 +31,7 @@ def test_each_term_is_its_formula_for_a_single_row(pair: tuple[Composite, MetaDi
     terms = objective(model, batch).terms
     own = encoder_outputs(model.model, batch.model_inputs(), features=["scores"])
     theirs = encoder_outputs(objective.teacher.model, batch.model_inputs(), features=["scores"])
-    maps, heads = model.beside[PROJECTIONS], (model.beside[DOMAIN_HEAD], objective.teacher.row_vectors.head)
+    maps, heads = model.auxiliary[PROJECTIONS], (model.auxiliary[DOMAIN_HEAD], objective.teacher.row_vectors.head)
     labels, score = batch.labels, batch.extras["weight"]
     right = theirs.logits.softmax(-1)[0, labels[0]]
     factor = (1 + score) / (torch.exp((right - 1) ** 2) + 1)
@@ -91,9 +91,10 @@ def test_the_teacher_is_frozen_in_eval_mode_and_its_target_is_fixed(pair: tuple[
         assert not any(parameter.requires_grad for parameter in module.parameters())
     trained = {name for name, _ in model.named_parameters()}
     assert not any(parameter is other for parameter in model.parameters() for other in objective.teacher.model.parameters())
-    assert f"beside.{PROJECTIONS}.domain.weight" in trained
+    assert f"auxiliary.{PROJECTIONS}.domain.weight" in trained
     gradient = gradients(model, objective(model, make_batch()).per_row.sum())
-    for name in ("beside.projections.hidden.weight", "beside.domain_head.corrupt_dense.weight", "model.classifier.weight"):
+    moved = ("auxiliary.projections.hidden.weight", "auxiliary.domain_head.corrupt_dense.weight", "model.classifier.weight")
+    for name in moved:
         assert gradient[name].abs().sum() > 0, name
 
 
@@ -107,7 +108,7 @@ def test_without_expertise_and_domains_nothing_of_meta_kd_is_read() -> None:
     batch = make_batch()
     plain = objective(model, batch)
     assert list(plain.terms) == ["hidden", "attention"]
-    assert not list(model.beside[PROJECTIONS].parameters()), "equal widths need no projection"
+    assert not list(model.auxiliary[PROJECTIONS].parameters()), "equal widths need no projection"
 
 
 def test_weights_may_leave_the_domain_term_alone(pair: tuple[Composite, MetaDistillation]) -> None:

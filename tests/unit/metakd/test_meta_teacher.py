@@ -10,7 +10,7 @@ from raykd.errors import ConfigError, ModelError
 from raykd.metakd import DOMAIN_HEAD
 from raykd.metakd.domain_head import content, content_mask, load_domain_head
 from raykd.metakd.meta_teacher import MetaTeacher
-from raykd.trainers.composite import Composite, save_modules, split_state
+from raykd.trainers.auxiliary import Composite, save_modules, split_state
 from tests.unit.metakd.features import DOMAINS, ROWS, gradients, make_batch, make_head, make_model
 
 
@@ -62,7 +62,7 @@ def test_gradient_reversal_trains_the_head_towards_and_the_encoder_away_from_dom
     domains = batch.extras["domain_id"]
     logits = head(content(output.hidden_states[-1], batch.attention_mask), domains)
     towards = gradients(model, F.cross_entropy(logits, domains, reduction="sum"))
-    for name in ("beside.domain_head.classifier.weight", "beside.domain_head.corrupt_dense.weight"):
+    for name in ("auxiliary.domain_head.classifier.weight", "auxiliary.domain_head.corrupt_dense.weight"):
         torch.testing.assert_close(ours[name], towards[name])
     name = "model.bert.encoder.layer.1.output.dense.weight"
     torch.testing.assert_close(ours[name], -towards[name])

@@ -149,7 +149,7 @@ def test_a_killed_run_continues_where_it_was(tmp_path: Path, monkeypatch: pytest
     """The second student of intermediate layers dies: what was finished stays, what comes after it is made by the next run."""
     config = make_config(tmp_path).model_copy(update={"baselines": ()})
     first = LocalMetaPipeline(config)
-    monkeypatch.setattr("raykd.trainers.loop.Loop._step", dying(first, "meta kd, dvd, seed 2, intermediate layers"))
+    monkeypatch.setattr("raykd.trainers.trainer.Trainer._take_step", dying(first, "meta kd, dvd, seed 2, intermediate layers"))
     with pytest.raises(RaykdError, match="power cut"):
         first.run()
     monkeypatch.undo()
@@ -167,14 +167,14 @@ def test_a_killed_run_continues_where_it_was(tmp_path: Path, monkeypatch: pytest
 
 
 def dying(pipeline: LocalMetaPipeline, name: str) -> Any:
-    from raykd.trainers.loop import Loop
+    from raykd.trainers.trainer import Trainer
 
-    step = Loop._step
+    step = Trainer._take_step
 
-    def cut(loop: Loop, rows: Any) -> bool:
+    def cut(trainer: Trainer, rows: Any) -> Any:
         if pipeline.trained[-1] == name and rows.step == 1:
             raise RaykdError("power cut")
-        return step(loop, rows)
+        return step(trainer, rows)
 
     return cut
 

@@ -139,10 +139,10 @@ def test_an_interrupted_first_stage_continues_bit_for_bit(
     settings = {"training": TRAINING.model_copy(update={"checkpoint_steps": 3, "dropout": 0.1})}
     whole = train(tmp_path / "whole", student, rows, objective, **settings)
 
-    from raykd.trainers.loop import Loop
+    from raykd.trainers.trainer import Trainer
 
-    step = Loop._step
-    monkeypatch.setattr(Loop, "_step", lambda loop, rows: step(loop, rows) if rows.step < 4 else stop())
+    step = Trainer._take_step
+    monkeypatch.setattr(Trainer, "_take_step", lambda trainer, rows: step(trainer, rows) if rows.step < 4 else stop())
     with pytest.raises(RaykdError, match="power cut"):
         train(tmp_path / "cut", student, rows, objective, **settings)
     monkeypatch.undo()

@@ -22,13 +22,12 @@ from raykd.errors import CheckpointError, ConfigError, TrainingError
 from raykd.models import build_classifier, load_classifier, load_tokenizer, model_digest, save_classifier
 from raykd.run.task import TrainTask, key_of
 from raykd.run.train_task import open_task, run_open_task, run_task
-from raykd.run.trainer import ControlRequests
 from raykd.task_kinds import label_codec
 from raykd.tracking import read_offline_run
 from raykd.trainers.context import local_context
+from raykd.trainers.control import ControlRequests, StopRequested
 from raykd.trainers.events import CheckpointSaved, Evaluated, TrainingEvent
-from raykd.trainers.gradient_norms import LogitsTap
-from raykd.trainers.loop import StopRequested
+from raykd.trainers.gradient_norms import GradientNormProbe
 from raykd.trainers.model_selection import ModelSelection
 
 Make = Callable[..., ExperimentConfig]
@@ -89,7 +88,7 @@ def test_stopped_from_outside_with_a_checkpoint_it_continues_bit_for_bit(experim
             open_task(stopped, context, local_feed),
             context,
             listeners=[lambda record: heard.append((record.kind, record.step))],
-            outside=ControlRequests(stop=lambda: next(answers)),
+            control=ControlRequests(stop=lambda: next(answers)),
         )
     assert heard[-2:] == [("checkpoint", 3), ("stopped", 3)]
     history = train(stopped)
@@ -106,7 +105,7 @@ def test_word_of_a_leaving_node_is_worth_one_checkpoint(experiment: Make) -> Non
             open_task(task, context, local_feed),
             context,
             listeners=[lambda record: saved.append(record.step) if isinstance(record, CheckpointSaved) else None],
-            outside=ControlRequests(checkpoint=lambda: next(answers)),
+            control=ControlRequests(checkpoint=lambda: next(answers)),
         )
     assert saved == [2]
 
@@ -265,7 +264,7 @@ def test_each_terms_share_of_the_gradient_is_logged_and_changes_nothing(
     (shares,) = [record["shares"] for record in history if record["event"] == "gradient_share"]
     assert set(shares) == {"kd_kl", "ce"}
     assert sum(shares.values()) == pytest.approx(1.0)
-    monkeypatch.setattr(LogitsTap, "pulls", lambda *_: [])
+    monkeypatch.setattr(GradientNormProbe, "term_norms", lambda *_: [])
     train(silent)
     assert all(torch.equal(value, weights(silent)[name]) for name, value in weights(logged).items())
 

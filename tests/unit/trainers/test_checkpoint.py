@@ -13,10 +13,13 @@ from raykd.config import TorchEngineConfig
 from raykd.data import file_systems, storage
 from raykd.errors import CheckpointError, ResourceError
 from raykd.trainers.checkpoint import Checkpoints, verify
+from raykd.trainers.context import WorkerContext
 from raykd.trainers.engines.base import Engine
 from raykd.trainers.engines.build_engine import build_engine
 
 FILES = ["exp_avg.safetensors", "exp_avg_sq.safetensors", "manifest.json", "state.json", "weights.safetensors"]
+
+ALONE = WorkerContext(0, 1, torch.device("cpu"))
 
 
 def make_engine(seed: int = 0, *, width: int = 3, layers: int = 2) -> Engine:
@@ -48,7 +51,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def checkpoints(folder: Path) -> Checkpoints:
-    return Checkpoints(str(folder), identity="mine")
+    return Checkpoints(str(folder), identity="mine", context=ALONE)
 
 
 @pytest.fixture
@@ -177,7 +180,7 @@ def test_after_falling_back_damaged_ones_go_and_do_not_count(two_saved: Checkpoi
 
 def test_another_tasks_checkpoint_is_an_error(two_saved: Checkpoints, folder: Path) -> None:
     with pytest.raises(CheckpointError, match=r"belongs to another task \(mine, not yours\).*another output folder"):
-        Checkpoints(str(folder), identity="yours").latest_step()
+        Checkpoints(str(folder), identity="yours", context=ALONE).latest_step()
 
 
 @pytest.mark.parametrize(
@@ -232,7 +235,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_disk_that_fills_up_costs_no_checkpoint_and_no_room(small_disk: Path) -> None:
-    checkpoints = Checkpoints(str(small_disk / "checkpoints"), identity="mine")
+    checkpoints = Checkpoints(str(small_disk / "checkpoints"), identity="mine", context=ALONE)
     engine = make_engine(width=40)
     checkpoints.save(engine, 1, {})
     filler = small_disk / "filler"

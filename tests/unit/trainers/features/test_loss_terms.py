@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from raykd.config.features import FeatureLossConfig
-from raykd.trainers.composite import Composite
+from raykd.trainers.auxiliary import Composite
 from raykd.trainers.features import loss_terms
 from raykd.trainers.features.encoder_outputs import TOKEN_AXES, encoder_outputs
 from raykd.trainers.features.feature_kd import PROJECTIONS, FeatureKD, projections
@@ -65,7 +65,7 @@ def test_the_relation_term_and_its_gradient_are_those_of_a_reference(heads: int)
     expected = 0.7 * relation_reference(model.model, objective.teacher.model, batch, objective.losses.layers, heads)
     torch.testing.assert_close(ours["relation"], expected, rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(gradients(model, ours["relation"].sum()), gradients(model, expected.sum()), rtol=1e-3, atol=1e-6)
-    assert not list(model.beside.parameters()), "a relation needs no projection"
+    assert not list(model.auxiliary.parameters()), "a relation needs no projection"
 
 
 def test_a_student_equal_to_its_teacher_has_nothing_to_learn() -> None:
@@ -94,7 +94,7 @@ def test_the_last_layer_alone_takes_part_with_layers_last() -> None:
     outputs = [
         encoder_outputs(one, batch.model_inputs(), features=["hidden"]) for one in (model.model, objective.teacher.model)
     ]
-    mapped = model.beside[PROJECTIONS]["hidden"](outputs[0].hidden[2])  # type: ignore[index, operator]
+    mapped = model.auxiliary[PROJECTIONS]["hidden"](outputs[0].hidden[2])  # type: ignore[index, operator]
     mask = batch.attention_mask
     squared = ((mapped - outputs[1].hidden[4]).square().mean(-1) * mask).sum(1) / mask.sum(1)
     torch.testing.assert_close(objective(model, batch).terms["hidden"], squared)
@@ -141,6 +141,6 @@ def test_a_term_from_outside_serves_live_and_stored_teachers(monkeypatch: pytest
     live = objective(model, batch).terms
     assert list(live) == ["cosine"]
     assert live["cosine"].min() > 0
-    assert len(list(model.beside.parameters())) == 1
+    assert len(list(model.auxiliary.parameters())) == 1
     stored = dataclasses.replace(objective, teacher=cached(objective))
     torch.testing.assert_close(stored(model, batch).terms, live)

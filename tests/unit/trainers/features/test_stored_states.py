@@ -11,7 +11,7 @@ import torch
 from raykd.data.batch import Batch
 from raykd.data.tokenised_set import SourceFile, TokenisedSet
 from raykd.metakd.meta_distillation import MetaDistillation
-from raykd.trainers.composite import Composite
+from raykd.trainers.auxiliary import Composite
 from raykd.trainers.features.feature_kd import FeatureKD
 from raykd.trainers.features.live_teacher import LiveTeacher, TeacherTargets, token_axes
 from raykd.trainers.features.stored_states import TIMED_BATCHES, CachedTeacher, Cost, Source, StateStore, storing_pays

@@ -1,0 +1,49 @@
+"""Batches of a row group by length, for evaluation and scoring: little padding, and memory for one row group."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from raykd.data.batch import Batch, collate
+from raykd.data.batch_plan import padded_length
+from raykd.data.tokenised_set import TokenisedSet
+
+
+def length_batches(
+    prepared: TokenisedSet,
+    group: int,
+    *,
+    batch_rows: int,
+    with_token_types: bool,
+    max_length: int | None,
+    columns: Sequence[str] = (),
+    chosen: NDArray[np.int64] | None = None,
+    rank: int = 0,
+    world_size: int = 1,
+) -> tuple[NDArray[np.int64], Iterator[Batch]]:
+    """The order of a row group's rows by length, ``[n]`` positions in the group, and one worker's batches in that order.
+
+    Each run of ``batch_rows * world_size`` rows is split over the workers, padded alike: all make the same number of forward
+    passes, with a row that is not valid where a worker has none. ``columns`` are read besides the tokens; ``chosen`` are the
+    positions to take, None takes all; ``max_length`` limits the padding.
+    """
+    types = ["token_type_ids"] if with_token_types else []
+    table = prepared.read_group(group, ["shard", "row", "length", "input_ids", *types, *columns])
+    lengths = table["length"].to_numpy()
+    order = np.argsort(lengths if chosen is None else lengths[chosen], kind="stable")
+    order = order if chosen is None else chosen[order]
+
+    def batches() -> Iterator[Batch]:
+        for start in range(0, len(order), batch_rows * world_size):
+            rows = order[start : start + batch_rows * world_size]
+            yield collate(
+                table.take(pa.array(rows[rank::world_size])),
+                padded_length=padded_length(int(lengths[rows[-1]]), max_length),
+                pad_token_id=prepared.pad_token_id,
+                with_token_types=with_token_types,
+                padding_side=prepared.padding_side,
+            )
+
+    return order, batches()

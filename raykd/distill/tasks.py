@@ -13,6 +13,7 @@ from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ConfigError
 from raykd.models import label_names, load_config, model_digest
 from raykd.run.task import TaskObjective, TrainTask, make_task
+from raykd.task_kinds import label_codec
 
 
 def run_folder(config: ExperimentConfig) -> str:
@@ -238,8 +239,6 @@ def _task(
 
 def _labels_of_unlabelled(config: ExperimentConfig) -> tuple[str, ...]:
     """The names of ``data.labels`` for rows that have none. Raises ConfigError when they are not the teacher's."""
-    from raykd.task_kinds import label_codec  # imports torch, which --dry-run does without
-
     labels = label_codec(config.data).names
     if config.teacher is not None:
         own = label_names(load_config(config.teacher.model))

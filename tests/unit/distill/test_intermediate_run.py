@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.run.test_multi_label_run import content
 
 from raykd.config import build
 from raykd.distill.checks import check_experiment
 from raykd.errors import ConfigError, ModelError
 from raykd.models import model_digest
+from tests.unit.distill.test_multi_label_run import content
 from tests.unit.metakd.worlds import save_model
 
 __all__ = ["content"]

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.unit.run.test_multi_label_run import save_headless
 
 from raykd.config import build
 from raykd.config.load import load_job
@@ -13,6 +12,7 @@ from raykd.data.storage import read_json
 from raykd.errors import ConfigError, DataError
 from raykd.report.files import read_report, write_report
 from tests.conftest import FILLERS, WORDS
+from tests.unit.distill.test_multi_label_run import save_headless
 
 
 def write_rows(path: Path, count: int, seed: int) -> str:

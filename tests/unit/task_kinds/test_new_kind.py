@@ -7,8 +7,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from tests.unit.run.test_multi_label_run import save_headless
-from tests.unit.run.test_regression_run import write_rows
 from torch import Tensor
 
 from raykd.config import build
@@ -19,6 +17,8 @@ from raykd.metrics.metric import Metric
 from raykd.metrics.resampling import MomentMetric
 from raykd.task_kinds import TASK_KINDS, TaskKind
 from tests.local_pipeline import LocalPipeline
+from tests.unit.distill.test_multi_label_run import save_headless
+from tests.unit.distill.test_regression_run import write_rows
 
 TRAITS = TaskTraits("values", headline="within_one", smaller_is_better=frozenset({"loss"}))
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from raykd.config import DataConfig, ExperimentConfig, build
 from raykd.data import storage
-from raykd.distill.report import ROUND_SECONDS, ROUNDS, SAMPLE_ROWS, sample_rows
+from raykd.distill.report import LATENCY_SECONDS, SAMPLE_ROWS, sample_rows
 from raykd.errors import ConfigError, ModelError
 from raykd.models import load_config, load_tokenizer, max_sequence_length
 from raykd.models.onnx import export_onnx, open_session, quantize, require_onnx, run_session
@@ -110,7 +110,7 @@ def _measure(model: str, files: dict[str, str], rows: Sequence[Row], *, length: 
     logits = {name: _all_logits(predict, rows) for name, predict in predictors.items()}
     for name in files:
         _check(name, logits[""], logits[name])
-    latencies: dict[str, Latency] = measure_latency(predictors, rows, rounds=ROUNDS, seconds=ROUND_SECONDS)
+    latencies: dict[str, Latency] = measure_latency(predictors, rows, seconds=LATENCY_SECONDS)
     label = Path(model).parent.name if Path(model).name == "model" else Path(model).name
     return [
         Export(

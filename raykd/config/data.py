@@ -39,6 +39,12 @@ TASKS: dict[str, TaskTraits] = {
 }
 
 
+VALIDATION: Literal["validation"] = "validation"
+"""Value of `data.test` that takes the validation set."""
+MIN_TEST_ROWS = 50
+"""Fewest rows of a test set held out by a fraction: the 95% interval of an accuracy of 0.8 is then 11 points to both sides."""
+
+
 class DataConfig(Section):
     """TSV files and the meaning of their columns."""
 
@@ -63,8 +69,10 @@ class DataConfig(Section):
     """Training files: paths or globs, plain or .gz, local or s3://, gs://, hdfs://."""
     validation: tuple[PathField, ...] | float = 0.05
     """Validation set, which selects the best model: files, or the fraction of `train` held out by a hash of the text."""
-    test: tuple[PathField, ...] = ()
-    """Test files, used for the report only."""
+    test: tuple[PathField, ...] | float | Literal["validation"] = 0.1
+    """Test set, used for the report only: files, or the fraction of `train` held out by a hash of the text, of at least
+    50 rows. `validation` uses the validation set, which flatters, since it has selected the models; the verdict says
+    so. Without `label` there is no report: `validation`, for evaluation alone."""
     skip_header: bool = False
     """The first line of every file is a header."""
     sequence_length: int = Field(128, ge=4)
@@ -80,12 +88,18 @@ class DataConfig(Section):
         traits = TASKS.get(given.get("task", "single_label")) if isinstance(given, Mapping) else None
         return {"labels": (), **given} if traits is not None and not traits.takes_labels else given
 
+    @model_validator(mode="before")
+    @classmethod
+    def _no_test_without_labels(cls, given: Any) -> Any:
+        """Hold no test rows out where nothing can be measured on them."""
+        unlabelled = isinstance(given, Mapping) and given.get("label") is None
+        return {"test": VALIDATION, **given} if unlabelled else given
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         if not self.train:
             raise ValueError("data.train names no files; give at least one path or glob")
-        if isinstance(self.validation, float) and not 0 < self.validation < 1:
-            raise ValueError(f"data.validation = {self.validation}: a fraction lies between 0 and 1; or list files instead")
+        self._check_splits()
         if self.traits.takes_labels:
             self._check_labels()
         elif self.labels:
@@ -100,6 +114,18 @@ class DataConfig(Section):
             if name is not None and name not in columns:
                 raise ValueError(f"data.{field} = {name!r} is not a column of data.input_schema ({', '.join(columns)})")
         return self
+
+    def _check_splits(self) -> None:
+        for name, given in (("validation", self.validation), ("test", self.test)):
+            if isinstance(given, float) and not 0 < given < 1:
+                raise ValueError(f"data.{name} = {given}: a fraction lies between 0 and 1; or list files instead")
+            if given == ():
+                raise ValueError(f"data.{name} names no files; list files, or give a fraction of data.train")
+        fractions = [given for given in (self.validation, self.test) if isinstance(given, float)]
+        if sum(fractions) >= 1:
+            raise ValueError(
+                f"data.validation = {self.validation} and data.test = {self.test} leave no training rows; lower one of them"
+            )
 
     def _check_labels(self) -> None:
         if isinstance(self.labels, str):
@@ -118,6 +144,11 @@ class DataConfig(Section):
             raise ValueError(
                 f"data.labels holds {joined[0]!r}, but {separator!r} separates the labels of a row; rename the label"
             )
+
+    @property
+    def has_test_set(self) -> bool:
+        """True when the rows of the report have not selected the models."""
+        return self.test != VALIDATION
 
     @property
     def traits(self) -> TaskTraits:

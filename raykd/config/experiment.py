@@ -164,8 +164,11 @@ class ExperimentConfig(SearchedJob):
             raise ValueError(
                 f"base: data.task = {self.data.task}: verdicts of a search count right rows; search a classification task"
             )
-        if self.data.label is None or not self.data.test:
-            raise ValueError("base: a search needs labels (data.label) and rows that it never sees (data.test) for its verdict")
+        if self.data.label is None or not self.data.has_test_set:
+            raise ValueError(
+                "base: a search needs labels (data.label) and rows that it never sees for its verdict (data.test: files, or a "
+                "fraction of data.train)"
+            )
 
     def refuse_population(self) -> str | None:
         """Return the reason why population-based training cannot search the job, or None."""

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from raykd.data.examples import Example, Keep, RowParser
+from raykd.data.examples import Example, RowParser
 from raykd.data.label_codec import LabelCodec
 from raykd.data.parquet_files import GROUP_ROWS, PartInfo, write_part
 from raykd.data.readers import Chunk, RawRow, reader_of
 from raykd.data.schema import Column, Value
+from raykd.data.splits import HashRange, text_key
 from raykd.data.tokenizer import RowTokenizer, Text
 from raykd.errors import DataError
 
@@ -51,7 +52,7 @@ class ChunkJob:
     owner: str
     """Beginning of the names of the files this run writes."""
     parser: RowParser
-    keep: Keep | None
+    keep: HashRange | None
     codec: LabelCodec | None
     """Storage of labels; none for unlabelled rows."""
     extra_columns: tuple[Column, ...]
@@ -116,7 +117,7 @@ class _ChunkPass:
         except DataError as error:
             self.rejected.append(RejectedRow(self._chunk.path, raw.line, str(error), raw.data[:_SHOWN_BYTES]))
             return None
-        if self._job.keep is not None and not self._job.keep(example.text):
+        if self._job.keep is not None and text_key(example.text) not in self._job.keep:
             self.filtered += 1
             return None
         return example

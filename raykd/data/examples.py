@@ -1,9 +1,7 @@
-"""From a line's bytes to an example: text, label id, extra values; and which part of a split it belongs to."""
+"""Parser from the bytes of a row to an example: text, label, extra values."""
 
 import codecs
-import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from raykd.data.label_codec import LabelCodec
@@ -13,22 +11,6 @@ from raykd.data.tokenizer import Text
 from raykd.errors import ConfigError, DataError
 
 _UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-
-
-@dataclass(frozen=True)
-class Keep:
-    """A part of a split by the hash of a row's text: equal texts always fall into the same part."""
-
-    fraction: float
-    """Part of the hash's range, 0 to 1."""
-    complement: bool
-    """Whether the rows outside ``fraction`` are kept (training) or those inside (validation)."""
-
-    def __call__(self, text: Text) -> bool:
-        """Whether a row of this text is kept."""
-        content = text if isinstance(text, str) else "\t".join(text)
-        position = int.from_bytes(hashlib.blake2b(content.encode(), digest_size=8).digest(), "big")
-        return (position < self.fraction * 2**64) is not self.complement
 
 
 class Example(NamedTuple):

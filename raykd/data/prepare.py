@@ -10,12 +10,14 @@ import logging
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 from raykd.config import DataConfig
+from raykd.config.data import VALIDATION
+from raykd.config.stage_names import Split
 from raykd.data import storage
 from raykd.data.chunks import ChunkJob, ChunkResult, RejectedRow
-from raykd.data.examples import Keep, RowParser
+from raykd.data.examples import RowParser
 from raykd.data.headers import check_headers
 from raykd.data.label_codec import LabelCodec
 from raykd.data.parquet_files import GROUP_ROWS, MANIFEST
@@ -23,11 +25,12 @@ from raykd.data.ray_map import run_job
 from raykd.data.readers import CHUNK_BYTES, Chunk
 from raykd.data.schema import InputSchema
 from raykd.data.sources import Sources, find_sources
+from raykd.data.splits import HashRange
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.data.tokenizer import PAIR_FORMAT, RowTokenizer, load_row_tokenizer
 from raykd.errors import ConfigError, DataError
 
-__all__ = ["Keep", "PrepareSpec", "prepare", "read_labels", "spec_from_config"]
+__all__ = ["PrepareSpec", "prepare", "read_labels", "spec_from_config"]
 
 log = logging.getLogger(__name__)
 
@@ -59,22 +62,17 @@ class PrepareSpec:
     max_rejected_rows: int
     tokenizer: str
     """Model folder, or the name of a model on the hub."""
-    keep: Keep | None
-    """The part of a split to keep; none keeps every row."""
+    keep: HashRange | None
+    """Split of the files to keep; None keeps every row."""
     extra_columns: tuple[str, ...] = ()
     """Input columns to keep beside the tokens."""
     strict_rows: bool = True
     """Refuse what EasyNLP takes: more cells than columns, byte-order marks, zero bytes and headers among the rows."""
 
 
-def spec_from_config(
-    data: DataConfig, part: Literal["train", "validation", "test"], tokenizer: str, codec: LabelCodec
-) -> PrepareSpec:
-    """The rows of one part of the data. With a fraction for ``validation``, train and validation split the training files."""
-    files, keep = {"train": data.train, "test": data.test}.get(part, data.validation), None
-    if isinstance(data.validation, float) and part != "test":
-        files, keep = data.train, Keep(data.validation, complement=part == "train")
-    assert not isinstance(files, float)
+def spec_from_config(data: DataConfig, split: Split, tokenizer: str, codec: LabelCodec) -> PrepareSpec:
+    """The rows of one split. With fractions for validation or test, the splits share the training files."""
+    files, keep = _split_files(data, split)
     return PrepareSpec(
         files=files,
         input_schema=data.input_schema,
@@ -88,6 +86,21 @@ def spec_from_config(
         tokenizer=tokenizer,
         keep=keep,
     )
+
+
+def _split_files(data: DataConfig, split: Split) -> tuple[tuple[str, ...], HashRange | None]:
+    """The files of a split, and the part of them that belongs to it; None for whole files."""
+    if split == "test" and data.test == VALIDATION:
+        split = "validation"
+    validation = data.validation if isinstance(data.validation, float) else 0.0
+    test = data.test if isinstance(data.test, float) else 0.0
+    given = {"train": data.train, "validation": data.validation, "test": data.test}[split]
+    if split != "train" and isinstance(given, tuple):
+        return given, None
+    if not validation and not test:
+        return data.train, None
+    ranges = {"train": (validation, 1 - test), "validation": (0.0, validation), "test": (1 - test, 1.0)}
+    return data.train, HashRange(*ranges[split])
 
 
 def read_labels(labels: tuple[str, ...] | str) -> tuple[str, ...]:
@@ -261,7 +274,7 @@ def _fill(empty: TokenisedSet, results: Sequence[ChunkResult], spec: PrepareSpec
         filtered=sum(result.filtered for result in results),
         parts=tuple(result.part for result in results if result.part.rows),
     )
-    counts = f"{prepared.read} rows read, {prepared.rejected} rejected, {prepared.filtered} in the other part of the split"
+    counts = f"{prepared.read} rows read, {prepared.rejected} rejected, {prepared.filtered} in other splits"
     if not prepared.num_rows:
         raise DataError(f"{', '.join(spec.files)}: no row is left ({counts}); give files with rows, or another fraction")
     if rejected:

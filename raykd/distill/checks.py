@@ -19,8 +19,9 @@ def check_experiment(config: ExperimentConfig) -> None:
     """Check everything that a later stage would fail on. Raises RaykdError."""
     data = config.data
     check_tracking(config.tracking.kind)
-    for files in (data.train, data.test, () if isinstance(data.validation, float) else data.validation):
-        storage.expand(files)
+    for files in (data.train, data.validation, data.test):
+        if isinstance(files, tuple):
+            storage.expand(files)
     if config.logits.file is not None and not storage.is_dir(config.logits.file):
         storage.expand([config.logits.file])
     _check_intermediate(config)

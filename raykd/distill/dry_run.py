@@ -23,7 +23,7 @@ def outline(config: ExperimentConfig, only: Sequence[StageName] = ()) -> str:
         "teacher": "; ".join(teachers) or "none",
         "logits": _logits(config),
         "students": f"{student.model} {' and '.join(variants)}, seeds {', '.join(map(str, student.seeds))}",
-        "evaluation": f"score {'the test rows' if config.data.test else 'the validation rows'} with every model",
+        "evaluation": f"score {'the test rows' if config.data.has_test_set else 'the validation rows'} with every model",
         "report": "compare: report.json, report.md, report.html",
     }
     engine = compute.engine.kind if compute.engine.kind == "torch" else f"deepspeed, ZeRO {compute.engine.zero_stage}"

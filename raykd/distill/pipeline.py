@@ -5,6 +5,7 @@ from functools import cached_property
 from typing import Literal
 
 from raykd.config import ExperimentConfig
+from raykd.config.data import MIN_TEST_ROWS
 from raykd.config.stage_names import SPLITS, STAGES, Split, StageName
 from raykd.data import storage
 from raykd.data.prepare import spec_from_config
@@ -22,7 +23,7 @@ from raykd.distill.tasks import (
     task_folders,
 )
 from raykd.distill.teachers import ENSEMBLE, Teachers
-from raykd.errors import ConfigError
+from raykd.errors import ConfigError, DataError
 from raykd.models import model_digest
 from raykd.predict import ScoreJob
 from raykd.report.card import model_card
@@ -94,7 +95,7 @@ class DistillationPipeline:
     def tokenise_all(self) -> None:
         """Tokenise the rows of all stages asked for: errors in test files are found before anything is trained."""
         models = [model.model for model in (*self.config.every_teacher, self.config.student)]
-        tests = self.config.data.test and not {"evaluation", "report"}.isdisjoint(self.only)
+        tests = self.config.data.has_test_set and not {"evaluation", "report"}.isdisjoint(self.only)
         splits: tuple[Split, ...] = SPLITS if tests else SPLITS[:2]
         for model in dict.fromkeys(models):
             for split in splits:
@@ -113,8 +114,15 @@ class DistillationPipeline:
         return result if isinstance(result, Comparison) else None
 
     def tokenised(self, split: Split, model: str) -> TokenisedSet:
-        """The rows of a split as a model's tokens."""
-        return self.runner.tokenise(spec_from_config(self.config.data, split, model, label_codec(self.config.data)), split)
+        """The rows of a split as a model's tokens. Raises DataError for too few held-out test rows."""
+        data = self.config.data
+        rows = self.runner.tokenise(spec_from_config(data, split, model, label_codec(data)), split)
+        if split == "test" and isinstance(data.test, float) and rows.num_rows < MIN_TEST_ROWS:
+            raise DataError(
+                f"data.test = {data.test} holds {rows.num_rows} rows of data.train out, and a verdict needs {MIN_TEST_ROWS} or "
+                "more; raise the fraction, give test files, or set data.test to validation"
+            )
+        return rows
 
     @cached_property
     def teachers(self) -> Teachers:
@@ -222,4 +230,4 @@ class DistillationPipeline:
     @property
     def _report_split(self) -> Literal["test", "validation"]:
         """The split of the report: test, where there is one."""
-        return "test" if self.config.data.test else "validation"
+        return "test" if self.config.data.has_test_set else "validation"

@@ -1,7 +1,7 @@
 """The last stage: from logits of every model to ``report.json``, ``report.md`` and ``report.html``."""
 
-import itertools
 import json
+import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -9,7 +9,7 @@ from typing import Any
 
 from raykd.config import DataConfig
 from raykd.data import storage
-from raykd.data.readers import read_chunk, reader_of, scan
+from raykd.data.readers import Chunk, read_chunk, reader_of, scan
 from raykd.data.schema import InputSchema
 from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
@@ -26,8 +26,10 @@ from raykd.task_kinds import TaskKind, task_kind
 
 SAMPLE_ROWS = 256
 """Rows that latency is measured on."""
-ROUNDS, ROUND_SECONDS = 3, 0.3
-"""How long latency is measured: rounds, and seconds of each for single rows and for batches of a model."""
+CANDIDATE_ROWS = 20_000
+"""Rows that the sample is taken from: more, since some may not parse."""
+LATENCY_SECONDS = 1.0
+"""Seconds of single rows, and again of batches, for each model."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ def build_comparison(
         exports=[one for candidate, _ in scored if candidate.model for one in read_exports(candidate.model)],
         environment=environment(),
         rows_fingerprint=rows.rows_fingerprint,
+        selected=not data.has_test_set,
     )
 
 
@@ -105,7 +108,7 @@ def _latencies(systems: Sequence[tuple[str, ...]], data: DataConfig) -> dict[tup
     folders = sorted({model for models in measured.values() for model in models})
     loaded = {model: load_predictor(model, sequence_length=data.sequence_length) for model in folders}
     predictors = {models: one_after_the_other([loaded[model] for model in models]) for models in measured.values()}
-    latencies = measure_latency(predictors, sample_rows(data, SAMPLE_ROWS), rounds=ROUNDS, seconds=ROUND_SECONDS)
+    latencies = measure_latency(predictors, sample_rows(data, SAMPLE_ROWS), seconds=LATENCY_SECONDS)
     return {models: latencies[measured[shape]] for models, shape in shapes.items()}
 
 
@@ -116,17 +119,24 @@ def _shape(model: str) -> str:
 
 
 def sample_rows(data: DataConfig, count: int) -> list[Row]:
-    """Texts of the first rows of the test files, or training files; rows that do not parse are passed over."""
-    return list(islice(_texts(data), count))
+    """Texts of random rows of the test files, or training files, in random order; rows that do not parse are skipped."""
+    files = data.test if isinstance(data.test, tuple) else data.train
+    chunks = scan(storage.expand(files), data.skip_header)
+    numbers = range(sum(chunk.rows for chunk in chunks))
+    chosen = random.Random(0).sample(numbers, min(len(numbers), CANDIDATE_ROWS))
+    return list(islice(_texts(data, chunks, chosen), count))
 
 
-def _texts(data: DataConfig) -> Iterator[Row]:
+def _texts(data: DataConfig, chunks: Sequence[Chunk], chosen: Sequence[int]) -> Iterator[Row]:
+    """Texts of the rows with the ``chosen`` numbers, which count the rows of all chunks, in their order."""
     schema = InputSchema.parse(data.input_schema)
     columns = [column for column in (data.first_sequence, data.second_sequence) if column is not None]
-    for file in storage.expand(data.test or data.train):
-        for raw in itertools.chain.from_iterable(map(read_chunk, scan([file], data.skip_header))):
-            try:
-                cells = schema.parse_row(reader_of(file).cells(raw.data.decode(), schema.names))
-            except (DataError, UnicodeDecodeError):
-                continue
-            yield tuple(str(cells[column]) for column in columns)
+    wanted = frozenset(chosen)
+    rows = enumerate((chunk.path, raw.data) for chunk in chunks for raw in read_chunk(chunk))
+    found = {number: row for number, row in rows if number in wanted}
+    for path, content in map(found.__getitem__, chosen):
+        try:
+            cells = schema.parse_row(reader_of(path).cells(content.decode(), schema.names))
+        except (DataError, UnicodeDecodeError):
+            continue
+        yield tuple(str(cells[column]) for column in columns)

@@ -25,7 +25,7 @@ def caption(comparison: Comparison) -> str:
     """Rows of the comparison, and the score of a constant answer on them."""
     f1 = f", F1 of {comparison.positive_label!r}" if comparison.positive_label is not None else ""
     constant = task_kind(comparison.task).constant_text(comparison.constant_score)
-    return f"{comparison.rows:,} rows, {constant}{f1}"
+    return f"{comparison.rows:,} {'validation ' * comparison.selected}rows, {constant}{f1}"
 
 
 def legend(comparison: Comparison) -> str:

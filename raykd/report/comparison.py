@@ -22,6 +22,10 @@ from raykd.report.verdicts import Contrast, conclusion, contrasts
 from raykd.task_kinds import SINGLE_LABEL, TaskKind
 
 FORMAT = 2
+SELECTED = (
+    "the rows of this report are the validation set, which also selected each model's weights: the metrics are too good, by "
+    "one to two points at a few hundred rows; give test rows (data.test)"
+)
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,8 @@ class Comparison(Record):
     """Rows that everything was measured on."""
     rows_fingerprint: str | None = None
     """Names the rows; runs with equal ones were measured on the same."""
+    selected: bool = False
+    """True for the rows of the validation set, which selected the models: its metrics are too good."""
     labels: tuple[str, ...]
     positive_label: str | None
     """Whose F1 `f1` is; none unless there are two classes."""
@@ -123,18 +129,19 @@ def compare(
     exports: Sequence[Export] = (),
     environment: Mapping[str, str] | None = None,
     rows_fingerprint: str | None = None,
+    selected: bool = False,
     seed: int = 0,
     replicates: int = REPLICATES,
 ) -> Comparison:
     """Measure every entry on ``labels``, as a task of this ``kind`` stores them, and judge KD.
 
     ``latencies`` by the folders of the models that answer, mostly one; a system takes that of the first of its entries that has
-    one. ``seed`` is the bootstrap's.
+    one. ``selected`` rows are those of the validation set. ``seed`` is the bootstrap's.
     Raises DataError when logits do not fit the labels or there is no entry; ConfigError for an unknown positive label.
     """
     if not entries:
         raise DataError("a comparison needs the logits of one model at least")
-    task = Task(kind, labels, tuple(label_names), positive_label)
+    task = Task(kind, labels, tuple(label_names), positive_label, selected)
     groups = _group(entries)
     logits = [[_logits(entry) for entry in group] for group in groups]
     teacher = logits[0][0] if groups[0][0].role == "teacher" else None
@@ -147,6 +154,7 @@ def compare(
         name=name,
         rows=len(labels),
         rows_fingerprint=rows_fingerprint,
+        selected=selected,
         labels=task.label_names,
         positive_label=(positive_label or task.label_names[1]) if "f1" in shown else None,
         task=kind.name,
@@ -156,7 +164,7 @@ def compare(
         systems=tuple(systems),
         contrasts=found,
         conclusion=conclusion(task, systems, found),
-        warnings=(*warnings, *(teacher_quality.warnings if teacher_quality else ())),
+        warnings=(*([SELECTED] if selected else []), *warnings, *(teacher_quality.warnings if teacher_quality else ())),
         teacher_quality=teacher_quality,
         exports=tuple(exports),
         environment=dict(environment or {}),

@@ -7,7 +7,7 @@ from html import escape
 from raykd.report import plots
 from raykd.report.cells import LONG_ROLES, NONE, caption, legend, metric_header, table
 from raykd.report.comparison import Comparison
-from raykd.report.markdown import class_table, export_table, has_classes, metric_table, speed_table, verdict_table
+from raykd.report.markdown import ONE_TEACHER, class_table, export_table, has_classes, metric_table, speed_table, verdict_table
 from raykd.task_kinds import task_kind
 
 STYLE = """
@@ -76,7 +76,7 @@ def _differences(comparison: Comparison) -> list[str]:
         return []
     note = (
         "Paired bootstrap over rows and seeds. An interval that holds zero is not separable: these rows and seeds cannot tell "
-        "the two apart."
+        f"the two apart. {ONE_TEACHER}"
     )
     return ["<h2>Differences</h2>", html_table(*verdict_table(comparison)), f'<p class="quiet">{note}</p>']
 

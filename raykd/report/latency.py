@@ -1,4 +1,4 @@
-"""How fast models are on one CPU thread, tokenisation included: single rows (latency) and batches (throughput)."""
+"""Speed of models on one CPU thread, tokenisation included: single rows (latency) and batches (throughput)."""
 
 import os
 import time
@@ -18,6 +18,10 @@ Predictor = Callable[[Sequence[Row]], object]
 """Tokenises rows and runs the model on them as one batch."""
 
 WARM_UP_CALLS = 3
+TAIL_CALLS = 200
+"""Single rows that a 99th percentile needs: the slowest two decide it."""
+SINGLE_ROWS_TURN = 20
+"""Single rows of a model before it is the next model's turn; for batches it is one."""
 
 
 class Latency(Record):
@@ -25,10 +29,10 @@ class Latency(Record):
 
     p50_ms: float
     """Median time of a single row, milliseconds."""
-    p99_ms: float
-    """99th percentile of the time of a single row, milliseconds."""
+    p99_ms: float | None
+    """99th percentile of the time of a single row, milliseconds; None for fewer than 200 rows."""
     rows_per_second: float
-    """Median over the rounds of the throughput in batches."""
+    """Median over the batches of the throughput."""
     batch_size: int
     """Rows of a batch."""
     single_rows: int
@@ -45,35 +49,26 @@ def measure_latency(
     rows: Sequence[Row],
     *,
     batch_size: int = 32,
-    rounds: int = 5,
-    seconds: float = 0.5,
+    seconds: float = 1.0,
     threads: int = 1,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[Name, Latency]:
-    """Time every predictor on the same ``rows``; rounds alternate between them, so that a busy machine is busy for all.
+    """Time every predictor in exactly the same calls, in turns, so that a busy machine is busy for all.
 
-    Each round spends ``seconds`` on single rows and ``seconds`` on batches of each predictor (and times one at least), so it
-    takes about ``2 · rounds · seconds`` a model. Rows are taken in their order, again and again.
-    Raises ConfigError when there are no rows.
+    ``rows`` should be in random order; they are repeated in that order. Single rows take ``seconds`` times the number of
+    predictors, batches as long again, whatever share of it a slow one needs. Raises ConfigError when there are no rows.
     """
     if not rows:
         raise ConfigError("latency needs sample rows; give at least one")
-    singles: dict[Name, list[float]] = {name: [] for name in predictors}
-    throughputs: dict[Name, list[float]] = {name: [] for name in predictors}
-    one_by_one = {name: _batches(rows, 1) for name in predictors}
-    in_batches = {name: _batches(rows, batch_size) for name in predictors}
     with _threads(threads):
         for predict in predictors.values():
             for _ in range(WARM_UP_CALLS):
                 predict(next(_batches(rows, batch_size)))
                 predict(rows[:1])
-        for _ in range(rounds):
-            for name, predict in predictors.items():
-                singles[name] += _time(predict, one_by_one[name], seconds, clock)
-            for name, predict in predictors.items():
-                times = _time(predict, in_batches[name], seconds, clock)
-                throughputs[name].append(batch_size * len(times) / sum(times))
-    return {name: _summary(singles[name], throughputs[name], batch_size=batch_size, threads=threads) for name in predictors}
+        limit = seconds * len(predictors)
+        singles = _time(predictors, _batches(rows, 1), SINGLE_ROWS_TURN, limit, clock)
+        batches = _time(predictors, _batches(rows, batch_size), 1, limit, clock)
+    return {name: _summary(singles[name], batches[name], batch_size=batch_size, threads=threads) for name in predictors}
 
 
 def load_predictor(model: str, *, sequence_length: int) -> Predictor:
@@ -112,13 +107,13 @@ def one_after_the_other(predictors: Sequence[Predictor]) -> Predictor:
     return predict if len(predictors) > 1 else predictors[0]
 
 
-def _summary(singles: Sequence[float], throughputs: Sequence[float], *, batch_size: int, threads: int) -> Latency:
-    """From seconds of single rows and rows per second of each round."""
+def _summary(singles: Sequence[float], batches: Sequence[float], *, batch_size: int, threads: int) -> Latency:
+    """Speed from the seconds of each single row and of each batch."""
     p50, p99 = np.percentile(singles, [50, 99])
     return Latency(
         p50_ms=1000 * float(p50),
-        p99_ms=1000 * float(p99),
-        rows_per_second=float(np.median(throughputs)),
+        p99_ms=1000 * float(p99) if len(singles) >= TAIL_CALLS else None,
+        rows_per_second=batch_size / float(np.median(batches)),
         batch_size=batch_size,
         single_rows=len(singles),
         threads=threads,
@@ -131,16 +126,20 @@ def _batches(rows: Sequence[Row], batch_size: int) -> Iterator[list[Row]]:
         yield list(islice(stream, batch_size))
 
 
-def _time(predict: Predictor, inputs: Iterator[list[Row]], seconds: float, clock: Callable[[], float]) -> list[float]:
-    """Times of single calls, for as long as their sum is below ``seconds``."""
-    times: list[float] = []
-    spent = 0.0
-    while not times or spent < seconds:
-        given = next(inputs)
-        start = clock()
-        predict(given)
-        times.append(clock() - start)
-        spent += times[-1]
+def _time(
+    predictors: Mapping[Name, Predictor], inputs: Iterator[list[Row]], turn: int, limit: float, clock: Callable[[], float]
+) -> dict[Name, list[float]]:
+    """Seconds of each call: every predictor answers the same ``turn`` inputs, then the next ones, until ``limit``."""
+    times: dict[Name, list[float]] = {name: [] for name in predictors}
+    spent, first = 0.0, True
+    while first or spent < limit:
+        given, first = list(islice(inputs, turn)), False
+        for name, predict in predictors.items():
+            for one in given:
+                start = clock()
+                predict(one)
+                times[name].append(clock() - start)
+            spent += sum(times[name][-turn:])
     return times
 
 

@@ -71,6 +71,8 @@ class Task:
     label_names: tuple[str, ...]
     positive_label: str | None = None
     """Label whose F1 is `f1` for two classes; none is the second."""
+    selected: bool = False
+    """True for the rows of the validation set, which selected the models."""
 
     @property
     def headline(self) -> str:

@@ -1,4 +1,4 @@
-"""Who is compared with whom, and the sentence that says what came out."""
+"""Pairs of systems that are compared, and the conclusion in sentences."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -67,7 +67,7 @@ def judge(
 
 
 def conclusion(task: Task, systems: Sequence[System], found: Sequence[Contrast]) -> tuple[str, ...]:
-    """What the comparison says about KD in plain sentences, the verdict first."""
+    """The effect of KD in plain sentences, the verdict first."""
     lines = []
     distilled = [index for index, system in enumerate(systems) if system.role == "student_kd"]
     several = len(distilled) > 1
@@ -78,15 +78,15 @@ def conclusion(task: Task, systems: Sequence[System], found: Sequence[Contrast])
         if baseline is None:
             lines.append(f"No verdict on {who}: there is no student without KD to compare with; set student.baseline to true.")
         else:
-            lines += [_sentence(who, systems, baseline, task.kind.headline), *_unknown_spread(baseline.result)]
+            lines += [_sentence(who, task, systems, baseline), *_unknown_spread(baseline.result)]
         lines += _kept(systems[index], task.kind.headline, who=systems[index].name if several else "The student with KD")
     if not distilled:
         lines.append("No verdict: there is no student with KD in this comparison.")
     return tuple(lines)
 
 
-def _sentence(who: str, systems: Sequence[System], contrast: Contrast, metric: Metric) -> str:
-    result = contrast.result
+def _sentence(who: str, task: Task, systems: Sequence[System], contrast: Contrast) -> str:
+    result, metric = contrast.result, task.kind.headline
     with_kd, without = (systems[place].metrics[contrast.metric].mean for place in (contrast.candidate, contrast.reference))
     claim = {
         "better": f"{who} helps",
@@ -96,9 +96,15 @@ def _sentence(who: str, systems: Sequence[System], contrast: Contrast, metric: M
     low, high, unit = metric.difference(result.low), metric.difference(result.high), " points" if metric.percent else ""
     return (
         f"{claim}: {metric.title} {metric.text(with_kd)} with it, {metric.text(without)} without: "
-        f"{metric.difference(result.difference)}{unit}, 95% interval {low} to {high} ({result.verdict}; {result.rows:,} rows, "
-        f"{_seeds(result)})."
+        f"{metric.difference(result.difference)}{unit}, 95% interval {low} to {high} "
+        f"({result.verdict}; {_scope(task, result)})."
     )
+
+
+def _scope(task: Task, result: Verdict) -> str:
+    """The rows and trainings that a verdict holds for; the interval knows no spread over teachers."""
+    rows = f"{result.rows:,} rows" + " of the validation set, which also selected the models" * task.selected
+    return f"{rows}, {_seeds(result)}, this teacher"
 
 
 def _seeds(result: Verdict) -> str:
@@ -125,7 +131,7 @@ def _kept(system: System, headline: Metric, *, who: str) -> list[str]:
     if system.retention is None:
         return []
     speed = f" at {system.speed_up:.1f} times its speed" if system.speed_up is not None else ""
-    return [f"{who} keeps {system.retention.mean:.1%} of the teacher's {headline.title}{speed}."]
+    return [f"{who} keeps {system.retention.mean:.1%} of this teacher's {headline.title}{speed}."]
 
 
 def _pairs(systems: Sequence[System]) -> list[tuple[int, int]]:

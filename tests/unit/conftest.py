@@ -16,7 +16,7 @@ def local(monkeypatch: pytest.MonkeyPatch) -> "Callable[[ExperimentConfig], Loca
     from raykd.distill import report
     from tests.local_pipeline import LocalPipeline
 
-    monkeypatch.setattr(report, "ROUND_SECONDS", 0.02)
+    monkeypatch.setattr(report, "LATENCY_SECONDS", 0.02)
 
     def make(config: "ExperimentConfig") -> LocalPipeline:
         pipeline = LocalPipeline(config)

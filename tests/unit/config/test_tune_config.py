@@ -124,7 +124,7 @@ POPULATION = {
         ({**POPULATION, "set": {"student.training.evaluate_every": 200}}, "evaluate at least once an interval"),
         ({"base": {"kind": "tune"}}, "can be searched"),
         ({"trails": 3}, "did you mean trials"),
-        ({"set": {"data.test": []}}, "never sees"),
+        ({"set": {"data.test": "validation"}}, "never sees"),
         ({"set": {"student.objective": {"kind": "fine_tune"}}}, "distils nothing"),
     ],
 )

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from raykd.data.logits_parquet import FINGERPRINT, import_parquet
-from raykd.data.prepare import Keep
 from raykd.data.side_tables import logits_numpy
+from raykd.data.splits import HashRange
 from raykd.errors import DataError, RaykdError
 
 ROWS = 300
@@ -24,7 +24,7 @@ def prepared(prepare_rows, monkeypatch):
     monkeypatch.setattr(chunks, "GROUP_ROWS", 50)
     monkeypatch.setattr(logits_parquet, "GROUP_ROWS", 32)
     text = "".join(f"good {'a ' * (row % 7)}{'b ' * (row % 11)}c{row}\tpos\n" for row in range(ROWS))
-    return prepare_rows(text, keep=Keep(0.3, complement=True))
+    return prepare_rows(text, keep=HashRange(0.3, 1))
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from raykd.data.logits_tsv import export_tsv, import_tsv
 from raykd.data.parquet_files import write_part
-from raykd.data.prepare import Keep
 from raykd.data.side_tables import ROW_ID, SideTable, commit, logits_array, logits_numpy
+from raykd.data.splits import HashRange
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import DataError
 
@@ -67,7 +67,7 @@ def test_lines_count_source_rows(prepare_rows: PrepareRows, tmp_path: Path) -> N
     (tmp_path / "z.tsv.gz").write_bytes(gzip.compress(b"head\n" + b"bad film\tneg\n" * 3000))
     content = "head\n" + "".join(f"text {number}\tpos\n" for number in range(2500)) + "\n"
     files = (str(tmp_path / "z.tsv.gz"), str(tmp_path / "rows.tsv"))
-    settings = {"files": files, "skip_header": True, "max_rejected_rows": 1, "keep": Keep(0.6, complement=False)}
+    settings = {"files": files, "skip_header": True, "max_rejected_rows": 1, "keep": HashRange(0, 0.6)}
     prepared = prepare_rows(content, **settings)
     assert 1000 < prepared.num_rows < 5000
     (tmp_path / "logits.tsv").write_bytes(b"".join(b"id-%d\t%d,-%d\tx\r\n" % (i, i, i) for i in range(5501)))

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from raykd.config import DataConfig
 from raykd.data import sources, storage
-from raykd.data.prepare import Keep, PrepareSpec, prepare, read_labels, spec_from_config
+from raykd.data.prepare import PrepareSpec, prepare, read_labels, spec_from_config
+from raykd.data.splits import HashRange
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ConfigError, DataError, ModelError, RaykdError
 from raykd.task_kinds import SINGLE_LABEL, label_codec, task_kind
@@ -205,7 +206,7 @@ def test_no_rows_is_an_error(prepare_rows: PrepareRows, content: str, changes: d
 
 def test_a_split_is_by_text(prepare_rows: PrepareRows, tmp_path: Path) -> None:
     content = "".join(f"text {number % 500}\tpos\n" for number in range(1000)) + "broken\n"
-    parts = [prepare_rows(content, keep=Keep(0.3, complement=complement), max_rejected_rows=1) for complement in (False, True)]
+    parts = [prepare_rows(content, keep=keep, max_rejected_rows=1) for keep in (HashRange(0, 0.3), HashRange(0.3, 1))]
     kept = [set(table(part)["row"].to_pylist()) for part in parts]
     assert kept[0] | kept[1] == set(range(1000))
     assert not kept[0] & kept[1]
@@ -214,6 +215,18 @@ def test_a_split_is_by_text(prepare_rows: PrepareRows, tmp_path: Path) -> None:
     for part in parts:
         assert part.read == 1001 == part.num_rows + part.rejected + part.filtered
     assert parts[0].rows_fingerprint != parts[1].rows_fingerprint
+
+
+def test_near_duplicates_share_a_split(prepare_rows: PrepareRows) -> None:
+    """Texts that differ in case, white space or compatible characters are the same text to a reader of a verdict."""
+    texts = [
+        f"{form} {number}" for number in range(200) for form in ("good film", "Good  film", "good \ufb01lm", " GOOD film ")
+    ]
+    content = "".join(f"{text} \tpos\n" for text in texts)
+    ranges = HashRange(0.2, 0.7), HashRange(0, 0.2), HashRange(0.7, 1)
+    splits = [{row // 4 for row in table(prepare_rows(content, keep=keep))["row"].to_pylist()} for keep in ranges]
+    assert sum(map(len, splits)) == 200
+    assert set.union(*splits) == set(range(200))
 
 
 LINE_PIECES = [b"good", b"\t", b"\tpos", b"\tneg\r", b"bad\tneg", b"\xff", "é\u2028".encode(), b'"', b"\r", b"\xef\xbb\xbf"]
@@ -228,7 +241,7 @@ def test_any_bytes_are_accounted_for(
 ) -> None:
     path = tmp_path / ("any.tsv.gz" if compress else "any.tsv")
     path.write_bytes(gzip.compress(content) if compress else content)
-    keep = None if fraction is None else Keep(fraction, complement=False)
+    keep = None if fraction is None else HashRange(0, fraction)
     wanted = replace(spec, files=(str(path),), skip_header=skip_header, max_rejected_rows=1000, keep=keep)
     found: dict[int, list[tuple[Any, ...]]] = {}
     with pytest.MonkeyPatch.context() as patch:
@@ -262,7 +275,7 @@ def test_a_set_is_made_once(
         {"sequence_length": 7},
         {"codec": SINGLE_LABEL.label_codec(("pos", "neg"))},
         {"label": None, "codec": None},
-        {"keep": Keep(0.999, complement=False)},
+        {"keep": HashRange(0, 0.999)},
         {"extra_columns": ("text",)},
         {"tokenizer": make_tokenizer("other", words=("[PAD]", "[UNK]", "[CLS]", "[SEP]", "x"))},
     ]
@@ -405,10 +418,17 @@ def test_specs_from_the_configuration(tmp_path: Path) -> None:
     train, validation, test = (
         spec_from_config(config, part, "model", label_codec(config)) for part in ("train", "validation", "test")
     )  # type: ignore[arg-type]
-    assert (train.files, train.keep) == (("a.tsv",), Keep(0.1, complement=True))
-    assert (validation.files, validation.keep) == (("a.tsv",), Keep(0.1, complement=False))
+    assert (train.files, train.keep) == (("a.tsv",), HashRange(0.1, 1))
+    assert (validation.files, validation.keep) == (("a.tsv",), HashRange(0, 0.1))
     assert (test.files, test.keep) == (("t.tsv",), None)
     assert train.codec == SINGLE_LABEL.label_codec(("neg", "pos"))
+    held_out = DataConfig(**{**values, "test": 0.2})
+    keeps = [spec_from_config(held_out, part, "m", label_codec(held_out)).keep for part in ("train", "validation", "test")]  # type: ignore[arg-type]
+    assert keeps == [HashRange(0.1, 0.8), HashRange(0, 0.1), HashRange(0.8, 1)]
+    same = DataConfig(**{**values, "test": "validation"})
+    assert spec_from_config(same, "test", "m", label_codec(same)) == spec_from_config(
+        same, "validation", "m", label_codec(same)
+    )
     files = DataConfig(**{**values, "validation": ("s.tsv",), "label": None})
     specs = [spec_from_config(files, part, "m", label_codec(files)) for part in ("train", "validation")]  # type: ignore[arg-type]
     assert [one.keep for one in specs] == [None, None]

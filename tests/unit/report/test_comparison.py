@@ -75,7 +75,13 @@ def test_the_verdict_says_plainly_what_came_out(invent: Invent, gain: float, wor
     student, baseline = comparison.systems[2].metrics["accuracy"].mean, comparison.systems[1].metrics["accuracy"].mean
     assert f"{student:.1%} with it, {baseline:.1%} without" in comparison.verdict()
     assert "95% interval" in comparison.verdict()
-    assert "600 rows, 3 seeds each" in comparison.verdict()
+    assert "600 rows, 3 seeds each, this teacher)" in comparison.verdict()
+
+
+def test_rows_that_selected_the_models_are_named_in_the_verdict(invent: Invent):
+    assert "600 rows of the validation set, which also selected the models, 3 seeds each" in invent(selected=True).verdict()
+    assert any("selected each model's weights" in warning for warning in invent(selected=True).warnings)
+    assert not invent().warnings
 
 
 def test_one_seed_says_that_the_spread_is_unknown(invent: Invent):
@@ -88,7 +94,7 @@ def test_no_verdict_without_a_baseline():
     comparison = small(Entry("teacher", "big", 1, TEACHER), Entry("student_kd", "small", 1, STUDENT))
     assert comparison.verdict().startswith("No verdict on KD: there is no student without KD")
     assert not comparison.judged
-    assert "keeps 89.5% of the teacher's accuracy" in comparison.conclusion[1]
+    assert "keeps 89.5% of this teacher's accuracy" in comparison.conclusion[1]
 
 
 def test_no_verdict_without_a_distilled_student():

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from raykd.errors import ConfigError, ModelError
 from raykd.models import build_classifier, load_tokenizer, save_classifier
@@ -39,26 +41,52 @@ def test_latency_and_throughput_from_the_clock():
         "teacher": clock.predictor("teacher", single=0.01, row=0.004),
         "student": clock.predictor("student", single=0.004, row=0.001),
     }
-    measured = measure_latency(predictors, ROWS, batch_size=8, rounds=3, seconds=0.1, clock=clock)
-    assert measured["teacher"].p50_ms == measured["teacher"].p99_ms == pytest.approx(10)
+    measured = measure_latency(predictors, ROWS, batch_size=8, seconds=3, clock=clock)
+    assert (measured["teacher"].p50_ms, measured["teacher"].p99_ms) == (pytest.approx(10), pytest.approx(10))
     assert measured["teacher"].rows_per_second == pytest.approx(250)
     assert measured["student"].rows_per_second == pytest.approx(1000)
-    assert measured["student"].single_rows >= 3 * 25
+    assert measured["student"].single_rows == measured["teacher"].single_rows >= 200
     assert (measured["student"].batch_size, measured["student"].threads) == (8, 1)
 
 
-def test_rounds_alternate_between_models():
+def test_models_take_turns_on_the_same_calls():
     clock = Clock()
-    predictors = {name: clock.predictor(name, single=0.05, row=0.05) for name in "ab"}
-    measure_latency(predictors, ROWS, batch_size=2, rounds=3, seconds=0.05, clock=clock)
+    predictors = {name: clock.predictor(name, single=0.0625, row=0.0625) for name in "ab"}
+    measure_latency(predictors, ROWS, batch_size=2, seconds=1.5, clock=clock)
     order = [name for index, (name, _) in enumerate(clock.calls) if not index or clock.calls[index - 1][0] != name]
-    assert order == list("ab") * (1 + 2 * 3)  # the warm-up, then single rows and batches of each round
+    assert order == list("ab") * (1 + 2 + 12)  # the warm-up, 2 turns of 20 single rows, 12 batches
+    assert [size for name, size in clock.calls if name == "a"] == [size for name, size in clock.calls if name == "b"]
+
+
+@given(
+    lengths=st.lists(st.integers(1, 500), min_size=1, max_size=300).map(sorted),
+    cost=st.floats(1e-5, 1e-2),
+    seconds=st.floats(0.01, 2),
+)
+@settings(deadline=None, max_examples=50)
+def test_ten_times_faster_on_every_row_reads_as_ten(lengths: list[int], cost: float, seconds: float):
+    """Whatever the rows' order, and however few calls a slow model has time for."""
+    clock = Clock()
+
+    def predictor(factor: float):
+        def predict(rows: Sequence[tuple[str, ...]]) -> None:
+            clock.now += factor * cost * sum(len(text) for (text,) in rows)
+
+        return predict
+
+    rows = [("x" * length,) for length in lengths]
+    measured = measure_latency({"slow": predictor(10), "fast": predictor(1)}, rows, seconds=seconds, clock=clock)
+    slow, fast = measured["slow"], measured["fast"]
+    assert slow.p50_ms / fast.p50_ms == pytest.approx(10, rel=1e-3)
+    assert fast.rows_per_second / slow.rows_per_second == pytest.approx(10, rel=1e-3)
+    assert slow.single_rows == fast.single_rows
+    assert (slow.p99_ms is None) == (slow.single_rows < 200)
 
 
 def test_a_slow_row_shows_in_the_tail_only():
     clock = Clock()
     measured = measure_latency(
-        {"m": clock.predictor("m", single=0.001, row=0.001, slow_every=20)}, ROWS, rounds=2, seconds=1, clock=clock
+        {"m": clock.predictor("m", single=0.001, row=0.001, slow_every=20)}, ROWS, seconds=2, clock=clock
     )
     assert measured["m"].p50_ms == pytest.approx(1)
     assert measured["m"].p99_ms == pytest.approx(10)
@@ -71,7 +99,7 @@ def test_threads_and_environment_are_left_as_they_were(monkeypatch: pytest.Monke
     def predict(rows: Sequence[tuple[str, ...]]) -> None:
         seen.append((torch.get_num_threads(), os.environ.get("TOKENIZERS_PARALLELISM")))
 
-    measure_latency({"m": predict}, ROWS, rounds=1, seconds=0, threads=1)
+    measure_latency({"m": predict}, ROWS, seconds=0, threads=1)
     assert set(seen) == {(1, "false")}
     assert torch.get_num_threads() == before
     assert "TOKENIZERS_PARALLELISM" not in os.environ

@@ -99,7 +99,7 @@ def levels(monkeypatch):
     """The two entries that a kind of raykd's own would have in raykd's files."""
     monkeypatch.setitem(TASKS, "levels", TRAITS)
     monkeypatch.setitem(TASK_KINDS, "levels", Levels())
-    monkeypatch.setattr(report, "ROUND_SECONDS", 0.02)
+    monkeypatch.setattr(report, "LATENCY_SECONDS", 0.02)
 
 
 def test_a_new_kind_needs_no_other_file(levels, small_world, tmp_path):

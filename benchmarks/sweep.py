@@ -217,7 +217,7 @@ def _loops(plan: DistillationPlan, model: str, count: int) -> list[float]:
 def _loop(batches: list[Batch], model: str, steps: int) -> float:
     start = time.process_time()
     network = load_classifier(model, labels=("0", "1")).train()
-    optimizer = adamw(network, weight_decay=0.01, betas=(0.9, 0.999), eps=1e-8)
+    optimizer = adamw(network, weight_decay=0.01)
     for step, batch in enumerate(batches):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, total_steps=steps, warmup=0.1, peak=RATE, shape="linear")

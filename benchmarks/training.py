@@ -200,7 +200,7 @@ class Bare:
         self._step = 0
         self._batches = [batch for rows in _planned(prepared, self._steps) for batch in _collate(prepared, rows, padded_to)]
         network = load_classifier(model, labels=("0", "1")).train()
-        self._optimizer = adamw(network, weight_decay=0.01, betas=(0.9, 0.999), eps=1e-8)
+        self._optimizer = adamw(network, weight_decay=0.01)
         self._train = (_deepspeed_step if engine == "deepspeed" else _torch_step)(network, self._optimizer)
 
     def turn(self) -> None:

@@ -57,11 +57,21 @@ class DeepSpeedEngineConfig(Section):
     zero_stage: Literal[0, 1, 2, 3] = 0
     """State that is partitioned over the workers: 1 optimiser state, 2 also gradients, 3 also weights."""
 
+    @property
+    def description(self) -> str:
+        """Name and settings in words."""
+        return f"deepspeed, ZeRO {self.zero_stage}"
+
 
 class TorchEngineConfig(Section):
     """Plain PyTorch: gradients are all-reduced once per step."""
 
     kind: Literal["torch"] = "torch"
+
+    @property
+    def description(self) -> str:
+        """Name and settings in words."""
+        return "torch"
 
 
 AtLeastOne = Annotated[int, Field(ge=1)]

@@ -49,11 +49,6 @@ class PlannedBatch:
         """Rows of the global batch."""
         return len(self.groups)
 
-    def slice(self, rank: int, world: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Groups and offsets of one rank's rows; may be empty. The slices of all ranks, in order, are the batch."""
-        start, stop = slice_bounds(self.num_rows, rank, world)
-        return self.groups[start:stop], self.offsets[start:stop]
-
 
 def slice_bounds(num_rows: int, rank: int, world: int) -> tuple[int, int]:
     """Start and stop of one rank's rows in a batch of `num_rows`; sizes differ by one row at most.
@@ -110,11 +105,6 @@ class Plan:
         self._windows_per_pool = max(1, -(-POOL_ROWS // (window * batch_size)))
         self._stream_cache: tuple[int, NDArray[np.intp], NDArray[np.int64]] | None = None
         self._pool_cache: tuple[tuple[int, int], _Pool] | None = None
-
-    @property
-    def rows_per_epoch(self) -> int:
-        """Rows of one epoch: all of them."""
-        return self._total
 
     @property
     def batches_per_epoch(self) -> int:

@@ -26,8 +26,10 @@ def outline(config: ExperimentConfig, only: Sequence[StageName] = ()) -> str:
         "evaluation": f"score {'the test rows' if config.data.has_test_set else 'the validation rows'} with every model",
         "report": "compare: report.json, report.md, report.html",
     }
-    engine = compute.engine.kind if compute.engine.kind == "torch" else f"deepspeed, ZeRO {compute.engine.zero_stage}"
-    lines = [f"{config.name} -> {run_folder(config)}", f"{compute.workers_text} x {compute.cpus_per_worker} CPUs, {engine}"]
+    lines = [
+        f"{config.name} -> {run_folder(config)}",
+        f"{compute.workers_text} x {compute.cpus_per_worker} CPUs, {compute.engine.description}",
+    ]
     wanted = [name for name in STAGES if not only or name in only]
     return "\n".join(lines + [f"  {name:<11}{stages[name]}{_state(config, name)}" for name in wanted])
 

@@ -5,8 +5,8 @@ from raykd.losses.correlation import inter_class_correlation, intra_class_correl
 from raykd.losses.decoupled import non_target_class_kd, target_class_kd
 from raykd.losses.domain import domain_expertise_weight, permuted_domains, prototype_score, reverse_gradient, wrong_domain_ce
 from raykd.losses.intermediate import attention_mse, hidden_mse, relation_kl, vector_mse
-from raykd.losses.reduce import keep, mean_over_tokens, weighted_sum
-from raykd.losses.soft_targets import cross_entropy, mse_logits, soft_cross_entropy, soft_target_kl
+from raykd.losses.reduce import keep, mean_over_tokens, valid_sum
+from raykd.losses.soft_targets import cross_entropy, mse_logits, soft_target_kl
 from raykd.losses.squared_error import squared_error
 
 __all__ = [
@@ -26,11 +26,10 @@ __all__ = [
     "prototype_score",
     "relation_kl",
     "reverse_gradient",
-    "soft_cross_entropy",
     "soft_target_kl",
     "squared_error",
     "target_class_kd",
+    "valid_sum",
     "vector_mse",
-    "weighted_sum",
     "wrong_domain_ce",
 ]

@@ -1,4 +1,4 @@
-"""What every loss shares: masks applied to the inputs, working precision, and the one weighted sum over rows.
+"""What every loss shares: masks applied to the inputs, working precision, and the one sum over rows.
 
 Masking happens here and before any softmax or square: a NaN that is only masked afterwards still comes back through the
 gradient, because 0 times NaN is NaN.
@@ -39,12 +39,10 @@ def mean_over_tokens(values: Tensor, mask: Tensor) -> Tensor:
     return summed / count.reshape(count.shape + (1,) * (summed.dim() - 1))
 
 
-def weighted_sum(per_row: Tensor, valid: Tensor, weight: Tensor | None = None) -> Tensor:
-    """``sum_i w_i l_i`` over the valid rows: ``per_row``, ``valid`` and ``weight`` are ``[B]``; no weight means 1.
+def valid_sum(per_row: Tensor, valid: Tensor) -> Tensor:
+    """Sum over the valid rows: ``per_row`` and ``valid`` are ``[B]``.
 
-    The loop divides by the global number of rows, so weights stay in the numerator. Without a valid row the result is a zero
-    that still carries the graph: every rank has something to run backward on.
+    The trainer divides by the global number of rows. Without a valid row the result is a zero that still carries the graph:
+    every rank has something to run backward on.
     """
-    if weight is not None:
-        per_row = keep(per_row, valid) * keep(weight, valid)
     return keep(per_row, valid).sum()

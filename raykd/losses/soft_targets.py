@@ -25,17 +25,6 @@ def soft_target_kl(student_logits: Tensor, teacher_logits: Tensor, *, temperatur
     return kl(log_p, log_q) * temperature**2
 
 
-def soft_cross_entropy(student_logits: Tensor, teacher_logits: Tensor, *, temperature: float) -> Tensor:
-    """Per row ``-T² · sum_c p_c log q_c``, p and q as in :func:`soft_target_kl`.
-
-    Jiao et al. 2020 (TinyBERT), arXiv:1909.10351 eq. 10, which has no T². It is the KL plus T² times the teacher's entropy:
-    its gradient is the KL's, its least value is not 0.
-    Shapes: logits ``[B, C]``; fp32 ``[B]`` out. Raises ValueError when the temperature is not positive or the shapes differ.
-    """
-    log_q, log_p = softened(student_logits, teacher_logits, temperature)
-    return -(log_p.exp() * log_q).sum(-1) * temperature**2
-
-
 def mse_logits(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
     """Per row ``mean_c (z_s - z_t)²``; Ba & Caruana 2014, arXiv:1312.6184 §2; Kim et al. 2021, arXiv:2105.08919 (a sum there).
 

@@ -25,8 +25,10 @@ def outline(config: MetaKDConfig, only: Sequence[MetaStageName] = ()) -> str:
         "evaluation": "test rows of each domain",
         "report": "report.json, report.md",
     }
-    engine = compute.engine.kind if compute.engine.kind == "torch" else f"deepspeed, ZeRO {compute.engine.zero_stage}"
-    lines = [f"{config.name} -> {run_folder(config)}", f"{compute.workers_text} x {compute.cpus_per_worker} CPUs, {engine}"]
+    lines = [
+        f"{config.name} -> {run_folder(config)}",
+        f"{compute.workers_text} x {compute.cpus_per_worker} CPUs, {compute.engine.description}",
+    ]
     wanted = [name for name in META_STAGES if not only or name in only]
     return "\n".join(lines + [f"  {name:<11}{stages[name]}{_state(config, name)}" for name in wanted])
 

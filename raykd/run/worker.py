@@ -16,6 +16,7 @@ from raykd.trainers.context import WorkerContext, ray_context
 from raykd.trainers.control import StopRequested
 from raykd.trainers.event_log import Listener
 from raykd.trainers.events import TrainingEvent, Warned
+from raykd.trainers.launcher_variables import drop_foreign_launchers
 
 
 def train_worker(config: dict[str, Any]) -> None:
@@ -23,6 +24,7 @@ def train_worker(config: dict[str, Any]) -> None:
 
     A RaykdError is told to the board and not raised: trying again would end the same way.
     """
+    drop_foreign_launchers()
     torch.set_num_threads(config["threads"])
     board = config["board"]
     worker = _Worker(board, ray_context(), config["build_objective"])

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch._C._distributed_c10d import HashStore
 
 from raykd.errors import RaykdError
+from raykd.trainers.launcher_variables import without_launchers
 
 T = TypeVar("T")
 
@@ -86,12 +87,13 @@ def ray_context() -> WorkerContext:
 @contextmanager
 def local_context(device: str = "cpu", *, timeout_s: float = 600) -> Iterator[WorkerContext]:
     """The process as the only worker, with the process group of one that DeepSpeed asks for."""
-    owned = not dist.is_initialized()
-    if owned:
+    if dist.is_initialized():
+        yield WorkerContext(dist.get_rank(), dist.get_world_size(), torch.device(device))
+        return
+    with without_launchers():
         backend = "nccl" if device.startswith("cuda") else "gloo"
         dist.init_process_group(backend, store=HashStore(), rank=0, world_size=1, timeout=timedelta(seconds=timeout_s))
-    try:
-        yield WorkerContext(dist.get_rank(), dist.get_world_size(), torch.device(device))
-    finally:
-        if owned:
+        try:
+            yield WorkerContext(0, 1, torch.device(device))
+        finally:
             dist.destroy_process_group()

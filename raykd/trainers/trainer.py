@@ -12,7 +12,7 @@ from torch import Tensor
 
 from raykd.data.step_stream import StepRows
 from raykd.errors import TrainingError
-from raykd.losses.reduce import weighted_sum
+from raykd.losses.reduce import valid_sum
 from raykd.trainers.checkpointer import Checkpointer
 from raykd.trainers.context import WorkerContext
 from raykd.trainers.control import ControlRequests, StopRequested
@@ -202,11 +202,11 @@ class Trainer:
             with self.engine.autocast():
                 output = objective(probe or self.engine.model, batch)
             if probe is not None:
-                norms = probe.term_norms({name: weighted_sum(term, batch.valid) for name, term in output.terms.items()})
-            loss = weighted_sum(output.per_row, batch.valid)
+                norms = probe.term_norms({name: valid_sum(term, batch.valid) for name, term in output.terms.items()})
+            loss = valid_sum(output.per_row, batch.valid)
             self.engine.accumulate(loss * scale, boundary=number == len(batches))
             for name, term in output.terms.items():
-                total = weighted_sum(term.detach(), batch.valid)
+                total = valid_sum(term.detach(), batch.valid)
                 sums[name] = sums[name] + total if name in sums else total
         return sums, norms
 

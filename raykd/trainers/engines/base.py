@@ -1,13 +1,13 @@
-"""What the training loop asks of an engine. The two there are live in ``torch_engine.py`` and ``deepspeed.py``.
+"""Interface between the trainer and an engine; ``build_engine.py`` lists the engines.
 
-One optimiser step of the loop, written with the verbs below (``scale = world_size / global row count``)::
+One optimiser step of the trainer, written with the methods below (``scale = world_size / global row count``)::
 
     for last, batch in ...:                                    # the same number of micro-batches on every rank
         with engine.autocast():
             output = objective(engine.model, batch)
-        engine.accumulate(weighted_sum * scale, boundary=last)
+        engine.accumulate(valid_sum * scale, boundary=last)
     norm = engine.reduce_gradients()                           # on the device, the same on every rank
-    figures = torch.stack([*term_sums, norm]).tolist()         # the step's only device-to-host read
+    values = torch.stack([*term_sums, norm]).tolist()          # the step's only device-to-host read
     if all finite: engine.step(lr, max_grad_norm=1.0)          # else raise TrainingError: nothing has been updated
 """
 
@@ -37,9 +37,10 @@ class ParameterState:
 class Engine(Protocol):
     """Backward, gradient averaging, AdamW and state of one model on all ranks.
 
-    Weights and moments are fp32. Each verb marked *collective* is called by every rank, in the same order.
+    Weights and moments are fp32. Each method marked *collective* is called by every rank, in the same order.
     The gradients of the ranks are averaged, so a loss is scaled by ``world_size / global row count`` beforehand; then
-    N ranks with uneven slices (an empty one is a dummy row of weight zero) have one process's gradients.
+    N ranks with uneven slices have one process's gradients. A rank without rows runs one row that is not valid: transformers
+    refuses a batch of no rows.
     A parameter that got no gradient counts as having a zero one: every trainable parameter takes part in every step.
     """
 

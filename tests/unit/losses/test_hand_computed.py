@@ -28,10 +28,6 @@ HAND: dict[str, tuple[Callable[[], Tensor], float]] = {
     "ce: softmax(0, ln 3) = (1/4, 3/4)": (lambda: losses.cross_entropy(rows(0, LN3), torch.tensor([1])), math.log(4 / 3)),
     "kl at T = 1": (lambda: losses.soft_target_kl(EVEN, rows(0, LN3), temperature=1), KL_3_TO_1),
     "kl at T = 2 times 4": (lambda: losses.soft_target_kl(EVEN, rows(0, 2 * LN3), temperature=2), 4 * KL_3_TO_1),
-    "soft ce with an even student is T² ln 2": (
-        lambda: losses.soft_cross_entropy(EVEN, rows(0, 2 * LN3), temperature=2),
-        4 * LN2,
-    ),
     "mse: (4 + 0) / 2": (lambda: losses.mse_logits(rows(1, 2), rows(3, 2)), 2.0),
     "bce: -ln 1/2 and -ln(1 - 3/4), halved": (
         lambda: losses.bce(rows(0, LN3), torch.tensor([[1, 0]])),

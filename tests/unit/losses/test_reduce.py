@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from raykd.losses import keep, mean_over_tokens, weighted_sum
+from raykd.losses import keep, mean_over_tokens, valid_sum
 
 NAN = float("nan")
 
@@ -22,15 +22,14 @@ def test_keep_stops_a_nan_on_its_way_back() -> None:
     torch.testing.assert_close(values.grad, torch.tensor([0.5 / 3**0.5, 0.0]))
 
 
-def test_weighted_sum_adds_valid_rows_alone() -> None:
+def test_valid_sum_adds_valid_rows_alone() -> None:
     per_row, valid = torch.tensor([1.0, 2.0, NAN]), torch.tensor([True, True, False])
-    assert weighted_sum(per_row, valid).item() == 3
-    assert weighted_sum(per_row, valid, torch.tensor([3.0, 0.5, NAN])).item() == 4
+    assert valid_sum(per_row, valid).item() == 3
 
 
 def test_a_sum_over_nothing_has_a_gradient_and_it_is_zero() -> None:
     per_row = torch.tensor([NAN, 1.0], requires_grad=True)
-    loss = weighted_sum(per_row, torch.tensor([False, False]), torch.tensor([NAN, NAN]))
+    loss = valid_sum(per_row, torch.tensor([False, False]))
     loss.backward()
     assert loss.item() == 0
     assert per_row.grad is not None

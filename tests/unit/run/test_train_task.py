@@ -1,24 +1,27 @@
 """Whole training tasks in this process, without Ray: validation, early stopping, resuming, tracking."""
 
+import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from safetensors.torch import load_file
 from transformers import pipeline
 
-from raykd.config import ExperimentConfig, VanillaKDConfig
+from raykd.config import ExperimentConfig, FineTuneConfig, VanillaKDConfig
 from raykd.data.logits_tsv import import_tsv
+from raykd.data.parquet_files import write_part
 from raykd.data.prepare import prepare, spec_from_config
-from raykd.data.side_tables import SideTable
+from raykd.data.side_tables import SideTable, commit
 from raykd.data.step_stream import local_feed
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.distill.tasks import cache_folder, student_tasks, teacher_task
-from raykd.errors import CheckpointError, ConfigError, TrainingError
+from raykd.errors import CheckpointError, ConfigError, DataError, TrainingError
 from raykd.models import build_classifier, load_classifier, load_tokenizer, model_digest, save_classifier
 from raykd.run.task import TrainTask, key_of
 from raykd.run.train_task import open_task, run_open_task, run_task
@@ -27,6 +30,7 @@ from raykd.tracking import read_offline_run
 from raykd.trainers.context import local_context
 from raykd.trainers.control import ControlRequests, StopRequested
 from raykd.trainers.events import CheckpointSaved, Evaluated, TrainingEvent
+from raykd.trainers.fine_tune import FineTune
 from raykd.trainers.gradient_norms import GradientNormProbe
 from raykd.trainers.model_selection import ModelSelection
 
@@ -193,7 +197,7 @@ def test_equal_accuracy_is_decided_by_the_loss() -> None:
     offered = [(0.9, 0.5), (0.9, 0.3), (0.9, 0.4), (0.8, 0.1)]
     kept = [validation.update(step, {"accuracy": value, "loss": loss}) for step, (value, loss) in enumerate(offered)]
     assert kept == [True, True, False, False]
-    by_loss = ModelSelection("loss")
+    by_loss = ModelSelection("loss", smaller_is_better=True)
     assert [by_loss.update(0, {"loss": 2.0}), by_loss.update(1, {"loss": 1.0}), by_loss.update(2, {"loss": 1.5})] == [
         True,
         True,
@@ -203,7 +207,7 @@ def test_equal_accuracy_is_decided_by_the_loss() -> None:
 
 @pytest.mark.parametrize("metric", ["loss", "ece"])
 def test_the_smallest_error_is_the_best(metric: str) -> None:
-    validation = ModelSelection(metric)
+    validation = ModelSelection(metric, smaller_is_better=True)
     values = [0.3, 0.1, 0.2]
     assert [validation.update(step, {"loss": 1.0, metric: value}) for step, value in enumerate(values)] == [True, True, False]
     assert (validation.best, validation.best_step) == (0.1, 1)
@@ -286,6 +290,80 @@ def test_every_architecture_trains_and_opens_in_a_pipeline(
     assert any(name.startswith("classifier.") for name in moved)
     classify = pipeline("text-classification", model=task.model_folder, device="cpu", top_k=None)
     assert {item["label"] for item in classify(["the film was good"])[0]} == {"0", "1"}
+
+
+def test_a_model_without_token_types_trains_on_pairs_that_have_them(
+    experiment: Make, new_model: Callable[..., str], small_world: dict[str, str], tmp_path: Path
+) -> None:
+    """A RoBERTa with a BERT tokenizer has embeddings for type 0 alone: type 1 would be an index out of range."""
+    start = new_model(tmp_path / "start", hidden=16, seed=3, architecture="roberta")
+    settings = Path(start, "tokenizer_config.json")
+    names = {"model_input_names": ["input_ids", "token_type_ids", "attention_mask"]}
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | names))
+    rows = [line.split("\t") for line in Path(small_world["train"]).read_text().splitlines()[:80]]
+    pairs = tmp_path / "pairs.tsv"
+    pairs.write_text("".join(f"{text}\t{text}\t{label}\n" for text, label in rows))
+    columns = {"input_schema": "left:str:1,right:str:1,label:str:1", "first_sequence": "left", "second_sequence": "right"}
+    data = {f"data__{name}": value for name, value in columns.items()}
+    config = experiment(**TORCH, **data, data__train=[str(pairs)], teacher__model=start, teacher__training__max_steps=2)
+    task = task_of(config)
+    assert 1 in TokenisedSet.open(task.train).read_group(0)["token_type_ids"].to_pylist()[0]
+    assert [record["step"] for record in train(task) if record["event"] == "eval"] == [2]
+
+
+class Reading(FineTune):
+    """Reads a column that it names, or one that it does not."""
+
+    def __init__(self, named: tuple[str, ...], read: str) -> None:
+        self.named, self.read = named, read
+
+    @property
+    def side_columns(self) -> tuple[str, ...]:
+        return self.named
+
+    def __call__(self, model: Any, batch: Any) -> Any:
+        assert self.read in batch.extras
+        return super().__call__(model, batch)
+
+
+def build_reading(named: tuple[str, ...], read: str) -> Callable[..., Reading]:
+    return lambda task, context: Reading(named, read)
+
+
+def test_a_batch_has_the_columns_that_the_objective_names_and_no_others(experiment: Make) -> None:
+    config = experiment(**TORCH, teacher__training__max_steps=1)
+    plain = task_of(config)
+    rows = TokenisedSet.open(plain.train)
+    folder = f"{cache_folder(config)}/scores"
+    tables = [
+        rows.read_group(group, ["shard", "row"]).append_column("score", pa.array(np.ones(size, np.float32)))
+        for group, size in enumerate(rows.group_rows)
+    ]
+    commit(folder, rows, [write_part(folder, 0, tables)], ("score",), {})
+    for number, (named, read) in enumerate(((("score",), "score"), ((), "score"))):
+        task = plain.model_copy(update={"side_tables": (folder,), "folder": f"{plain.folder}-{number}"})
+        with local_context() as context:
+            run = functools.partial(run_task, task, context, build_feed=local_feed, build_objective=build_reading(named, read))
+            if named:
+                run()
+            else:
+                with pytest.raises(AssertionError):
+                    run()
+
+
+def test_a_column_that_no_table_has_is_refused_before_the_first_step(experiment: Make) -> None:
+    task = task_of(experiment(**TORCH, teacher__training__max_steps=1))
+    builder = build_reading(("score",), "score")
+    with local_context() as context, pytest.raises(DataError, match="reads score, but no side table"):
+        run_task(task, context, build_feed=local_feed, build_objective=builder)
+    assert not Path(task.history).exists()
+
+
+def test_labels_that_are_not_there_are_missed_before_the_first_step(experiment: Make, small_world: dict[str, str]) -> None:
+    task = unlabelled(experiment, small_world).model_copy(update={"objective": FineTuneConfig()})
+    with pytest.raises(DataError, match="the objective needs labels, but the rows have none"):
+        train(task)
+    assert not Path(task.history).exists()
 
 
 def test_the_loss_curve_is_the_recorded_one(experiment: Make) -> None:

@@ -16,6 +16,8 @@ TOKEN_AXES: Mapping[FeatureName, int] = {"embedding": 1, "hidden": 1, "scores": 
 """Number of token axes of each feature: ``[B, L, W]`` has one, ``[B, A, L, L]`` two."""
 ATTENTION_FEATURES: frozenset[FeatureName] = frozenset({"scores", "queries", "keys", "values"})
 """Features that need a replaceable attention."""
+_UNSUPPORTED = ("position_bias", "s_aux")
+"""Arguments of transformers' attention functions that change the result and that :func:`_attention` does not know."""
 Features = Mapping[FeatureName, tuple[Tensor, ...]]
 """Selected features of one model: ``embedding`` holds one tensor, any other name one tensor for each pair of a layer map."""
 
@@ -100,12 +102,17 @@ def _attention(  # noqa: PLR0917 (the signature is transformers')
     attention_mask: Tensor | None,
     scaling: float | None = None,
     dropout: float = 0.0,
-    **_: Any,
+    softcap: float | None = None,
+    **more: Any,
 ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor, Tensor]]:
     """Eager attention of transformers; in place of the probabilities it returns scores, queries, keys and values."""
     groups = query.shape[1] // key.shape[1]  # grouped-query attention: several query heads share a key head
     keys, values = (part if groups == 1 else part.repeat_interleave(groups, dim=1) for part in (key, value))
     scores = torch.matmul(query, keys.transpose(2, 3)) * (query.size(-1) ** -0.5 if scaling is None else scaling)
+    if softcap is not None:
+        scores = torch.tanh(scores / softcap) * softcap
+    if any(more.get(name) is not None for name in _UNSUPPORTED):
+        raise ModelError(f"{type(module).__name__} adds biases or sinks to its attention, which cannot be reproduced here")
     masked = scores if attention_mask is None else scores + attention_mask
     weights = nn.functional.dropout(nn.functional.softmax(masked, dim=-1), p=dropout, training=module.training)
     return torch.matmul(weights, values).transpose(1, 2).contiguous(), (scores, query, key, value)

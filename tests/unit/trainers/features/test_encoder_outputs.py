@@ -8,7 +8,7 @@ import torch
 
 from raykd.errors import ModelError
 from raykd.models import load_classifier
-from raykd.trainers.features.encoder_outputs import encoder_outputs, expose_attention
+from raykd.trainers.features.encoder_outputs import _attention, encoder_outputs, expose_attention
 from raykd.trainers.features.loss_terms import same_heads
 from tests.unit.metakd.features import make_batch, make_model
 
@@ -31,8 +31,6 @@ def test_queries_keys_and_values_are_those_of_the_layers_own_projections(archite
 
 
 def test_grouped_key_heads_are_repeated_for_the_scores_and_returned_as_they_are() -> None:
-    from raykd.trainers.features.encoder_outputs import _attention
-
     query, key, value = torch.randn(2, 4, 3, 5), torch.randn(2, 2, 3, 5), torch.randn(2, 2, 3, 5)
     output, (scores, _, keys, values) = _attention(torch.nn.Identity().eval(), query, key, value, None)
     for head in range(4):
@@ -57,6 +55,16 @@ def test_scores_are_those_of_eager_attention_and_change_nothing(architecture: st
     blocked = torch.where(batch.attention_mask[:, None, None, :].bool(), 0.0, -torch.inf)
     for layer, probabilities in zip(ours.attention, eager.attentions, strict=True):
         torch.testing.assert_close((layer["scores"] + blocked).softmax(-1), probabilities)
+
+
+def test_capped_scores_are_capped_and_unknown_biases_are_refused() -> None:
+    query, key, value = (10 * torch.randn(1, 2, 3, 5) for _ in range(3))
+    output, (scores, *_) = _attention(torch.nn.Identity().eval(), query, key, value, None, scaling=1.0, softcap=4.0)
+    expected = 4 * torch.tanh(query @ key.transpose(2, 3) / 4)
+    torch.testing.assert_close(scores, expected)
+    torch.testing.assert_close(output.transpose(1, 2), expected.softmax(-1) @ value)
+    with pytest.raises(ModelError, match="adds biases or sinks to its attention"):
+        _attention(torch.nn.Identity(), query, key, value, None, s_aux=torch.zeros(2))
 
 
 def test_a_model_whose_attention_cannot_be_replaced_is_refused() -> None:

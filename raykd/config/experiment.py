@@ -57,6 +57,11 @@ class StudentConfig(ModelTask):
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = (1,)
     """Seeds: one student and one baseline are trained for each."""
 
+    @property
+    def summary(self) -> str:
+        """Objective and intermediate-layer distillation in one line, for a model card."""
+        return " ".join([self.objective.summary, *([] if self.intermediate is None else [self.intermediate.summary])])
+
     @model_validator(mode="after")
     def _check_seeds(self) -> Self:
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):

@@ -45,6 +45,13 @@ class IntermediateConfig(FeatureLossConfig):
     """Batches, optimizer and schedule of mode before; null is the default training with a constant learning rate."""
 
     @property
+    def summary(self) -> str:
+        """Order and losses in one line, for a model card: ``after intermediate layers (hidden=1)``."""
+        weights = {name: getattr(self, name) for name in type(self).model_fields if name.endswith("_weight")}
+        losses = ", ".join(f"{name.removesuffix('_weight')}={weight:g}" for name, weight in weights.items() if weight)
+        return f"{'after' if self.mode == 'before' else 'and'} intermediate layers ({losses})"
+
+    @property
     def own_training(self) -> TrainingConfig:
         """The training of mode before."""
         return self.training or TrainingConfig(schedule="constant")

@@ -61,7 +61,8 @@ def _check_intermediate(config: ExperimentConfig) -> None:
 
         names = ("teacher.model", "student.model")
         models = (config.teacher.model, config.student.model)
-        check_teacher_and_student(*models, losses=config.student.intermediate, cache=cache_folder(config), names=names)
+        losses, pairs = config.student.intermediate, config.data.second_sequence is not None
+        check_teacher_and_student(*models, losses=losses, cache=cache_folder(config), names=names, pairs=pairs)
 
 
 def _check_inputs(path: str, objective: Objective, config: ExperimentConfig) -> None:

@@ -12,8 +12,7 @@ def outline(config: ExperimentConfig, only: Sequence[StageName] = ()) -> str:
     """A line for each stage: what it makes, from what, and whether a result exists."""
     student, compute = config.student, config.compute
     section = student.intermediate
-    features = "" if section is None else " after" * (section.mode == "before") or " and"
-    kind = f"with {student.objective.kind}{features and features + ' intermediate layers'}"
+    kind = " ".join(["with", student.objective.kind, *([] if section is None else [section.summary])])
     variants = ["without KD"] * student.baseline + [kind] * student.objective.distils
     folds = f", {config.logits.folds} more without a fold of the rows each" if config.logits.folds else ""
     teachers = [

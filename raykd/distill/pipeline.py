@@ -223,7 +223,7 @@ class DistillationPipeline:
         for candidate in candidates:
             if candidate.role != "teacher":
                 distils = candidate.role != "student_no_kd"
-                objective = student.objective.summary if distils else "cross entropy with the labels"
+                objective = student.summary if distils else "cross entropy with the labels"
                 card = model_card(comparison, role=candidate.role, seed=candidate.seed, objective=objective, base=student.model)
                 storage.write_bytes(storage.join(candidate.model, "README.md"), card.encode())
 

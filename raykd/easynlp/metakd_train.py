@@ -43,10 +43,10 @@ class MetaTraining(Training):
             check_sequence_length(load_config(meta.teacher), settings.columns.sequence_length)
         if meta.teacher is not None and meta.stage == "first":
             names = ("teacher_model_path", "pretrain_model_name_or_path")
-            losses = FeatureLossConfig(
-                attention_weight=0 if meta.compat else 1
-            )  # compat reads eager attention, which all models have
-            check_teacher_and_student(meta.teacher, settings.model, losses=losses, cache=self.cache, names=names)
+            # compat reads eager attention, which every model has
+            losses = FeatureLossConfig(attention_weight=0 if meta.compat else 1)
+            pairs = settings.columns.second_sequence is not None
+            check_teacher_and_student(meta.teacher, settings.model, losses=losses, cache=self.cache, names=names, pairs=pairs)
 
     @property
     def provenance(self) -> Mapping[str, Any]:

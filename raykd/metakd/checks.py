@@ -22,7 +22,8 @@ def check_meta_kd(config: MetaKDConfig, cache: str) -> None:
     if config.compat:  # it reads eager attention, which every model has
         losses = losses.model_copy(update={"attention_weight": 0.0})
     names = ("teacher.model", "student.model")
-    check_teacher_and_student(teacher, student, losses=losses, cache=cache, names=names)
+    pairs = config.data is not None and config.data.second_sequence is not None
+    check_teacher_and_student(teacher, student, losses=losses, cache=cache, names=names, pairs=pairs)
 
 
 def probe_models(config: MetaKDConfig, rows: Sequence[Text]) -> None:

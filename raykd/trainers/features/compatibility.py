@@ -1,9 +1,10 @@
 """Requirements of feature distillation on a teacher and a student, checked from their folders before anything starts."""
 
+import dataclasses
 from typing import Any
 
 from raykd.config.features import FeatureLossConfig
-from raykd.data.tokenizer import load_row_tokenizer
+from raykd.data.tokenizer import RowTokenizer, load_row_tokenizer
 from raykd.errors import ConfigError, ModelError
 from raykd.models import load_config
 from raykd.trainers.features.encoder_outputs import attention_is_replaceable, attention_refusal
@@ -11,9 +12,11 @@ from raykd.trainers.features.layer_map import layer_map
 
 
 def check_teacher_and_student(
-    teacher: str, student: str, *, losses: FeatureLossConfig, cache: str, names: tuple[str, str]
+    teacher: str, student: str, *, losses: FeatureLossConfig, cache: str, names: tuple[str, str], pairs: bool = False
 ) -> None:
     """Check that a student can learn from a teacher's features; ``names`` are the keys of the two in the configuration.
+
+    ``pairs``: rows have a second text, which some models tell from the first by ``token_type_ids``.
 
     Raises ConfigError for layers that cannot be mapped, relation heads that do not divide the widths, and two tokenizers;
     ModelError for folders that do not open and models whose attention cannot be replaced.
@@ -26,10 +29,22 @@ def check_teacher_and_student(
                 raise ModelError(attention_refusal(f"{name} = {model}", config.model_type))
     if losses.relation_weight:
         relation_heads(losses.relation_heads, student=configs[1], teacher=configs[0])
-    tokenizers = [load_row_tokenizer(model, cache).fingerprint for model in (teacher, student)]
-    if tokenizers[0] != tokenizers[1]:
+    _check_tokenizers(load_row_tokenizer(teacher, cache), load_row_tokenizer(student, cache), (teacher, student), names, pairs)
+
+
+def _check_tokenizers(
+    teacher: RowTokenizer, student: RowTokenizer, models: tuple[str, str], names: tuple[str, str], pairs: bool
+) -> None:
+    """Raise ConfigError unless the student's tokens are what the teacher reads; its rows are tokenised for the student."""
+    if pairs and teacher.has_token_types and not student.has_token_types:
         raise ConfigError(
-            f"{names[0]} = {teacher} and {names[1]} = {student} have different tokenizers: hidden states and "
+            f"{names[0]} = {models[0]} tells the two texts of a pair apart by token_type_ids, which {names[1]} = {models[1]} "
+            "does not use; take a student with token_type_ids, or distil logits alone"
+        )
+    same = [dataclasses.replace(one, has_token_types=False).fingerprint for one in (teacher, student)]
+    if same[0] != same[1]:
+        raise ConfigError(
+            f"{names[0]} = {models[0]} and {names[1]} = {models[1]} have different tokenizers: hidden states and "
             "attention of one token cannot be compared; take models with one vocabulary"
         )
 

@@ -12,10 +12,12 @@ from raykd.config import build
 from raykd.distill.checks import check_experiment
 from raykd.errors import ConfigError, ModelError
 from raykd.models import model_digest
-from tests.unit.distill.test_multi_label_run import content
+from tests.conftest import save_model as save_small_model
+from tests.unit.distill.test_multi_label_run import content as tagged
+from tests.unit.distill.test_regression_run import content as rated
 from tests.unit.metakd.worlds import save_model
 
-__all__ = ["content"]
+__all__ = ["rated", "tagged"]
 SHORT = {"epochs": 1, "batch_size": 32, "learning_rate": 5e-3, "log_every": 1}
 QUICK = {"compute__engine": {"kind": "torch"}, "student__training": SHORT, "student__seeds": [1], "teacher__training": SHORT}
 RELATION = {"relation_weight": 1.0, "embedding_weight": 0.0, "hidden_weight": 0.0, "attention_weight": 0.0, "layers": "last"}
@@ -50,6 +52,8 @@ def test_before_trains_features_first_and_the_objective_goes_on_from_that_model(
     baseline = json.loads((folder / "students/no_kd-seed1/task.json").read_text())
     assert baseline["training"]["epochs"] == 3, "as many as the distilled student has in all"
     assert [system.role for system in comparison.systems] == ["teacher", "student_no_kd", "student_kd"]
+    card = (student / "model" / "README.md").read_text()
+    assert "after intermediate layers (embedding=1, hidden=1, attention=1, relation=2)" in card
 
     again = local(config)
     again.run()
@@ -126,12 +130,14 @@ class Mine(Objective):
     assert keys[0] != keys[1]
 
 
-def test_multi_label_rows(content, local):
+@pytest.mark.parametrize(("rows", "logit_terms"), [("tagged", {"kd_bce", "bce"}), ("rated", {"kd_mse", "mse"})])
+def test_multi_label_rows_and_numbers(rows, logit_terms, request, local):
+    content = request.getfixturevalue(rows)
     for one in ("teacher", "student"):
         content[one]["training"] = content[one]["training"] | {"epochs": 1}
-    content["student"]["intermediate"] = {"mode": "joint", "relation_weight": 1.0}
+    content["student"] |= {"intermediate": {"mode": "joint", "relation_weight": 1.0}, "seeds": [1], "baseline": False}
     (task,) = local(build(content)).students()
-    assert terms(task.folder) == {"embedding", "hidden", "attention", "relation", "kd_bce", "bce"}
+    assert terms(task.folder) == {"embedding", "hidden", "attention", "relation", *logit_terms}
 
 
 def test_pairs_of_texts(experiment, local, small_world, tmp_path):
@@ -145,6 +151,19 @@ def test_pairs_of_texts(experiment, local, small_world, tmp_path):
     config = experiment(**QUICK | {"student__baseline": False}, **data, student__intermediate={**RELATION, "layers": [[1, 1]]})
     (task,) = local(config).students()
     assert terms(Path(task.folder, "intermediate")) == {"relation"}
+
+
+@pytest.mark.parametrize(("teacher", "student"), [("bert", "distilbert"), ("distilbert", "bert")])
+def test_architectures_may_differ_where_the_vocabulary_is_one(experiment, local, tmp_path, teacher, student):
+    models = {
+        "teacher__model": save_small_model(tmp_path / "teacher", hidden=16, seed=1, architecture=teacher),
+        "student__model": save_small_model(tmp_path / "student", hidden=8, seed=2, architecture=student),
+    }
+    section = {"mode": "joint", "relation_weight": 1.0}
+    pipeline = local(experiment(**QUICK | models, student__baseline=False, student__intermediate=section))
+    pipeline.check()
+    (task,) = pipeline.students()
+    assert terms(task.folder) == {"embedding", "hidden", "attention", "relation", "kd_kl", "ce"}
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from raykd.config.features import FeatureLossConfig
 from raykd.errors import ConfigError, ModelError
-from raykd.models import load_tokenizer, save_classifier
+from raykd.models import build_classifier, load_tokenizer, save_classifier
 from raykd.trainers.features.compatibility import check_teacher_and_student, relation_heads
 from tests.unit.metakd.worlds import save_model
 
@@ -52,6 +52,20 @@ def test_pairs_that_do_not_fit_are_refused(model: str, tmp_path: Path) -> None:
     refused(ConfigError, "relation_heads = 16 does not divide", model, student, tmp_path, relation_weight=1, relation_heads=16)
     other = save_model(tmp_path / "other", hidden=8, layers=2, extra=3)
     refused(ConfigError, "have different tokenizers", model, other, tmp_path)
+
+
+def test_token_types_are_needed_for_pairs_alone(model: str, tmp_path: Path) -> None:
+    """BERT and DistilBERT share a vocabulary; rows made for DistilBERT do not tell BERT where the second text begins."""
+    student = build_classifier(
+        "distilbert", vocab_size=40, hidden=8, layers=2, heads=2, labels=("a", "b"), seed=1, positions=32
+    )
+    folder, losses = str(tmp_path / "distilbert"), FeatureLossConfig(layers="last")
+    save_classifier(student, load_tokenizer(model), folder)
+    given: dict[str, Any] = {"losses": losses, "cache": str(tmp_path), "names": NAMES}
+    check_teacher_and_student(model, folder, **given)
+    check_teacher_and_student(folder, model, pairs=True, **given)
+    with pytest.raises(ConfigError, match="tells the two texts of a pair apart by token_type_ids"):
+        check_teacher_and_student(model, folder, pairs=True, **given)
 
 
 def test_a_model_whose_attention_cannot_be_replaced_is_refused_by_its_key(model: str, tmp_path: Path) -> None:

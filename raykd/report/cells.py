@@ -49,11 +49,12 @@ def system_names(systems: Sequence[System], titles: dict[Role, str]) -> list[str
 def _columns(comparison: Comparison) -> list[Column]:
     kind = task_kind(comparison.task)
     first, *others = (kind.metric(name) for name in comparison.table_metrics)
+    agreement = kind.metric("agreement")
     return [
         ("seeds", lambda one: str(len(one.seeds))),
         (metric_header(first), lambda one: spread_text(first, one.metrics.get(first.name))),
         *((metric_header(metric), _mean_cell(metric)) for metric in others),
-        ("agrees %", lambda one: percent(one.metrics.get("agreement"))),
+        (metric_header(agreement), _mean_cell(agreement)),
         ("keeps %", lambda one: percent(one.retention)),
         ("params", lambda one: count(one.footprint.parameters) if one.footprint else NONE),
         ("size", lambda one: size(one.footprint.bytes_on_disk) if one.footprint else NONE),

@@ -68,7 +68,7 @@ class MultiLabel(TaskKind):
         Metric("macro_precision", "macro precision", plotted=False),
         Metric("macro_recall", "macro recall", plotted=False),
         Metric("auc", "AUC"),
-        Metric("agreement", "agreement with the teacher"),
+        Metric("agreement", "agreement with the teacher", short="agrees"),
         Metric("loss", "negative log likelihood", percent=False, short="NLL"),
         Metric("ece", "expected calibration error", percent=False, short="ECE"),
     )

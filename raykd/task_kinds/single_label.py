@@ -59,7 +59,7 @@ class SingleLabel(TaskKind):
         Metric("micro_f1", "micro F1", plotted=False),
         Metric("mcc", "MCC", percent=False),
         Metric("auc", "AUC"),
-        Metric("agreement", "agreement with the teacher"),
+        Metric("agreement", "agreement with the teacher", short="agrees"),
         Metric("loss", "negative log likelihood", percent=False, short="NLL"),
         Metric("ece", "expected calibration error", percent=False, short="ECE"),
     )

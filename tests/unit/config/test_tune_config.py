@@ -242,3 +242,8 @@ def test_every_search_of_the_repository_is_valid() -> None:
     jobs = Path(__file__).resolve().parents[3] / "jobs"
     searches = sorted(jobs.glob("tune-*.yaml"))
     assert [load_tune(path).num_trials for path in searches] == [12, 24]
+
+
+def test_regression_is_not_searched(load: Callable[..., TuneConfig]) -> None:
+    with pytest.raises(ConfigError, match="verdicts of a search count right rows; search a classification task"):
+        load(set={"data.task": "regression", "data.labels": [], "student.objective": {"kind": "mse_kd"}}, space={})

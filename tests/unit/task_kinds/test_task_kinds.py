@@ -72,3 +72,10 @@ def test_answers_are_cells_that_the_codec_reads():
     assert many.column([(0, 2), ()]).to_pylist() == [[1, 0, 1], [0, 0, 0]]
     with pytest.raises(DataError, match=r"label 'd' is not one of 'a', 'b', 'c'"):
         single.parse("d")
+
+
+def test_errors_are_better_when_smaller_and_the_headline_when_larger(kind):
+    assert kind.smaller_is_better("loss")
+    assert not kind.smaller_is_better(kind.headline.name)
+    assert task_kind("regression").smaller_is_better("rmse")
+    assert task_kind("single_label").smaller_is_better("ece")

@@ -39,7 +39,10 @@ def easynlp_distillation(
     rows: TokenisedSet,
     device: torch.device,
 ) -> EasyNLPDistillation:
-    """Stage first. Raises ModelError when the teacher has no domain head, ConfigError when the heads differ in number."""
+    """Build intermediate-layer distillation.
+
+    Raises ModelError when the teacher has no domain head, ConfigError when the heads differ in number.
+    """
     teacher: Any = load_classifier(config.teacher, labels=labels, new_head=False).to(device)
     own, theirs = student.config, teacher.config
     if own.num_attention_heads != theirs.num_attention_heads:

@@ -1,8 +1,8 @@
-"""EasyNLP's arithmetic of Meta-KD where it differs from the paper's, mistakes and all: for comparisons, and for nothing else.
+"""EasyNLP's arithmetic of Meta-KD where it differs from the paper's, known errors included; for comparisons only.
 
 Rows are padded to the full length, and every mean runs over the padding. Weights are averaged over the batch before they
-multiply, so a batch must go through one forward pass. What EasyNLP does and no stock model can is left out: the relu between
-pooler and classifier. In stage second its teacher drops out at random; here the teacher's logits are stored ones.
+multiply, so a batch must go through one forward pass. The relu between pooler and classifier, which no stock model has, is left
+out. In prediction-layer distillation EasyNLP's teacher has dropout; here its logits are stored.
 """
 
 import dataclasses
@@ -35,7 +35,7 @@ from raykd.trainers.objective import (
 )
 
 FIT = "fit_dense"
-"""The one projection of all of a student's states."""
+"""Name of the single projection of all states of a student."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Padding:
     """The tokenizer's padding token."""
 
     def __call__(self, batch: Batch) -> Batch:
-        """The same rows, padded."""
+        """Pad the rows."""
         more = self.length - batch.input_ids.shape[1]
         types = batch.token_type_ids
         return dataclasses.replace(
@@ -77,7 +77,7 @@ def padded_embedder(padding: Padding) -> type[Scorer]:
 
 
 def refuse_cut_batches(whole_batch: bool) -> None:
-    """Raises ConfigError for batches that are cut: EasyNLP's losses would depend on how."""
+    """Raise ConfigError for batches that are cut, since EasyNLP's losses depend on the cut."""
     if not whole_batch:
         raise ConfigError(
             "compat = easynlp averages weights over a whole batch, but batches are cut over workers or by micro_batch_size; "
@@ -96,22 +96,25 @@ class EasyNLPMetaTeacher(MetaTeacher):
         return super().__call__(model, self.padding(batch))
 
     def content(self, hidden_states: Tensor, attention_mask: Tensor) -> Tensor:
-        """The mean that padding is part of."""
+        """Mean that includes padding."""
         del attention_mask
         return content(hidden_states)
 
 
 def fit_module(student: int, teacher: int) -> nn.ModuleDict:
-    """The student's one projection, with bias, also where the widths are equal."""
+    """Create the student's single projection, with bias, also where the widths are equal."""
     return nn.ModuleDict({FIT: nn.Linear(student, teacher)})
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class EasyNLPDistillation(Objective):
-    """Stage first: ``hidden`` (embeddings among them), ``attention`` and ``domain``, each times the batch's mean weight."""
+    """Intermediate-layer distillation, each term times the batch's mean weight.
+
+    Terms: ``hidden`` (embeddings among them), ``attention`` and ``domain``.
+    """
 
     teacher: Any
-    """A classifier in training mode: its dropout is on."""
+    """A classifier in training mode, with dropout."""
     head: DomainHead
     """The teacher's domain head."""
     fit: nn.Linear
@@ -143,7 +146,7 @@ class EasyNLPDistillation(Objective):
         return found
 
     def check(self, *, num_labels: int, whole_batch: bool) -> None:
-        """Raises ConfigError for a batch that is cut."""
+        """Raise ConfigError for a batch that is cut."""
         del num_labels
         refuse_cut_batches(whole_batch)
 
@@ -194,7 +197,7 @@ def _mean_square(student: Tensor, teacher: Tensor) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class EasyNLPPrediction(Objective):
-    """Stage second: ``-sum softmax(t / T) log softmax(s / T)``, without T²: the larger T, the smaller the steps."""
+    """Prediction-layer distillation: ``-sum softmax(t / T) log softmax(s / T)``, whose gradient shrinks with T: no T²."""
 
     temperature: float
 

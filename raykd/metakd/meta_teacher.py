@@ -1,4 +1,4 @@
-"""The meta-teacher's objective: weighted cross entropy, and the domain-adversarial loss on a head beside the classifier."""
+"""The meta-teacher's objective: weighted cross entropy, and the domain-adversarial loss on a domain head."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from raykd.losses import cross_entropy, keep, permuted_domains, reverse_gradient
 from raykd.metakd import DOMAIN_HEAD
 from raykd.metakd.domain_head import DomainHead, content
 from raykd.metakd.prototypes import DOMAIN_ID, WEIGHT
-from raykd.trainers.features.feature_kd import may_look_back, valid_terms
+from raykd.trainers.features.feature_kd import allows_inner_gradients, valid_terms
 from raykd.trainers.gradient_norms import ReportNorms, term_gradient_norms
 from raykd.trainers.objective import Objective, ObjectiveOutput, valid_labels
 
@@ -37,9 +37,9 @@ class MetaTeacher(Objective):
     domain_loss: DomainLoss = "wrong"
     """wrong: uniform over the other domains; permuted: EasyNLP's draw within the batch; reversed: gradient reversal."""
     weighted: bool = True
-    """Whether the cross entropy is weighted by the rows' scores t."""
+    """Weight the cross entropy by the rows' scores t."""
     weigh_domain_loss: bool = False
-    """Whether L_DA is too, as in EasyNLP."""
+    """Weight L_DA by them too, as in EasyNLP."""
     negative_weights: bool = False
     """Multiply by scores below 0 as they are, as EasyNLP does, which maximises a row's loss; by default they count as 0."""
 
@@ -54,7 +54,7 @@ class MetaTeacher(Objective):
         return {DOMAIN_HEAD: self.head}
 
     def check(self, *, num_labels: int, whole_batch: bool) -> None:
-        """Raises ConfigError for permuted domains in a batch that is cut: the labels would depend on how."""
+        """Raise ConfigError for permuted domains in a batch that is cut: the labels would depend on how."""
         del num_labels
         if self.domain_loss == "permuted" and not whole_batch:
             raise ConfigError(
@@ -63,7 +63,7 @@ class MetaTeacher(Objective):
             )
 
     def content(self, hidden_states: Tensor, attention_mask: Tensor) -> Tensor:
-        """What the domain head is given: :func:`raykd.metakd.domain_head.content`."""
+        """Input of the domain head: :func:`raykd.metakd.domain_head.content`."""
         return content(hidden_states, attention_mask)
 
     def __call__(self, model: nn.Module, batch: Batch) -> ObjectiveOutput:
@@ -90,7 +90,7 @@ class MetaTeacher(Objective):
         terms = valid_terms(
             {"ce": score * ce if self.weighted else ce, "domain": score * domain if self.weigh_domain_loss else domain}, batch
         )
-        if report_norms is not None and may_look_back(model):
+        if report_norms is not None and allows_inner_gradients(model):
             report_norms(term_gradient_norms(terms, at=output.hidden_states[0]))
         return terms
 

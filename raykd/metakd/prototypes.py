@@ -41,7 +41,7 @@ class Prototypes:
     def of(
         embeddings: NDArray[np.float32], domain_ids: NDArray[Any], label_ids: NDArray[Any], *, domains: int, labels: int
     ) -> "Prototypes":
-        """Those of some rows: embeddings ``[n, H]``, ids ``[n]``."""
+        """Sums over some rows: embeddings ``[n, H]``, ids ``[n]``."""
         cell = domain_ids.astype(np.int64) * labels + label_ids  # [n]
         sums = np.zeros((domains * labels, embeddings.shape[1]))
         np.add.at(sums, cell, embeddings)
@@ -65,7 +65,7 @@ class Prototypes:
         return centroids
 
     def check(self, domains: Sequence[str], labels: Sequence[str]) -> None:
-        """Raises DataError for a domain without rows, or without rows of some class: it has no prototype there."""
+        """Raise DataError for a domain without rows, or without rows of some class: it has no prototype there."""
         for domain, counts in zip(domains, self.counts, strict=True):
             if not counts.any():
                 raise DataError(f"domain {domain!r} has no training rows; remove it from domains, or give it rows")
@@ -76,7 +76,7 @@ class Prototypes:
 
 @dataclass(frozen=True)
 class _Rows:
-    """The rows of a job, and how to read their domains."""
+    """The rows of a job and their domain column."""
 
     prepared: str
     embeddings: str
@@ -233,7 +233,7 @@ def _cosine(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np
 
 
 def _pass_over(prepared: TokenisedSet, job: Callable[[tuple[int, int]], T], *, to: str) -> Iterator[tuple[int, T]]:
-    """What the job makes of each run of row groups, with the run's position."""
+    """Results of a job over successive row groups, each with its position."""
     total = len(prepared.group_rows)
     items = [(first, min(GROUPS_PER_ITEM, total - first)) for first in range(0, total, GROUPS_PER_ITEM)]
     return run_job(job, items, in_process=prepared.num_rows < _IN_PROCESS_ROWS, to=to)

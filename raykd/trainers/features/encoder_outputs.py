@@ -24,7 +24,7 @@ Features = Mapping[FeatureName, tuple[Tensor, ...]]
 
 @dataclass(frozen=True)
 class EncoderOutputs:
-    """What one forward pass of a classifier computed."""
+    """Results of one forward pass of a classifier."""
 
     output: Any
     """The model's own output object."""

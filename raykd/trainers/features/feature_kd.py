@@ -36,7 +36,7 @@ def valid_terms(terms: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
     return {name: keep(term, batch.valid) for name, term in terms.items()}
 
 
-def may_look_back(model: nn.Module) -> bool:
+def allows_inner_gradients(model: nn.Module) -> bool:
     """Tell whether gradients may be taken inside the forward pass: not where ZeRO 3 has split the weights."""
     return not any(hasattr(parameter, "ds_id") for parameter in model.parameters())
 
@@ -111,7 +111,7 @@ class FeatureKD(Objective):
         """Run inside the engine's forward pass, where all weights are at hand."""
         student = encoder_outputs(model, inputs, features=self.losses.features)
         terms = valid_terms(self.terms(student, targets, batch, beside), batch)
-        if report_norms is not None and may_look_back(model):
+        if report_norms is not None and allows_inner_gradients(model):
             report_norms(term_gradient_norms(terms, at=student.hidden[0]))
         return terms
 

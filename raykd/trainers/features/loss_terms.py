@@ -65,7 +65,7 @@ class LossTerm:
     """One loss on features of a student and a teacher layer."""
 
     features: tuple[FeatureName, ...]
-    """What it reads from both models."""
+    """Features read from both models."""
     loss: Callable[[Sequence[Tensor], Sequence[Tensor], Tensor, FeatureLosses], Tensor]
     """The student's features of one layer, the teacher's, the mask ``[B, L]`` and the settings, to ``[B]``."""
     projected: bool = False

@@ -43,7 +43,7 @@ from raykd.run.progress import Terminal
 from raykd.trainers.optimizer import adamw
 from raykd.trainers.schedule import learning_rate
 from raykd.tune.driver import Search
-from raykd.tune.jobs.distill import DistillationPlan
+from raykd.tune.jobs.distill_job import DistillationPlan
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 BATCH, RATE, LENGTH = 32, 5e-4, 128

@@ -68,7 +68,7 @@ class ChunkJob:
         return ChunkResult(part, work.read, tuple(work.rejected), work.filtered, work.max_length)
 
 
-class _Rows:
+class _RowColumns:
     """Rows of a group by columns: an object kept for each row would have the garbage collector look through all of them."""
 
     def __init__(self) -> None:
@@ -95,7 +95,7 @@ class _ChunkPass:
 
     def tables(self) -> Iterator[pa.Table]:
         """The kept rows, ``GROUP_ROWS`` at a time."""
-        rows = _Rows()
+        rows = _RowColumns()
         for raw in self._reader.read(self._chunk):
             self.read += 1
             example = self._parse(raw)
@@ -103,7 +103,7 @@ class _ChunkPass:
                 rows.add(raw.row, example)
                 if len(rows.numbers) == GROUP_ROWS:
                     yield self._table(rows)
-                    rows = _Rows()
+                    rows = _RowColumns()
             elif len(self.rejected) > self._job.max_rejected_rows:
                 return
         if rows.numbers:
@@ -129,7 +129,7 @@ class _ChunkPass:
                 "the file is one row that holds carriage returns, which are no line ends here; end lines with line feeds"
             )
 
-    def _table(self, rows: _Rows) -> pa.Table:
+    def _table(self, rows: _RowColumns) -> pa.Table:
         encoded = self._job.tokenizer.encode(rows.texts, sequence_length=self._job.sequence_length)
         self.max_length = max(self.max_length, int(encoded.lengths.max()))
         columns: dict[str, pa.Array] = {

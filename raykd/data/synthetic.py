@@ -65,7 +65,7 @@ FILLERS = "it arrived on monday,my sister has one too,i paid the usual price,we 
 
 
 @dataclass(frozen=True)
-class Review:
+class SyntheticReview:
     """One generated row; ``sentiment`` is the sum that decides its label."""
 
     text: str
@@ -97,7 +97,7 @@ def write_pretraining(path: str, *, rows: int, seed: int, unlike: Sequence[str])
     storage.write_bytes(path, "".join(_row(review, review.sentiment > 0) for review in reviews).encode())
 
 
-def _row(review: Review, positive: bool) -> str:
+def _row(review: SyntheticReview, positive: bool) -> str:
     return f"{review.text}\t{LABELS[int(positive)]}\t{review.domain}\n"
 
 
@@ -105,8 +105,8 @@ def _annotate(dice: random.Random, sentiment: float) -> bool:
     return dice.random() < 1 / (1 + math.exp(-sentiment / NOISE))
 
 
-def _distinct(dice: random.Random, rows: int, seen: set[str]) -> list[Review]:
-    reviews: list[Review] = []
+def _distinct(dice: random.Random, rows: int, seen: set[str]) -> list[SyntheticReview]:
+    reviews: list[SyntheticReview] = []
     while len(reviews) < rows:
         review = make_review(dice)
         if review.text not in seen and abs(review.sentiment) > MARGIN:
@@ -115,7 +115,7 @@ def _distinct(dice: random.Random, rows: int, seen: set[str]) -> list[Review]:
     return reviews
 
 
-def make_review(dice: random.Random) -> Review:
+def make_review(dice: random.Random) -> SyntheticReview:
     """A review of one or two opinions, with a neutral clause here and there."""
     domain = _pick(dice, tuple(ASPECTS))
     words = [_pick(dice, OPENERS.split(","))] if dice.random() < 0.3 else []
@@ -127,7 +127,7 @@ def make_review(dice: random.Random) -> Review:
         sentiment += strength * (BUT_WEIGHT if contrast else 1.0)
         if dice.random() < 0.2:
             words += [".", _pick(dice, FILLERS.split(","))]
-    return Review(text=" ".join(words), domain=domain, sentiment=sentiment)
+    return SyntheticReview(text=" ".join(words), domain=domain, sentiment=sentiment)
 
 
 def _opinion(dice: random.Random, domain: str) -> tuple[str, float]:

@@ -18,7 +18,7 @@ _BLOCK = 64 << 10
 
 
 @dataclass(frozen=True)
-class Columns:
+class FileColumns:
     """Columns of a file by their meaning."""
 
     schema: str
@@ -49,7 +49,7 @@ class Columns:
         """All columns, in order."""
         return InputSchema.parse(self.schema).names
 
-    def fitted(self, path: str, *, also: tuple[str, ...] = ()) -> "Columns":
+    def fitted(self, path: str, *, also: tuple[str, ...] = ()) -> "FileColumns":
         """Drop columns at the end of the schema that rows of ``path`` lack and nothing reads.
 
         ``also`` names columns that are read in addition to text and label.
@@ -58,7 +58,7 @@ class Columns:
         last_read = max(self.names.index(name) for name in read)
         return self.first(max(count_columns(path), last_read + 1))
 
-    def first(self, count: int) -> "Columns":
+    def first(self, count: int) -> "FileColumns":
         """Keep the first ``count`` columns of the schema. Raises ConfigError when text or label is not among them."""
         return replace(self, schema=",".join(self.schema.split(",")[:count]))
 
@@ -88,7 +88,7 @@ class LogitsFile:
     name: str
     """Column of the schema that holds the logits."""
 
-    def split(self, columns: Columns, data_path: str) -> tuple[Columns, int]:
+    def split(self, columns: FileColumns, data_path: str) -> tuple[FileColumns, int]:
         """The data file's own columns, and the number (from 0) of the logits' column in the logits file.
 
         Raises ConfigError when the schema has no such column, not behind the data's, or of another type or width.

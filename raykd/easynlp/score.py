@@ -12,7 +12,7 @@ from raykd.data import storage
 from raykd.data.prepare import prepare
 from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
-from raykd.easynlp.columns import Columns
+from raykd.easynlp.columns import FileColumns
 from raykd.easynlp.console import inference_line, metric_lines
 from raykd.easynlp.labels import read_mapping
 from raykd.easynlp.output import PredictionFormat, write_predictions
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredRows:
     """Rows and their logits."""
 
     prepared: TokenisedSet
@@ -84,7 +84,7 @@ def _labels(settings: ScoreSettings) -> tuple[tuple[str, ...], TaskKind]:
 
 
 @contextmanager
-def _scored(settings: ScoreSettings, columns: Columns, *, beside: str) -> Iterator[Scored]:
+def _scored(settings: ScoreSettings, columns: FileColumns, *, beside: str) -> Iterator[ScoredRows]:
     """Logits of all rows, in a temporary folder inside ``beside``, deleted after the block."""
     storage.expand([settings.file])
     work = storage.join(storage.absolute(beside), f".raykd-{uuid.uuid4().hex[:12]}")
@@ -94,6 +94,6 @@ def _scored(settings: ScoreSettings, columns: Columns, *, beside: str) -> Iterat
             job = ScoreJob(settings.checkpoint_dir, prepared.path, storage.join(work, "logits"))
             before = time.perf_counter()
             (side,) = score_models([job], compute, batch_rows=settings.batch_rows)
-            yield Scored(prepared, side, time.perf_counter() - before)
+            yield ScoredRows(prepared, side, time.perf_counter() - before)
     finally:
         storage.remove(work)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from raykd.config import FineTuneConfig, ObjectiveConfig, TrainingConfig, VanillaKDConfig
 from raykd.data import storage
-from raykd.easynlp.columns import Columns, LogitsFile
+from raykd.easynlp.columns import FileColumns, LogitsFile
 from raykd.easynlp.flags import FlagValues, parse_flags
 from raykd.easynlp.labels import read_labels
 from raykd.easynlp.model_names import refuse_unimported, resolve_model
@@ -39,7 +39,7 @@ class TrainSettings:
     train_file: str
     dev_file: str | None
     """Validation file; None keeps the last weights."""
-    columns: Columns
+    columns: FileColumns
     """Columns of ``--input_schema``, those of the logits file included."""
     logits: LogitsFile | None
     objective: ObjectiveConfig
@@ -57,7 +57,7 @@ class ScoreSettings:
     """Common settings of ``--mode=evaluate`` and ``--mode=predict``."""
 
     file: str
-    columns: Columns
+    columns: FileColumns
     checkpoint_dir: str
     labels: tuple[str, ...] | None
     """Labels given by flag; None takes those of the checkpoint."""
@@ -167,8 +167,8 @@ def _tables(flags: FlagValues) -> list[str]:
     return list(tables)
 
 
-def _columns(flags: FlagValues, *, label: str | None, labels: tuple[str, ...] | None, kind: TaskKind) -> Columns:
-    return Columns(
+def _columns(flags: FlagValues, *, label: str | None, labels: tuple[str, ...] | None, kind: TaskKind) -> FileColumns:
+    return FileColumns(
         schema=flags.required("input_schema"),
         first_sequence=flags.required("first_sequence"),
         second_sequence=flags["second_sequence"] or None,

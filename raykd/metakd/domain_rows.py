@@ -20,7 +20,7 @@ from raykd.run.stages import Stage, StageRunner
 from raykd.task_kinds import SINGLE_LABEL
 
 
-class Columns(NamedTuple):
+class DomainColumns(NamedTuple):
     """Columns of the split's files."""
 
     schema: str
@@ -30,7 +30,7 @@ class Columns(NamedTuple):
     domain: str
 
 
-_REVIEW_COLUMNS = Columns("review:str:1,domain:str:1,sentiment:str:1", "review", None, "sentiment", "domain")
+_REVIEW_COLUMNS = DomainColumns("review:str:1,domain:str:1,sentiment:str:1", "review", None, "sentiment", "domain")
 
 
 class DomainRows:
@@ -42,12 +42,12 @@ class DomainRows:
         self._runner = runner
 
     @property
-    def columns(self) -> Columns:
+    def columns(self) -> DomainColumns:
         """The columns of the split's files."""
         data = self._config.data
         if data is None:
             return _REVIEW_COLUMNS
-        return Columns(data.input_schema, data.first_sequence, data.second_sequence, data.label, data.domain)
+        return DomainColumns(data.input_schema, data.first_sequence, data.second_sequence, data.label, data.domain)
 
     def tokenised(self, split: Split, domains: Sequence[str], model: str) -> TokenisedSet:
         """The rows of a split and some domains as a model's tokens. Raises DataError, ModelError, ConfigError."""

@@ -75,7 +75,7 @@ class Prototypes:
 
 
 @dataclass(frozen=True)
-class _Rows:
+class _EmbeddedRows:
     """The rows of a job and their domain column."""
 
     prepared: str
@@ -118,7 +118,7 @@ def prototypes(prepared: TokenisedSet, embeddings: SideTable, *, domain: str, do
         raise DataError(f"{prepared.path} has no labels, but prototypes are means of a class; name the label column")
     if len(domains) < 2:
         raise DataError(f"domains = {list(domains)}: scores compare domains, at least two are needed")
-    job = _Summing(_Rows(prepared.path, embeddings.path, domain, tuple(domains)), len(prepared.labels))
+    job = _Summing(_EmbeddedRows(prepared.path, embeddings.path, domain, tuple(domains)), len(prepared.labels))
     parts = dict(_pass_over(prepared, job, to="sum up domains"))
     total: Prototypes = sum((parts[index] for index in sorted(parts) if index), start=parts[0])
     total.check(domains, prepared.labels)
@@ -127,7 +127,7 @@ def prototypes(prepared: TokenisedSet, embeddings: SideTable, *, domain: str, do
 
 @dataclass(frozen=True)
 class _Summing:
-    rows: _Rows
+    rows: _EmbeddedRows
     labels: int
 
     def __call__(self, item: tuple[int, int]) -> Prototypes:
@@ -156,7 +156,7 @@ def weigh(
     ``kind`` paper is :func:`raykd.losses.prototype_score`; easynlp is ``(cos(h, c_own) + cos(h, mean of the other c)) / 2``
     with one centroid a domain. Raises DataError for an unknown domain or embeddings of other rows.
     """
-    rows = _Rows(prepared.path, embeddings.path, domain, tuple(domains))
+    rows = _EmbeddedRows(prepared.path, embeddings.path, domain, tuple(domains))
     job = _Weighing(rows, found, kind, alpha, out)
     parts = [part for _, part in _pass_over(prepared, job, to="weigh rows")]
     provenance = {"kind": kind, "alpha": alpha, "domains": list(domains), "embeddings": embeddings.provenance}
@@ -176,7 +176,7 @@ def count_negative_weights(tables: Sequence[SideTable]) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class _Weighing:
-    rows: _Rows
+    rows: _EmbeddedRows
     found: Prototypes
     kind: ScoreKind
     alpha: float

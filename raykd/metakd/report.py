@@ -39,7 +39,7 @@ class SystemRow(Record):
     """Mean over domains, one value a seed: the paper's last column."""
 
 
-class Contrast(Record):
+class MethodContrast(Record):
     """One system against another, in the mean over domains."""
 
     candidate: str
@@ -56,7 +56,7 @@ class MetaReport(Record):
     """Test rows of each domain."""
     seeds: tuple[int, ...]
     lines: tuple[SystemRow, ...]
-    contrasts: tuple[Contrast, ...]
+    contrasts: tuple[MethodContrast, ...]
     environment: dict[str, str]
 
 
@@ -67,10 +67,10 @@ def line(role: Literal["teacher", "student"], teacher: str, method: str, correct
     return SystemRow(role=role, teacher=teacher, method=method, domains=by_domain, average=spread(averages.tolist()))
 
 
-def contrast(candidate: tuple[str, CorrectRows], reference: tuple[str, CorrectRows]) -> Contrast:
+def contrast(candidate: tuple[str, CorrectRows], reference: tuple[str, CorrectRows]) -> MethodContrast:
     """Paired bootstrap over the rows of each domain and the seeds; domains count alike, as in the table's average."""
     result = stratified_bootstrap(candidate[1], {domain: reference[1][domain] for domain in candidate[1]})
-    return Contrast(candidate=candidate[0], reference=reference[0], result=result)
+    return MethodContrast(candidate=candidate[0], reference=reference[0], result=result)
 
 
 def render(report: MetaReport) -> RenderableType:
@@ -103,7 +103,7 @@ def read(folder: str) -> MetaReport:
     return MetaReport.model_validate(content)
 
 
-def sentence(one: Contrast) -> str:
+def sentence(one: MethodContrast) -> str:
     """A verdict in words."""
     result = one.result
     points = f"{100 * result.difference:+.1f} points, 95% interval {100 * result.low:+.1f} to {100 * result.high:+.1f}"

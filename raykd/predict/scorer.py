@@ -47,7 +47,7 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredPart:
     """A finished item: the part that was written, and the arithmetic it was computed in."""
 
     item: Item
@@ -70,14 +70,14 @@ class Scorer:
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
 
-    def __call__(self, item: Item) -> Scored:
+    def __call__(self, item: Item) -> ScoredPart:
         """Score the item's row groups and write them as one part. Raises ModelError, DataError, ResourceError."""
         job = self._jobs[item.job]
         prepared = TokenisedSet.open(job.prepared)
         model = self._model(job, prepared)
         groups = range(item.first_group, item.first_group + item.groups)
         part = write_part(job.output, item.first_group, (self._score_group(model, job, prepared, group) for group in groups))
-        return Scored(item, part, self.precision)
+        return ScoredPart(item, part, self.precision)
 
     def _model(self, job: ScoreJob, prepared: TokenisedSet) -> torch.nn.Module:
         key = (job.model, prepared.labels)

@@ -20,7 +20,7 @@ from raykd.data.ray_map import run_actors
 from raykd.data.side_tables import SideTable, commit
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ResourceError
-from raykd.predict.scorer import Item, Precision, Scored, ScoreJob, Scorer
+from raykd.predict.scorer import Item, Precision, ScoredPart, ScoreJob, Scorer
 
 Progress = Callable[[int, int], None]
 """Called with the rows that are done and all rows, over all jobs."""
@@ -52,7 +52,7 @@ def score(
     prepared = [_checked(job) for job in jobs]
     items = _items(jobs, prepared)
     _require_place(cpus_per_actor, use_gpu)
-    done: list[Scored] = []
+    done: list[ScoredPart] = []
     if items:
         build = functools.partial(
             scorer, jobs, threads=cpus_per_actor, batch_rows=batch_rows, precision=precision, use_gpu=use_gpu
@@ -79,7 +79,7 @@ def score_locally(
     before = torch.get_num_threads()
     try:
         score_item = scorer(jobs, threads=threads, batch_rows=batch_rows, precision=precision, use_gpu=use_gpu)
-        done: list[Scored] = []
+        done: list[ScoredPart] = []
         for item in _items(jobs, prepared):
             done.append(score_item(item))
             _tell(progress, done, prepared)
@@ -132,13 +132,13 @@ def _require_place(cpus_per_actor: int, use_gpu: bool) -> None:
         )
 
 
-def _tell(progress: Progress | None, done: Sequence[Scored], prepared: Sequence[TokenisedSet]) -> None:
+def _tell(progress: Progress | None, done: Sequence[ScoredPart], prepared: Sequence[TokenisedSet]) -> None:
     if progress is not None:
         progress(sum(scored.part.rows for scored in done), sum(rows.num_rows for rows in prepared))
 
 
 def _commit(
-    jobs: Sequence[ScoreJob], prepared: Sequence[TokenisedSet], done: Sequence[Scored], batch_rows: int, column: str
+    jobs: Sequence[ScoreJob], prepared: Sequence[TokenisedSet], done: Sequence[ScoredPart], batch_rows: int, column: str
 ) -> list[SideTable]:
     digests = {job.model: models.model_digest(job.model) for job in jobs}
     tables = []

@@ -18,7 +18,7 @@ from raykd.report.load_tables import load_logits
 from raykd.report.record import Record
 from raykd.report.system import ROLES, Role, System, Task, beside_teacher, measure
 from raykd.report.teacher_quality import TeacherQuality
-from raykd.report.verdicts import Contrast, conclusion, contrasts
+from raykd.report.verdicts import SystemContrast, conclusion, contrasts
 from raykd.task_kinds import SINGLE_LABEL, TaskKind
 
 FORMAT = 2
@@ -77,7 +77,7 @@ class Comparison(Record):
     constant_score: float
     """Metric of the model that gives every row the same best answer: accuracy, exact match or RMSE."""
     systems: tuple[System, ...]
-    contrasts: tuple[Contrast, ...]
+    contrasts: tuple[SystemContrast, ...]
     conclusion: tuple[str, ...]
     """What came out, in sentences; the verdict on KD first."""
     warnings: tuple[str, ...] = ()

@@ -16,7 +16,7 @@ FEW_REPLICATES = 2_000
 """Replicates for metrics that cost more than accuracy: a confusion matrix or all rows; the ends still hold to 0.1 sd."""
 
 
-class Contrast(Record):
+class SystemContrast(Record):
     """A verdict on one metric of two systems, each named by its place in the comparison."""
 
     metric: str
@@ -27,7 +27,7 @@ class Contrast(Record):
 
 def contrasts(
     task: Task, systems: Sequence[System], logits: Sequence[Sequence[NDArray[Any]]], *, seed: int, replicates: int = REPLICATES
-) -> tuple[Contrast, ...]:
+) -> tuple[SystemContrast, ...]:
     """Students with KD against the first one without and against the teacher; the one without against the teacher.
 
     ``logits`` hold those of each system's seeds, ``[N, C]``.
@@ -40,7 +40,7 @@ def contrasts(
             verdict = judge(task.labels, *pair, metric, seed=seed, replicates=replicates)
             if task.kind.smaller_is_better(name):
                 verdict = verdict.reversed()
-            found.append(Contrast(metric=name, candidate=candidate, reference=reference, result=verdict))
+            found.append(SystemContrast(metric=name, candidate=candidate, reference=reference, result=verdict))
     return tuple(found)
 
 
@@ -66,7 +66,7 @@ def judge(
     return compare_moments(features[0], features[1], statistic=metric.statistic, seed=seed, replicates=few)
 
 
-def conclusion(task: Task, systems: Sequence[System], found: Sequence[Contrast]) -> tuple[str, ...]:
+def conclusion(task: Task, systems: Sequence[System], found: Sequence[SystemContrast]) -> tuple[str, ...]:
     """The effect of KD in plain sentences, the verdict first."""
     lines = []
     distilled = [index for index, system in enumerate(systems) if system.role == "student_kd"]
@@ -85,7 +85,7 @@ def conclusion(task: Task, systems: Sequence[System], found: Sequence[Contrast])
     return tuple(lines)
 
 
-def _sentence(who: str, task: Task, systems: Sequence[System], contrast: Contrast) -> str:
+def _sentence(who: str, task: Task, systems: Sequence[System], contrast: SystemContrast) -> str:
     result, metric = contrast.result, task.kind.headline
     with_kd, without = (systems[place].metrics[contrast.metric].mean for place in (contrast.candidate, contrast.reference))
     claim = {

@@ -21,7 +21,7 @@ from raykd.task_kinds import SINGLE_LABEL, TaskKind, task_kind
 from raykd.trainers import fine_tune, logit_kd
 from raykd.trainers.context import WorkerContext
 from raykd.trainers.custom_objective import load_objective
-from raykd.trainers.engines.base import Precision
+from raykd.trainers.engines.engine import Precision
 from raykd.trainers.events import TrainingEvent
 from raykd.trainers.features.build_features import StudentTask, build_feature_kd
 from raykd.trainers.objective import Objective

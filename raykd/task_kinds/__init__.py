@@ -5,10 +5,10 @@ from typing import Any
 from raykd.config import DataConfig
 from raykd.data.label_codec import LabelCodec
 from raykd.data.prepare import read_labels
-from raykd.task_kinds.base import TaskKind
 from raykd.task_kinds.multi_label import MultiLabel
 from raykd.task_kinds.regression import Regression
 from raykd.task_kinds.single_label import SingleLabel
+from raykd.task_kinds.task_kind import TaskKind
 
 __all__ = ["SINGLE_LABEL", "TASK_KINDS", "TaskKind", "label_codec", "task_kind", "task_kind_of_model"]
 

@@ -20,7 +20,7 @@ from raykd.metrics.multi_label_metrics import (
     sigmoid,
 )
 from raykd.metrics.resampling import Resampled, RowMean
-from raykd.task_kinds.base import Array, TaskKind
+from raykd.task_kinds.task_kind import Array, TaskKind
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -14,7 +14,7 @@ from raykd.errors import DataError
 from raykd.metrics import regression_metrics
 from raykd.metrics.metric import Metric
 from raykd.metrics.resampling import MomentMetric, Resampled
-from raykd.task_kinds.base import Array, TaskKind
+from raykd.task_kinds.task_kind import Array, TaskKind
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -15,7 +15,7 @@ from raykd.metrics.calibration import Reliability, mean_entropy
 from raykd.metrics.confusion import f1_of, macro_f1
 from raykd.metrics.metric import Metric
 from raykd.metrics.resampling import ConfusionMetric, Resampled, RowMean
-from raykd.task_kinds.base import Array, TaskKind
+from raykd.task_kinds.task_kind import Array, TaskKind
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -25,7 +25,7 @@ from torch import Tensor
 from raykd.data import file_systems, storage
 from raykd.errors import CheckpointError, DataError, ResourceError
 from raykd.trainers.context import WorkerContext
-from raykd.trainers.engines.base import Engine, ParameterState
+from raykd.trainers.engines.engine import Engine, ParameterState
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from typing import Any
 from raykd.trainers.checkpoint import Checkpoints
 from raykd.trainers.context import WorkerContext
 from raykd.trainers.control import ControlRequests
-from raykd.trainers.engines.base import Engine
+from raykd.trainers.engines.engine import Engine
 from raykd.trainers.model_selection import ModelSelection
 
 

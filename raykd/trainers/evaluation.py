@@ -13,7 +13,7 @@ from raykd.data.length_batches import length_batches
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import DataError
 from raykd.trainers.context import WorkerContext
-from raykd.trainers.engines.base import Engine
+from raykd.trainers.engines.engine import Engine
 
 Metrics = Callable[[NDArray[Any], NDArray[np.float32]], dict[str, float]]
 """From labels ``[N]`` and logits ``[N, C]`` to metrics by name."""

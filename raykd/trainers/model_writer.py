@@ -7,7 +7,7 @@ from raykd.data import storage
 from raykd.models import restore_classifier, save_classifier
 from raykd.trainers.auxiliary import save_modules, split_state
 from raykd.trainers.context import WorkerContext
-from raykd.trainers.engines.base import Engine
+from raykd.trainers.engines.engine import Engine
 
 
 @dataclass(frozen=True)

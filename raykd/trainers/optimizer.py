@@ -9,7 +9,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from raykd.errors import CheckpointError
-from raykd.trainers.engines.base import ParameterState, Precision
+from raykd.trainers.engines.engine import ParameterState, Precision
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 """AdamW's names for what a checkpoint keeps of it, beside the step."""

@@ -2,7 +2,7 @@
 
 import torch
 
-from raykd.trainers.engines.base import Precision
+from raykd.trainers.engines.engine import Precision
 
 
 def resolve_precision(precision: str, device: torch.device) -> Precision:

@@ -16,7 +16,7 @@ from raykd.losses.reduce import valid_sum
 from raykd.trainers.checkpointer import Checkpointer
 from raykd.trainers.context import WorkerContext
 from raykd.trainers.control import ControlRequests, StopRequested
-from raykd.trainers.engines.base import Engine, Precision
+from raykd.trainers.engines.engine import Engine, Precision
 from raykd.trainers.evaluation import Evaluator
 from raykd.trainers.event_log import EventLog
 from raykd.trainers.events import (

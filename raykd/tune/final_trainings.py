@@ -19,7 +19,7 @@ from raykd.run.task import Phase, TrainTask, key_of
 from raykd.task_kinds import task_kind
 from raykd.trainers.events import Ended, Evaluated, TrainingEvent
 from raykd.tune.jobs import JobPlan, Variant
-from raykd.tune.jobs.base import AdaptTask, TaskChain, same_group, share_teacher_states, values_at_start
+from raykd.tune.jobs.job_plan import AdaptTask, TaskChain, same_group, share_teacher_states, values_at_start
 from raykd.tune.search_systems import DEFAULT, NO_KD, NO_KD_TUNED, TUNED
 from raykd.tune.teacher_locks import make_teacher_in_group
 from raykd.tune.trial_metrics import best_metric

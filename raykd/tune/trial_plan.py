@@ -8,7 +8,7 @@ from raykd.config import TorchEngineConfig, TrackingConfig, TrainingConfig, with
 from raykd.config.search_space import Value
 from raykd.data import storage
 from raykd.run.task import TrainTask, key_of
-from raykd.tune.jobs.base import JobPlan, TaskChain, share_teacher_states
+from raykd.tune.jobs.job_plan import JobPlan, TaskChain, share_teacher_states
 from raykd.tune.trial_teacher import TrialTeacher
 
 

@@ -14,9 +14,9 @@ from torch import nn
 from raykd.config import DeepSpeedEngineConfig, TorchEngineConfig
 from raykd.metakd.meta_teacher import MetaTeacher
 from raykd.trainers.auxiliary import with_modules
-from raykd.trainers.engines.base import Engine
 from raykd.trainers.engines.build_engine import build_engine
 from raykd.trainers.engines.deepspeed_engine import deepspeed_config
+from raykd.trainers.engines.engine import Engine
 from raykd.trainers.logit_kd import VanillaKD
 from raykd.trainers.objective import Objective
 from tests.unit.metakd.features import ROWS, make_batch, make_distillation, make_head, make_model

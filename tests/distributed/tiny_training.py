@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from raykd.config import DeepSpeedEngineConfig, TorchEngineConfig
-from raykd.trainers.engines.base import Engine
 from raykd.trainers.engines.build_engine import build_engine
 from raykd.trainers.engines.deepspeed_engine import deepspeed_config
+from raykd.trainers.engines.engine import Engine
 
 RELEASING = "deepspeed-zero3, releasing"
 """ZeRO 3 that frees every gathered weight after use, as it does with weights of more than 100,000 elements alone."""

@@ -21,8 +21,8 @@ from raykd.errors import ConfigError, ResourceError
 from raykd.run.progress import Terminal
 from raykd.tracking import read_offline_run, read_offline_table
 from raykd.tune.driver import Search, run_search
-from raykd.tune.jobs.base import TaskChain
-from raykd.tune.jobs.distill import DistillationPlan
+from raykd.tune.jobs.distill_job import DistillationPlan
+from raykd.tune.jobs.job_plan import TaskChain
 from raykd.tune.trial_record import SharedWorkCount, TrialJournal, TrialRecord
 from tests.ray.test_waits import every_cpu_taken
 

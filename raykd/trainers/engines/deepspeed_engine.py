@@ -16,14 +16,14 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from raykd.trainers import optimizer as shared
-from raykd.trainers.engines.base import ParameterState, Precision
+from raykd.trainers.engines.engine import ParameterState, Precision
 
 BUCKET_ELEMENTS = 2**25
 """Upper bound of DeepSpeed's buckets: 128 MiB of fp32. Its own default keeps a buffer of 2 GB for the smallest model."""
 
 
 class DeepSpeedEngine:
-    """See :class:`raykd.trainers.engines.base.Engine`. Raises RuntimeError without an initialised process group."""
+    """See :class:`raykd.trainers.engines.engine.Engine`. Raises RuntimeError without an initialised process group."""
 
     def __init__(
         self,

@@ -9,14 +9,14 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from raykd.trainers import optimizer as shared
-from raykd.trainers.engines.base import ParameterState, Precision
+from raykd.trainers.engines.engine import ParameterState, Precision
 
 BUCKET_ELEMENTS = 2**24
 """Gradient elements that one all-reduce sends (64 MiB): large enough for the network, small beside a model."""
 
 
 class TorchEngine:
-    """See :class:`raykd.trainers.engines.base.Engine`; every rank holds everything. Works without a process group."""
+    """See :class:`raykd.trainers.engines.engine.Engine`; every rank holds everything. Works without a process group."""
 
     kind = "torch"
 

@@ -11,7 +11,7 @@ from raykd.config.features import FeatureKDConfig, FeatureLossConfig, TeacherFea
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.models import load_classifier, model_digest
 from raykd.trainers.context import WorkerContext
-from raykd.trainers.engines.base import Precision
+from raykd.trainers.engines.engine import Precision
 from raykd.trainers.events import TrainingEvent
 from raykd.trainers.features.compatibility import relation_heads
 from raykd.trainers.features.encoder_outputs import ATTENTION_FEATURES, expose_attention

@@ -6,9 +6,9 @@ from typing import Any
 from raykd.config import ExperimentConfig, MetaKDConfig
 from raykd.config.searched_job import SearchedJob
 from raykd.run.progress import Terminal
-from raykd.tune.jobs.base import JobPlan, JobWork, Variant
-from raykd.tune.jobs.distill import DistillationWork
-from raykd.tune.jobs.metakd import MetaKDWork
+from raykd.tune.jobs.distill_job import DistillationWork
+from raykd.tune.jobs.job_plan import JobPlan, JobWork, Variant
+from raykd.tune.jobs.metakd_job import MetaKDWork
 
 __all__ = ["JobPlan", "JobWork", "Variant", "shared_work_of"]
 

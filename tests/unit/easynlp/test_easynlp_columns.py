@@ -5,12 +5,12 @@ import re
 
 import pytest
 
-from raykd.easynlp.columns import Columns, LogitsFile, count_columns
+from raykd.easynlp.columns import FileColumns, LogitsFile, count_columns
 from raykd.errors import ConfigError, DataError
 
 
 def columns(schema, *, label="label", labels=("0", "1")):
-    return Columns(schema, "sent", None, label, labels, skip_header=False, sequence_length=16)
+    return FileColumns(schema, "sent", None, label, labels, skip_header=False, sequence_length=16)
 
 
 @pytest.fixture

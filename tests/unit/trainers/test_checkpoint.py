@@ -14,8 +14,8 @@ from raykd.data import file_systems, storage
 from raykd.errors import CheckpointError, ResourceError
 from raykd.trainers.checkpoint import Checkpoints, verify
 from raykd.trainers.context import WorkerContext
-from raykd.trainers.engines.base import Engine
 from raykd.trainers.engines.build_engine import build_engine
+from raykd.trainers.engines.engine import Engine
 
 FILES = ["exp_avg.safetensors", "exp_avg_sq.safetensors", "manifest.json", "state.json", "weights.safetensors"]
 

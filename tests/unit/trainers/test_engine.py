@@ -6,8 +6,8 @@ from torch import nn
 
 from raykd.config import DeepSpeedEngineConfig, TorchEngineConfig
 from raykd.errors import CheckpointError
-from raykd.trainers.engines.base import Engine, ParameterState
 from raykd.trainers.engines.build_engine import build_engine
+from raykd.trainers.engines.engine import Engine, ParameterState
 from raykd.trainers.optimizer import adamw, global_norm, scale_to_norm
 
 CPU = torch.device("cpu")

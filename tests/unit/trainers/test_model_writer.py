@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from raykd.trainers import model_writer
 from raykd.trainers.context import WorkerContext
-from raykd.trainers.engines.base import ParameterState
+from raykd.trainers.engines.engine import ParameterState
 from raykd.trainers.model_writer import ModelWriter
 
 

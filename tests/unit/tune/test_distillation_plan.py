@@ -13,8 +13,8 @@ from raykd.run.progress import Terminal
 from raykd.tracking import NullTracker
 from raykd.trainers.context import local_context
 from raykd.trainers.features.stored_states import close_shared_stores
-from raykd.tune.jobs.base import same_group, share_teacher_states
-from raykd.tune.jobs.distill import DistillationWork
+from raykd.tune.jobs.distill_job import DistillationWork
+from raykd.tune.jobs.job_plan import same_group, share_teacher_states
 from raykd.tune.local_trial import TrialRun
 from raykd.tune.trial_plan import TrialPlan
 from raykd.tune.trial_record import TrialJournal

@@ -26,7 +26,7 @@ from raykd.tune.best_model import save_best
 from raykd.tune.final_test import FinalTest
 from raykd.tune.final_trainings import FinalTrainings
 from raykd.tune.jobs import JobPlan
-from raykd.tune.jobs.distill import DistillationWork
+from raykd.tune.jobs.distill_job import DistillationWork
 from raykd.tune.local_trial import TrialRun
 from raykd.tune.search_report import SearchReport, build_report
 from raykd.tune.search_tables import conclusion, markdown

@@ -15,7 +15,7 @@ from raykd.run.progress import Terminal
 from raykd.tracking import NullTracker
 from raykd.trainers.context import local_context
 from raykd.trainers.features.stored_states import close_shared_stores
-from raykd.tune.jobs.metakd import MetaKDPlan, MetaKDWork
+from raykd.tune.jobs.metakd_job import MetaKDPlan, MetaKDWork
 from raykd.tune.local_trial import TrialRun
 from raykd.tune.trial_plan import TrialPlan
 from raykd.tune.trial_record import SharedWorkCount, TrialJournal

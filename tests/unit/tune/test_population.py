@@ -31,7 +31,7 @@ from raykd.tracking import NullTracker
 from raykd.trainers.context import WorkerContext, local_context
 from raykd.trainers.phases import at_progress
 from raykd.tune.final_trainings import in_phases
-from raykd.tune.jobs.distill import DistillationPlan
+from raykd.tune.jobs.distill_job import DistillationPlan
 from raykd.tune.local_trial import CheckpointRef, TrialRun
 from raykd.tune.schedulers import build_scheduler
 from raykd.tune.search_html import search_html

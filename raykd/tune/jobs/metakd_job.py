@@ -20,7 +20,7 @@ from raykd.metakd.tasks import (
 )
 from raykd.models import model_digest
 from raykd.run.progress import Terminal
-from raykd.tune.jobs.base import AdaptTask, JobPlan, TaskChain, Variant, moved_task
+from raykd.tune.jobs.job_plan import AdaptTask, JobPlan, TaskChain, Variant, moved_task
 from raykd.tune.trial_teacher import TrialTeacher, make_trial_teacher
 
 

@@ -16,7 +16,7 @@ from raykd.models import model_digest
 from raykd.run.progress import Terminal
 from raykd.run.task import Phase, TrainTask
 from raykd.run.train_task import total_steps
-from raykd.tune.jobs.base import AdaptTask, JobPlan, TaskChain, Variant, moved_task
+from raykd.tune.jobs.job_plan import AdaptTask, JobPlan, TaskChain, Variant, moved_task
 from raykd.tune.trial_record import Schedule
 from raykd.tune.trial_teacher import TrialTeacher, make_trial_teacher
 

@@ -1,0 +1,52 @@
+"""Names and sizes of the package's files: unique names, short files."""
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import raykd
+
+PACKAGE = Path(raykd.__file__).parent
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+PAIRED_MODULES = {"__init__.py", "checks.py", "dry_run.py", "pipeline.py", "report.py", "tasks.py"}
+"""Modules that the packages of job kinds, distill/ and metakd/, have in common on purpose."""
+MAX_LINES = 330
+
+
+def duplicates(named: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Names that stand for more than one thing, with the places where they do."""
+    places = defaultdict(list)
+    for name, place in named:
+        places[name].append(place)
+    return {name: found for name, found in places.items() if len(found) > 1}
+
+
+def relative(path: Path) -> str:
+    """Path of a source file as a reader sees it."""
+    return str(path.relative_to(PACKAGE.parent))
+
+
+def nodes(kinds: type[ast.AST] | tuple[type[ast.AST], ...]) -> Iterator[tuple[Path, ast.AST]]:
+    """Syntax nodes of some kinds in all sources."""
+    for path in SOURCES:
+        yield from ((path, node) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, kinds))
+
+
+def test_module_names_are_unique() -> None:
+    assert not duplicates((path.name, relative(path)) for path in SOURCES if path.name not in PAIRED_MODULES)
+
+
+def test_paired_modules_belong_to_job_kinds() -> None:
+    packages = {path.parent.name for path in SOURCES if path.name in PAIRED_MODULES - {"__init__.py"}}
+    assert packages == {"distill", "metakd"}
+
+
+def test_class_names_are_unique() -> None:
+    named = ((node.name, relative(path)) for path, node in nodes(ast.ClassDef) if isinstance(node, ast.ClassDef))
+    assert not duplicates(named)
+
+
+def test_files_are_short() -> None:
+    lines = {relative(path): len(path.read_text().splitlines()) for path in SOURCES}
+    assert not {path: count for path, count in lines.items() if count > MAX_LINES}

@@ -1,8 +1,10 @@
 """``raykd export``: a model folder as ONNX, checked against its own logits, timed, and entered into its run's report."""
 
 import random
-from collections.abc import Sequence
-from pathlib import Path
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -12,9 +14,9 @@ from raykd.config import DataConfig, ExperimentConfig, build
 from raykd.data import storage
 from raykd.distill.report import LATENCY_SECONDS, SAMPLE_ROWS, sample_rows
 from raykd.errors import ConfigError, ModelError
-from raykd.models import load_config, load_tokenizer, max_sequence_length
+from raykd.models import load_config, load_tokenizer, local_folder, max_sequence_length
 from raykd.models.onnx import export_onnx, open_session, quantize, require_onnx, run_session
-from raykd.report.exports import FOLDER, Export, read_exports, write_exports
+from raykd.report.exports import FOLDER, INDEX, Export, read_exports, write_exports
 from raykd.report.files import REPORT, read_report, write_report
 from raykd.report.latency import Latency, Predictor, Row, encode, load_predictor, measure_latency
 from raykd.run.progress import Terminal
@@ -34,21 +36,19 @@ def export(model: str, *, int8: bool, terminal: Terminal) -> list[Export]:
     model's own; nothing is left then.
     """
     require_onnx()
+    model = model.removeprefix("file://")
     _check_folder(model)
     run = _run_of(model)
-    length, rows = _rows(model, run[1].data if run else None)
-    files = {"ONNX": storage.join(model, FOLDER, "model.onnx")}
-    export_onnx(model, files["ONNX"])
+    targets = {"ONNX": storage.join(model, FOLDER, "model.onnx")}
     if int8:
-        files["ONNX int8"] = storage.join(model, FOLDER, "model_int8.onnx")
-        quantize(files["ONNX"], files["ONNX int8"])
+        targets["ONNX int8"] = storage.join(model, FOLDER, "model_int8.onnx")
     try:
-        made = _measure(model, files, rows, length=length)
-    except ModelError:
-        for file in files.values():
+        made = _make(model, targets, run[1].data if run else None)
+        write_exports(model, made)
+    except BaseException:  # an interrupted command leaves no file either
+        for file in (*targets.values(), storage.join(model, FOLDER, INDEX)):
             storage.remove(file)
         raise
-    write_exports(model, made)
     for one in made:
         terminal.say(
             f"{one.name}: {one.file}, {one.bytes_on_disk / 1e6:.1f} MB; on {one.rows} rows logits differ by at most "
@@ -57,6 +57,24 @@ def export(model: str, *, int8: bool, terminal: Terminal) -> list[Export]:
     if run is not None:
         _enter(run[0], terminal)
     return made
+
+
+def _make(model: str, targets: Mapping[str, str], data: DataConfig | None) -> list[Export]:
+    """Write and check the files in a local folder, then copy them to ``targets``."""
+    with local_folder(model) as folder, tempfile.TemporaryDirectory(prefix="raykd-export-") as aside:
+        files = {name: storage.join(aside, Path(target).name) for name, target in targets.items()}
+        export_onnx(str(folder), files["ONNX"])
+        for name, file in files.items():
+            if name != "ONNX":
+                quantize(files["ONNX"], file)
+        length, rows = _rows(str(folder), data)
+        made = _measure(str(folder), files, rows, length=length)
+        for name, target in targets.items():
+            with open(files[name], "rb") as source, storage.open_output(target) as stream:
+                shutil.copyfileobj(source, stream)
+    label = Path(model).parent.name if Path(model).name == "model" else Path(model).name
+    renamed = zip(made, targets.items(), strict=True)
+    return [one.model_copy(update={"name": f"{label}, {name}", "file": target}) for one, (name, target) in renamed]
 
 
 def exports_of(models: Sequence[str]) -> list[Export]:
@@ -76,12 +94,18 @@ def _check_folder(model: str) -> None:
 
 def _run_of(model: str) -> tuple[str, ExperimentConfig] | None:
     """The distillation that made the model: the nearest folder above it with an ``experiment.json``; none for other jobs."""
-    for parent in list(Path(storage.absolute(model)).parents)[:4] if "://" not in model else []:
-        path = parent / "experiment.json"
-        if path.is_file():
-            content = storage.read_json(str(path))
-            return None if "kind" in content else (str(parent), build(content, source=str(path)))
+    for parent in _parents(storage.absolute(model))[:4]:
+        path = storage.join(parent, "experiment.json")
+        if storage.exists(path):
+            content = storage.read_json(path)
+            return None if "kind" in content else (parent, build(content, source=path))
     return None
+
+
+def _parents(path: str) -> list[str]:
+    """The folders above a path, nearest first, inside its bucket where it is an address."""
+    scheme, separator, rest = path.rpartition("://")
+    return [f"{scheme}{separator}{parent}" for parent in map(str, PurePosixPath(rest).parents) if parent not in (".", "/")]
 
 
 def _rows(model: str, data: DataConfig | None) -> tuple[int, list[Row]]:
@@ -111,10 +135,9 @@ def _measure(model: str, files: dict[str, str], rows: Sequence[Row], *, length: 
     for name in files:
         _check(name, logits[""], logits[name])
     latencies: dict[str, Latency] = measure_latency(predictors, rows, seconds=LATENCY_SECONDS)
-    label = Path(model).parent.name if Path(model).name == "model" else Path(model).name
     return [
         Export(
-            name=f"{label}, {name}",
+            name=name,
             file=file,
             bytes_on_disk=storage.file_size(file),
             rows=len(rows),
@@ -143,8 +166,8 @@ def _check(name: str, own: npt.NDArray[np.float32], exported: npt.NDArray[np.flo
     allowed = TOLERANCE * max(1.0, float(np.abs(own).max()))
     if not np.isfinite(exported).all() or ("int8" not in name and difference > allowed):
         raise ModelError(
-            f"the logits of the {name} file differ from the model's by up to {difference:.3g}, allowed is {allowed:.3g}; the "
-            "file was deleted, keep the folder as it is"
+            f"the logits of the {name} file differ from the model's by up to {difference:.3g}, allowed is {allowed:.3g}; no "
+            "file was kept; keep the folder as it is"
         )
 
 
@@ -153,7 +176,7 @@ def _enter(run: str, terminal: Terminal) -> None:
     folder = storage.join(run, "report")
     if not storage.exists(storage.join(folder, REPORT)):
         return
-    models = [str(path.parent) for path in sorted(Path(run).glob("**/model/config.json"))]
+    models = [path.removesuffix("/config.json") for path in storage.expand([storage.join(run, "**/model/config.json")])]
     comparison = read_report(folder).model_copy(update={"exports": tuple(exports_of(models))})
     write_report(comparison, folder)
     terminal.say(f"report: {storage.join(folder, 'report.html')}")

@@ -97,15 +97,28 @@ def open_session(file: str, *, threads: int = 1) -> Any:
     options.log_severity_level = 3
     try:
         return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-    except (onnxruntime.capi.onnxruntime_pybind11_state.Fail, RuntimeError, ValueError) as error:
+    except _runtime_errors() as error:
         raise ModelError(f"onnxruntime cannot open {file}: {first_line(error)}; export it again") from error
 
 
 def run_session(session: Any, batch: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.float32]:
-    """Logits ``[B, C]`` of a tokenised batch; arrays that the model does not take are left out."""
+    """Logits ``[B, C]`` of a tokenised batch; arrays that the model does not take are left out. Raises ModelError."""
     wanted = [one.name for one in session.get_inputs()]
-    logits: npt.NDArray[np.float32] = session.run([LOGITS], {name: np.asarray(batch[name], np.int64) for name in wanted})[0]
+    inputs = {name: np.asarray(batch[name], np.int64) for name in wanted}
+    try:
+        logits: npt.NDArray[np.float32] = session.run([LOGITS], inputs)[0]
+    except _runtime_errors() as error:
+        shape = list(inputs["input_ids"].shape)
+        raise ModelError(f"the ONNX file cannot run on a batch of shape {shape}: {first_line(error)}") from error
     return logits
+
+
+def _runtime_errors() -> tuple[type[Exception], ...]:
+    """Errors of onnxruntime, which have no base class but Exception."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    own = (state.Fail, state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf, state.NotImplemented)
+    return (*own, state.RuntimeException, RuntimeError, ValueError)
 
 
 def input_names(classifier: Any) -> tuple[str, ...]:

@@ -1,8 +1,10 @@
 """``raykd export``: ONNX files with the model's own logits, told in the run's report."""
 
 import json
+import shutil
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -59,8 +61,6 @@ def test_exports_have_the_models_logits_and_a_row_in_the_report(run, small_world
     for page in ("report.md", "report.html"):
         text = (folder / "report" / page).read_text()
         assert text.count("kd-seed1, ONNX int8") == 2, "its speed, and how it compares"
-    import shutil
-
     shutil.rmtree(folder / "report")
     again = run.report()
     assert [one.name for one in again.exports] == ["kd-seed1, ONNX", "kd-seed1, ONNX int8"]
@@ -83,8 +83,6 @@ def test_a_file_that_is_not_the_model_is_deleted(tmp_path, small_world, monkeypa
 
 
 def test_a_model_of_another_kind_of_job_is_compared_on_invented_rows(tmp_path, small_world):
-    import shutil
-
     from tests.conftest import save_model
 
     shutil.copytree(save_model(tmp_path / "new", hidden=16, seed=3), tmp_path / "run/students/one/model")
@@ -125,3 +123,59 @@ def test_what_cannot_be_exported_is_an_error_with_the_reason(tmp_path, small_wor
     monkeypatch.setattr(torch.onnx, "export", refuse)
     with pytest.raises(ModelError, match=r"cannot be written as ONNX: a loop over rows; keep the folder as it is$"):
         export_onnx(str(tmp_path / "model"), str(tmp_path / "model.onnx"))
+
+
+def _without_exporting(monkeypatch, error):
+    """Have the exporter write any bytes, and their check raise."""
+
+    def stop(*_, **__):
+        raise error
+
+    monkeypatch.setattr(export_module, "export_onnx", lambda model, file: Path(file).write_bytes(b"unchecked"))
+    monkeypatch.setattr(export_module, "_measure", stop)
+
+
+@pytest.mark.parametrize("address", ["file://", "s3://"])
+def test_a_folder_at_an_address_is_exported_in_its_place(tmp_path, small_world, monkeypatch, address):
+    from raykd.data import file_systems, storage
+    from tests.cluster.s3_server import BUCKET, s3_server
+
+    monkeypatch.setattr(export_module, "LATENCY_SECONDS", 0.01)
+    with ExitStack() as stack:
+        base = f"file://{tmp_path}/bucket"
+        if address == "s3://":
+            server = stack.enter_context(s3_server(tmp_path))
+            for name, value in server.environment.items():
+                monkeypatch.setenv(name, value)
+            file_systems._remote_fs.cache_clear()
+            stack.callback(file_systems._remote_fs.cache_clear)
+            base = f"s3://{BUCKET}"
+        model = f"{base}/run/students/one/model"
+        storage.upload_dir(small_world["student"], model)
+        (made,) = export(model, int8=False, terminal=Terminal())
+        assert made.name == "one, ONNX"
+        assert made.file == f"{model}/onnx/model.onnx".removeprefix("file://")
+        assert storage.file_size(made.file) == made.bytes_on_disk
+        assert sorted(storage.file_sizes(f"{model}/onnx")) == ["export.json", "model.onnx"]
+
+        _without_exporting(monkeypatch, ModelError("other logits"))
+        with pytest.raises(ModelError, match="other logits"):
+            export(model, int8=False, terminal=Terminal())
+        assert not storage.file_sizes(f"{model}/onnx")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, TypeError, OSError])
+def test_whatever_stops_an_export_no_unchecked_file_stays(tmp_path, small_world, monkeypatch, error):
+    shutil.copytree(small_world["student"], tmp_path / "model")
+    _without_exporting(monkeypatch, error())
+    with pytest.raises(error):
+        export(str(tmp_path / "model"), int8=False, terminal=Terminal())
+    assert not list((tmp_path / "model").glob("onnx/*"))
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [("/a/b/c", ["/a/b", "/a"]), ("s3://bucket/run/model", ["s3://bucket/run", "s3://bucket"])],
+)
+def test_folders_above_a_path_stay_in_its_bucket(path, expected):
+    assert export_module._parents(path) == expected

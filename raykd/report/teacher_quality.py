@@ -61,11 +61,23 @@ def teacher_quality(
     """
     train, validation = _certainty(kind, train_logits, train_labels), _certainty(kind, validation_logits, validation_labels)
     found = (
+        _one_class(kind, train_labels),
         _memory(kind, train, validation),
         _overconfidence(train, validation, floor=LOSS_FLOOR if kind.traits.takes_labels else 0.0),
         _hard_targets(train),
     )
-    return TeacherQuality(train=train, validation=validation, warnings=tuple(warning for warning in found if warning))
+    warnings = tuple(warning for warning in found if warning)
+    # with one class everything else follows from it, and its advice would be wrong
+    return TeacherQuality(train=train, validation=validation, warnings=warnings[:1] if found[0] else warnings)
+
+
+def _one_class(kind: TaskKind, labels: Labels) -> str | None:
+    if kind.name != SINGLE_LABEL.name or len(np.unique(labels)) > 1:
+        return None
+    return (
+        f"all {len(labels)} training rows have the same label: nothing in them tells classes apart; give training rows of "
+        "every class"
+    )
 
 
 def _memory(kind: TaskKind, train: Certainty, validation: Certainty) -> str | None:

@@ -7,8 +7,8 @@ from raykd.report.teacher_quality import teacher_quality
 
 def rows(count: int, *, accuracy: float, confidence: float) -> tuple[np.ndarray, np.ndarray]:
     """Logits and labels of a two-class model that is right so often and always so sure."""
-    labels = np.zeros(count, int)
-    said = (np.arange(count) >= accuracy * count).astype(int)
+    labels = np.arange(count) % 2
+    said = np.where(np.arange(count) >= accuracy * count, 1 - labels, labels)
     odds = np.log(confidence / (1 - confidence))
     logits = np.zeros((count, 2))
     logits[np.arange(count), said] = odds
@@ -48,3 +48,11 @@ def test_logits_must_belong_to_the_labels():
     logits, labels = rows(10, accuracy=1, confidence=0.9)
     with pytest.raises(DataError, match=r"logits have shape \(10, 2\); 9 rows"):
         teacher_quality(logits, labels[:9], logits, labels)
+
+
+def test_training_rows_of_one_class_are_said_to_be_so():
+    """Such a teacher is certain of everything; fewer epochs would not help."""
+    logits = np.tile([9.0, -9.0], (50, 1))
+    quality = teacher_quality(logits, np.zeros(50, int), *rows(200, accuracy=0.5, confidence=0.99))
+    assert len(quality.warnings) == 1
+    assert quality.warnings[0].startswith("all 50 training rows have the same label")

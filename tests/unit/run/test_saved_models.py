@@ -18,6 +18,7 @@ from raykd.models import model_digest, saving
 from raykd.predict import ScoreJob, score_locally
 from raykd.run.task import TrainTask
 from raykd.run.train_task import run_task
+from raykd.task_kinds import label_codec
 from raykd.trainers.context import local_context
 from tests.unit.models.architectures import ARCHITECTURES, pretrained, wordpiece
 
@@ -33,7 +34,8 @@ def _train(config: ExperimentConfig) -> TrainTask:
     assert config.teacher is not None
     model = config.teacher.model
     train, validation = (
-        prepare(spec_from_config(config.data, part, model), cache_folder(config)) for part in ("train", "validation")
+        prepare(spec_from_config(config.data, part, model, label_codec(config.data)), cache_folder(config))
+        for part in ("train", "validation")
     )
     task = teacher_task(config, train=train, validation=validation, digest=model_digest(model))
     with local_context() as context:
@@ -53,7 +55,7 @@ def test_scores_are_those_of_a_stock_pipeline_on_the_saved_folder(experiment: Ma
     _labels(folder := pretrained(tmp_path / "start", kind))
     config = _configure(experiment, folder)
     task = _train(config)
-    rows = prepare(spec_from_config(config.data, "test", folder), cache_folder(config))
+    rows = prepare(spec_from_config(config.data, "test", folder, label_codec(config.data)), cache_folder(config))
     (table,) = score_locally([ScoreJob(task.model_folder, rows.path, str(tmp_path / "logits"))])
     logits = np.array(table.read_group(0)["logits"].to_pylist())[:16]
     texts = [line.split("\t")[0] for line in Path(config.data.test[0]).read_text().splitlines()[:16]]

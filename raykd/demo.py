@@ -1,4 +1,4 @@
-"""What ``make demo`` distils: generated reviews, a teacher that has read many before, and a student that has read none.
+"""Data and models of ``make demo``: generated reviews, a pretrained teacher, and a small student with random weights.
 
 ``python -m raykd.demo FOLDER`` writes ``train.tsv``, ``validation.tsv``, ``test.tsv``, ``teacher/`` and ``student/``. The
 training rows are few and their labels noisy; the teacher comes pretrained on other reviews, as the large models of a hub do. So
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 TRAIN_ROWS, VALIDATION_ROWS, TEST_ROWS, SEED = 3000, 1000, 2000, 7
 PRETRAIN_ROWS, PRETRAIN_EPOCHS = 12_000, 3
-"""What the teacher has read before: enough to know the words, their strength, and what a negation does."""
+"""Rows of the teacher's pretraining: enough to learn the words, their strength, and the effect of a negation."""
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 SHAPES = {"teacher": {"hidden": 64, "layers": 2, "heads": 4}, "student": {"hidden": 32, "layers": 1, "heads": 2}}
 POSITIONS = 64

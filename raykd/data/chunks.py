@@ -34,7 +34,7 @@ class RejectedRow:
 
 @dataclass(frozen=True)
 class ChunkResult:
-    """What became of a chunk's rows: ``read == part.rows + len(rejected) + filtered``."""
+    """Outcome of a chunk: ``read == part.rows + len(rejected) + filtered``."""
 
     part: PartInfo
     read: int
@@ -46,7 +46,7 @@ class ChunkResult:
 
 @dataclass(frozen=True)
 class ChunkJob:
-    """What all chunks of a set have in common."""
+    """Settings that all chunks of a set share; called with a chunk, it writes the chunk's part file."""
 
     folder: str
     owner: str

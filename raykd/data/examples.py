@@ -56,7 +56,7 @@ class RowParser:
         return Example(text, label, tuple(values[index] for index in self._extras) if self._extras else ())
 
     def is_labelled_row(self, data: bytes, reader: Reader) -> bool:
-        """Whether a line is a row with a known label, and so no header."""
+        """True when a line parses as a row with a known label, which a header does not."""
         if self._label is None:
             return False
         try:

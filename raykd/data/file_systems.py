@@ -19,7 +19,7 @@ import pyarrow.fs as pafs
 from raykd.errors import ConfigError, DataError, ResourceError
 
 OBJECT_STORES = ("s3", "gcs", "abfs")
-"""Where a file cannot be renamed, but appears whole or not at all."""
+"""File systems (pyarrow's ``type_name``) without renaming, in which a file appears whole or not at all."""
 
 PATIENCE_S = 90
 """Seconds for which a store may be out of reach: a server that restarts takes less, a collective's limit is longer."""
@@ -32,12 +32,12 @@ _REFUSED = ("ACCESS_DENIED", "INVALID_ACCESS_KEY", "SIGNATURE_DOES_NOT_MATCH", "
 
 
 def is_local(path: str) -> bool:
-    """Whether a path is one of this machine's file system (which may be a network's)."""
+    """True for a path of this machine's file system (which may be a network mount)."""
     return "://" not in path or path.startswith("file://")
 
 
 def renames(path: str) -> bool:
-    """Whether files and folders there can be given another name at once."""
+    """True when the path's file system renames files and folders atomically."""
     return open_fs(path)[0].type_name not in OBJECT_STORES
 
 

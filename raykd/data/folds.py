@@ -31,7 +31,7 @@ class Fold:
     table: str
     """Folder of the side table that says which fold a row belongs to."""
     number: int
-    """Which one, from 0."""
+    """Number of the fold, from 0."""
 
     @cached_property
     def _side(self) -> SideTable:
@@ -44,7 +44,10 @@ class Fold:
         return np.asarray(self._side.group_rows - counts[:, self.number])
 
     def members(self, group: int, names: pa.Table) -> npt.NDArray[np.bool_]:
-        """Which rows of a group belong to the fold; ``names`` has their ``shard`` and ``row``. Raises DataError for others."""
+        """Mask ``[n]`` of the rows of a group that belong to the fold; ``names`` has their ``shard`` and ``row``.
+
+        Raises DataError when ``names`` are not the rows of that group.
+        """
         joined = join(names.select(list(ROW_ID)), self._side.read_group(group))
         return np.asarray(joined[COLUMN].to_numpy() == self.number)
 

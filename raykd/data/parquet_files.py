@@ -27,7 +27,7 @@ class PartInfo:
     """One Parquet file of a table: consecutive row groups. A part without rows has no file and is left out of manifests."""
 
     position: int
-    """Where the part stands among the table's parts: its chunk for prepared sets, its first row group for side tables."""
+    """Sort key among the table's part files: the chunk's number for prepared sets, the first row group for side tables."""
     file: str
     """Name inside the table's folder."""
     groups: tuple[int, ...]

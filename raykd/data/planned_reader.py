@@ -23,7 +23,7 @@ CARRIED = ("step", "padded_length", "slice_rows")
 
 @dataclass(frozen=True)
 class Order:
-    """Which rows to read: everything a reading task has to know."""
+    """Specification of the rows that a reading task reads."""
 
     prepared: str
     side_tables: tuple[str, ...]

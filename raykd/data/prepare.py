@@ -47,7 +47,7 @@ _IN_PROCESS_BYTES = 2 * CHUNK_BYTES
 
 @dataclass(frozen=True)
 class PrepareSpec:
-    """Which rows, and what becomes of them; the fields are those of :class:`raykd.config.DataConfig`."""
+    """Specification of a prepared set; most fields are those of :class:`raykd.config.DataConfig`."""
 
     files: tuple[str, ...]
     """Paths or globs."""

@@ -127,7 +127,7 @@ class Background(Iterator[pa.Table]):
 
 
 def raykd_error(error: BaseException | None) -> RaykdError | None:
-    """What raykd itself raised inside a task, without what Ray wraps around it."""
+    """The RaykdError that a task raised, out of the exceptions that Ray wraps around it; None for any other error."""
     while error is not None:
         # Ray makes classes that inherit from the cause's class: those are wrapping too
         if isinstance(error, RaykdError) and type(error).__module__ == RaykdError.__module__:

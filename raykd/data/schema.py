@@ -24,7 +24,7 @@ class Column:
 
     @property
     def is_list(self) -> bool:
-        """Whether a cell holds a list of numbers."""
+        """True when a cell holds a list of numbers."""
         return self.type != "str" and self.length != 1
 
     def parse(self, cell: str) -> Value:
@@ -78,7 +78,7 @@ class InputSchema:
         return tuple(index for index, column in enumerate(self.columns) if column.type != "str")
 
     def position(self, name: str) -> int:
-        """Where the column of that name stands, from 0. Raises ConfigError when there is none."""
+        """Position of the column of that name, from 0. Raises ConfigError when there is none."""
         if name not in self.names:
             raise ConfigError(f"{name!r} is not a column of the input schema; its columns are {', '.join(self.names)}")
         return self.names.index(name)

@@ -36,7 +36,7 @@ class SideTable:
     columns: tuple[str, ...]
     """Columns besides ``shard`` and ``row``."""
     provenance: Mapping[str, Any]
-    """Where the values came from, as given to :func:`commit`."""
+    """Origin of the values, as given to :func:`commit`."""
     parts: tuple[PartInfo, ...]
     """The files, in row order."""
 

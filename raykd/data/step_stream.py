@@ -20,7 +20,7 @@ from raykd.errors import DataError
 
 @dataclass(frozen=True, eq=False)
 class StepRows:
-    """What one rank has of one step's global batch."""
+    """One rank's rows of one step's global batch."""
 
     step: int
     epoch: int

@@ -43,12 +43,12 @@ def info(path: str) -> pafs.FileInfo:
 
 
 def exists(path: str) -> bool:
-    """Whether a file or folder is there."""
+    """True when a file or folder exists."""
     return bool(info(path).type != pafs.FileType.NotFound)
 
 
 def is_dir(path: str) -> bool:
-    """Whether a folder is there."""
+    """True when a folder exists."""
     return bool(info(path).type == pafs.FileType.Directory)
 
 

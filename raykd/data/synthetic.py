@@ -28,7 +28,7 @@ MARGIN = 0.25
 MAX_OPINIONS = 2
 BUT_WEIGHT, NEGATION_WEIGHT = 2.0, -0.8
 P_DOMAIN, P_NEGATION, P_DEGREE, P_BUT = 0.35, 0.15, 0.2, 0.1
-"""How often an opinion word is one of those that depend on the domain, is negated, has a degree; how often a ``but`` comes."""
+"""Probabilities that an opinion word depends on the domain, is negated, has a degree word; that ``but`` joins two opinions."""
 
 T = TypeVar("T")
 

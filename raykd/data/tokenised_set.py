@@ -47,7 +47,7 @@ class TokenisedSet:
     pad_token_id: int
     """The tokenizer's padding token."""
     has_token_types: bool
-    """Whether there is a column ``token_type_ids``."""
+    """True when there is a column ``token_type_ids``."""
     max_length: int
     """Longest row in tokens."""
     sources: tuple[SourceFile, ...]

@@ -55,7 +55,7 @@ class RowTokenizer:
     backend: str
     """The ``tokenizers`` pipeline as JSON, without truncation and padding."""
     has_token_types: bool
-    """Whether its models take ``token_type_ids``."""
+    """True when its models take ``token_type_ids``."""
     pad_token_id: int
     truncation_side: str
     """``right`` or ``left``: where a text that is too long loses tokens."""

@@ -31,7 +31,7 @@ def limit_waits(seconds: float) -> None:
 
 
 class Turns:
-    """What Ray Data calls beside a job (its ``ExecutionCallback``); a child says what to do at a turn of the control loop."""
+    """Base of callbacks of Ray Data's ``ExecutionCallback`` interface; subclasses implement ``on_execution_step``."""
 
     def on_execution_step(self, executor: Any) -> None:
         """A turn has ended."""

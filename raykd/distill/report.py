@@ -38,7 +38,7 @@ class Candidate:
 
     role: Role
     name: str
-    """What its training is called; without the seed, that is the system it belongs to."""
+    """Name of its training; without the seed, the name of its system."""
     seed: int | None
     model: str
     """Its folder; empty where it is several models together."""

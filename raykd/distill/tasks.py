@@ -27,7 +27,7 @@ def cache_folder(config: ExperimentConfig) -> str:
 
 
 def teacher_name(config: ExperimentConfig, number: int) -> str:
-    """What a teacher is called: ``teacher``, or with its number from 1 where there are several."""
+    """Display name of a teacher: ``teacher``, followed by its number from 1 where there are several."""
     return f"teacher {number + 1}" if config.teachers else "teacher"
 
 

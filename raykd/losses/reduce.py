@@ -1,4 +1,4 @@
-"""Helpers of every loss: masks applied to the inputs, working precision, and the one sum over rows.
+"""Helpers shared by all losses: masks applied to the inputs, working precision, and the sum over rows.
 
 Masking happens here and before any softmax or square: a NaN that is only masked afterwards still comes back through the
 gradient, because 0 times NaN is NaN.

@@ -17,7 +17,7 @@ class Metric:
     """Name where space is small; the title unless given."""
 
     plotted: bool = True
-    """Whether a report draws it."""
+    """True when a report plots it."""
 
     @property
     def short_title(self) -> str:

@@ -157,7 +157,7 @@ def _apply_dropout(model: "nn.Module", dropout: float | None) -> None:
 def _check_report(
     report: Mapping[str, Any], model: "nn.Module", *, name: str, own: Sequence[str], wanted: Sequence[str]
 ) -> bool:
-    """Whether the classifier is new. Raises ModelError when anything else is missing or of another shape."""
+    """True when the classifier head is new. Raises ModelError when other weights are missing or of another shape."""
     prefix = f"{model.base_model_prefix}."
     other_shape = {key: shapes for key, *shapes in report["mismatched_keys"]}
     if any(not key.startswith(prefix) for key in other_shape):

@@ -1,4 +1,4 @@
-"""Where a model lies: a local folder, a remote one, or a name on the model hub; always ends as a checked local folder."""
+"""Model folders: a local folder, a remote one, or a name on the model hub, resolved to a checked local folder."""
 
 import hashlib
 import json
@@ -157,7 +157,7 @@ def folder_bytes(path: str) -> int:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, without the paragraphs that follow."""
+    """First line of an error's message, without the paragraphs that follow."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 

@@ -122,7 +122,7 @@ def _runtime_errors() -> tuple[type[Exception], ...]:
 
 
 def input_names(classifier: Any) -> tuple[str, ...]:
-    """What the exported model takes."""
+    """Names of the exported model's inputs."""
     return ("input_ids", "attention_mask", *(["token_type_ids"] if takes_token_types(classifier) else []))
 
 

@@ -47,7 +47,7 @@ def save_classifier(
 
 
 def _before(folder: str) -> str:
-    """Where a folder's former content waits for the new one to be complete."""
+    """Temporary path of a folder's old content while the new content is moved into place."""
     return str(Path(folder).with_name(f".{Path(folder).name}.before"))
 
 

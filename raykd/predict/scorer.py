@@ -39,7 +39,7 @@ class ScoreJob:
 
 @dataclass(frozen=True)
 class Item:
-    """What an actor does at a time: consecutive row groups of one job, one part of its table."""
+    """Unit of work of an actor: consecutive row groups of one job, written as one part file of its table."""
 
     job: int
     first_group: int
@@ -93,7 +93,7 @@ class Scorer:
         return loaded
 
     def forward(self, model: torch.nn.Module, batch: Batch) -> Tensor:
-        """What each row of a batch gets, ``[B, width]`` float32."""
+        """Values of a batch's rows, ``[B, width]`` float32."""
         return forward(model, batch)
 
     def _score_group(self, model: torch.nn.Module, job: ScoreJob, prepared: TokenisedSet, group: int) -> pa.Table:

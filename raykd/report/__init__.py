@@ -1,4 +1,4 @@
-"""What a run showed: metrics, verdicts, and the report as terminal table, Markdown, HTML and JSON."""
+"""Results of a run: metrics, verdicts, and the report as terminal table, Markdown, HTML and JSON."""
 
 from raykd.metrics.single_label_metrics import classification_metrics
 from raykd.report.comparison import Comparison, Entry, compare

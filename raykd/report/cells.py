@@ -41,7 +41,7 @@ def legend(comparison: Comparison) -> str:
 
 
 def system_names(systems: Sequence[System], titles: dict[Role, str]) -> list[str]:
-    """What to call each system: its role, with its name where several have that role."""
+    """Display name of each system: its role, with its name where several have that role."""
     roles = [system.role for system in systems]
     return [f"{titles[one.role]} ({one.name})" if roles.count(one.role) > 1 else titles[one.role] for one in systems]
 

@@ -79,9 +79,9 @@ class Comparison(Record):
     systems: tuple[System, ...]
     contrasts: tuple[SystemContrast, ...]
     conclusion: tuple[str, ...]
-    """What came out, in sentences; the verdict on KD first."""
+    """Conclusions in sentences; the verdict on KD first."""
     warnings: tuple[str, ...] = ()
-    """What a reader should know before believing the figures."""
+    """Caveats about the data and the measurements."""
     teacher_quality: TeacherQuality | None = None
     """The teacher on its training rows."""
     exports: tuple[Export, ...] = ()
@@ -111,7 +111,7 @@ class Comparison(Record):
 
     @property
     def judged(self) -> bool:
-        """Whether a student with KD was compared with one without; that contrast is then the first."""
+        """True when a student with KD was compared with one without; that contrast is then the first."""
         return bool(self.contrasts) and self.systems[self.contrasts[0].reference].role == "student_no_kd"
 
 

@@ -10,7 +10,7 @@ from raykd.tracking.credentials import without_secrets
 
 
 def environment() -> dict[str, str]:
-    """What a reader needs to repeat the figures."""
+    """Versions and hardware that reproducing the results needs."""
     libraries = ("raykd", "torch", "transformers", "deepspeed", "ray")
     return {
         "command": shlex.join(["raykd", *(str(without_secrets(word)) for word in sys.argv[1:])]),

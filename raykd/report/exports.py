@@ -8,7 +8,7 @@ from raykd.report.latency import Latency
 from raykd.report.record import Record
 
 FOLDER = "onnx"
-"""Where exports lie, inside the model's folder."""
+"""Subfolder of a model's folder that holds its exports."""
 INDEX = "export.json"
 
 

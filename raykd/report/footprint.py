@@ -1,4 +1,4 @@
-"""How large a model is."""
+"""Size of a model: parameters and bytes."""
 
 import math
 

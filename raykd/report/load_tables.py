@@ -1,4 +1,4 @@
-"""What a report reads from storage: labels and logits, row for row."""
+"""Labels and logits of a report, read from storage row by row."""
 
 from collections.abc import Sequence
 from typing import Any

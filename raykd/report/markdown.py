@@ -67,7 +67,7 @@ def metric_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
 
 
 def has_classes(comparison: Comparison) -> bool:
-    """Whether there are metrics of single classes."""
+    """True when some system has metrics per class."""
     return any(system.classes for system in comparison.systems)
 
 
@@ -100,7 +100,7 @@ def speed_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
 
 
 def _gains(latency: Latency, teacher: Latency | None) -> list[str]:
-    """How much faster than the teacher; nothing for the teacher itself."""
+    """Speed-up over the teacher; empty for the teacher itself."""
     if teacher is None or latency == teacher:
         return [NONE, NONE]
     return [f"×{teacher.p50_ms / latency.p50_ms:.1f}", f"×{latency.rows_per_second / teacher.rows_per_second:.1f}"]

@@ -1,4 +1,4 @@
-"""What every part of a report has in common."""
+"""Base class of the sections of a report."""
 
 from pydantic import BaseModel, ConfigDict
 

@@ -41,7 +41,7 @@ class System(Record):
 
     role: Role
     name: str
-    """Which, where several systems have one role."""
+    """Distinguishing name where several systems have one role."""
     seeds: tuple[int | None, ...]
     """Seeds of its trainings; None where it was not trained here."""
     metrics: dict[str, Spread]
@@ -53,7 +53,7 @@ class System(Record):
     calibration: Bins | None
     """None where outputs are no probabilities."""
     curves: tuple[Curves, ...] = ()
-    """How its trainings went, where a history was kept."""
+    """Curves of its trainings, where a history was kept."""
     footprint: Footprint | None = None
     latency: Latency | None = None
     speed_up: float | None = None

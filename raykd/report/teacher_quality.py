@@ -1,4 +1,4 @@
-"""Whether a teacher has something to teach: how sure it is of the rows it was trained on, against rows it never saw."""
+"""Teacher quality: accuracy and confidence on its training rows against rows it has not seen."""
 
 import numpy as np
 

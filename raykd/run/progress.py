@@ -1,4 +1,4 @@
-"""What a person sees on the driver: a bar for the work at hand, one line for each event they care about."""
+"""Terminal output of the driver: a progress bar for the current work, one line for each important event."""
 
 import sys
 import time
@@ -125,5 +125,5 @@ def metrics_text(event: Evaluated) -> str:
 
 
 def stdout_console() -> Console:
-    """Where results are printed; wide enough for the table where nobody's window sets the width."""
+    """Console on stdout for results; 120 columns wide where stdout is not a terminal."""
     return Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=120)

@@ -58,7 +58,7 @@ class Stage:
 
 
 class StageRunner:
-    """What the stages of every job kind have in common: Ray, tokenised sets, worker groups, scoring, skipping."""
+    """Runs the stages of any job kind: Ray, tokenised sets, worker groups, scoring, skipping of finished stages."""
 
     def __init__(
         self,

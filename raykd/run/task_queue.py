@@ -13,7 +13,7 @@ ANSWER_SECONDS = 300
 
 
 def ask(answer: Any) -> Any:
-    """What the board answers to a call. Raises ResourceError when it does not in time, or has died."""
+    """Wait for the task queue's reply to a call. Raises ResourceError when it is late, or the actor has died."""
     import ray
     from ray.exceptions import ActorDiedError, GetTimeoutError
 
@@ -33,7 +33,7 @@ def ask(answer: Any) -> Any:
 
 @dataclass(frozen=True)
 class QueueUpdate:
-    """What the driver is told when it asks."""
+    """Reply to the driver's poll."""
 
     events: list[tuple[str, TrainingEvent]]
     """Names of tasks and events of their trainings, since the last time."""
@@ -106,6 +106,6 @@ class TaskQueue:
         self._events.append((name, event))
 
     async def news(self) -> QueueUpdate:
-        """What happened since the last call."""
+        """Events, finished tasks and failure since the last call."""
         events, self._events = self._events, []
         return QueueUpdate(events, len(self._done), self._failure, time.monotonic() - self._heard)

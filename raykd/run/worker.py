@@ -1,4 +1,4 @@
-"""What runs on a training worker: tasks from the board, one after the other, each from its last checkpoint."""
+"""The train function of a training worker: tasks from the queue, one after the other, each from its last checkpoint."""
 
 import logging
 from typing import Any

@@ -23,7 +23,7 @@ from raykd.trainers.events import TrainingEvent
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.25
-"""How often the driver asks for news: a progress bar moves smoothly, the board is asked four times a second."""
+"""Seconds between the driver's polls of the task queue: short enough for a progress bar that moves smoothly."""
 
 STOP_SECONDS = 45
 """For workers to end, a checkpoint included; a stopped job has 60 s altogether (raykd/submit)."""

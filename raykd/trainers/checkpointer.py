@@ -16,9 +16,9 @@ class Checkpointer:
     """Checkpoints of one training."""
 
     checkpoints: Checkpoints
-    """Where they are written."""
+    """Checkpoints that are written."""
     source: Checkpoints
-    """Where training resumes from: the same folder, or that of another training."""
+    """Checkpoints that training resumes from: the same folder, or that of another training."""
     context: WorkerContext
     control: ControlRequests
     every_steps: int | None

@@ -99,7 +99,7 @@ class Evaluated(TrainingEvent):
     metrics: Mapping[str, float]
     """Metrics by name."""
     best: bool
-    """Whether this is the best evaluation so far."""
+    """True for the best evaluation so far."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +111,7 @@ class CheckpointSaved(TrainingEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class TeacherStatesChosen(TrainingEvent):
-    """Where feature distillation takes the teacher's hidden states from. ``step`` is 0."""
+    """Source of the teacher's hidden states in feature distillation: a live teacher or stored states. ``step`` is 0."""
 
     kind = "teacher_states"
     chosen: Literal["live", "stored"]
@@ -149,7 +149,7 @@ class NonFinite(TrainingEvent):
 
     @property
     def stops(self) -> bool:
-        """Whether the step's update must not be made."""
+        """True when the step's update must not be made."""
         return self.quantity != "per-term gradient norm"
 
     def __str__(self) -> str:

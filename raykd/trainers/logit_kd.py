@@ -46,7 +46,7 @@ class LogitDistillation(Objective):
     final_alpha: float | None = None
     """alpha at the end of training; none keeps it level."""
     progress: float = 0.0
-    """Where in training this objective stands, 0 .. 1; set by `at`."""
+    """Fraction of the training that is done, 0 .. 1; set by `at`."""
 
     def __post_init__(self) -> None:
         """Raises ConfigError for an alpha outside 0 .. 1."""
@@ -61,7 +61,7 @@ class LogitDistillation(Objective):
 
     @property
     def needs_labels(self) -> bool:
-        """Whether labels weigh anything at any time of training."""
+        """True when labels have a weight above 0 at some time of the training."""
         return self._weighs_labels
 
     @property
@@ -93,7 +93,7 @@ class MseKD(LogitDistillation):
 
 @dataclass(frozen=True, kw_only=True)
 class SoftDistillation(LogitDistillation):
-    """What the objectives with softened probabilities share."""
+    """Base of the objectives with softened probabilities."""
 
     temperature: float = 2.0
     """T > 0: softens teacher and student alike."""

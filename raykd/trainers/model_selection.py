@@ -1,4 +1,4 @@
-"""Which weights a task ends with: the best on the validation rows, and when waiting for better ends."""
+"""Model selection: the best weights on the validation set, and early stopping by patience."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -40,11 +40,11 @@ class ModelSelection:
 
     @property
     def exhausted(self) -> bool:
-        """Whether patience has run out."""
+        """True when patience has run out."""
         return self.patience is not None and self.without_gain >= self.patience
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
+        """State for a checkpoint."""
         kept = asdict(self)
         del kept["metric"], kept["patience"], kept["smaller_is_better"]
         return kept

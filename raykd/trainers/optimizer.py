@@ -1,4 +1,4 @@
-"""What all engines share, so that they give the same weights: AdamW, the global gradient norm, clipping, autocast."""
+"""Optimiser of all engines, so that they give the same weights: AdamW, the global gradient norm, clipping, autocast."""
 
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext

@@ -1,6 +1,7 @@
-"""Names and sizes of the package's files: unique names, short files."""
+"""Names and docstrings of the package: unique, short files, plain openings."""
 
 import ast
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -45,6 +46,17 @@ def test_paired_modules_belong_to_job_kinds() -> None:
 def test_class_names_are_unique() -> None:
     named = ((node.name, relative(path)) for path, node in nodes(ast.ClassDef) if isinstance(node, ast.ClassDef))
     assert not duplicates(named)
+
+
+def test_docstrings_are_noun_phrases_or_imperatives() -> None:
+    opening = re.compile(r'"""(?:What|Whether|Where|Who|How|When|Which)\b')
+    found = [
+        f"{relative(path)}:{number}: {line.strip()}"
+        for path in SOURCES
+        for number, line in enumerate(path.read_text().splitlines(), start=1)
+        if opening.search(line)
+    ]
+    assert not found
 
 
 def test_files_are_short() -> None:

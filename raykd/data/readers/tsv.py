@@ -85,7 +85,7 @@ def _count_plain(item: Range) -> Piece | None:
 
 
 def _content_start(data: bytes, skip_header: bool) -> int:
-    """Where the rows begin at the start of a file; its length when no row starts in ``data``."""
+    """Offset of the first row at the start of a file; the length of ``data`` when no row starts in it."""
     start = len(_BOM) if data.startswith(_BOM) else 0
     return (data.find(b"\n", start) + 1 or len(data)) if skip_header else start
 

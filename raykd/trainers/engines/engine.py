@@ -47,7 +47,7 @@ class Engine(Protocol):
     kind: str
     """``torch`` or ``deepspeed-zero0`` ... ``deepspeed-zero3``; recorded in checkpoints."""
     model: nn.Module
-    """What an objective calls in training; may be called several times before one ``accumulate``.
+    """The module that an objective calls in training; may be called several times before one ``accumulate``.
 
     Collective under ZeRO 3. A model with extra trainable modules is one ``nn.Module`` whose ``forward`` reaches them all.
     """

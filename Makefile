@@ -29,7 +29,8 @@ docs: install
 	$(BIN)/python -m raykd.config.reference
 
 test: install
-	$(BIN)/python -m pytest -m 'not cluster and not long'
+	$(BIN)/python -m pytest -n 2 --dist loadscope -m 'not cluster and not long' tests/unit tests/distributed
+	$(BIN)/python -m pytest -m 'not cluster and not long' tests/ray
 
 test-long: install
 	$(BIN)/python -m pytest -m long

@@ -23,7 +23,7 @@ from raykd.trainers.events import (
 
 
 class Terminal:
-    """Prints lines and bars to stderr, so that stdout holds results alone; bars only where a person watches."""
+    """Prints lines and bars to stderr, so that stdout holds only results; bars only on an interactive terminal."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True, highlight=False, soft_wrap=True)
@@ -35,12 +35,12 @@ class Terminal:
         self._workers: dict[str, int] = {}
 
     def say(self, text: str) -> None:
-        """One line."""
+        """Print one line."""
         self.console.print(text, markup=False)
 
     @contextmanager
     def bars(self) -> Iterator[None]:
-        """Show bars while the block runs; they vanish after it, the lines stay."""
+        """Show bars while the block runs; only the lines stay."""
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeRemainingColumn())
         hidden = not self.console.is_terminal  # or an empty line would stand where the bars were
         with Progress(*columns, console=self.console, transient=True, disable=hidden) as self._progress:
@@ -48,13 +48,13 @@ class Terminal:
         self._progress, self._bars, self._awaited = None, {}, set()
 
     def wait_for(self, what: str) -> None:
-        """Show that something is awaited, until the first record of a training, or :meth:`arrived`."""
+        """Show a bar for something awaited, until the first event of a training or :meth:`arrived`."""
         if self._progress is not None and what not in self._bars:
             self._bars[what] = self._progress.add_task(what, total=None, note="")
             self._awaited.add(what)
 
     def arrived(self) -> None:
-        """Nothing is awaited any more."""
+        """Remove the bars of what was awaited."""
         while self._awaited:
             self._remove(self._awaited.pop())
 
@@ -101,7 +101,7 @@ class Terminal:
                 self._remove(name)  # patience may have ended it before its last step
 
     def _start(self, name: str, step: int, workers: int) -> None:
-        """A start is worth a line when it is not the first."""
+        """Print a line for a start that is not the first."""
         before, self._workers[name] = self._workers.get(name), workers
         where = f"from the checkpoint at step {step}" if step else "from the beginning"
         reached = self._steps.pop(name, 0)

@@ -20,9 +20,9 @@ from raykd.trainers.launcher_variables import drop_foreign_launchers
 
 
 def train_worker(config: dict[str, Any]) -> None:
-    """The train function of every Ray Train worker: works through the board of ``config`` until it is closed.
+    """The train function of every Ray Train worker: takes tasks from the queue of ``config`` until it is closed.
 
-    A RaykdError is told to the board and not raised: trying again would end the same way.
+    A RaykdError is reported to the queue and not raised: trying again would end the same way.
     """
     drop_foreign_launchers()
     torch.set_num_threads(config["threads"])
@@ -38,7 +38,7 @@ def train_worker(config: dict[str, Any]) -> None:
 
 
 class _Worker:
-    """Walks the board from an index on; all workers see the same tasks in the same order."""
+    """Takes tasks from an index on; all workers see the same tasks in the same order."""
 
     def __init__(self, board: Any, context: WorkerContext, build_objective: BuildObjective) -> None:
         self._board = board
@@ -48,7 +48,7 @@ class _Worker:
         self._ahead: OpenTask | None = None
 
     def run(self, index: int) -> None:
-        """Train every task that is not done, until the board says that no more will come."""
+        """Train every task that is not done, until the queue is closed."""
         while (given := ask(self._board.task.remote(index))) is not False:
             if given is True:
                 continue
@@ -63,18 +63,17 @@ class _Worker:
         opened, self._ahead = self._ahead, None
         if opened is None or opened.task != task:
             opened = open_task(task, self._context, ray_feed)
-        tell = _to_board(self._board, task.name)
         run_open_task(
             opened,
             self._context,
             build_objective=self._build_objective,
-            listeners=(tell,),
+            listeners=(_report_to(self._board, task.name),),
             near_end=lambda: self._open_next(index + 1),
             control=self._control,
         )
 
     def _open_next(self, index: int) -> None:
-        """Send for the next task's rows, if the board has one by now. The first worker looks for all. *Collective.*"""
+        """Request the next task's rows, if the queue has a next task by now; the first worker asks. *Collective.*"""
         given = ask(self._board.task.remote(index, patience_s=0.0)) if self._context.is_first else None
         given = self._context.broadcast(given)
         if isinstance(given, dict):
@@ -84,7 +83,7 @@ class _Worker:
 
 
 class _ToDriver(logging.Handler):
-    """Passes raykd's own warnings on to whoever watches the run; the worker's log is a file in Ray's session folder."""
+    """Passes raykd's own warnings on to the driver; the worker's log is a file in Ray's session folder."""
 
     def __init__(self, board: Any) -> None:
         super().__init__(logging.WARNING)
@@ -94,8 +93,10 @@ class _ToDriver(logging.Handler):
         self._board.record.remote("", Warned(step=0, message=record.getMessage()))
 
 
-def _to_board(board: Any, name: str) -> Listener:
-    def tell(event: TrainingEvent) -> None:
+def _report_to(board: Any, name: str) -> Listener:
+    """A listener that passes the events of the training ``name`` on to the driver."""
+
+    def report(event: TrainingEvent) -> None:
         board.record.remote(name, event)
 
-    return tell
+    return report

@@ -1,7 +1,7 @@
 """Objectives that learn from the teacher's stored logits: ``alpha * teacher's terms + (1 - alpha) * cross entropy``.
 
 alpha weights the *teacher's* term, as in EasyNLP; some libraries mean the opposite by the letter. alpha = 1 reads no labels.
-Temperature and alpha are level, or move in a line over training to ``final_temperature`` and ``final_alpha``.
+Temperature and alpha are constant, or change linearly over training to ``final_temperature`` and ``final_alpha``.
 """
 
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ from raykd.trainers.objective import (
 
 
 def ramp(start: float, final: float | None, progress: float) -> float:
-    """A setting at a point of training: `start` where nothing is final, else on the line from `start` (0) to `final` (1)."""
+    """Value of a setting at a point of training: `start`, or linear from `start` (0) to `final` (1) where that is given."""
     return start if final is None else start + (final - start) * min(max(progress, 0.0), 1.0)
 
 
@@ -44,7 +44,7 @@ class LogitDistillation(Objective):
     alpha: float = 0.5
     """Weight of the teacher's terms, 0 .. 1; the labels' term has the rest."""
     final_alpha: float | None = None
-    """alpha at the end of training; none keeps it level."""
+    """alpha at the end of training; None keeps it constant."""
     progress: float = 0.0
     """Fraction of the training that is done, 0 .. 1; set by `at`."""
 
@@ -98,7 +98,7 @@ class SoftDistillation(LogitDistillation):
     temperature: float = 2.0
     """T > 0: softens teacher and student alike."""
     final_temperature: float | None = None
-    """T at the end of training; none keeps it level."""
+    """T at the end of training; None keeps it constant."""
 
     def __post_init__(self) -> None:
         """Raises ConfigError for a temperature that is not positive."""

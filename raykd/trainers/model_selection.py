@@ -8,23 +8,23 @@ from raykd.errors import ConfigError
 
 @dataclass
 class ModelSelection:
-    """Best value so far of one metric, in the metric's own direction; the loss decides between equal values."""
+    """Best value so far of one metric, in the metric's own direction; the loss breaks ties."""
 
     metric: str
     """Name of the metric."""
     smaller_is_better: bool = False
     """Direction of the metric."""
     patience: int | None = None
-    """Evaluations without a better value before :attr:`exhausted`; none waits for ever."""
+    """Evaluations without a better value before :attr:`exhausted`; None disables early stopping."""
     best: float | None = None
     best_loss: float = float("inf")
-    """Loss at the best value: of two models that are right equally often, the one that knows how sure to be teaches better."""
+    """Loss at the best value: of two equally accurate models, the better calibrated one is the better teacher."""
     best_step: int = 0
     without_gain: int = 0
-    """Evaluations since."""
+    """Evaluations since the best value."""
 
     def update(self, step: int, metrics: dict[str, float]) -> bool:
-        """Note an evaluation; true when it is the best so far. A full tie keeps the earlier one, as fewer steps reached it.
+        """Take in an evaluation; return true when it is the best so far. A full tie keeps the earlier one.
 
         Raises ConfigError for a metric that is not among ``metrics``.
         """
@@ -46,10 +46,10 @@ class ModelSelection:
     def state(self) -> dict[str, Any]:
         """State for a checkpoint."""
         kept = asdict(self)
-        del kept["metric"], kept["patience"], kept["smaller_is_better"]
+        del kept["metric"], kept["smaller_is_better"], kept["patience"]
         return kept
 
     def load(self, state: dict[str, Any]) -> None:
-        """Continue from a checkpoint's :meth:`state`."""
+        """Restore a checkpoint's :meth:`state`."""
         for name, value in state.items():
             setattr(self, name, value)

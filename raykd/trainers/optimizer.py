@@ -12,7 +12,7 @@ from raykd.errors import CheckpointError
 from raykd.trainers.engines.engine import ParameterState, Precision
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
-"""AdamW's names for what a checkpoint keeps of it, beside the step."""
+"""AdamW's names of the moments, which a checkpoint keeps besides the step."""
 
 
 def adamw(module: nn.Module, *, weight_decay: float) -> torch.optim.AdamW:

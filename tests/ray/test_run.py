@@ -145,7 +145,9 @@ def test_two_workers_give_the_weights_of_one(experiment: Make, engine: dict[str,
     changes = {"teacher__training__dropout": 0.0, "teacher__training__batch_size": 15, "compute__engine": engine}
     one = weights(train(experiment(name="one", **changes)))
     two = weights(train(experiment(name="two", compute__num_workers=2, **changes)))
-    worst = max(float((one[name] - two[name]).abs().max()) for name in one)
+    # A key's bias shifts all scores of a query alike, which softmax ignores: its gradient is rounding noise,
+    # which Adam turns into steps (2e-4 apart for some orders of the rows). All other weights agree to 3e-6.
+    worst = max(float((one[name] - two[name]).abs().max()) for name in one if not name.endswith("key.bias"))
     assert worst < 1e-5
 
 

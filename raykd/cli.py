@@ -11,6 +11,7 @@ import typer
 
 from raykd.config.stage_names import META_STAGES, STAGES, MetaStageName, StageName
 from raykd.errors import ConfigError, RaykdError
+from raykd.standard_streams import protect_standard_streams
 
 if TYPE_CHECKING:
     from raykd.config import ExperimentConfig, MetaKDConfig
@@ -22,6 +23,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+PRINTING_COMMANDS = ("report", "validate", "schema", "status")
+"""Commands whose result is what they print."""
 
 JobFile = Annotated[str, typer.Argument(metavar="FILE", help="Job file (YAML); see docs/configuration.md.")]
 Overrides = Annotated[
@@ -121,12 +125,12 @@ def report(
     """Compare finished runs in one table."""
     from raykd.config.paths import expand_home
     from raykd.data import storage
-    from raykd.report.files import REPORT, compare_runs
-    from raykd.run.progress import stdout_console
+    from raykd.report.files import REPORT, compare_runs, verdicts_of_runs
+    from raykd.run.progress import print_result
 
     runs = [expand_home(run) for run in runs]
     folders = [run if storage.exists(storage.join(run, REPORT)) else storage.join(run, "report") for run in runs]
-    stdout_console().print(compare_runs(folders))
+    print_result(compare_runs(folders), summary=verdicts_of_runs(folders))
 
 
 @app.command()
@@ -246,6 +250,7 @@ def _stages(names: Sequence[str], known: Sequence[Name]) -> list[Name]:
 
 def main() -> None:
     """Entry point: exit code 2 and one message for anything a user can cause."""
+    protect_standard_streams()
     for name, value in {"TOKENIZERS_PARALLELISM": "false", "TRANSFORMERS_VERBOSITY": "error"}.items():
         os.environ.setdefault(name, value)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
@@ -255,6 +260,18 @@ def main() -> None:
     except RaykdError as error:
         typer.echo(f"raykd: {error}", err=True)
         sys.exit(2)
+    except SystemExit as end:
+        sys.exit(_exit_code(end))
+
+
+def _exit_code(end: SystemExit) -> int | str | None:
+    """The command's exit code; 2 for a command whose result is its output, where that could not be written."""
+    sys.stdout.flush()
+    failure = getattr(sys.stdout, "failure", None)
+    if failure is None or isinstance(failure, BrokenPipeError):
+        return end.code
+    typer.echo(f"raykd: standard output cannot be written: {failure.strerror}", err=True)
+    return 2 if not end.code and sys.argv[1:2] and sys.argv[1] in PRINTING_COMMANDS else end.code
 
 
 if __name__ == "__main__":

@@ -30,8 +30,8 @@ from raykd.report.card import model_card
 from raykd.report.comparison import Comparison
 from raykd.report.files import read_report, write_report
 from raykd.report.system import Role
-from raykd.report.terminal import print_comparison
-from raykd.run.progress import Terminal, stdout_console
+from raykd.report.terminal import render
+from raykd.run.progress import Terminal, print_result
 from raykd.run.stages import StageRunner, run_pipeline
 from raykd.run.task import TrainTask, side_digest
 from raykd.task_kinds import label_codec
@@ -46,7 +46,7 @@ def run_experiment(config: ExperimentConfig, *, only: Sequence[StageName] = (), 
     comparison = run_pipeline(pipeline)
     if comparison is not None:
         pipeline.runner.terminal.say(f"report: {storage.join(pipeline.runner.folder, 'report', 'report.html')}")
-        print_comparison(comparison, stdout_console())
+        print_result(render(comparison), summary=comparison.verdict())
 
 
 class DistillationPipeline:

@@ -13,7 +13,7 @@ from raykd.metakd.build_meta_objective import build_meta_objective
 from raykd.metakd.checks import check_meta_kd, probe_models
 from raykd.metakd.domain_rows import DomainRows
 from raykd.metakd.domain_tables import DomainSideTables
-from raykd.metakd.report import CorrectRows, MetaReport, SystemRow, contrast, correct_rows, line, read, render, write
+from raykd.metakd.report import CorrectRows, MetaReport, SystemRow, contrast, correct_rows, line, read, render, sentence, write
 from raykd.metakd.tasks import (
     TEACHER_OF,
     Method,
@@ -36,7 +36,7 @@ from raykd.models import PROBE_ROWS, model_digest
 from raykd.predict import ScoreJob
 from raykd.report.environment import environment
 from raykd.report.load_tables import load_labels, load_logits
-from raykd.run.progress import Terminal, stdout_console
+from raykd.run.progress import Terminal, print_result
 from raykd.run.stages import StageRunner, run_pipeline
 from raykd.run.task import TrainTask, side_digest
 
@@ -63,7 +63,7 @@ def run_meta_kd(
     report = run_pipeline(pipeline)
     if report is not None:
         pipeline.runner.terminal.say(f"report: {storage.join(pipeline.runner.folder, 'report', 'report.md')}")
-        stdout_console().print(render(report))
+        print_result(render(report), summary="\n".join(map(sentence, report.contrasts)))
     return report
 
 

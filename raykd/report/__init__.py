@@ -4,7 +4,7 @@ from raykd.metrics.single_label_metrics import classification_metrics
 from raykd.report.comparison import Comparison, Entry, compare
 from raykd.report.files import compare_runs, read_report, write_report
 from raykd.report.teacher_quality import TeacherQuality, teacher_quality
-from raykd.report.terminal import print_comparison
+from raykd.report.terminal import render
 
 __all__ = [
     "Comparison",
@@ -13,8 +13,8 @@ __all__ = [
     "classification_metrics",
     "compare",
     "compare_runs",
-    "print_comparison",
     "read_report",
+    "render",
     "teacher_quality",
     "write_report",
 ]

@@ -1,6 +1,7 @@
 """A comparison as files: ``report.json`` that everything can be made from again, ``report.md``, ``report.html``."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -14,14 +15,26 @@ from raykd.report.html import html
 from raykd.report.markdown import markdown
 from raykd.report.terminal import grid_of_runs
 
+log = logging.getLogger(__name__)
+
 REPORT = "report.json"
 
 
 def write_report(comparison: Comparison, folder: str) -> None:
-    """Write the three files; ``report.json`` last, so that it is there only when all are."""
-    storage.write_bytes(storage.join(folder, "report.md"), markdown(comparison).encode())
-    storage.write_bytes(storage.join(folder, "report.html"), html(comparison).encode())
+    """Write ``report.json``, then the pages, which can be made from it; a page that cannot be made is a warning."""
     storage.write_bytes(storage.join(folder, REPORT), comparison.model_dump_json(indent=1).encode())
+    write_page(storage.join(folder, "report.md"), lambda: markdown(comparison))
+    write_page(storage.join(folder, "report.html"), lambda: html(comparison))
+
+
+def write_page(path: str, make: Callable[[], str]) -> None:
+    """Write a page for readers, in UTF-8. Any error in making it is logged as a warning: the results lie elsewhere."""
+    try:
+        page = make().encode(errors="replace")
+    except Exception as error:
+        log.warning("%s cannot be made (%s: %s)", path, type(error).__name__, error)
+        return
+    storage.write_bytes(path, page)
 
 
 def read_report(folder: str) -> Comparison:
@@ -45,6 +58,12 @@ def compare_runs(folders: Sequence[str]) -> RenderableType:
     notes = [Text(f"warning: {warning}", style="yellow") for warning in _differences(runs)]
     notes += [Text.assemble((f"{run.name}: ", "bold"), run.verdict()) for run in runs]
     return Group(grid_of_runs(sections, header), *(Padding(note, (0, 1)) for note in notes))
+
+
+def verdicts_of_runs(folders: Sequence[str]) -> str:
+    """The verdicts of several finished runs, one a line."""
+    runs = [read_report(folder) for folder in folders]
+    return "\n".join(f"{run.name}: {run.verdict()}" for run in runs)
 
 
 def _body(run: Comparison, header: Sequence[str]) -> list[list[str]]:

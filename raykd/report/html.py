@@ -1,7 +1,8 @@
 """The comparison as one HTML file that needs nothing else: its style and its plots are in it."""
 
 import base64
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from html import escape
 
 from raykd.report import plots
@@ -9,6 +10,8 @@ from raykd.report.cells import LONG_ROLES, NONE, caption, legend, metric_header,
 from raykd.report.comparison import Comparison
 from raykd.report.markdown import ONE_TEACHER, class_table, export_table, has_classes, metric_table, speed_table, verdict_table
 from raykd.task_kinds import task_kind
+
+log = logging.getLogger(__name__)
 
 STYLE = """
 :root { color-scheme: light; }
@@ -37,7 +40,7 @@ def html(comparison: Comparison) -> str:
         html_table(*table(comparison, titles=LONG_ROLES)),
         f'<p class="quiet">{escape(legend(comparison))}</p>',
         "<h2>Metrics over seeds</h2>",
-        image(plots.metric_plot(comparison), "Metrics of each system with their spread over seeds"),
+        drawing(lambda: plots.metric_plot(comparison), "Metrics of each system with their spread over seeds"),
         '<p class="quiet">A dot is one seed, the tick their mean, the bar one standard deviation to both sides. Axes do not '
         "start at zero.</p>",
         *_differences(comparison),
@@ -82,23 +85,23 @@ def _differences(comparison: Comparison) -> list[str]:
 
 
 def _training(comparison: Comparison) -> list[str]:
-    plot = plots.curve_plot(comparison)
-    if plot is None:
+    plot = drawing(lambda: plots.curve_plot(comparison), "Training curves of each system")
+    if not plot:
         return []
     return [
         "<h2>Training</h2>",
-        image(plot, "Training curves of each system"),
+        plot,
         '<p class="quiet">Thin lines are single seeds, the thick one their mean. Terms have their weights in them.</p>',
     ]
 
 
 def _calibration(comparison: Comparison) -> list[str]:
-    plot = plots.reliability_plot(comparison)
-    if plot is None:
+    plot = drawing(lambda: plots.reliability_plot(comparison), "Reliability diagram of each system")
+    if not plot:
         return []
     return [
         "<h2>Calibration</h2>",
-        image(plot, "Reliability diagram of each system"),
+        plot,
         '<p class="quiet">How often a model is right when it is so sure, over all its seeds; pale bars hold few rows. Below '
         "the dashed line it is surer than it should be.</p>",
     ]
@@ -148,6 +151,16 @@ def html_table(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
     head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
     rows = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in line) + "</tr>" for line in body)
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+
+
+def drawing(draw: Callable[[], str | None], description: str) -> str:
+    """The image that ``draw`` makes, a note in its place where that fails, or nothing where there is nothing to show."""
+    try:
+        svg = draw()
+    except Exception as error:
+        log.warning("%s cannot be drawn (%s: %s)", description, type(error).__name__, error)
+        return f'<p class="quiet">{escape(description)}: cannot be drawn ({escape(str(error))}).</p>'
+    return "" if svg is None else image(svg, description)
 
 
 def image(svg: str, description: str) -> str:

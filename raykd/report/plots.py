@@ -1,6 +1,7 @@
 """Plots of a report as SVG text: metrics with spread, training curves, reliability diagrams."""
 
 import io
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -209,6 +210,7 @@ def _named(comparison: Comparison) -> list[tuple[str, System]]:
 
 def new_figure(width: float, height: float) -> "Figure":
     """An empty figure, in inches."""
+    _import_matplotlib()
     from matplotlib.figure import Figure  # no pyplot: no global state, no display
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -217,14 +219,27 @@ def new_figure(width: float, height: float) -> "Figure":
 
 def plot_style() -> Any:
     """A context in which plots look like a report's."""
-    import matplotlib as mpl
-
+    mpl = _import_matplotlib()
     return mpl.rc_context(cast(Any, STYLE))
+
+
+def _import_matplotlib() -> Any:
+    """Import matplotlib whatever ``MPLBACKEND`` names; a notebook's value stays in force for other figures."""
+    backend = os.environ.pop("MPLBACKEND", None)
+    try:
+        import matplotlib as mpl
+    finally:
+        if backend is not None:
+            os.environ["MPLBACKEND"] = backend
+    return mpl
 
 
 def as_svg(figure: "Figure") -> str:
     """The figure as SVG text, the same for the same figure."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
     buffer = io.StringIO()
+    FigureCanvasSVG(figure)
     metadata: Mapping[str, Any] = {"Date": None, "Creator": None}
     figure.savefig(buffer, format="svg", metadata=dict(metadata))
     return buffer.getvalue()

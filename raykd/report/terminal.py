@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -29,11 +29,6 @@ def render(comparison: Comparison) -> RenderableType:
         *(Padding(note, (0, 1)) for note in notes),
         Padding(verdict, (0, 1)),
     )
-
-
-def print_comparison(comparison: Comparison, console: Console) -> None:
-    """Write :func:`render` to a console."""
-    console.print(render(comparison))
 
 
 def grid_of_runs(sections: Sequence[tuple[str, list[list[str]]]], header: Sequence[str]) -> Table:

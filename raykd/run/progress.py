@@ -1,12 +1,13 @@
 """Terminal output of the driver: a progress bar for the current work, one line for each important event."""
 
+import logging
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psutil
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from raykd.trainers.events import (
@@ -20,6 +21,13 @@ from raykd.trainers.events import (
     TrainingEvent,
     Warned,
 )
+
+log = logging.getLogger(__name__)
+
+WIDTH = 120
+"""Columns of a result where no window sets them."""
+NARROW = 20
+"""Columns below which a window's width is not believed: some terminals report 0."""
 
 
 class Terminal:
@@ -125,5 +133,18 @@ def metrics_text(event: Evaluated) -> str:
 
 
 def stdout_console() -> Console:
-    """Console on stdout for results; 120 columns wide where stdout is not a terminal."""
-    return Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=120)
+    """Console of results on stdout; wide enough for the table where no window sets the width, or one too narrow to read."""
+    if sys.stdout is None or not sys.stdout.isatty():
+        return Console(highlight=False, width=WIDTH)
+    console = Console(highlight=False)
+    return console if console.width >= NARROW else Console(highlight=False, width=WIDTH)
+
+
+def print_result(*parts: RenderableType, summary: str) -> None:
+    """Print a result on standard output; where a part cannot be rendered, warn and print its ``summary`` instead."""
+    console = stdout_console()
+    try:
+        console.print(*parts, sep="\n")
+    except Exception as error:
+        log.warning("the table cannot be shown (%s: %s)", type(error).__name__, error)
+        console.file.write(f"{summary}\n")

@@ -10,7 +10,7 @@ from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ConfigError, TrainingError
 from raykd.metakd.build_meta_objective import build_meta_objective
 from raykd.metakd.report import CorrectRows
-from raykd.run.progress import Terminal, stdout_console
+from raykd.run.progress import Terminal, print_result
 from raykd.run.stages import Stage
 from raykd.run.task import key_of
 from raykd.run.worker_group import WorkerGroup
@@ -24,7 +24,7 @@ from raykd.tune.resource_request import cpus_to_start, parallel_trainings, reque
 from raykd.tune.search_files import read_search, write_search
 from raykd.tune.search_outline import teachers_sentence
 from raykd.tune.search_report import SearchReport, build_report
-from raykd.tune.search_summary import print_search, track_summary
+from raykd.tune.search_summary import render_search, track_summary
 from raykd.tune.search_systems import TEACHER, TUNED_TEACHER
 from raykd.tune.search_tables import conclusion
 from raykd.tune.trial_record import TrialJournal, TrialRecord, best_of
@@ -47,7 +47,7 @@ def run_search(config: TuneConfig, *, terminal: Terminal | None = None) -> Searc
         search.close()
     search.terminal.say(f"report: {storage.join(search.folder, 'report', 'report.html')}")
     search.terminal.say(f"best model: {storage.join(search.folder, 'best')}")
-    print_search(report, stdout_console())
+    print_result(render_search(report), summary="\n".join(conclusion(report)))
     return report
 
 

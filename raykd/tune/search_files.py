@@ -6,6 +6,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from raykd.data import storage
+from raykd.report.files import write_page
 from raykd.tune.search_html import search_html
 from raykd.tune.search_report import SearchReport
 from raykd.tune.search_tables import markdown, trial_table
@@ -18,8 +19,8 @@ def write_search(report: SearchReport, folder: str) -> None:
         buffer = io.BytesIO()
         write(table, buffer)
         storage.write_bytes(storage.join(folder, name), buffer.getvalue())
-    storage.write_bytes(storage.join(folder, "report.md"), markdown(report).encode())
-    storage.write_bytes(storage.join(folder, "report.html"), search_html(report).encode())
+    write_page(storage.join(folder, "report.md"), lambda: markdown(report))
+    write_page(storage.join(folder, "report.html"), lambda: search_html(report))
     storage.write_bytes(storage.join(folder, "report.json"), report.model_dump_json(indent=1).encode())
 
 

@@ -2,7 +2,7 @@
 
 from html import escape
 
-from raykd.report.html import html_table, image, page
+from raykd.report.html import drawing, html_table, page
 from raykd.tune import search_plots
 from raykd.tune.search_report import SearchReport
 from raykd.tune.search_tables import (
@@ -21,7 +21,7 @@ from raykd.tune.search_tables import (
 def search_html(report: SearchReport) -> str:
     """The whole report."""
     kind = report.contrasts[0].result.verdict.replace(" ", "-") if report.contrasts else ""
-    importance = search_plots.importance_plot(report)
+    importance = drawing(lambda: search_plots.importance_plot(report), "Importance of each hyperparameter")
     body = [
         f"<h1>{escape(report.name)}</h1>",
         f'<div class="verdict {kind}">{"".join(f"<p>{escape(line)}</p>" for line in conclusion(report))}</div>',
@@ -31,13 +31,13 @@ def search_html(report: SearchReport) -> str:
         html_table(*value_table(report)),
         *_schedule(report),
         "<h2>Metric by hyperparameter</h2>",
-        image(search_plots.hyperparameter_plot(report), "Metric of every trial by hyperparameter"),
+        drawing(lambda: search_plots.hyperparameter_plot(report), "Metric of every trial by hyperparameter"),
         '<p class="quiet">Green: the best trial; grey: stopped early. On the validation rows.</p>',
         "<h2>Parallel coordinates</h2>",
-        image(search_plots.parallel_plot(report), "Parallel coordinates of all trials"),
+        drawing(lambda: search_plots.parallel_plot(report), "Parallel coordinates of all trials"),
         "<h2>Best so far</h2>",
-        image(search_plots.progress_plot(report), "Best metric by trial"),
-        *(["<h2>Importance</h2>", image(importance, "Importance of each hyperparameter")] if importance else []),
+        drawing(lambda: search_plots.progress_plot(report), "Best metric by trial"),
+        *(["<h2>Importance</h2>", importance] if importance else []),
         "<h2>Trials</h2>",
         html_table(*trials_table(report)),
         f'<p class="quiet">{escape(work_sentence(report.work))}</p>',

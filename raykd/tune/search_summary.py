@@ -1,7 +1,7 @@
 """The result of a search in the terminal, and in the tracker as a run beside those of its trials."""
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -48,18 +48,17 @@ def track_summary(config: TuneConfig, report: SearchReport, folder: str) -> None
     tracker.finish({**metrics, "best/trial": float(report.best)})
 
 
-def print_search(report: SearchReport, console: Console) -> None:
-    """Print the tables and the verdicts."""
-    console.print(Text(summary(report)))
+def render_search(report: SearchReport) -> RenderableType:
+    """The tables and the verdicts, for a terminal."""
+    parts: list[RenderableType] = [Text(summary(report))]
     for header, body in (value_table(report), result_table(report)):
         table = Table(box=SIMPLE_HEAD, pad_edge=False)
         for number, name in enumerate(header):
             table.add_column(Text(name), justify="right" if number else "left")
         for cells in body:
             table.add_row(*map(Text, cells))
-        console.print(table)
+        parts.append(table)
     if report.lineage:
-        console.print(Text(schedule_sentence(report)))
-    console.print(Text(work_sentence(report.work)))
-    for sentence in conclusion(report):
-        console.print(Text(sentence, style="bold"))
+        parts.append(Text(schedule_sentence(report)))
+    parts.append(Text(work_sentence(report.work)))
+    return Group(*parts, *(Text(sentence, style="bold") for sentence in conclusion(report)))

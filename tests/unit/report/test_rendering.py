@@ -17,7 +17,7 @@ from raykd.report.latency import Latency
 from raykd.report.markdown import markdown, markdown_table
 from raykd.report.plots import curve_plot, metric_plot, reliability_plot
 from raykd.report.system import beside_teacher
-from raykd.report.terminal import print_comparison
+from raykd.report.terminal import render
 from raykd.task_kinds import SINGLE_LABEL
 
 Invent = Callable[..., Comparison]
@@ -47,7 +47,7 @@ def printed(renderable: object) -> list[str]:
 def test_terminal_table_fits_and_the_verdict_is_last(invent: Invent):
     comparison = fill(invent())
     console = Console(width=100, file=io.StringIO(), color_system=None)
-    print_comparison(comparison, console)
+    console.print(render(comparison))
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     assert max(len(line.rstrip()) for line in lines) <= 100
     table = [line for line in lines if re.match(r" (teacher|student)", line)]

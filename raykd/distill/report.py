@@ -113,7 +113,7 @@ def _latencies(systems: Sequence[tuple[str, ...]], data: DataConfig) -> dict[tup
 
 
 def _shape(model: str) -> str:
-    """Everything of a model's configuration that its speed depends on."""
+    """The part of a model's configuration that its speed depends on."""
     settings = load_config(model).to_dict()
     return json.dumps({key: value for key, value in settings.items() if key != "_name_or_path"}, sort_keys=True, default=str)
 

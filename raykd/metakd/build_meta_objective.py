@@ -1,4 +1,4 @@
-"""From a task to its objective, those of Meta-KD included: they bring modules and teachers of their own."""
+"""Objectives of Meta-KD's tasks, with their own modules and teachers; every other task has run's."""
 
 import hashlib
 from typing import Any

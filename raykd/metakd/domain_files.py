@@ -1,4 +1,4 @@
-"""Domains as files: rows with a domain column to one file a domain, and what a domain's rows have in a table of all rows.
+"""One file per domain from rows with a domain column, and a domain's part of a side table of all rows.
 
 With one file a domain, the set of all domains and that of one share chunks and row groups: side tables made once for all rows
 (weights, the meta-teacher's logits) serve every domain's students by picking row groups.

@@ -34,7 +34,7 @@ _REVIEW_COLUMNS = DomainColumns("review:str:1,domain:str:1,sentiment:str:1", "re
 
 
 class DomainRows:
-    """Splits the rows once, and tokenises what is asked for."""
+    """Splits the rows by domain once, and tokenises them on request."""
 
     def __init__(self, config: MetaKDConfig, runner: StageRunner) -> None:
         check_domain_names(config.domains)

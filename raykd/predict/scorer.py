@@ -1,4 +1,4 @@
-"""Scores row groups with one model at a time; the same code in a Ray actor and without Ray."""
+"""Scoring of row groups with one model at a time; the same code in a Ray actor and without Ray."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -34,12 +34,12 @@ class ScoreJob:
     output: str
     """Folder of the side table; what is there is replaced."""
     only: Fold | None = None
-    """Rows to score; the others get NaN. None scores all."""
+    """Rows to score; the others get NaN. ``None`` scores all."""
 
 
 @dataclass(frozen=True)
-class Item:
-    """Unit of work of an actor: consecutive row groups of one job, written as one part file of its table."""
+class ScoreItem:
+    """A unit of work of an actor: consecutive row groups of one job, one part of its table."""
 
     job: int
     first_group: int
@@ -48,18 +48,18 @@ class Item:
 
 @dataclass(frozen=True)
 class ScoredPart:
-    """A finished item: the part that was written, and the arithmetic it was computed in."""
+    """A finished item: the part that was written, and the precision it was computed in."""
 
-    item: Item
+    item: ScoreItem
     part: PartInfo
     precision: str
 
 
 class Scorer:
-    """Holds one model at a time and scores row groups with it. A child says what else than logits a model gives a row."""
+    """Holds one model at a time and scores row groups with it. Subclass to compute something else than logits."""
 
     column = "logits"
-    """Name of what a row gets."""
+    """Column of the output."""
 
     def __init__(self, jobs: Sequence[ScoreJob], *, threads: int, batch_rows: int, precision: Precision, use_gpu: bool) -> None:
         self._jobs = jobs
@@ -70,7 +70,7 @@ class Scorer:
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
 
-    def __call__(self, item: Item) -> ScoredPart:
+    def __call__(self, item: ScoreItem) -> ScoredPart:
         """Score the item's row groups and write them as one part. Raises ModelError, DataError, ResourceError."""
         job = self._jobs[item.job]
         prepared = TokenisedSet.open(job.prepared)
@@ -93,7 +93,7 @@ class Scorer:
         return loaded
 
     def forward(self, model: torch.nn.Module, batch: Batch) -> Tensor:
-        """Values of a batch's rows, ``[B, width]`` float32."""
+        """Output for each row of a batch, ``[B, width]`` float32."""
         return forward(model, batch)
 
     def _score_group(self, model: torch.nn.Module, job: ScoreJob, prepared: TokenisedSet, group: int) -> pa.Table:

@@ -20,7 +20,7 @@ from raykd.data.ray_map import run_actors
 from raykd.data.side_tables import SideTable, commit
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ResourceError
-from raykd.predict.scorer import Item, Precision, ScoredPart, ScoreJob, Scorer
+from raykd.predict.scorer import Precision, ScoredPart, ScoreItem, ScoreJob, Scorer
 
 Progress = Callable[[int, int], None]
 """Called with the rows that are done and all rows, over all jobs."""
@@ -49,7 +49,7 @@ def score(
     place comes free for an actor, :func:`raykd.data.watchdog.limit_waits`).
     """
     jobs = [_absolute(job) for job in jobs]
-    prepared = [_checked(job) for job in jobs]
+    prepared = [_open_rows(job) for job in jobs]
     items = _items(jobs, prepared)
     _require_place(cpus_per_actor, use_gpu)
     done: list[ScoredPart] = []
@@ -60,7 +60,7 @@ def score(
         scored = run_actors(build, items, actors=actors, cpus=cpus_per_actor, use_gpu=use_gpu, to="score rows")
         for _, one in scored:
             done.append(one)
-            _tell(progress, done, prepared)
+            _report_progress(progress, done, prepared)
     return _commit(jobs, prepared, done, batch_rows, scorer.column)
 
 
@@ -75,14 +75,14 @@ def score_locally(
     scorer: type[Scorer] = Scorer,
 ) -> list[SideTable]:
     """The same as :func:`score`, and the same bytes, in this process and without Ray."""
-    prepared = [_checked(job) for job in jobs]
+    prepared = [_open_rows(job) for job in jobs]
     before = torch.get_num_threads()
     try:
         score_item = scorer(jobs, threads=threads, batch_rows=batch_rows, precision=precision, use_gpu=use_gpu)
         done: list[ScoredPart] = []
         for item in _items(jobs, prepared):
             done.append(score_item(item))
-            _tell(progress, done, prepared)
+            _report_progress(progress, done, prepared)
     finally:
         torch.set_num_threads(before)
     return _commit(jobs, prepared, done, batch_rows, scorer.column)
@@ -98,8 +98,8 @@ def _absolute(job: ScoreJob) -> ScoreJob:
     )
 
 
-def _checked(job: ScoreJob) -> TokenisedSet:
-    """The job's rows, once it is certain that the model can take them; its output is cleared. Raises ModelError, DataError."""
+def _open_rows(job: ScoreJob) -> TokenisedSet:
+    """Open the job's rows, check that they fit the model, and clear its output. Raises ModelError, DataError."""
     prepared = TokenisedSet.open(job.prepared)
     config = models.load_config(job.model)
     models.check_sequence_length(config, prepared.max_length)
@@ -109,18 +109,18 @@ def _checked(job: ScoreJob) -> TokenisedSet:
     return prepared
 
 
-def _items(jobs: Sequence[ScoreJob], prepared: Sequence[TokenisedSet]) -> list[Item]:
+def _items(jobs: Sequence[ScoreJob], prepared: Sequence[TokenisedSet]) -> list[ScoreItem]:
     """All jobs cut into items, those of one model next to each other, so that actors seldom change models."""
     items = []
     for index in sorted(range(len(jobs)), key=lambda index: jobs[index].model):
         total = len(prepared[index].group_rows)
         step = min(max(1, -(-total // PARTS_AIM)), MAX_GROUPS_PER_PART)
-        items += [Item(index, first, min(step, total - first)) for first in range(0, total, step)]
+        items += [ScoreItem(index, first, min(step, total - first)) for first in range(0, total, step)]
     return items
 
 
 def _require_place(cpus_per_actor: int, use_gpu: bool) -> None:
-    """Raise ResourceError where no node can hold one actor: Ray would wait for it for ever."""
+    """Raise ResourceError where no node can hold one actor: Ray would wait for it without limit."""
     import ray
 
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
@@ -132,7 +132,7 @@ def _require_place(cpus_per_actor: int, use_gpu: bool) -> None:
         )
 
 
-def _tell(progress: Progress | None, done: Sequence[ScoredPart], prepared: Sequence[TokenisedSet]) -> None:
+def _report_progress(progress: Progress | None, done: Sequence[ScoredPart], prepared: Sequence[TokenisedSet]) -> None:
     if progress is not None:
         progress(sum(scored.part.rows for scored in done), sum(rows.num_rows for rows in prepared))
 

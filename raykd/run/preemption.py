@@ -41,7 +41,7 @@ class PreemptionWatcher:
         known: set[str] = set()
         try:
             while True:
-                if self._context.is_first and ask(self._board.listen.remote()):
+                if self._context.is_first and ask(self._board.heartbeat.remote()):
                     self._stop.set()
                 info = ray.train.get_preemption_info()
                 leaving = set(info.preempted_node_ids) if info is not None else set()

@@ -1,4 +1,4 @@
-"""An actor between the driver and the training workers: tasks go one way, records and results the other."""
+"""The task queue: an actor that hands the driver's tasks to training workers, and their events to the driver."""
 
 import asyncio
 import time
@@ -9,7 +9,7 @@ from raykd.errors import RaykdError, ResourceError
 from raykd.trainers.events import TrainingEvent
 
 ANSWER_SECONDS = 300
-"""Seconds within which the board answers: at first its process starts, beside those of all workers."""
+"""Seconds within which the queue answers; its process starts at the same time as those of all workers."""
 
 
 def ask(answer: Any) -> Any:
@@ -21,13 +21,13 @@ def ask(answer: Any) -> Any:
         return ray.get(answer, timeout=ANSWER_SECONDS)
     except GetTimeoutError:
         raise ResourceError(
-            f"waited {ANSWER_SECONDS} s for the run's board, a process between the command and the training workers; see that "
+            f"waited {ANSWER_SECONDS} s for the run's task queue, a process that hands tasks to the training workers; see that "
             "the command's machine has memory for it, and that the nodes of the workers reach it. The same command continues"
         ) from None
     except ActorDiedError:
         raise ResourceError(
-            "the run's board, a process between the command and the training workers, was lost; see that the command's machine "
-            "has memory for it. The same command continues"
+            "the run's task queue, a process that hands tasks to the training workers, was lost; see that the command's "
+            "machine has memory for it. The same command continues"
         ) from None
 
 
@@ -36,17 +36,17 @@ class QueueUpdate:
     """Reply to the driver's poll."""
 
     events: list[tuple[str, TrainingEvent]]
-    """Names of tasks and events of their trainings, since the last time."""
+    """Names of tasks and events of their trainings."""
     done: int
-    """Tasks that are finished."""
+    """Number of finished tasks."""
     failure: tuple[type[RaykdError], str] | None
-    """Why a task cannot be finished."""
-    silent_s: float
-    """Seconds since a worker was heard of."""
+    """Error of a task that cannot be finished."""
+    seconds_since_heartbeat: float
+    """Seconds since the last heartbeat of a worker."""
 
 
 class TaskQueue:
-    """An actor between the driver and the workers: an append-only list of tasks, and what is said of them."""
+    """An append-only list of tasks, their events and their results; runs as a Ray actor."""
 
     def __init__(self) -> None:
         self._tasks: list[dict[str, Any]] = []
@@ -56,7 +56,7 @@ class TaskQueue:
         self._events: list[tuple[str, TrainingEvent]] = []
         self._changed = asyncio.Event()
         self._stopping = False
-        self._heard = time.monotonic()
+        self._last_heartbeat = time.monotonic()
 
     async def submit(self, tasks: list[dict[str, Any]]) -> None:
         """Append tasks."""
@@ -64,7 +64,7 @@ class TaskQueue:
         self._changed.set()
 
     async def close(self) -> None:
-        """No more tasks come: workers that ask for one return."""
+        """Accept no more tasks: workers that ask for one return."""
         self._closed = True
         self._changed.set()
 
@@ -73,17 +73,17 @@ class TaskQueue:
         self._stopping = True
         await self.close()
 
-    async def listen(self) -> bool:
-        """Called now and then by the first worker, which shows that there is one; whether to stop."""
-        self._heard = time.monotonic()
+    async def heartbeat(self) -> bool:
+        """Note that the first worker is alive. Returns whether to stop."""
+        self._last_heartbeat = time.monotonic()
         return self._stopping
 
     async def first_open(self) -> int:
-        """Index of the first task that is not finished; workers start, and start again, there."""
+        """Index of the first task that is not finished, where workers start and restart."""
         return next((index for index in range(len(self._tasks)) if index not in self._done), len(self._tasks))
 
     async def task(self, index: int, *, patience_s: float = 20.0) -> dict[str, Any] | bool:
-        """The task of an index; True when it may still come, False when it will not."""
+        """The task of an index; True while it may still come, False when it will not."""
         deadline = time.monotonic() + patience_s
         while index >= len(self._tasks) and not self._closed:
             self._changed.clear()
@@ -94,18 +94,18 @@ class TaskQueue:
         return self._tasks[index] if index < len(self._tasks) else False
 
     async def finish(self, index: int) -> None:
-        """Say that a task is finished."""
+        """Mark a task as finished."""
         self._done.add(index)
 
     async def fail(self, kind: type[RaykdError], message: str) -> None:
-        """Say that a task cannot be finished, however often it is tried."""
+        """Report an error that every further attempt would repeat."""
         self._failure = self._failure or (kind, message)
 
     async def record(self, name: str, event: TrainingEvent) -> None:
         """Pass on an event of a training."""
         self._events.append((name, event))
 
-    async def news(self) -> QueueUpdate:
-        """Events, finished tasks and failure since the last call."""
+    async def poll(self) -> QueueUpdate:
+        """Return and clear the changes since the last call."""
         events, self._events = self._events, []
-        return QueueUpdate(events, len(self._done), self._failure, time.monotonic() - self._heard)
+        return QueueUpdate(events, len(self._done), self._failure, time.monotonic() - self._last_heartbeat)

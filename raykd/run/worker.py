@@ -1,12 +1,14 @@
 """The train function of a training worker: tasks from the queue, one after the other, each from its last checkpoint."""
 
 import logging
+import traceback
 from typing import Any
 
 import torch
+import torch.distributed as dist
 
 from raykd.data.step_stream import ray_feed
-from raykd.errors import RaykdError
+from raykd.errors import RaykdError, TrainingError
 from raykd.run.build_objective import BuildObjective
 from raykd.run.preemption import PreemptionWatcher
 from raykd.run.task import TrainTask
@@ -18,6 +20,13 @@ from raykd.trainers.event_log import Listener
 from raykd.trainers.events import TrainingEvent, Warned
 from raykd.trainers.launcher_variables import drop_foreign_launchers
 
+log = logging.getLogger(__name__)
+
+_PERMANENT = (ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, NameError, TypeError, ValueError)
+"""Errors of the model, the data or the code. Errors of the system, of Ray and of storage may pass."""
+_COMMUNICATION = ("gloo", "NCCL", "Connection", "connection", "timed out", "Timed out", "Socket", "process group")
+"""Parts of the messages of RuntimeErrors that a lost peer causes."""
+
 
 def train_worker(config: dict[str, Any]) -> None:
     """The train function of every Ray Train worker: takes tasks from the queue of ``config`` until it is closed.
@@ -26,7 +35,7 @@ def train_worker(config: dict[str, Any]) -> None:
     """
     drop_foreign_launchers()
     torch.set_num_threads(config["threads"])
-    board = config["board"]
+    board = config["queue"]
     worker = _Worker(board, ray_context(), config["build_objective"])
     logging.getLogger("raykd").addHandler(_ToDriver(board))
     try:
@@ -35,6 +44,30 @@ def train_worker(config: dict[str, Any]) -> None:
         return
     except RaykdError as error:
         ask(board.fail.remote(type(error), str(error)))
+    except Exception as error:
+        if not is_permanent(error):
+            raise
+        log.exception("a training failed")
+        ask(board.fail.remote(TrainingError, permanent_message(error)))
+
+
+def is_permanent(error: Exception) -> bool:
+    """Tell whether an error would come again: one of the model, the data or the code, not of a lost worker or its network."""
+    if isinstance(error, RuntimeError):
+        return not (isinstance(error, dist.DistError) or any(sign in str(error) for sign in _COMMUNICATION))
+    return isinstance(error, _PERMANENT)
+
+
+def permanent_message(error: Exception) -> str:
+    """Describe an error that is not retried, with the line of code that raised it."""
+    reason = (str(error).strip().splitlines() or [""])[0]
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" in {frames[-1].filename}, line {frames[-1].lineno}" if frames else ""
+    if isinstance(error, torch.OutOfMemoryError):
+        advice = "lower training.micro_batch_size or data.sequence_length"
+    else:
+        advice = "another attempt would fail alike; see whether the model fits the rows. The worker's log has the traceback"
+    return f"training failed: {type(error).__name__}: {reason}{place}; {advice}"
 
 
 class _Worker:

@@ -1,4 +1,4 @@
-"""One group of Ray Train workers for all training of a run: tasks are handed to it as the stages come to them.
+"""One group of Ray Train workers for all training of a run: stages hand their tasks to it.
 
 Starting a group costs as much as training a small student, so one ``TorchTrainer.fit()`` serves teacher and students alike.
 """
@@ -26,14 +26,14 @@ POLL_SECONDS = 0.25
 """Seconds between the driver's polls of the task queue: short enough for a progress bar that moves smoothly."""
 
 STOP_SECONDS = 45
-"""For workers to end, a checkpoint included; a stopped job has 60 s altogether (raykd/submit)."""
+"""Time for workers to write a checkpoint and end; a stopped job has 60 s altogether (raykd/submit)."""
 
 OnEvent = Callable[[str, TrainingEvent], None]
 """Called on the driver with a task's name and one event of its training."""
 
 
 class WorkerGroup:
-    """The driver's side: starts the workers when first needed, hands out tasks, watches them, lets the workers go."""
+    """The driver's side of one group: starts the workers when first needed, hands out tasks, monitors and ends the workers."""
 
     def __init__(
         self, compute: ComputeConfig, *, storage: str, name: str, build_objective: BuildObjective = build_objective
@@ -42,12 +42,12 @@ class WorkerGroup:
         self._build_objective = build_objective
         self._storage = storage
         self._name = name
-        self._board: Any = None
+        self._queue: Any = None
         self._fit: _FitThread | None = None
         self._submitted = 0
 
     def start(self) -> None:
-        """Bring the workers up in the background, so that they import while data is prepared. Harmless when they are up.
+        """Start the workers in the background, so that they import while data is prepared. Does nothing when they are up.
 
         Waits for nodes, up to ``start_timeout_s``. Raises ResourceError when the cluster has no room for the workers.
         """
@@ -59,20 +59,20 @@ class WorkerGroup:
         compute = self._compute
         bundles = worker_bundles(compute.min_workers, cpus=compute.cpus_per_worker, gpu=uses_gpu(compute))
         require_room(bundles, f"{compute.min_workers} training workers and Ray Data", limit_s=compute.start_timeout_s)
-        # with the driver, whose loss ends the run anyway: on another node the board would be one thing more to lose
+        # with the driver, whose loss ends the run anyway: on another node the queue could be lost by itself
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        self._board = ray.remote(num_cpus=0)(TaskQueue).options(scheduling_strategy=here).remote()
+        self._queue = ray.remote(num_cpus=0)(TaskQueue).options(scheduling_strategy=here).remote()
         self._fit = _FitThread(lambda: self._build().fit())
         self._submitted = 0
         self._fit.start()
 
     def run(self, tasks: Sequence[TrainTask], on_event: OnEvent) -> None:
-        """Train all tasks, in order. An interrupt has the workers write a checkpoint before it goes on its way.
+        """Train all tasks, in order. On an interrupt the workers write a checkpoint first.
 
-        Raises the error of the first task that fails, TrainingError when workers keep dying, ResourceError when none come.
+        Raises the error of the first task that fails, TrainingError after too many lost workers, ResourceError when none start.
         """
         self.start()
-        ask(self._board.submit.remote([task.model_dump(mode="json") for task in tasks]))
+        ask(self._queue.submit.remote([task.model_dump(mode="json") for task in tasks]))
         self._submitted += len(tasks)
         try:
             while not self._finished(on_event):
@@ -82,57 +82,58 @@ class WorkerGroup:
             raise
 
     def _finished(self, on_event: OnEvent) -> bool:
-        """Pass on what is new; whether all tasks are done."""
-        alive = self._fit is not None and self._fit.is_alive()  # asked before the news, which are complete then
-        news = self._news(on_event)
-        if news.failure is not None:
-            raise news.failure[0](news.failure[1])
-        if news.done >= self._submitted:
+        """Pass on new events. Returns whether all tasks are done."""
+        alive = self._fit is not None and self._fit.is_alive()  # read before the update, which is complete then
+        update = self._poll(on_event)
+        if update.failure is not None:
+            raise update.failure[0](update.failure[1])
+        if update.done >= self._submitted:
             return True
         if not alive:
-            raise self._lost()
-        if news.silent_s > self._compute.start_timeout_s:
+            raise self._workers_lost()
+        if update.seconds_since_heartbeat > self._compute.start_timeout_s:
             raise ResourceError(
-                f"waited {news.silent_s:.0f} s (compute.start_timeout_s) for training workers: {self._compute.workers_text} of "
-                f"{self._compute.cpus_per_worker} CPUs did not start; see that nodes are up and idle. Try again then"
+                f"waited {update.seconds_since_heartbeat:.0f} s (compute.start_timeout_s) for training workers: "
+                f"{self._compute.workers_text} of {self._compute.cpus_per_worker} CPUs did not start; see that "
+                "nodes are up and idle. Try again then"
             )
         return False
 
-    def _news(self, on_event: OnEvent) -> QueueUpdate:
-        news: QueueUpdate = ask(self._board.news.remote())
-        for name, event in news.events:
+    def _poll(self, on_event: OnEvent) -> QueueUpdate:
+        update: QueueUpdate = ask(self._queue.poll.remote())
+        for name, event in update.events:
             on_event(name, event)
-        return news
+        return update
 
     def stop(self, on_event: OnEvent) -> None:
-        """Ask the workers to stop, and give them some time to write a checkpoint."""
+        """Ask the workers to write a checkpoint and stop, and wait for them."""
         if self._fit is None or not self._fit.is_alive():
             return
         log.warning("stopping: the workers write a checkpoint first, for at most %d s", STOP_SECONDS)
-        ask(self._board.stop.remote())
+        ask(self._queue.stop.remote())
         deadline = time.monotonic() + STOP_SECONDS
         while self._fit.is_alive() and time.monotonic() < deadline:
-            self._news(on_event)
+            self._poll(on_event)
             time.sleep(POLL_SECONDS)
-        self._news(on_event)
+        self._poll(on_event)
 
     def make_room(self, *, cpus: int, gpu: bool) -> None:
-        """Let the workers go where, idle, they hold what something else needs; a later task starts others."""
+        """End idle workers that hold what something else needs; a later task starts others."""
         if self._fit is not None and (gpu or self._compute.elastic or free_cpus() < cpus):
             self.close()
 
     def close(self) -> None:
-        """Let the workers go and free what they hold."""
+        """End the workers."""
         if self._fit is None:
             return
         import ray
 
         if self._fit.is_alive():
-            with contextlib.suppress(ResourceError):  # a board that is lost: the workers end without it
-                ask(self._board.close.remote())
+            with contextlib.suppress(ResourceError):  # a lost queue: the workers end without it
+                ask(self._queue.close.remote())
             self._fit.join(timeout=STOP_SECONDS)
-        ray.kill(self._board)
-        self._board = self._fit = None
+        ray.kill(self._queue)
+        self._queue = self._fit = None
 
     def _build(self) -> Any:
         from ray.train import FailureConfig, RunConfig, ScalingConfig
@@ -144,7 +145,7 @@ class WorkerGroup:
         return TorchTrainer(
             train_worker,
             train_loop_config={
-                "board": self._board,
+                "queue": self._queue,
                 "threads": self._compute.cpus_per_worker,
                 "build_objective": self._build_objective,
             },
@@ -162,7 +163,7 @@ class WorkerGroup:
             ),
         )
 
-    def _lost(self) -> TrainingError:
+    def _workers_lost(self) -> TrainingError:
         error = self._fit.error if self._fit is not None else None
         causes = getattr(error, "worker_failures", None)
         if not causes:
@@ -172,12 +173,12 @@ class WorkerGroup:
         text = " ".join(str(cause).strip().splitlines()[-1:])
         return TrainingError(
             f"training workers failed more than compute.max_failures = {self._compute.max_failures} times; the last time rank "
-            f"{rank} said: {text or type(cause).__name__}. Logs are in Ray's session folder; the same command continues"
+            f"{rank} failed with: {text or type(cause).__name__}. Logs are in Ray's session folder; the same command continues"
         )
 
 
 class _FitThread(threading.Thread):
-    """Runs ``fit`` beside the driver and keeps its error."""
+    """Runs ``fit`` in a thread and keeps its error."""
 
     def __init__(self, fit: Callable[[], Any]) -> None:
         super().__init__(name="raykd-fit", daemon=True)
@@ -185,7 +186,7 @@ class _FitThread(threading.Thread):
         self.error: BaseException | None = None
 
     def run(self) -> None:
-        """Fit; an error of any kind is carried over to the driver's thread, which says what it means."""
+        """Fit; the driver's thread reports the error."""
         try:
             self._fit()
         except Exception as error:

@@ -209,9 +209,9 @@ class DistillationPipeline:
             return read_report(folder)
         self.runner.release_workers()  # latency is measured on idle processors
         rows = self.tokenised(self._report_split, self.config.student.model)
-        logits = storage.join(self.runner.folder, "logits", "stage.json")
-        quality = storage.read_json(logits).get("quality") if storage.exists(logits) else None
-        comparison = build_comparison(scored, name=self.config.name, rows=rows, data=self.config.data, quality=quality)
+        comparison = build_comparison(
+            scored, name=self.config.name, rows=rows, data=self.config.data, quality=self.teachers.quality
+        )
         write_report(comparison, folder)
         self._write_cards(comparison, [candidate for candidate, _ in scored])
         stage.finish()

@@ -42,6 +42,8 @@ class Teachers:
         self._runner = runner
         self._tokenised = tokenised
         self.weights = [config.weight for config in self.configs]
+        self.quality: dict[str, Any] | None = None
+        """Quality of the teacher, known once it has scored labelled rows."""
 
     @cached_property
     def tasks(self) -> list[TrainTask | None]:
@@ -95,6 +97,7 @@ class Teachers:
                     tables = [made[split, number] for number in range(len(models))]
                     average_logits(tables, self.weights, rows[split, 0], folders[split])
             stage.finish(quality=self._teacher_quality(rows, folders))
+        self.quality = stage.results()["quality"]
         return SideTable.open(folders["train"])
 
     def average(self, scored: Sequence[SideTable], rows: TokenisedSet, out: str) -> SideTable:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from raykd.config import ComputeConfig
 from raykd.data import storage
 from raykd.data.first_rows import first_texts
+from raykd.data.folder_lock import LOCK, folder_lock
 from raykd.data.logits_tsv import import_tsv
 from raykd.data.prepare import prepare
 from raykd.data.side_tables import SideTable
@@ -42,6 +43,11 @@ def train(settings: TrainSettings, flags: FlagValues) -> None:
 
 def run_training(training: "Training", flags: FlagValues) -> None:
     """Run a training that has been checked."""
+    with folder_lock(training.work):
+        _run_training(training, flags)
+
+
+def _run_training(training: "Training", flags: FlagValues) -> None:
     settings = training.settings
     storage.write_json(storage.join(training.work, VALUES), visible_flags(flags))
     with connected(settings.workers, settings.precision) as compute:
@@ -175,7 +181,7 @@ class Training:
             storage.upload_dir(folder, storage.join(self.checkpoint_dir, os.path.basename(folder)))
         storage.write_bytes(storage.join(self.work, HISTORY), storage.read_bytes(task.history))
         for path in storage.list_dir(self.work):
-            if path not in (storage.join(self.work, VALUES), storage.join(self.work, HISTORY)):
+            if path not in {storage.join(self.work, name) for name in (VALUES, HISTORY, LOCK)}:
                 storage.remove(path)
         storage.write_json(storage.join(self.work, PUBLISHED), {"key": task.key, **self.provenance})
 

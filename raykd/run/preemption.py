@@ -20,8 +20,8 @@ POLL_SECONDS = 1.0
 class PreemptionWatcher:
     """Polls in a thread of every worker, because Ray's ``get_preemption_info`` is a barrier among all of them."""
 
-    def __init__(self, board: Any, context: WorkerContext) -> None:
-        self._board = board
+    def __init__(self, queue: Any, context: WorkerContext) -> None:
+        self._queue = queue
         self._context = context
         self._stop = threading.Event()
         self._node_leaves = threading.Event()
@@ -41,7 +41,7 @@ class PreemptionWatcher:
         known: set[str] = set()
         try:
             while True:
-                if self._context.is_first and ask(self._board.heartbeat.remote()):
+                if self._context.is_first and ask(self._queue.heartbeat.remote()):
                     self._stop.set()
                 info = ray.train.get_preemption_info()
                 leaving = set(info.preempted_node_ids) if info is not None else set()

@@ -3,7 +3,8 @@
 Job kinds (:mod:`raykd.distill`, :mod:`raykd.metakd`) hold a :class:`StageRunner` and decide what to make in which order.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -11,10 +12,11 @@ from raykd.cluster import DATA_CPUS, require_room, require_shared, uses_gpu
 from raykd.config import ComputeConfig
 from raykd.config.section import Section
 from raykd.data import storage
+from raykd.data.folder_lock import FolderLock, folder_lock
 from raykd.data.prepare import PrepareSpec, prepare
 from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
-from raykd.errors import ConfigError
+from raykd.errors import ConfigError, DataError
 from raykd.predict import ScoreJob, score
 from raykd.predict.scorer import Scorer
 from raykd.predict.scoring_job import BATCH_ROWS, Progress
@@ -52,6 +54,13 @@ class Stage:
         """Remove an older result's manifest, so that nothing half-made looks complete."""
         storage.remove(self.manifest)
 
+    def results(self) -> dict[str, Any]:
+        """Values that :meth:`finish` was given. Raises DataError when the folder holds another result."""
+        content: dict[str, Any] = storage.read_json(self.manifest)
+        if content["key"] != self.key:
+            raise DataError(f"{self.folder} holds the result of other inputs or settings; run the stage {self.name} again")
+        return content
+
     def finish(self, **results: Any) -> None:
         """Mark the result as complete."""
         storage.write_json(self.manifest, {"name": self.name, "key": self.key, **results})
@@ -85,6 +94,14 @@ class StageRunner:
         self._tokenised: dict[PrepareSpec, TokenisedSet] = {}
         self._requested: set[str] = set()
         self._started_ray = False
+        self._lock: FolderLock | None = None
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the run's folder inside the block. Raises ResourceError naming the command that writes to it."""
+        with folder_lock(self.folder) as self._lock:
+            yield
+        self._lock = None
 
     def start_ray(self) -> None:
         """Connect to Ray, or start it, unless it is up. A local Ray gets room for every group of workers.
@@ -140,6 +157,7 @@ class StageRunner:
 
     def skip_or_begin(self, stage: Stage) -> bool:
         """Tell whether the stage is finished; begin it otherwise. Raises ConfigError when it was not asked for."""
+        self._check_lock()
         if stage.is_done():
             self.terminal.say(f"{stage.name}: finished before, skipped")
             return True
@@ -163,6 +181,7 @@ class StageRunner:
 
         Raises the error of the first task that fails, ConfigError when the stage was not asked for.
         """
+        self._check_lock()
         new = [task for task in (*tasks, *also) if task.folder not in self._requested]
         self._requested.update(task.folder for task in new)
         todo = [task for task in new if not task.is_done()]
@@ -177,11 +196,16 @@ class StageRunner:
 
     def score(self, jobs: Sequence[ScoreJob], title: str, scorer: type[Scorer] = Scorer) -> list[SideTable]:
         """Score rows with models on Ray; ``title`` names the progress bar."""
+        self._check_lock()
         self.start_ray()
         self._groups.make_room(cpus=self.compute.cpus_per_worker, gpu=uses_gpu(self.compute))
         return score_models(
             jobs, self.compute, progress=lambda done, total: self.terminal.advance(title, done, total), scorer=scorer
         )
+
+    def _check_lock(self) -> None:
+        if self._lock is not None:
+            self._lock.check()
 
     def _run_tasks(self, tasks: Sequence[TrainTask]) -> None:
         self.start_ray()
@@ -253,7 +277,7 @@ def run_pipeline(pipeline: JobPipeline[Result_co]) -> Result_co:
     """Check a job, start Ray where it is needed, and run its stages; workers and Ray end with it. Raises RaykdError."""
     runner, terminal = pipeline.runner, pipeline.runner.terminal
     try:
-        with terminal.bars():
+        with runner.locked(), terminal.bars():
             terminal.wait_for("checking files and models")
             pipeline.check()
             terminal.arrived()

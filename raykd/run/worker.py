@@ -29,26 +29,26 @@ _COMMUNICATION = ("gloo", "NCCL", "Connection", "connection", "timed out", "Time
 
 
 def train_worker(config: dict[str, Any]) -> None:
-    """The train function of every Ray Train worker: takes tasks from the queue of ``config`` until it is closed.
+    """The train function of every Ray Train worker: trains the tasks of the queue in ``config`` until it is closed.
 
-    A RaykdError is reported to the queue and not raised: trying again would end the same way.
+    A RaykdError, and any other that would come again, is reported to the queue and not raised: Ray Train would retry.
     """
     drop_foreign_launchers()
     torch.set_num_threads(config["threads"])
-    board = config["queue"]
-    worker = _Worker(board, ray_context(), config["build_objective"])
-    logging.getLogger("raykd").addHandler(_ToDriver(board))
+    queue = config["queue"]
+    worker = _Worker(queue, ray_context(), config["build_objective"])
+    logging.getLogger("raykd").addHandler(_ToDriver(queue))
     try:
-        worker.run(ask(board.first_open.remote()))
+        worker.run(ask(queue.first_open.remote()))
     except StopRequested:
         return
     except RaykdError as error:
-        ask(board.fail.remote(type(error), str(error)))
+        ask(queue.fail.remote(type(error), str(error)))
     except Exception as error:
         if not is_permanent(error):
             raise
         log.exception("a training failed")
-        ask(board.fail.remote(TrainingError, permanent_message(error)))
+        ask(queue.fail.remote(TrainingError, permanent_message(error)))
 
 
 def is_permanent(error: Exception) -> bool:
@@ -73,23 +73,23 @@ def permanent_message(error: Exception) -> str:
 class _Worker:
     """Takes tasks from an index on; all workers see the same tasks in the same order."""
 
-    def __init__(self, board: Any, context: WorkerContext, build_objective: BuildObjective) -> None:
-        self._board = board
+    def __init__(self, queue: Any, context: WorkerContext, build_objective: BuildObjective) -> None:
+        self._queue = queue
         self._context = context
         self._build_objective = build_objective
-        self._control = PreemptionWatcher(board, context).control_requests()
+        self._control = PreemptionWatcher(queue, context).control_requests()
         self._ahead: OpenTask | None = None
 
     def run(self, index: int) -> None:
         """Train every task that is not done, until the queue is closed."""
-        while (given := ask(self._board.task.remote(index))) is not False:
+        while (given := ask(self._queue.task.remote(index))) is not False:
             if given is True:
                 continue
             task = TrainTask.model_validate(given)
             if not task.is_done():
                 self._train(task, index)
             if self._context.is_first:
-                ask(self._board.finish.remote(index))
+                ask(self._queue.finish.remote(index))
             index += 1
 
     def _train(self, task: TrainTask, index: int) -> None:
@@ -100,14 +100,14 @@ class _Worker:
             opened,
             self._context,
             build_objective=self._build_objective,
-            listeners=(_report_to(self._board, task.name),),
+            listeners=(_report_to(self._queue, task.name),),
             near_end=lambda: self._open_next(index + 1),
             control=self._control,
         )
 
     def _open_next(self, index: int) -> None:
         """Request the next task's rows, if the queue has a next task by now; the first worker asks. *Collective.*"""
-        given = ask(self._board.task.remote(index, patience_s=0.0)) if self._context.is_first else None
+        given = ask(self._queue.task.remote(index, patience_s=0.0)) if self._context.is_first else None
         given = self._context.broadcast(given)
         if isinstance(given, dict):
             task = TrainTask.model_validate(given)
@@ -118,18 +118,18 @@ class _Worker:
 class _ToDriver(logging.Handler):
     """Passes raykd's own warnings on to the driver; the worker's log is a file in Ray's session folder."""
 
-    def __init__(self, board: Any) -> None:
+    def __init__(self, queue: Any) -> None:
         super().__init__(logging.WARNING)
-        self._board = board
+        self._queue = queue
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._board.record.remote("", Warned(step=0, message=record.getMessage()))
+        self._queue.record.remote("", Warned(step=0, message=record.getMessage()))
 
 
-def _report_to(board: Any, name: str) -> Listener:
+def _report_to(queue: Any, name: str) -> Listener:
     """A listener that passes the events of the training ``name`` on to the driver."""
 
     def report(event: TrainingEvent) -> None:
-        board.record.remote(name, event)
+        queue.record.remote(name, event)
 
     return report

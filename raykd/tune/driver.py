@@ -1,11 +1,13 @@
 """A search from its configuration to its report: shared work, trials, final trainings and test, each done once."""
 
 import os
+from contextlib import ExitStack
 from typing import Any
 
 from raykd.cluster import require_shared
 from raykd.config import TuneConfig
 from raykd.data import storage
+from raykd.data.folder_lock import folder_lock
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ConfigError, TrainingError
 from raykd.metakd.build_meta_objective import build_meta_objective
@@ -35,7 +37,12 @@ from raykd.tune.trials import TrialRunner, longest_trial
 def run_search(config: TuneConfig, *, terminal: Terminal | None = None) -> SearchReport:
     """Run the unfinished parts of a search. Raises RaykdError for anything a user can cause, before any trial if possible."""
     search = Search(config, terminal or Terminal())
+    base = config.base
+    folders = dict.fromkeys([search.folder, storage.join(storage.absolute(base.storage), base.name)])
+    locks = ExitStack()
     try:
+        for folder in folders:
+            locks.enter_context(folder_lock(folder))
         search.check()
         search.start_ray()
         plan = search.plan()
@@ -45,6 +52,7 @@ def run_search(config: TuneConfig, *, terminal: Terminal | None = None) -> Searc
         raise
     finally:
         search.close()
+        locks.close()
     search.terminal.say(f"report: {storage.join(search.folder, 'report', 'report.html')}")
     search.terminal.say(f"best model: {storage.join(search.folder, 'best')}")
     print_result(render_search(report), summary="\n".join(conclusion(report)))

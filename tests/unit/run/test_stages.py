@@ -7,16 +7,17 @@ from typing import Any
 import pytest
 
 from raykd.config import ComputeConfig
+from raykd.data.folder_lock import folder_lock
 from raykd.data.side_tables import SideTable
-from raykd.errors import ConfigError
+from raykd.errors import ConfigError, ResourceError
 from raykd.metakd.embeddings import Embedder
 from raykd.metakd.pipeline import MetaKDPipeline
 from raykd.predict import ScoreJob, score_locally
 from raykd.predict.scorer import Scorer
 from raykd.run import stages
 from raykd.run.progress import Terminal
-from raykd.run.stages import StageRunner
-from tests.local_pipeline import LocalRunner
+from raykd.run.stages import StageRunner, run_pipeline
+from tests.local_pipeline import LocalMetaPipeline, LocalRunner
 from tests.unit.metakd.test_pipeline import make_config
 
 
@@ -60,3 +61,11 @@ def test_meta_kd_scores_with_the_jobs_device_and_precision(tmp_path: Path, monke
     pipeline.run()
     assert made == [(Embedder, "bf16", True), (Scorer, "bf16", True), (Scorer, "bf16", True)]
     assert wanted == [{"CPU": 1.0, "GPU": 1.0}] * 3
+
+
+def test_a_second_run_of_a_folder_is_refused_before_it_writes(tmp_path: Path) -> None:
+    config = make_config(tmp_path, seeds=[1])
+    folder = tmp_path / "runs" / "small"
+    with folder_lock(str(folder)), pytest.raises(ResourceError, match=f"{folder} is being written by another command"):
+        run_pipeline(LocalMetaPipeline(config))
+    assert not (folder / "experiment.json").exists()

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from raykd.metrics.confusion import Statistic
+from raykd.metrics.class_counts import Statistic
 
 Floats = NDArray[np.float64]
 
@@ -21,8 +21,8 @@ class RowMean:
 
 
 @dataclass(frozen=True)
-class ConfusionMetric:
-    """A function of the confusion matrix of label ids and the most probable classes, such as F1."""
+class ClassCountMetric:
+    """A function of the counts of each class among labels and most probable classes, such as F1."""
 
     statistic: Statistic
 
@@ -37,4 +37,4 @@ class MomentMetric:
     """From sums ``[..., K]`` to one number each, ``[...]``."""
 
 
-Resampled = RowMean | ConfusionMetric | MomentMetric
+Resampled = RowMean | ClassCountMetric | MomentMetric

@@ -121,19 +121,25 @@ def _area(labels: Labels, logits: Logits) -> float:
     from sklearn.metrics import roc_auc_score
 
     classes = [1] if logits.shape[1] == 2 else list(range(logits.shape[1]))
-    areas = [
-        roc_auc_score(labels == index, _log_odds(logits, index))
-        for index in classes
-        if 0 < np.sum(labels == index) < len(labels)
-    ]
+    odds = _log_odds(logits)
+    areas = [roc_auc_score(labels == index, odds[:, index]) for index in classes if 0 < np.sum(labels == index) < len(labels)]
     return float(np.mean(areas)) if areas else 0.5
 
 
-def _log_odds(logits: Logits, index: int) -> NDArray[np.float64]:
-    """``log p_c / (1 - p_c) = z_c - log Σ_{k ≠ c} exp z_k``, ``[N]``."""
-    wide = logits.astype(np.float64)
-    others = np.delete(wide, index, axis=1)
-    return np.asarray(wide[:, index] - np.logaddexp.reduce(others, axis=1))
+def _log_odds(logits: Logits) -> NDArray[np.float64]:
+    """``log p_c / (1 - p_c) = z_c - log Σ_{k ≠ c} exp z_k``, ``[N, C]``.
+
+    The sum is ``(1 - p_c) Σ_k exp z_k``, which is exact enough for ``p_c`` up to a half; the largest class is summed around.
+    """
+    shifted = _shifted(logits)
+    rows, largest = np.arange(len(shifted)), shifted.argmax(axis=1)
+    exponentials = np.exp(shifted)
+    total = exponentials.sum(axis=1, keepdims=True)
+    others = np.log(total) + np.log1p(-np.minimum(exponentials / total, 0.5))
+    shifted_without = shifted.copy()
+    shifted_without[rows, largest] = -np.inf
+    others[rows, largest] = np.logaddexp.reduce(shifted_without, axis=1)
+    return np.asarray(shifted - others)
 
 
 def _shifted(logits: Logits) -> NDArray[np.float64]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from raykd.errors import DataError
-from raykd.metrics.confusion import Statistic, accuracy
+from raykd.metrics.class_counts import Statistic, accuracy
 from raykd.report.record import Record
 
 Floats = NDArray[np.float64]
@@ -172,8 +172,8 @@ def _stratum(
     _check(labels, candidate, reference, paired_seeds)
     patterns, rows = _patterns(np.vstack([labels[None], candidate, reference]))
     classes = int(patterns.max()) + 1
-    tables = [_confusion_table(patterns[0], predicted, classes) for predicted in patterns[1:]]
-    return _Stratum(rows, tables, len(candidate), lambda sums: statistic(sums.reshape(-1, classes, classes)))
+    tables = [_class_table(patterns[0], predicted, classes) for predicted in patterns[1:]]
+    return _Stratum(rows, tables, len(candidate), lambda sums: statistic(sums.reshape(-1, 3, classes)))
 
 
 def _bootstrap(strata: Sequence[_Stratum], *, replicates: int, seed: int, paired_seeds: bool) -> Verdict:
@@ -225,12 +225,15 @@ def _patterns(columns: NDArray[np.integer[Any]]) -> tuple[NDArray[np.int64], NDA
     return columns[:, first].astype(np.int64), counts.astype(np.int64)
 
 
-def _confusion_table(labels: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> Any:
-    """Sparse ``[P, C * C]`` with a one where each pattern falls: weights times this are confusion matrices."""
+def _class_table(labels: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> Any:
+    """Sparse ``[P, 3 C]``, from weights of patterns to how many rows of each class are right, labelled and predicted."""
     from scipy.sparse import csr_array  # type: ignore[import-untyped]
 
-    cells = labels * classes + predicted
-    return csr_array((np.ones(len(cells)), (np.arange(len(cells)), cells)), shape=(len(cells), classes * classes))
+    patterns = np.arange(len(labels))
+    right = np.flatnonzero(labels == predicted)
+    rows = np.concatenate([right, patterns, patterns])
+    columns = np.concatenate([labels[right], classes + labels, 2 * classes + predicted])
+    return csr_array((np.ones(len(rows)), (rows, columns)), shape=(len(labels), 3 * classes))
 
 
 def _difference(values: Floats, seeds_a: int) -> Floats:

@@ -6,6 +6,8 @@ from raykd.report.markdown import markdown_table
 from raykd.report.system import Role
 from raykd.task_kinds import task_kind
 
+MAX_LABELS = 50
+"""Labels that a card lists."""
 FRONT_MATTER = """---
 library_name: transformers
 pipeline_tag: text-classification
@@ -21,7 +23,7 @@ def model_card(comparison: Comparison, *, role: Role, seed: int | None, objectiv
     kind = task_kind(comparison.task)
     sections = [
         f"# {comparison.name}: {LONG_ROLES[role]}" + ("" if seed is None else f", seed {seed}"),
-        kind.describe_labels(comparison.labels),
+        _labels(comparison),
         f'```python\nfrom transformers import pipeline\n\npipeline("text-classification", model="path/of/this/folder"'
         f"{kind.pipeline_arguments})\n```",
         f"Started from `{base}`; minimised {objective}.",
@@ -34,3 +36,11 @@ def model_card(comparison: Comparison, *, role: Role, seed: int | None, objectiv
         "\n".join(f"- {key}: {value}" for key, value in comparison.environment.items()),
     ]
     return FRONT_MATTER + "\n" + "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _labels(comparison: Comparison) -> str:
+    """The labels of a row; of many, the first."""
+    shown = comparison.labels[:MAX_LABELS]
+    hidden = len(comparison.labels) - len(shown)
+    more = f" {hidden:,} more labels are in config.json (id2label)." if hidden else ""
+    return task_kind(comparison.task).describe_labels(shown) + more

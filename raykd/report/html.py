@@ -8,7 +8,16 @@ from html import escape
 from raykd.report import plots
 from raykd.report.cells import LONG_ROLES, NONE, caption, legend, metric_header, table
 from raykd.report.comparison import Comparison
-from raykd.report.markdown import ONE_TEACHER, class_table, export_table, has_classes, metric_table, speed_table, verdict_table
+from raykd.report.markdown import (
+    ONE_TEACHER,
+    class_note,
+    class_table,
+    export_table,
+    has_classes,
+    metric_table,
+    speed_table,
+    verdict_table,
+)
 from raykd.task_kinds import task_kind
 
 log = logging.getLogger(__name__)
@@ -48,7 +57,7 @@ def html(comparison: Comparison) -> str:
         *_calibration(comparison),
         "<h2>All metrics</h2>",
         html_table(*metric_table(comparison)),
-        *(["<h2>Per class</h2>", html_table(*class_table(comparison))] if has_classes(comparison) else []),
+        *_classes(comparison),
         *_speed(comparison),
         *_teacher(comparison),
         *_environment(comparison.environment),
@@ -72,6 +81,14 @@ def _verdict(comparison: Comparison) -> str:
     kind = comparison.contrasts[0].result.verdict.replace(" ", "-") if comparison.judged else ""
     lines = "".join(f"<p>{escape(line)}</p>" for line in comparison.conclusion)
     return f'<div class="verdict {kind}">{lines}</div>'
+
+
+def _classes(comparison: Comparison) -> list[str]:
+    if not has_classes(comparison):
+        return []
+    note = class_note(comparison)
+    table_of_classes = html_table(*class_table(comparison))
+    return ["<h2>Per class</h2>", *([f'<p class="quiet">{escape(note)}</p>'] if note else []), table_of_classes]
 
 
 def _differences(comparison: Comparison) -> list[str]:

@@ -7,6 +7,8 @@ from raykd.report.comparison import Comparison
 from raykd.report.latency import Latency
 from raykd.task_kinds import task_kind
 
+MAX_CLASSES = 20
+"""Classes in a table; of more, half as many of the worst and of the best are shown."""
 ONE_TEACHER = "All students learned from this teacher; the intervals do not cover the spread of other teachers."
 
 TAIL = 3
@@ -24,7 +26,9 @@ def markdown(comparison: Comparison) -> str:
         legend(comparison),
         f"## Differences\n\n{pipe_table(*verdict_table(comparison))}\n\n{ONE_TEACHER}" if comparison.contrasts else "",
         "## All metrics\n\nMean ± standard deviation over seeds.\n\n" + pipe_table(*metric_table(comparison)),
-        "## Per class\n\n" + pipe_table(*class_table(comparison)) if has_classes(comparison) else "",
+        "## Per class" if has_classes(comparison) else "",
+        class_note(comparison) if has_classes(comparison) else "",
+        pipe_table(*class_table(comparison)) if has_classes(comparison) else "",
         "## Speed\n\n" + pipe_table(*speed_table(comparison)) if any(one.latency for one in comparison.systems) else "",
         pipe_table(*export_table(comparison)) if comparison.exports else "",
         "\n".join(f"- {key}: {value}" for key, value in comparison.environment.items()),
@@ -72,15 +76,36 @@ def has_classes(comparison: Comparison) -> bool:
 
 
 def class_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
-    """Precision, recall and F1 of each class by system, in percent."""
+    """Precision, recall and F1 of each class by system, in percent; of many classes, the worst and the best."""
     names = system_names(comparison.systems, LONG_ROLES)
     body = [
         [label, f"{system.classes[label]['rows']:,.0f}", name]
         + [f"{100 * system.classes[label][key]:.1f}" for key in ("precision", "recall", "f1")]
-        for label in comparison.labels
+        for label in _shown_classes(comparison)
         for name, system in zip(names, comparison.systems, strict=True)
     ]
     return ["class", "rows", "model", "precision %", "recall %", "F1 %"], body
+
+
+def _shown_classes(comparison: Comparison) -> Sequence[str]:
+    """All classes, or the worst and the best of the last system by F1, the worst first; classes without rows left out."""
+    if len(comparison.labels) <= MAX_CLASSES:
+        return comparison.labels
+    classes = comparison.systems[-1].classes
+    ranked = sorted((label for label in comparison.labels if classes[label]["rows"]), key=lambda label: classes[label]["f1"])
+    return ranked if len(ranked) <= MAX_CLASSES else ranked[: MAX_CLASSES // 2] + ranked[-MAX_CLASSES // 2 :]
+
+
+def class_note(comparison: Comparison) -> str:
+    """The choice of classes in the table; empty where all are shown."""
+    shown = len(_shown_classes(comparison))
+    if shown == len(comparison.labels):
+        return ""
+    name = system_names(comparison.systems, LONG_ROLES)[-1]
+    return (
+        f"{shown} of {len(comparison.labels):,} classes, by the F1 of the {name}, the worst first, then the best; "
+        "report.json has all."
+    )
 
 
 def speed_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:

@@ -7,13 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raykd.metrics.metric import Metric
-from raykd.metrics.resampling import ConfusionMetric, Resampled, RowMean
+from raykd.metrics.resampling import ClassCountMetric, Resampled, RowMean
 from raykd.report.bootstrap import REPLICATES, Verdict, compare_moments, compare_predictions, paired_bootstrap
 from raykd.report.record import Record
 from raykd.report.system import System, Task
 
 FEW_REPLICATES = 2_000
-"""Replicates for metrics that cost more than accuracy: a confusion matrix or all rows; the ends still hold to 0.1 sd."""
+"""Replicates for metrics that cost more than accuracy: counts of all classes or all rows; the ends still hold to 0.1 sd."""
 
 
 class SystemContrast(Record):
@@ -59,7 +59,7 @@ def judge(
     if isinstance(metric, RowMean):
         right = [np.stack([metric.correct(labels, one) for one in logits]) for logits in pair]
         return paired_bootstrap(right[0], right[1], seed=seed, replicates=replicates)
-    if isinstance(metric, ConfusionMetric):
+    if isinstance(metric, ClassCountMetric):
         said = [np.stack([one.argmax(axis=1) for one in logits]) for logits in pair]
         return compare_predictions(labels, said[0], said[1], statistic=metric.statistic, seed=seed, replicates=few)
     features = [[metric.features(labels, one) for one in logits] for logits in pair]

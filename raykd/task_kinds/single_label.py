@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from raykd.data.label_codec import label_id
 from raykd.metrics import single_label_metrics
 from raykd.metrics.calibration import Reliability, mean_entropy
-from raykd.metrics.confusion import f1_of, macro_f1
+from raykd.metrics.class_counts import f1_of, macro_f1
 from raykd.metrics.metric import Metric
-from raykd.metrics.resampling import ConfusionMetric, Resampled, RowMean
+from raykd.metrics.resampling import ClassCountMetric, Resampled, RowMean
 from raykd.task_kinds.task_kind import Array, TaskKind
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class SingleLabel(TaskKind):
     def resampled(self, names: Sequence[str], *, positive_label: str | None = None) -> Mapping[str, Resampled]:
         """Accuracy and the F1 of the table."""
         f1 = f1_of(single_label_metrics.positive_index(names, positive_label)) if len(names) == 2 else macro_f1
-        return {"accuracy": RowMean(_correct), self.table_metrics(len(names))[1]: ConfusionMetric(f1)}
+        return {"accuracy": RowMean(_correct), self.table_metrics(len(names))[1]: ClassCountMetric(f1)}
 
     def constant_score(self, labels: Array) -> float:
         """Share of the largest class."""

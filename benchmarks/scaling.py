@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 
 from raykd.config import ComputeConfig, FineTuneConfig, TorchEngineConfig, TrainingConfig
-from raykd.data.batch_plan import Plan
-from raykd.data.planned_reader import Order, PlannedReader
+from raykd.data.batch_plan import BatchPlan
+from raykd.data.planned_reader import PlannedReader, ReadRequest
 from raykd.data.prepare import PrepareSpec, prepare
 from raykd.data.ray_map import run_job
 from raykd.data.tokenised_set import TokenisedSet
@@ -163,7 +163,7 @@ def _print_plan(folder: Path, prepared: TokenisedSet) -> None:
         group_rows = TokenisedSet.open(many.path).group_rows
         opened = time.perf_counter()
         lengths = np.full(2048, 20, np.int32)
-        plan = Plan(
+        plan = BatchPlan(
             group_rows, lambda g, sizes=group_rows, one=lengths: one[: sizes[g]], seed=1, batch_size=256, fingerprint="x"
         )
         plan.window(0, 0)
@@ -178,9 +178,9 @@ def _print_reading(prepared: TokenisedSet) -> None:
     print(f"\n{'workers':>8} {'rows/s read by each':>20} {'rows/s kept':>12}")
     batch = 1024
     for world in (1, 8, 64):
-        order = Order(prepared.path, (), 1, batch, 64, 0, world, 0, prepared.num_rows // batch)
+        request = ReadRequest(prepared.path, (), 1, batch, 64, 0, world, 0, prepared.num_rows // batch)
         began = time.perf_counter()
-        reader = PlannedReader(order)
+        reader = PlannedReader(request)
         kept = sum(table.num_rows for pool in reader.pools() for table in reader.read(pool))
         seconds = time.perf_counter() - began
         print(f"{world:>8} {prepared.num_rows / seconds:>20,.0f} {kept / seconds:>12,.0f}")

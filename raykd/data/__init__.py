@@ -1,1 +1,1 @@
-"""Rows: read, prepared, joined, planned, fed to workers."""
+"""Data: reading and tokenising rows, joining side tables, planning batches, streaming them to workers."""

@@ -27,15 +27,15 @@ class Batch:
     attention_mask: Tensor
     """``[B, L]`` int64, 1 on tokens; at least one position of every row is on, so that no softmax is over nothing."""
     token_type_ids: Tensor | None
-    """``[B, L]`` int64; none for models or tokenizers without them."""
+    """``[B, L]`` int64; None for models or tokenizers without them."""
     labels: Tensor | None
-    """``[B]`` int64 label ids, or 0 and 1 ``[B, C]`` where a row may have any number; none for unlabelled rows."""
+    """``[B]`` int64 label ids, ``[B, C]`` 0 and 1 for multi-label rows, ``[B]`` float32 for regression; None without labels."""
     teacher_logits: Tensor | None
-    """``[B, C]`` float32; none without the side column `logits`."""
+    """``[B, C]`` float32; None without the side column `logits`."""
     extras: dict[str, Tensor]
     """Every other numeric column, ``[B]`` or ``[B, K]``; floats as float32, integers as int64."""
     valid: Tensor
-    """``[B]`` bool; false only for the row that stands in for an empty slice."""
+    """``[B]`` bool; false only for the placeholder row of an empty slice."""
     row_ids: Tensor
     """``[B, 2]`` int64: shard and row; -1 where not valid."""
 
@@ -45,13 +45,13 @@ class Batch:
         return inputs if self.token_type_ids is None else inputs | {"token_type_ids": self.token_type_ids}
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Self:
-        """A copy on a device; the batch itself where it already lies there."""
+        """A copy on a device; the batch itself where it is already there."""
         if self.input_ids.device == torch.device(device):
             return self
         return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> Self:
-        """A copy in page-locked memory, from which a non-blocking copy to a GPU overlaps with computing."""
+        """A copy in page-locked memory, from which a non-blocking copy to a GPU overlaps with computation."""
         return self._map(lambda tensor: tensor.pin_memory())
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> Self:
@@ -66,7 +66,7 @@ class Batch:
 def collate(
     table: pa.Table, *, padded_length: int, pad_token_id: int, with_token_types: bool, padding_side: str = "right"
 ) -> Batch:
-    """Pad the rows of a joined table to `padded_length` tokens; no rows give one row that is not valid.
+    """Pad the rows of a joined table to `padded_length` tokens; an empty table gives one row that is not valid.
 
     `table` has shard, row, input_ids and, where there are any, token_type_ids, label, logits and other columns; it may be
     sliced and chunked. Text columns are left out. Raises DataError when a row is longer than `padded_length`, or a column
@@ -98,7 +98,7 @@ def collate(
             if field.name not in _OWN_COLUMNS and not _is_text(field.type)
         },
         valid=torch.full((max(rows, 1),), rows > 0),
-        row_ids=torch.stack([_tensor(table, name, np.int64, stand_in=-1) for name in ("shard", "row")], dim=1),
+        row_ids=torch.stack([_tensor(table, name, np.int64, placeholder=-1) for name in ("shard", "row")], dim=1),
     )
 
 
@@ -112,12 +112,11 @@ def micro_batches(
     padding_side: str = "right",
     max_length: int | None = None,
 ) -> list[Batch]:
-    """One rank's rows of a step as batches of at most `micro_batch_size` rows (none: a single one); never an empty list.
+    """Split one rank's rows of a step into at least one batch of at most `micro_batch_size` rows; None makes one batch.
 
-    Padding ends at `max_length` tokens, if that is less than planned: the most that the model takes.
-
-    Their number follows from the global batch and the world size alone, so every rank makes the same number of passes,
-    with a row that is not valid where it has none. Raises ValueError when `micro_batch_size` is below 1.
+    `max_length`, the model's maximum number of tokens, limits the padding.
+    The number of batches depends on the global batch and the world size alone, so every rank runs the same number of forward
+    passes, with a row that is not valid where it has none. Raises ValueError when `micro_batch_size` is below 1.
     """
     if micro_batch_size is not None and micro_batch_size < 1:
         raise ValueError(f"micro_batch_size = {micro_batch_size} must be 1 or more")
@@ -141,22 +140,22 @@ def micro_batches(
 
 
 def _scatter(values: NDArray[Any], mask: NDArray[np.bool_], *, fill: int) -> Tensor:
-    """Values of all rows, end to end, to the places that `mask` ``[B, L]`` has on; `fill` elsewhere."""
+    """Write the concatenated values of all rows to the true positions of `mask` ``[B, L]``, `fill` to the others."""
     padded = np.full(mask.shape, fill, dtype=np.int64)
     padded[mask] = values
     return torch.from_numpy(padded)
 
 
 def _ragged(column: pa.ChunkedArray) -> tuple[NDArray[Any], NDArray[np.int32]]:
-    """Values of a list column end to end, and each row's length ``[rows]``."""
+    """Concatenated values of a list column, and each row's length ``[rows]``."""
     array = _whole(column)
     offsets = array.offsets.to_numpy()
-    # a sliced list array keeps all its values: its offsets say which are meant
+    # a sliced list array keeps all its values: its offsets select those of the slice
     return array.values.to_numpy(zero_copy_only=False)[offsets[0] : offsets[-1]], np.diff(offsets)
 
 
-def _tensor(table: pa.Table, name: str, dtype: Any, *, stand_in: int = 0) -> Tensor:
-    """A column of numbers or of lists of one length as ``[B]`` or ``[B, K]``; without rows one row of `stand_in`."""
+def _tensor(table: pa.Table, name: str, dtype: Any, *, placeholder: int = 0) -> Tensor:
+    """A column of numbers or of lists of one length as ``[B]`` or ``[B, K]``; without rows one row of `placeholder`."""
     array = _whole(table.column(name))
     if array.null_count:
         raise DataError(f"column {name} has {array.null_count} missing values; every row needs one")
@@ -165,7 +164,7 @@ def _tensor(table: pa.Table, name: str, dtype: Any, *, stand_in: int = 0) -> Ten
     else:
         values = array.to_numpy(zero_copy_only=False)
     if not len(values):
-        values = np.full((1, *values.shape[1:]), stand_in)
+        values = np.full((1, *values.shape[1:]), placeholder)
     return torch.from_numpy(values.astype(dtype))  # always a copy: Arrow's memory is read-only
 
 

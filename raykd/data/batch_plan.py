@@ -1,8 +1,8 @@
 """The order of the training rows: a pure function of seed and data, sliced the same way for any number of workers.
 
 Row groups are permuted once an epoch into one stream, which is cut into pools; the rows of a pool are shuffled and cut into
-windows; a window is sorted by length and cut into batches, whose order is shuffled. Pools, windows and batches lie at
-positions known by arithmetic, so any step is found without making what precedes it, in memory of the order of one pool.
+windows; a window is sorted by length and cut into batches, whose order is shuffled. Positions of pools, windows and batches
+are computed, so any step is found without generating the steps before it; memory holds the order of one pool.
 """
 
 import hashlib
@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from raykd.errors import DataError
 
 POOL_ROWS = 32_768
-"""Rows shuffled together, whole windows at least: a file sorted by label still gives mixed batches (16 row groups meet)."""
+"""Rows shuffled together, rounded up to whole windows: 16 row groups, so a file sorted by label still gives mixed batches."""
 
 PADDING_MULTIPLE = 8
-"""Padded lengths are multiples of this: tensor cores want it, and fewer shapes occur."""
+"""Padded lengths are multiples of this: efficient on tensor cores, and fewer distinct shapes."""
 
 
 def padded_length(longest: int, limit: int | None = None) -> int:
@@ -69,11 +69,11 @@ class _Pool:
     lengths: NDArray[np.int32]
 
 
-class Plan:
-    """Global batches of every epoch, from the sizes of the row groups and the lengths of the rows that are asked for.
+class BatchPlan:
+    """Global batches of every epoch, from the sizes of the row groups and the lengths of their rows.
 
-    A pure function of seed, batch size, window, fingerprint and lengths: no global random state, and no stream of numpy's
-    that a new version may change (Philox words and a stable sort only). Every row stands in every epoch once; only the last
+    A pure function of seed, batch size, window, fingerprint and lengths: no global random state, and no numpy distribution
+    that a new version may change (Philox words and a stable sort only). Every row occurs once in every epoch; only the last
     batch of an epoch may be short.
     """
 
@@ -151,7 +151,7 @@ class Plan:
         count = -(-len(lengths) // self._batch_size)
         order = self._permutation(count, "batches", epoch, w)
         sizes = np.full(count, self._batch_size)
-        # the short batch comes last, but its place among the lengths is drawn: else it would always hold the longest rows
+        # the short batch comes last, but its position in the length order is drawn: else it would always hold the longest rows
         sizes[order[-1]] = len(lengths) - (count - 1) * self._batch_size
         cuts = np.split(by_length, np.cumsum(sizes)[:-1])
         return [self._batch(epoch, w * self._window + i, pool, cuts[j]) for i, j in enumerate(order)]
@@ -200,7 +200,7 @@ class Plan:
         lengths = np.asarray(self._lengths(group), dtype=np.int32)
         if len(lengths) != self._group_rows[group]:
             raise DataError(
-                f"row group {group} holds {len(lengths)} rows, its manifest says {self._group_rows[group]}; "
+                f"row group {group} holds {len(lengths)} rows, but its manifest {self._group_rows[group]}; "
                 "delete the prepared set and prepare it again"
             )
         return lengths

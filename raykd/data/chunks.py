@@ -1,4 +1,4 @@
-"""One chunk of a source file to one Parquet part of a prepared set: parse, split off, tokenise, write."""
+"""From one chunk of a source file to one Parquet part file of a prepared set: parse, filter by split, tokenise, write."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -50,18 +50,18 @@ class ChunkJob:
 
     folder: str
     owner: str
-    """Beginning of the names of the files this run writes."""
+    """Prefix in the names of the files that this run writes."""
     parser: RowParser
     keep: HashRange | None
     codec: LabelCodec | None
-    """Storage of labels; none for unlabelled rows."""
+    """Codec of the label column; None for unlabelled rows."""
     extra_columns: tuple[Column, ...]
     tokenizer: RowTokenizer
     sequence_length: int
     max_rejected_rows: int
 
     def __call__(self, item: tuple[int, Chunk]) -> ChunkResult:
-        """Write the part of the chunk with this number. Stops early once more rows are rejected than may be."""
+        """Write the part file of a numbered chunk. Stops early once more than ``max_rejected_rows`` rows are rejected."""
         position, chunk = item
         work = _ChunkPass(self, chunk)
         part = write_part(self.folder, position, work.tables(), owner=self.owner)
@@ -69,7 +69,7 @@ class ChunkJob:
 
 
 class _RowColumns:
-    """Rows of a group by columns: an object kept for each row would have the garbage collector look through all of them."""
+    """Rows of a group as columns: one object per row would make garbage collection scan all of them."""
 
     def __init__(self) -> None:
         self.numbers: list[int] = []
@@ -123,7 +123,7 @@ class _ChunkPass:
         return example
 
     def _check_line_ends(self, raw: RawRow) -> None:
-        """Raise DataError for a file of one row that holds carriage returns: another system's line ends."""
+        """Raise DataError for a file of one row that holds carriage returns: line ends of classic Mac OS."""
         if self._job.parser.strict and self._chunk.rows == 1 and raw.row == 0 and b"\r" in raw.data:
             raise DataError(
                 "the file is one row that holds carriage returns, which are no line ends here; end lines with line feeds"

@@ -18,12 +18,12 @@ class Example(NamedTuple):
 
     text: Text
     label: Any
-    """Value that the codec parsed; none for unlabelled rows."""
+    """Value that the codec parsed; None for unlabelled rows."""
     extras: tuple[Value, ...]
 
 
 class RowParser:
-    """Parses lines of one schema. Raises ConfigError at once when a column it needs is not there or not of a fitting type."""
+    """Parses lines of one schema. The constructor raises ConfigError when a required column is missing or of a wrong type."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class RowParser:
         self._extras = tuple(map(schema.position, extra_columns))
 
     def parse(self, data: bytes, reader: Reader) -> Example:
-        """The example of a row as ``reader`` found it. Raises DataError with what was found and what is allowed."""
+        """Parse a row of ``reader``'s format. Raises DataError with the found and the allowed content."""
         values = self._schema.parse_values(reader.cells(self._decode(data), self._schema.names))
         text = values[self._first] if self._second is None else (values[self._first], values[self._second])
         label = None if self._label is None or self._codec is None else self._codec.parse(str(values[self._label]))

@@ -1,4 +1,4 @@
-"""The first rows of a specification as texts: what models are tried on before anything is prepared."""
+"""Texts of the first rows of a data specification, on which models are tested before anything is prepared."""
 
 from collections.abc import Iterator
 from itertools import islice

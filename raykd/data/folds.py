@@ -1,7 +1,7 @@
 """Folds of a prepared set: every row belongs to one of K, by the hash of its tokens, so that equal texts share a fold.
 
-The folds are a side table made once; a training leaves one out, and a scoring takes that one alone, without another copy of the
-tokens. Neither torch nor Ray is imported here: reading tasks use it.
+The folds are a side table made once; a training excludes one fold, and scoring selects it, without another copy of the tokens.
+Neither torch nor Ray is imported here: reading tasks import this module.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ class Fold:
     """One fold of a table of folds."""
 
     table: str
-    """Folder of the side table that says which fold a row belongs to."""
+    """Folder of the side table that assigns rows to folds."""
     number: int
     """Number of the fold, from 0."""
 
@@ -56,12 +56,12 @@ class Fold:
         return rows.filter(pa.array(~self.members(group, rows)))
 
     def check_fits(self, prepared: TokenisedSet) -> None:
-        """Raises DataError unless the folds are those of the rows of ``prepared``."""
+        """Raise DataError unless the folds were made for the rows of ``prepared``."""
         self._side.check_fits(prepared)
 
 
 def assign_folds(prepared: TokenisedSet, count: int, cache: str) -> list[Fold]:
-    """``count`` folds of the rows, from ``cache`` or made now. Raises DataError when a fold has no rows."""
+    """``count`` folds of the rows, from ``cache`` or computed. Raises DataError when a fold has no rows."""
     folder = storage.join(cache, "folds", f"{prepared.fingerprint}-{count}")
     if not storage.exists(storage.join(folder, MANIFEST)):
         _assign(prepared, count, folder)

@@ -1,4 +1,4 @@
-"""Checks of header lines that are skipped: a row would be lost, columns in another order would be swapped."""
+"""Checks of header lines that are skipped: a first line that is a row would be lost, reordered columns would be swapped."""
 
 from collections.abc import Iterable
 
@@ -16,7 +16,7 @@ def check_headers(paths: Iterable[str], schema: InputSchema, parser: RowParser) 
         cells = line.decode("utf-8", errors="replace").split("\t")
         if b"\r" in line:
             raise DataError(
-                f"{path}:1: the header holds carriage returns, which are no line ends here; end lines with line feeds"
+                f"{path}:1: the header holds carriage returns, which do not end lines here; end lines with line feeds"
             )
         if parser.is_labelled_row(line, reader):
             raise DataError(

@@ -1,4 +1,4 @@
-"""Labels of rows: from a cell's text to the values of a prepared set's column ``label``."""
+"""Label codecs: from a cell's text to the values of a prepared set's column ``label``."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -12,7 +12,7 @@ _SHOWN_LABELS = 10
 
 
 class LabelCodec(Protocol):
-    """Reads the labels of one kind of task. A value that travels to the tasks that prepare chunks."""
+    """Parses the labels of one kind of task. Pickled to the Ray tasks that prepare chunks."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -21,15 +21,15 @@ class LabelCodec(Protocol):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """JSON values that tell this codec from others with the same names; part of a prepared set's key."""
+        """JSON values that distinguish this codec from others with the same names; in a prepared set's key."""
         ...
 
     def parse(self, cell: str) -> Any:
-        """The value of a cell. Raises DataError with the cell and what is allowed."""
+        """The value of a cell. Raises DataError with the cell and the allowed values."""
         ...
 
     def column(self, values: Sequence[Any]) -> pa.Array:
-        """Parsed values as they are stored: numbers, or lists of one fixed size."""
+        """Arrow array of parsed values: numbers, or lists of one fixed size."""
         ...
 
 

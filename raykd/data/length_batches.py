@@ -1,4 +1,4 @@
-"""Batches of a row group by length, for evaluation and scoring: little padding, and memory for one row group."""
+"""Batches of a row group sorted by length, for evaluation and scoring: little padding, memory for one row group."""
 
 from collections.abc import Iterator, Sequence
 
@@ -23,11 +23,11 @@ def length_batches(
     rank: int = 0,
     world_size: int = 1,
 ) -> tuple[NDArray[np.int64], Iterator[Batch]]:
-    """The order of a row group's rows by length, ``[n]`` positions in the group, and one worker's batches in that order.
+    """Positions of a row group's rows in order of length, ``[n]``, and one worker's batches in that order.
 
-    Each run of ``batch_rows * world_size`` rows is split over the workers, padded alike: all make the same number of forward
-    passes, with a row that is not valid where a worker has none. ``columns`` are read besides the tokens; ``chosen`` are the
-    positions to take, None takes all; ``max_length`` limits the padding.
+    Each run of ``batch_rows * world_size`` rows is split over the workers with one padded length: all run the same number of
+    forward passes, with a row that is not valid where a worker has none. ``columns`` are read in addition to the tokens;
+    ``chosen`` are the positions to use, None uses all; ``max_length`` limits the padding.
     """
     types = ["token_type_ids"] if with_token_types else []
     table = prepared.read_group(group, ["shard", "row", "length", "input_ids", *types, *columns])

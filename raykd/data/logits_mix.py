@@ -1,4 +1,4 @@
-"""Logits made of other logits of the same rows: several teachers averaged, held-out folds put together."""
+"""Logits combined from other logits of the same rows: an average over teachers, or the held-out folds gathered."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -19,7 +19,7 @@ Logits = npt.NDArray[np.float32]
 def average_logits(sides: Sequence[SideTable], weights: Sequence[float], prepared: TokenisedSet, out: str) -> SideTable:
     """``Σ w_i z_i / Σ w_i`` of every row's logits, as a side table at ``out``.
 
-    Raises DataError when a table is of other rows, or has another number of logits than the first.
+    Raises DataError when a table was made for other rows, or has another number of logits than the first.
     """
     shares = np.asarray(weights, np.float64) / np.sum(weights)
 
@@ -35,7 +35,7 @@ def average_logits(sides: Sequence[SideTable], weights: Sequence[float], prepare
 
 
 def gather_folds(sides: Sequence[SideTable], folds: Sequence[Fold], prepared: TokenisedSet, out: str) -> SideTable:
-    """Every row's logits from the table of its own fold. Raises DataError when a table is of other rows."""
+    """Every row's logits from the table of its own fold. Raises DataError when a table was made for other rows."""
 
     def mix(group: int, names: pa.Table) -> Logits:
         members = [fold.members(group, names) for fold in folds]

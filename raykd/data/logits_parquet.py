@@ -1,9 +1,9 @@
-"""Teacher logits made elsewhere, as Parquet: keyed by row name, or in the order of the source rows.
+"""Import of teacher logits from Parquet: keyed by row name, or in the order of the source rows.
 
 The column holds a list of floats for each row. With columns ``shard`` and ``row`` (position of the file among the sorted source
-files, number of the row in it) rows may come in any order, and rows that are not trained on may be among them. Without, row i
-of the file belongs to source row i, as in :mod:`raykd.data.logits_tsv`. A file whose schema has the metadata
-``raykd.rows_fingerprint`` is taken only for the rows with that fingerprint.
+files, number of the row in it) rows may have any order, and may include rows that are not trained on. Without them, row i of
+the file belongs to source row i, as in :mod:`raykd.data.logits_tsv`. A file whose schema has the metadata
+``raykd.rows_fingerprint`` is accepted only for the rows with that fingerprint.
 """
 
 import hashlib
@@ -28,16 +28,16 @@ Logits = npt.NDArray[np.float32]
 
 
 def import_parquet(path: str, prepared: TokenisedSet, *, out: str, column: str = COLUMN) -> SideTable:
-    """Read logits into a side table at ``out``.
+    """Convert logits into a side table at ``out``.
 
     Raises DataError: not Parquet, no such column or not of lists of numbers, made for other rows, another number of rows, a row
-    missing or twice, missing values, numbers that are not finite, another number of them than labels.
+    missing or repeated, missing values, numbers that are not finite, another number of logits than labels.
     """
     file = _open(path)
     _check_schema(file, path, column, prepared)
-    matrix = _Matrix(path, None if prepared.labels is None else len(prepared.labels))
+    parse_matrix = _MatrixParser(path, None if prepared.labels is None else len(prepared.labels))
     keyed = set(ROW_ID) <= set(file.schema_arrow.names)
-    source: _Source = (_Keyed if keyed else _InOrder)(file, path, column, prepared, matrix)
+    source: _LogitsSource = (_KeyedLogits if keyed else _OrderedLogits)(file, path, column, prepared, parse_matrix)
 
     def tables(groups: range) -> Iterator[pa.Table]:
         for group in groups:
@@ -60,14 +60,14 @@ def file_digest(path: str) -> str:
     return digest.hexdigest()
 
 
-class _Source(Protocol):
+class _LogitsSource(Protocol):
     def take(self, names: pa.Table) -> Logits:
         """Logits ``[n, C]`` of the rows of a group."""
         ...
 
 
-class _Matrix:
-    """Checks lists of numbers and makes a matrix of them."""
+class _MatrixParser:
+    """Validates a column of lists of numbers and converts it to a matrix."""
 
     def __init__(self, path: str, width: int | None) -> None:
         self._path, self._width = path, width
@@ -94,11 +94,13 @@ class _Matrix:
         return DataError(f"{self._path}, row {row} (from 0): {reason}")
 
 
-class _InOrder:
-    """Row i of the file belongs to source row i; memory holds a few thousand rows."""
+class _OrderedLogits:
+    """Logits in the order of the source rows; memory holds one batch of ``GROUP_ROWS`` rows."""
 
-    def __init__(self, file: pq.ParquetFile, path: str, column: str, prepared: TokenisedSet, matrix: _Matrix) -> None:
-        self._lines, self._matrix = SourceLines(prepared), matrix
+    def __init__(
+        self, file: pq.ParquetFile, path: str, column: str, prepared: TokenisedSet, parse_matrix: _MatrixParser
+    ) -> None:
+        self._lines, self._parse_matrix = SourceLines(prepared), parse_matrix
         found = file.metadata.num_rows
         if found != self._lines.total:
             raise DataError(
@@ -117,14 +119,16 @@ class _InOrder:
                 found.append(self._current[here - self._start])
             if len(wanted):
                 self._start = stop
-                self._current = self._matrix(next(self._batches).column(0), stop)
+                self._current = self._parse_matrix(next(self._batches).column(0), stop)
         return np.concatenate(found)
 
 
-class _Keyed:
-    """Rows by their names; the file's logits are held in memory."""
+class _KeyedLogits:
+    """Logits keyed by row name; memory holds all logits of the file."""
 
-    def __init__(self, file: pq.ParquetFile, path: str, column: str, prepared: TokenisedSet, matrix: _Matrix) -> None:
+    def __init__(
+        self, file: pq.ParquetFile, path: str, column: str, prepared: TokenisedSet, parse_matrix: _MatrixParser
+    ) -> None:
         self._path = path
         table = file.read([*ROW_ID, column]).combine_chunks()
         shard, row = (table[name].to_numpy().astype(np.int64) for name in ROW_ID)
@@ -142,7 +146,7 @@ class _Keyed:
         if len(twice):
             at = int(self._order[twice[0]])
             raise DataError(f"{path} has {self._name(shard[at], row[at])} twice; give each row once")
-        self._logits = matrix(table[column].chunk(0), 0) if len(table) else np.empty((0, 0), np.float32)
+        self._logits = parse_matrix(table[column].chunk(0), 0) if len(table) else np.empty((0, 0), np.float32)
 
     def take(self, names: pa.Table) -> Logits:
         wanted = self._lines.of(names)
@@ -161,7 +165,7 @@ class _Keyed:
 
 def _open(path: str) -> pq.ParquetFile:
     filesystem, inner = file_systems.open_fs(path)
-    with file_systems.naming(path):
+    with file_systems.path_errors(path):
         stream = filesystem.open_input_file(inner)
     try:
         return pq.ParquetFile(stream)

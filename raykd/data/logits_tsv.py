@@ -1,7 +1,7 @@
 """Teacher logits as text, in EasyNLP's format: line i belongs to source row i, values joined by commas.
 
-Lines count the *source* rows of a prepared set, over its files in sorted order: rejected rows and those of the other part of a
-split have a line too, whose content is not looked at (:func:`export_tsv` leaves it blank).
+Lines count the *source* rows of a prepared set, over its files in sorted order: rejected rows and rows of other splits have a
+line too, whose content is ignored (:func:`export_tsv` leaves it blank).
 """
 
 import itertools
@@ -25,9 +25,9 @@ COLUMN = "logits"
 
 
 def export_tsv(side: SideTable, prepared: TokenisedSet, path: str) -> None:
-    """Write the ``logits`` of a side table, each the shortest text that names its float32 (``str(numpy.float32)``).
+    """Write the ``logits`` of a side table, each as the shortest text that reads back as the same float32.
 
-    Raises DataError when the table is of other rows, or has no logits.
+    Raises DataError when the table was made for other rows, or has no logits.
     """
     side.check_fits(prepared)
     if COLUMN not in side.columns:
@@ -45,10 +45,10 @@ def export_tsv(side: SideTable, prepared: TokenisedSet, path: str) -> None:
 
 
 def import_tsv(path: str, prepared: TokenisedSet, *, out: str, column: int = 0) -> SideTable:
-    """Read logits into a side table at ``out``; ``column`` of the tab-separated columns holds them, from 0.
+    """Convert logits into a side table at ``out``; ``column`` is the position of the tab-separated column, from 0.
 
-    Raises DataError naming file and line: another number of lines than source rows, a line without that column, values that
-    are not finite numbers, or another number of them than labels (without labels: than in the line before).
+    Raises DataError with file and line: another number of lines than source rows, a line without that column, values that
+    are not finite numbers, or another number of logits than labels (without labels: than in the line before).
     """
     source_lines = SourceLines(prepared)
     chunks = scan([path], skip_header=False)
@@ -89,7 +89,7 @@ class SourceLines:
         return self.numbers(table["shard"].to_numpy(), table["row"].to_numpy())
 
     def numbers(self, shard: npt.NDArray[Any], row: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-        """The number of each row of these names."""
+        """The number of each row, from its ``shard`` and ``row``, both ``[n]``."""
         return np.asarray(self._before[shard] + row, np.int64)
 
 
@@ -100,7 +100,7 @@ def name_files(prepared: TokenisedSet) -> str:
 
 
 class _LogitsParser:
-    """Parses many lines at once, each number to the nearest float32."""
+    """Parses many lines in one call, each number to the nearest float32."""
 
     def __init__(self, path: str, column: int, width: int | None) -> None:
         self._path, self._column, self._width = path, column, width

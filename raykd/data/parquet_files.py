@@ -1,4 +1,4 @@
-"""Parquet parts: files of row groups that a manifest lists. What the manifest does not list does not exist."""
+"""Parquet part files of a table, listed in a manifest. Files that the manifest does not list are ignored."""
 
 import functools
 import hashlib
@@ -24,7 +24,7 @@ GROUP_ROWS = 2048
 
 @dataclass(frozen=True)
 class PartInfo:
-    """One Parquet file of a table: consecutive row groups. A part without rows has no file and is left out of manifests."""
+    """One Parquet part file of a table: consecutive row groups. A part without rows has no file and no manifest entry."""
 
     position: int
     """Sort key among the table's part files: the chunk's number for prepared sets, the first row group for side tables."""
@@ -53,7 +53,7 @@ class PartInfo:
 
 
 class _HashingSink(io.RawIOBase):
-    """Passes bytes on and hashes them on the way."""
+    """Output stream that forwards bytes to another and hashes them."""
 
     def __init__(self, stream: pa.NativeFile) -> None:
         super().__init__()
@@ -77,8 +77,8 @@ class _HashingSink(io.RawIOBase):
 def write_part(folder: str, position: int, tables: Iterable[pa.Table], *, owner: str = "") -> PartInfo:
     """Write each table as one row group of a new file; memory holds one table.
 
-    The file's name is unique, so a task that runs twice leaves two files and the manifest takes the one it was told of.
-    ``owner`` becomes part of the name, for whoever wants to find the files of one run again.
+    The file's name is unique, so a task that runs twice leaves two files, of which the manifest lists one.
+    ``owner`` is included in the name, so that the files of one run can be found.
     """
     groups = iter(tables)
     first = next(groups, None)
@@ -97,8 +97,8 @@ def write_part(folder: str, position: int, tables: Iterable[pa.Table], *, owner:
     return PartInfo(position, file, tuple(rows), sink.size, sink.hash.hexdigest())
 
 
-class Parts:
-    """Row groups of a table by their number, over all its parts."""
+class RowGroups:
+    """Reads row groups of a table by their number, over all its part files."""
 
     def __init__(self, folder: str, parts: Sequence[PartInfo]) -> None:
         self.folder = folder
@@ -108,18 +108,18 @@ class Parts:
 
     @property
     def column_names(self) -> tuple[str, ...]:
-        """Columns of the table; none when it has no rows."""
+        """Columns of the table; () when it has no rows."""
         return tuple(self.read(0, None).column_names) if len(self.group_rows) else ()
 
     def read(self, group: int, columns: Sequence[str] | None) -> pa.Table:
-        """One row group, all columns or those named. Raises DataError when the part is missing or damaged."""
+        """One row group, all columns or those in ``columns``. Raises DataError when the part file is missing or damaged."""
         if not 0 <= group < len(self.group_rows):
-            raise DataError(f"{self.folder} has row groups 0 to {len(self.group_rows) - 1}; group {group} was asked for")
+            raise DataError(f"{self.folder} has row groups 0 to {len(self.group_rows) - 1}, but not {group}")
         index = int(np.searchsorted(self._first_groups, group, side="right")) - 1
         path = storage.join(self.folder, self.parts[index].file)
         try:
             file = _open_part(path, threading.get_ident())
-            with file_systems.naming(path):
+            with file_systems.path_errors(path):
                 return file.read_row_group(
                     group - int(self._first_groups[index]), columns=None if columns is None else list(columns)
                 )
@@ -129,17 +129,17 @@ class Parts:
 
 @functools.lru_cache(maxsize=64)
 def _open_part(path: str, _thread: int) -> pq.ParquetFile:
-    """Parts are never rewritten, so an open one stays right; a reader is not made for two threads, hence the second key."""
+    """Open a part file. Part files never change, so an open one stays valid; readers are not thread-safe, hence ``_thread``."""
     filesystem, inner = file_systems.open_fs(path)
-    with file_systems.naming(path):
+    with file_systems.path_errors(path):
         return pq.ParquetFile(filesystem.open_input_file(inner))
 
 
 def read_manifest(folder: str, kind: str) -> dict[str, Any]:
-    """The manifest of a table folder. Raises DataError when there is none or it is of another kind."""
+    """The manifest of a table folder. Raises DataError when it is missing or of another kind."""
     path = storage.join(folder, MANIFEST)
     if not storage.exists(path):
-        raise DataError(f"{folder} holds no {kind}: it has no {MANIFEST}; it is absent, or its run did not finish")
+        raise DataError(f"{folder} holds no {kind}: {MANIFEST} is missing; the folder is absent, or its run did not finish")
     manifest = storage.read_json(path)
     if not isinstance(manifest, dict) or manifest.get("kind") != kind:
         raise DataError(f"{path} does not describe a {kind}; give the folder of one")

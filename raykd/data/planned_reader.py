@@ -1,7 +1,6 @@
-"""Reads planned rows from Parquet and joins them with their side tables.
+"""Reader of planned rows: Parquet row groups joined with their side tables.
 
-This is what a reading task of Ray Data runs, in a fresh process whose imports delay the first batch: neither torch nor Ray
-is imported here.
+Reading tasks of Ray Data run it in a fresh process whose imports delay the first batch: neither torch nor Ray is imported here.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -12,17 +11,17 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from raykd.data.batch_plan import Plan, PlannedBatch, slice_bounds
+from raykd.data.batch_plan import BatchPlan, PlannedBatch, slice_bounds
 from raykd.data.folds import Fold
 from raykd.data.side_tables import SideTable, join
 from raykd.data.tokenised_set import TokenisedSet
 
-CARRIED = ("step", "padded_length", "slice_rows")
-"""Columns that a reader adds: the row's step, the length its batch is padded to, and how many rows of it are the rank's."""
+STEP_COLUMNS = ("step", "padded_length", "slice_rows")
+"""Columns that a reader adds: the row's step, the padded length of its batch, and the number of the rank's rows in it."""
 
 
 @dataclass(frozen=True)
-class Order:
+class ReadRequest:
     """Specification of the rows that a reading task reads."""
 
     prepared: str
@@ -35,7 +34,7 @@ class Order:
     start_step: int
     stop_step: int
     without: Fold | None = None
-    """Rows to leave out."""
+    """Fold of the rows to exclude."""
 
     def open(self) -> tuple[TokenisedSet, list[SideTable]]:
         """The tables. Raises DataError when one is absent or a side table was made for other rows."""
@@ -47,9 +46,9 @@ class Order:
             self.without.check_fits(prepared)
         return prepared, sides
 
-    def plan(self, prepared: TokenisedSet, lengths: Callable[[int], NDArray[Any]]) -> Plan:
+    def plan(self, prepared: TokenisedSet, lengths: Callable[[int], NDArray[Any]]) -> BatchPlan:
         """The order of the rows of a prepared set."""
-        return Plan(
+        return BatchPlan(
             prepared.group_rows if self.without is None else self.without.rows_outside,
             lengths,
             seed=self.seed,
@@ -66,31 +65,31 @@ class Order:
 class PlannedReader:
     """Reads one pool of row groups at a time, each group once; memory holds one pool."""
 
-    def __init__(self, order: Order) -> None:
+    def __init__(self, request: ReadRequest) -> None:
         """Raises DataError when a table is absent or a side table was made for other rows."""
-        self._order = order
-        self._prepared, self._sides = order.open()
+        self._request = request
+        self._prepared, self._sides = request.open()
         self._pool = -1
         self._groups: dict[int, pa.Table] = {}
-        self.plan = order.plan(self._prepared, self._lengths)
+        self.plan = request.plan(self._prepared, self._lengths)
 
     def pools(self) -> range:
-        """Pools, numbered over all epochs, that the steps of the order lie in."""
-        order = self._order
-        if order.start_step >= order.stop_step:
+        """Pools, numbered over all epochs, that contain the steps of the request."""
+        request = self._request
+        if request.start_step >= request.stop_step:
             return range(0)
-        return range(self._pool_of(order.start_step), self._pool_of(order.stop_step - 1) + 1)
+        return range(self._pool_of(request.start_step), self._pool_of(request.stop_step - 1) + 1)
 
     def read(self, pool: int) -> Iterator[pa.Table]:
-        """The rank's rows of each window of a pool, in planned order, with the columns of :data:`CARRIED`.
+        """The rank's rows of each window of a pool, in planned order, with the columns of :data:`STEP_COLUMNS`.
 
-        Where the rank has no rows of a batch, a row of another rank stands in, with ``slice_rows`` 0: it carries the step
-        and its length. Raises DataError when a part is damaged or a side table's rows are others.
+        Where the rank has no rows of a batch, a row of another rank is the placeholder, with ``slice_rows`` 0: it holds the
+        step and the padded length. Raises DataError when a part file is damaged or a side table has other rows.
         """
         if pool != self._pool:
             self._pool = pool
             self._groups.clear()
-        steps = range(self._order.start_step, self._order.stop_step)
+        steps = range(self._request.start_step, self._request.stop_step)
         epoch, number = divmod(pool, self.plan.pools_per_epoch)
         first = number * self.plan.windows_per_pool
         merged = None
@@ -100,7 +99,7 @@ class PlannedReader:
                 yield self._take(merged, batches)
 
     def _take(self, merged: pa.Table, batches: Sequence[PlannedBatch]) -> pa.Table:
-        slices = [self._order.slice_of(batch.num_rows) for batch in batches]
+        slices = [self._request.slice_of(batch.num_rows) for batch in batches]
         bounds = [(start, stop) if stop > start else (0, 1) for start, stop in slices]
         groups = np.concatenate([batch.groups[start:stop] for batch, (start, stop) in zip(batches, bounds, strict=True)])
         offsets = np.concatenate([batch.offsets[start:stop] for batch, (start, stop) in zip(batches, bounds, strict=True)])
@@ -111,7 +110,7 @@ class PlannedReader:
             [stop - start for start, stop in slices],
         )
         counts = [stop - start for start, stop in bounds]
-        for name, values in zip(CARRIED, carried, strict=True):
+        for name, values in zip(STEP_COLUMNS, carried, strict=True):
             table = table.append_column(name, pa.array(np.repeat(np.array(values, dtype=np.int64), counts)))
         return table
 
@@ -128,8 +127,8 @@ class PlannedReader:
             table = self._prepared.read_group(group)
             for side in self._sides:
                 table = join(table, side.read_group(group))
-            if self._order.without is not None:
-                table = self._order.without.without(group, table)
+            if self._request.without is not None:
+                table = self._request.without.without(group, table)
             self._groups[group] = table
         lengths: NDArray[np.int32] = self._groups[group]["length"].to_numpy()
         return lengths
@@ -138,9 +137,9 @@ class PlannedReader:
         return self.plan.epoch_of(step) * self.plan.pools_per_epoch + self.plan.window_of(step) // self.plan.windows_per_pool
 
 
-def read_pools(block: pa.Table, *, order: Order) -> Iterator[pa.Table]:
+def read_pools(block: pa.Table, *, request: ReadRequest) -> Iterator[pa.Table]:
     """The rows of the pools from each ``start`` to ``stop`` of a block: one task of Ray Data."""
-    reader = PlannedReader(order)
+    reader = PlannedReader(request)
     for start, stop in zip(block["start"].to_pylist(), block["stop"].to_pylist(), strict=True):
         for pool in range(start, stop):
             yield from reader.read(pool)

@@ -1,7 +1,7 @@
-"""From TSV files to a prepared set: once for each (content, schema, split, tokenizer, length), kept in a cache.
+"""From source files to a prepared set: once for each (content, schema, split, tokenizer, length), kept in a cache.
 
-Each chunk of a source file becomes one Parquet part, in a task of a Ray Data job where Ray runs. The manifest is written last;
-files of tasks that ran twice, or of a run that failed, never count.
+Each chunk of a source file becomes one Parquet part file, in a task of a Ray Data job where Ray runs. The manifest is written
+last; files of repeated tasks or of failed runs are ignored.
 """
 
 import hashlib
@@ -35,12 +35,12 @@ __all__ = ["PrepareSpec", "prepare", "read_labels", "spec_from_config"]
 log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
-"""Is told chunks done and chunks in all."""
+"""Called with the number of finished chunks and of all chunks."""
 REJECTED = "rejected.tsv"
 RESERVED = ("shard", "row", "length", "input_ids", "token_type_ids", "label")
-"""Columns of a prepared set; an input column beside them needs another name."""
+"""Columns of a prepared set; extra input columns need other names."""
 _FORMAT = 1
-"""Part of every key: raise it when the columns of a prepared set or the meaning of a row change."""
+"""Version in every key: increment it when the columns of a prepared set or the meaning of a row change."""
 _IN_PROCESS_BYTES = 2 * CHUNK_BYTES
 """Preparing this much takes less time than starting a Ray Data job."""
 
@@ -56,7 +56,7 @@ class PrepareSpec:
     second_sequence: str | None
     label: str | None
     codec: LabelCodec | None
-    """Reader of the label column; none without one."""
+    """Codec of the label column; None without one."""
     skip_header: bool
     sequence_length: int
     max_rejected_rows: int
@@ -65,13 +65,13 @@ class PrepareSpec:
     keep: HashRange | None
     """Split of the files to keep; None keeps every row."""
     extra_columns: tuple[str, ...] = ()
-    """Input columns to keep beside the tokens."""
+    """Input columns to keep in addition to the tokens."""
     strict_rows: bool = True
-    """Refuse what EasyNLP takes: more cells than columns, byte-order marks, zero bytes and headers among the rows."""
+    """Reject rows that EasyNLP accepts: more cells than columns, byte-order marks, zero bytes, headers among the rows."""
 
 
 def spec_from_config(data: DataConfig, split: Split, tokenizer: str, codec: LabelCodec) -> PrepareSpec:
-    """The rows of one split. With fractions for validation or test, the splits share the training files."""
+    """Specification of one split. With fractions for validation or test, the splits share the training files."""
     files, keep = _split_files(data, split)
     return PrepareSpec(
         files=files,
@@ -89,7 +89,7 @@ def spec_from_config(data: DataConfig, split: Split, tokenizer: str, codec: Labe
 
 
 def _split_files(data: DataConfig, split: Split) -> tuple[tuple[str, ...], HashRange | None]:
-    """The files of a split, and the part of them that belongs to it; None for whole files."""
+    """The files of a split, and the hash range of its rows; None for whole files."""
     if split == "test" and data.test == VALIDATION:
         split = "validation"
     validation = data.validation if isinstance(data.validation, float) else 0.0
@@ -125,9 +125,9 @@ def read_labels(labels: tuple[str, ...] | str) -> tuple[str, ...]:
 
 
 def prepare(spec: PrepareSpec, cache: str, *, progress: Progress | None = None) -> TokenisedSet:
-    """The prepared set of ``spec``, from ``cache`` or made now.
+    """The prepared set of ``spec``, from ``cache`` or built.
 
-    Raises DataError naming file and line when more than ``max_rejected_rows`` rows do not parse, and when no row is left;
+    Raises DataError with file and line when more than ``max_rejected_rows`` rows do not parse, and when no row is left;
     ConfigError when columns and schema do not fit; ModelError without a usable tokenizer.
     """
     cache = storage.absolute(cache)
@@ -173,7 +173,7 @@ def _schema_and_parser(spec: PrepareSpec) -> tuple[InputSchema, RowParser]:
 
 
 def _empty_set(spec: PrepareSpec, cache: str, sources: Sources, tokenizer: RowTokenizer) -> TokenisedSet:
-    """The set before its first row: where it lies and what decides its content."""
+    """The set without rows: its folder, and the fingerprints of the inputs that determine its content."""
     names = spec.codec.names if spec.codec else None
     rows_fingerprint = _hash(
         {
@@ -210,7 +210,7 @@ def _hash(value: Any) -> str:
 
 
 def _already_made(folder: str, spec: PrepareSpec) -> TokenisedSet | None:
-    """The set in the cache, unless a file of it was lost or it has more rejected rows than may be."""
+    """The set in the cache; None when a file is missing or it has more than ``max_rejected_rows`` rejected rows."""
     if not storage.exists(storage.join(folder, MANIFEST)):
         return None
     prepared, sizes = TokenisedSet.open(folder), storage.file_sizes(folder)
@@ -221,7 +221,7 @@ def _already_made(folder: str, spec: PrepareSpec) -> TokenisedSet | None:
 def _make(
     spec: PrepareSpec, job: ChunkJob, empty: TokenisedSet, chunks: Sequence[Chunk], progress: Progress | None
 ) -> TokenisedSet:
-    """Run the job, write the manifest, and delete the files of this run that it does not name."""
+    """Run the job, write the manifest, and delete the files of this run that it does not list."""
     counted: set[str] = set()
     try:
         prepared = _fill(empty, _run(job, chunks, progress), spec)
@@ -238,7 +238,7 @@ def _make(
 
 
 def _run(job: ChunkJob, chunks: Sequence[Chunk], progress: Progress | None) -> list[ChunkResult]:
-    """The results of all chunks in their order; stops when one row more is rejected than may be."""
+    """The results of all chunks, in order. Raises DataError once more than ``max_rejected_rows`` rows are rejected."""
     in_process = sum(chunk.stop - chunk.start for chunk in chunks) <= _IN_PROCESS_BYTES
     results: dict[int, ChunkResult] = {}
     rejected = 0
@@ -259,12 +259,12 @@ def _rejected(results: Iterable[ChunkResult]) -> list[RejectedRow]:
 def _too_many(rejected: Sequence[RejectedRow], allowed: int) -> DataError:
     first = f"{rejected[0].file}:{rejected[0].line}: {rejected[0].reason}"
     if not allowed:
-        return DataError(f"{first}; mend the line, or set data.max_rejected_rows to go on without such rows")
+        return DataError(f"{first}; correct the line, or set data.max_rejected_rows to skip such rows")
     return DataError(f"more than data.max_rejected_rows = {allowed} rows do not parse; the first of them: {first}")
 
 
 def _fill(empty: TokenisedSet, results: Sequence[ChunkResult], spec: PrepareSpec) -> TokenisedSet:
-    """The set that the results make, its manifest not yet written; the side file of rejected rows is."""
+    """The set with the results of all chunks. Writes the file of rejected rows, but not yet the manifest."""
     rejected = _rejected(results)
     prepared = replace(
         empty,
@@ -284,6 +284,6 @@ def _fill(empty: TokenisedSet, results: Sequence[ChunkResult], spec: PrepareSpec
 
 
 def _rejected_line(row: RejectedRow) -> str:
-    """File, line, reason, and the row with every byte that is not printable ASCII as in a Python string; tabs between them."""
+    """File, line, reason and row, separated by tabs; bytes of the row other than printable ASCII are escaped as in Python."""
     data = row.data.decode("latin-1").encode("unicode_escape").decode()
     return "\t".join((row.file, str(row.line), row.reason, data)) + "\n"

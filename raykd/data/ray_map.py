@@ -1,4 +1,4 @@
-"""One function over many items: as a Ray Data job, or in this process where that takes less time than starting one."""
+"""Apply a function to many items: as a Ray Data job, or in this process where that takes less time than starting one."""
 
 import os
 import pickle
@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
-from raykd.data.watchdog import Beat, Watch
+from raykd.data.watchdog import Heartbeat, JobWatchdog
 from raykd.errors import RaykdError
 
 T = TypeVar("T")
@@ -16,9 +16,9 @@ R = TypeVar("R")
 
 
 def run_job(function: Callable[[T], R], items: Sequence[T], *, in_process: bool, to: str) -> Iterator[tuple[int, R]]:
-    """Yield (position of the item, result) as results come, in any order. ``to`` says in two words what for (``count rows``).
+    """Yield (position of the item, result) in order of completion. ``to`` is the purpose in error messages (``count rows``).
 
-    A job starts fresh processes, which costs seconds: pass ``in_process=True`` for less work than that. Without Ray
+    A job starts new processes, which takes seconds: pass ``in_process=True`` for less work than that. Without Ray
     everything runs in this process. A task whose worker dies runs again, so ``function`` may run twice on an item.
     Raises the RaykdError that ``function`` raises, ResourceError when no CPU comes free
     (:func:`raykd.data.watchdog.limit_waits`).
@@ -32,45 +32,50 @@ def run_job(function: Callable[[T], R], items: Sequence[T], *, in_process: bool,
 def run_actors(
     build: Callable[[], Callable[[T], R]], items: Sequence[T], *, actors: int, cpus: int, use_gpu: bool, to: str
 ) -> Iterator[tuple[int, R]]:
-    """The same with at most ``actors`` processes of ``cpus`` CPUs, each of which makes the function once; Ray must be up."""
+    """:func:`run_job` on at most ``actors`` processes of ``cpus`` CPUs, each of which builds the function once; needs Ray."""
     from ray.data import ActorPoolStrategy
 
     pool = ActorPoolStrategy(size=min(actors, len(items)), max_tasks_in_flight_per_actor=2)
-    watch = Watch()
+    watchdog = JobWatchdog()
     data = _dataset(items).map_batches(
-        _Actor, fn_constructor_args=(build, watch.beat), compute=pool, num_cpus=cpus, num_gpus=1 if use_gpu else None, **_WHOLE
+        _Actor,
+        fn_constructor_args=(build, watchdog.heartbeat),
+        compute=pool,
+        num_cpus=cpus,
+        num_gpus=1 if use_gpu else None,
+        **_WHOLE,
     )
     size = f"{cpus} CPU{'s' * (cpus > 1)}{' and a GPU' if use_gpu else ''}"
-    yield from _results(data, watch, f"an actor of {size} to {to}")
+    yield from _results(data, watchdog, f"an actor of {size} to {to}")
 
 
 def _ray_is_up() -> bool:
-    ray = sys.modules.get("ray")  # importing it takes a second, and who started it has imported it
+    ray = sys.modules.get("ray")  # importing it takes a second; a process that has started it has imported it
     return ray is not None and bool(ray.is_initialized())
 
 
 def _ray_job(function: Callable[[T], R], items: Sequence[T], to: str) -> Iterator[tuple[int, R]]:
-    watch = Watch()
-    data = _dataset(items).map_batches(_apply, fn_args=(function, watch.beat), **_WHOLE)
-    yield from _results(data, watch, f"a CPU to {to}")
+    watchdog = JobWatchdog()
+    data = _dataset(items).map_batches(_apply, fn_args=(function, watchdog.heartbeat), **_WHOLE)
+    yield from _results(data, watchdog, f"a CPU to {to}")
 
 
 _WHOLE = {"batch_size": None, "batch_format": "pyarrow", "zero_copy_batch": True}
 
 
 def _dataset(items: Sequence[Any]) -> Any:
-    """A block for each item."""
+    """A dataset with one block per item."""
     import ray.data
 
     rows = [{"position": position, "item": pickle.dumps(item)} for position, item in enumerate(items)]
     return ray.data.from_items(rows, override_num_blocks=len(rows))
 
 
-def _results(data: Any, watch: Watch, what: str) -> Iterator[tuple[int, Any]]:
-    with watch.over(data, what):
-        # a batch fetched ahead would be handed over when the next one is there
+def _results(data: Any, watchdog: JobWatchdog, what: str) -> Iterator[tuple[int, Any]]:
+    with watchdog.watching(data, what):
+        # with prefetching, a batch would be returned only once the next one is ready
         for batch in data.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-            watch.heard()
+            watchdog.note_progress()
             for position, result in zip(batch["position"].to_pylist(), batch["result"].to_pylist(), strict=True):
                 outcome = pickle.loads(result)
                 if isinstance(outcome, RaykdError):
@@ -79,26 +84,26 @@ def _results(data: Any, watch: Watch, what: str) -> Iterator[tuple[int, Any]]:
 
 
 class _Actor:
-    """A process that keeps its function."""
+    """Actor that builds its function once and applies it to every block."""
 
-    def __init__(self, build: Callable[[], Callable[[Any], Any]], beat: Beat) -> None:
-        self._beat = beat
-        with beat.going():
+    def __init__(self, build: Callable[[], Callable[[Any], Any]], heartbeat: Heartbeat) -> None:
+        self._heartbeat = heartbeat
+        with heartbeat.running():
             self._function = build()
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        return _apply(batch, self._function, self._beat)
+        return _apply(batch, self._function, self._heartbeat)
 
 
-def _apply(batch: pa.Table, function: Callable[[Any], Any], beat: Beat) -> pa.Table:
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # a task has its CPUs; threads of its own would take more
-    with beat.going():
+def _apply(batch: pa.Table, function: Callable[[Any], Any], heartbeat: Heartbeat) -> pa.Table:
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # tokenizer threads would use more than the task's CPUs
+    with heartbeat.running():
         results = [_outcome(function, item) for item in batch["item"].to_pylist()]
     return pa.table({"position": batch["position"], "result": results})
 
 
 def _outcome(function: Callable[[Any], Any], item: bytes) -> bytes:
-    """The pickled result, or the RaykdError that stands for it: an exception would reach the driver wrapped in Ray's own."""
+    """The pickled result, or the pickled RaykdError: a raised one would reach the driver wrapped in Ray's exceptions."""
     try:
         return pickle.dumps(function(pickle.loads(item)))
     except RaykdError as error:

@@ -20,7 +20,7 @@ class Column:
     name: str
     type: ColumnType
     length: int
-    """Numbers in the cell, joined by commas; 0 takes any number of them. A ``str`` has none to count."""
+    """Numbers in the cell, joined by commas; 0 allows any number of them. Ignored for ``str``."""
 
     @property
     def is_list(self) -> bool:
@@ -56,11 +56,11 @@ class InputSchema:
 
     columns: tuple[Column, ...]
     strict: bool = True
-    """Refuse rows that lose text or are a header; EasyNLP ignores what stands behind the last column."""
+    """Reject rows with more cells than columns, and headers; EasyNLP ignores cells after the last column."""
 
     @staticmethod
     def parse(text: str, *, strict: bool = True) -> "InputSchema":
-        """Read ``sent:str:1,label:str:1``. Raises ConfigError naming an item of another form, or a name given twice."""
+        """Parse ``sent:str:1,label:str:1``. Raises ConfigError for an item of another form, or a repeated name."""
         columns = tuple(_column(item, text) for item in text.split(","))
         names = [column.name for column in columns]
         for name in names:

@@ -1,7 +1,7 @@
-"""Side tables: what belongs to the rows of a prepared set (logits, weights, embeddings), in row groups of the same rows.
+"""Side tables: columns for the rows of a prepared set (logits, weights, embeddings), in row groups of the same rows.
 
-Joining is a zip of two groups that asserts every row's name. Many workers may write parts, each of consecutive row groups:
-``write_part(folder, first_group, tables)`` with one table for each group, columns ``shard``, ``row`` and the table's own;
+A join pairs two row groups and checks that every row's name agrees. Many workers may write part files of consecutive row
+groups: ``write_part(folder, first_group, tables)`` with one table per group, columns ``shard``, ``row`` and the table's own;
 :func:`commit` then writes the manifest that makes them a table.
 """
 
@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from raykd.data import storage
-from raykd.data.parquet_files import MANIFEST, PartInfo, Parts, read_manifest, write_part
+from raykd.data.parquet_files import MANIFEST, PartInfo, RowGroups, read_manifest, write_part
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import DataError
 
@@ -27,12 +27,12 @@ ROW_ID = ("shard", "row")
 
 @dataclass(frozen=True)
 class SideTable:
-    """Row groups of what belongs to the rows of every prepared set with the same ``rows_fingerprint``."""
+    """Columns for the rows of every prepared set with the same ``rows_fingerprint``, in the same row groups."""
 
     path: str
     """Its folder."""
     rows_fingerprint: str
-    """Names the rows; equal to the prepared set's."""
+    """Hash that identifies the rows; equal to the prepared set's."""
     columns: tuple[str, ...]
     """Columns besides ``shard`` and ``row``."""
     provenance: Mapping[str, Any]
@@ -42,14 +42,14 @@ class SideTable:
 
     @staticmethod
     def open(path: str) -> "SideTable":
-        """Raises DataError when the folder holds no complete side table."""
+        """Open the side table of a folder. Raises DataError when it holds no complete one."""
         manifest = read_manifest(path, KIND)
         parts = tuple(PartInfo.from_json(part) for part in manifest["parts"])
         return SideTable(path, manifest["rows_fingerprint"], tuple(manifest["columns"]), manifest["provenance"], parts)
 
     @cached_property
-    def _groups(self) -> Parts:
-        return Parts(self.path, self.parts)
+    def _groups(self) -> RowGroups:
+        return RowGroups(self.path, self.parts)
 
     @property
     def group_rows(self) -> npt.NDArray[np.int64]:
@@ -57,11 +57,11 @@ class SideTable:
         return self._groups.group_rows
 
     def read_group(self, group: int, columns: Sequence[str] | None = None) -> pa.Table:
-        """One row group, all columns or those named."""
+        """One row group, all columns or those in ``columns``."""
         return self._groups.read(group, columns)
 
     def check_fits(self, prepared: TokenisedSet) -> None:
-        """Raises DataError unless this table was made for the rows of ``prepared``."""
+        """Raise DataError unless this table was made for the rows of ``prepared``."""
         if self.rows_fingerprint != prepared.rows_fingerprint:
             raise DataError(
                 f"{self.path} was made for other rows than {prepared.path} has ({self.rows_fingerprint}, not "
@@ -96,7 +96,7 @@ def commit(
 
 
 def join(tokens: pa.Table, side: pa.Table) -> pa.Table:
-    """The columns of two tables of the same rows. Raises DataError when a row's name differs or a column stands in both."""
+    """The columns of two tables of the same rows. Raises DataError when a row's name differs or both have a column."""
     for name in ROW_ID:
         if not tokens[name].equals(side[name]):
             raise DataError(f"rows of a side table are not those it is joined to: column {name!r} differs; make it again")
@@ -110,7 +110,7 @@ def join(tokens: pa.Table, side: pa.Table) -> pa.Table:
 
 
 def logits_array(logits: npt.NDArray[np.float32]) -> pa.FixedSizeListArray:
-    """``[n, C]`` float32 as the column that side tables hold: fixed_size_list<float32>[C]."""
+    """``[n, C]`` float32 as a column of side tables: fixed_size_list<float32>[C]."""
     flat = np.ascontiguousarray(logits, dtype=np.float32).reshape(-1)
     return pa.FixedSizeListArray.from_arrays(pa.array(flat), logits.shape[1])
 

@@ -1,4 +1,4 @@
-"""The files of a data set and their chunks, counted once: the count is kept until a file's size or time changes."""
+"""Source files of a data set and their chunks; row counts are cached until a file's size or modification time changes."""
 
 import hashlib
 import json
@@ -13,9 +13,9 @@ from raykd.data.readers import CHUNK_BYTES, Chunk, scan
 from raykd.data.tokenised_set import SourceFile
 
 _IN_PROCESS_BYTES = 256 << 20
-"""Counting newlines in this much takes less time than starting a Ray Data job."""
+"""Bytes in which counting newlines takes less time than starting a Ray Data job."""
 _SETTLED_NS = 2 * 10**9
-"""A file younger than this may change again without a change of its time stamp, so its count is not kept."""
+"""Age in nanoseconds below which a file may change again without a new time stamp, so its count is not cached."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Sources:
 
 
 def find_sources(patterns: Sequence[str], skip_header: bool, cache: str) -> Sources:
-    """Expand paths and globs and count their rows, as a Ray Data job when there is much to count.
+    """Expand paths and globs and count their rows, as a Ray Data job for large files.
 
-    Raises DataError for a pattern without a file, a missing file, a broken .gz.
+    Raises DataError for a pattern without a file, a missing file, a damaged .gz.
     """
     paths = sorted(storage.absolute(path) for path in storage.expand(patterns))
     infos = [storage.info(path) for path in paths]

@@ -22,12 +22,12 @@ def text_key(text: Text) -> int:
 
 @dataclass(frozen=True)
 class HashRange:
-    """The rows of one split: those whose text's hash lies in a part of its range."""
+    """The rows of one split: those whose text hash lies between two fractions of the 64-bit range."""
 
     start: float
-    """First hash, as a fraction of all."""
+    """Lower bound, as a fraction of the range."""
     stop: float
-    """End, not included."""
+    """Upper bound, not included."""
 
     def __contains__(self, key: int) -> bool:
         return self.start * _RANGE <= key < self.stop * _RANGE

@@ -1,7 +1,7 @@
-"""Planned rows on their way to a training loop: in order, joined with side tables, this rank's slice only.
+"""Feeds of planned rows for a training loop: in order, joined with side tables, this rank's slice only.
 
 One execution of Ray Data serves a whole training task, from any step to any other, over all epochs between; it starts when
-the feed is built. The same rows come without Ray from :func:`local_feed`.
+the feed is built. :func:`local_feed` reads the same rows without Ray.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -11,10 +11,10 @@ from typing import Self
 
 import pyarrow as pa
 
-from raykd.data.batch_plan import Plan
+from raykd.data.batch_plan import BatchPlan
 from raykd.data.folds import Fold
-from raykd.data.planned_reader import CARRIED, Order, PlannedReader
-from raykd.data.ray_stream import Background, stream
+from raykd.data.planned_reader import STEP_COLUMNS, PlannedReader, ReadRequest
+from raykd.data.ray_stream import BackgroundReader, stream
 from raykd.errors import DataError
 
 
@@ -29,7 +29,7 @@ class StepRows:
     padded_length: int
     """Tokens that every row of the global batch is padded to."""
     table: pa.Table
-    """This rank's rows in planned order, side tables joined; may have none."""
+    """This rank's rows in planned order, side tables joined; may be empty."""
 
     def with_table(self, table: pa.Table) -> "StepRows":
         """The same step with other columns of the rows."""
@@ -47,7 +47,7 @@ class Feed(Iterator[StepRows]):
         return next(self._steps)
 
     def close(self) -> None:
-        """Stop reading ahead; no further steps come. Harmless when done twice."""
+        """Stop reading ahead and end the iteration. Idempotent."""
         self._steps = iter(())
         self._close()
 
@@ -74,19 +74,20 @@ def ray_feed(
 ) -> Feed:
     """One rank's rows of the steps from `start_step` to `stop_step` (not included), through Ray Data.
 
-    `side_tables` are folders of side tables, by a name of the caller's; their columns are joined to the tokens. Rows of the
-    fold `without` are left out. One process
-    reads at a time, on this node. `cpus` is what it reserves: nothing by default, because it works for a fraction of a
-    second in every few thousand steps, and a reservation would wait for ever where training workers hold every CPU. Raises
-    DataError when a table is absent, damaged, or made for other rows: here, or at the step that needs it.
+    `side_tables` are folders of side tables by name; their columns are joined to the tokens. Rows of the fold `without` are
+    excluded. One process reads at a time, on this node, and reserves `cpus`: 0 by default, because it works for a fraction
+    of a second in every few thousand steps, and a reservation would never be granted where training workers hold every CPU.
+    Raises DataError when a table is absent, damaged, or made for other rows: here, or at the step that needs it.
     """
-    order = Order(prepared, tuple(side_tables.values()), seed, batch_size, window, rank, world, start_step, stop_step, without)
-    reader = PlannedReader(order)
+    request = ReadRequest(
+        prepared, tuple(side_tables.values()), seed, batch_size, window, rank, world, start_step, stop_step, without
+    )
+    reader = PlannedReader(request)
     pools = reader.pools()
     if not pools:
         return Feed(iter(()), lambda: None)
-    tables = Background(lambda: stream(order, pools, cpus=cpus))
-    return Feed(_steps(order, reader.plan, tables), tables.close)
+    tables = BackgroundReader(lambda: stream(request, pools, cpus=cpus))
+    return Feed(_steps(request, reader.plan, tables), tables.close)
 
 
 def local_feed(
@@ -102,35 +103,37 @@ def local_feed(
     stop_step: int,
     without: Fold | None = None,
 ) -> Feed:
-    """The rows of :func:`ray_feed`, read in this process when they are asked for."""
-    order = Order(prepared, tuple(side_tables.values()), seed, batch_size, window, rank, world, start_step, stop_step, without)
-    reader = PlannedReader(order)
+    """The rows of :func:`ray_feed`, read in this process on demand."""
+    request = ReadRequest(
+        prepared, tuple(side_tables.values()), seed, batch_size, window, rank, world, start_step, stop_step, without
+    )
+    reader = PlannedReader(request)
     tables = (table for pool in reader.pools() for table in reader.read(pool))
-    return Feed(_steps(order, reader.plan, tables), tables.close)
+    return Feed(_steps(request, reader.plan, tables), tables.close)
 
 
-def _steps(order: Order, plan: Plan, tables: Iterator[pa.Table]) -> Iterator[StepRows]:
+def _steps(request: ReadRequest, plan: BatchPlan, tables: Iterator[pa.Table]) -> Iterator[StepRows]:
     """Cut tables at the steps of the plan. Raises DataError when rows are missing or not those of the plan."""
     pending: pa.Table | None = None
-    for step in range(order.start_step, order.stop_step):
-        start, stop = order.slice_of(plan.num_rows(step))
-        needed = max(stop - start, 1)  # a row of another rank stands in for none
+    for step in range(request.start_step, request.stop_step):
+        start, stop = request.slice_of(plan.num_rows(step))
+        needed = max(stop - start, 1)  # a row of another rank is the placeholder of an empty slice
         while pending is None or pending.num_rows < needed:
             table = next(tables, None)
             if table is None:
-                raise DataError(f"rows of {order.prepared} ended before step {step} of {order.stop_step}; prepare it again")
+                raise DataError(f"rows of {request.prepared} ended before step {step} of {request.stop_step}; prepare it again")
             pending = pa.concat_tables([pending, table]) if pending is not None and pending.num_rows else table
         head, pending = pending.slice(0, needed), pending.slice(needed)
-        steps, lengths, sizes = (head[name].to_numpy() for name in CARRIED)
+        steps, lengths, sizes = (head[name].to_numpy() for name in STEP_COLUMNS)
         if (steps != step).any() or (sizes != stop - start).any():
             raise DataError(
-                f"{order.prepared}: rows of steps {sorted(set(steps.tolist()))} came where {stop - start} rows of step {step} "
-                "were planned; it was changed while it was read"
+                f"{request.prepared}: got rows of steps {sorted(set(steps.tolist()))} where {stop - start} rows of step "
+                f"{step} were planned; it was changed while it was read"
             )
         yield StepRows(
             step=step,
             epoch=plan.epoch_of(step),
             num_rows=plan.num_rows(step),
             padded_length=int(lengths[0]),
-            table=head.drop_columns(list(CARRIED)).slice(0, stop - start),
+            table=head.drop_columns(list(STEP_COLUMNS)).slice(0, stop - start),
         )

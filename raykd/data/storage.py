@@ -1,8 +1,8 @@
-"""Files and folders, local or on s3://, gs:// and hdfs://: everything raykd reads and writes goes through here.
+"""Files and folders, local or on s3://, gs:// and hdfs://; raykd reads and writes all files through this module.
 
 A path is a ``str``. Regions, endpoints and keys come from the environment (``AWS_REGION``, ``AWS_ENDPOINT_URL``, ...), never
-from the path, so that a path may be printed. Raises, everywhere: DataError for a path that is absent, of the wrong kind or of
-an unknown scheme; ResourceError when the place is full, read-only, or refuses.
+from the path, so that a path may be printed. Every function raises DataError for a path that is absent, of the wrong kind or
+of an unknown scheme; ResourceError when the storage is full, read-only, or denies access.
 """
 
 import fnmatch
@@ -18,11 +18,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from raykd.data.file_systems import is_local, naming, open_fs, renames
+from raykd.data.file_systems import is_local, open_fs, path_errors, renames_atomically
 from raykd.errors import DataError
 
 UPLOAD_BYTES = 8 << 20
-"""Bytes that are read from a file and sent to an object store at a time."""
+"""Bytes per read and write of an upload to an object store."""
 
 
 def join(base: str, *parts: str) -> str:
@@ -31,14 +31,14 @@ def join(base: str, *parts: str) -> str:
 
 
 def absolute(path: str) -> str:
-    """The same path for a process with another working directory."""
+    """The absolute path, valid in processes with another working directory."""
     return os.path.abspath(path.removeprefix("file://")) if is_local(path) else path
 
 
 def info(path: str) -> pafs.FileInfo:
-    """Type, size in bytes and mtime_ns of a path; its type is NotFound where there is nothing."""
+    """Type, size in bytes and mtime_ns of a path; the type of an absent path is NotFound."""
     filesystem, inner = open_fs(path)
-    with naming(path):
+    with path_errors(path):
         return filesystem.get_file_info(inner)
 
 
@@ -63,7 +63,7 @@ def file_size(path: str) -> int:
 
 
 def list_dir(path: str) -> list[str]:
-    """Full paths of what a folder holds, sorted; [] when it is absent."""
+    """Full paths of a folder's entries, sorted; [] when it is absent."""
     return sorted(join(path, entry.base_name) for entry in _entries(path))
 
 
@@ -74,15 +74,15 @@ def file_sizes(path: str) -> dict[str, int]:
 
 def _entries(path: str) -> list[pafs.FileInfo]:
     filesystem, inner = open_fs(path)
-    with naming(path):
+    with path_errors(path):
         return list(filesystem.get_file_info(pafs.FileSelector(inner, allow_not_found=True)))
 
 
 def remove(path: str) -> None:
-    """Delete a file or a folder with everything in it; fine when it is absent."""
+    """Delete a file, or a folder with its content; does nothing when it is absent."""
     filesystem, inner = open_fs(path)
     kind = info(path).type
-    with naming(path):
+    with path_errors(path):
         if kind == pafs.FileType.Directory:
             filesystem.delete_dir(inner)
         elif kind != pafs.FileType.NotFound:
@@ -91,20 +91,20 @@ def remove(path: str) -> None:
 
 @contextmanager
 def open_input(path: str) -> Iterator[pa.NativeFile]:
-    """A file to read from, with ``seek``; compressed content comes as it is stored."""
+    """Open a file for reading, with ``seek``; compressed content is not decompressed."""
     filesystem, inner = open_fs(path)
-    with naming(path), filesystem.open_input_file(inner) as stream:
+    with path_errors(path), filesystem.open_input_file(inner) as stream:
         yield stream
 
 
 @contextmanager
 def open_output(path: str) -> Iterator[pa.NativeFile]:
-    """A file to write to that appears whole when the block ends, and not at all when it raises.
+    """Open a file for writing that appears whole when the block ends, and not at all when it raises.
 
-    What is meant for an object store is written to a temporary file of this machine first: the store's own streams
-    complete, as they are closed, what an error has left half-written.
+    Content for an object store is written to a local temporary file first: closing the store's own streams after an error
+    would publish the incomplete file.
     """
-    with _renamed_output(path) if renames(path) else _uploaded_output(path) as stream:
+    with _renamed_output(path) if renames_atomically(path) else _uploaded_output(path) as stream:
         yield stream
 
 
@@ -113,7 +113,7 @@ def _renamed_output(path: str) -> Iterator[pa.NativeFile]:
     filesystem, inner = open_fs(path)
     folder, name = posixpath.split(inner)
     aside = posixpath.join(folder, f".{name}.{uuid.uuid4().hex}")
-    with naming(path):
+    with path_errors(path):
         if folder:
             filesystem.create_dir(folder, recursive=True)
         stream = filesystem.open_output_stream(aside, compression=None)
@@ -133,9 +133,9 @@ def _renamed_output(path: str) -> Iterator[pa.NativeFile]:
 def _uploaded_output(path: str) -> Iterator[pa.NativeFile]:
     filesystem, inner = open_fs(path)
     with tempfile.TemporaryDirectory(prefix="raykd-") as folder:
-        with naming(folder), pa.OSFile(f"{folder}/file", "wb") as stream:
+        with path_errors(folder), pa.OSFile(f"{folder}/file", "wb") as stream:
             yield stream
-        with naming(path), pa.OSFile(f"{folder}/file") as source, filesystem.open_output_stream(inner) as target:
+        with path_errors(path), pa.OSFile(f"{folder}/file") as source, filesystem.open_output_stream(inner) as target:
             while block := source.read(UPLOAD_BYTES):
                 target.write(block)
 
@@ -161,7 +161,7 @@ def read_bytes(path: str) -> bytes:
 
 
 def write_bytes(path: str, data: bytes) -> None:
-    """Replace a whole file; a reader sees the old content or the new one."""
+    """Replace a file atomically: readers see the old content or the new one."""
     with open_output(path) as stream:
         stream.write(data)
 
@@ -171,7 +171,7 @@ def read_json(path: str) -> Any:
     try:
         return json.loads(read_bytes(path))
     except ValueError as error:
-        raise DataError(f"{path} is not JSON ({error}); remove it if an interrupted run left it behind") from None
+        raise DataError(f"{path} is not JSON ({error}); remove it if an interrupted run left it incomplete") from None
 
 
 def write_json(path: str, value: Any) -> None:
@@ -180,7 +180,7 @@ def write_json(path: str, value: Any) -> None:
 
 
 def expand(patterns: Iterable[str]) -> list[str]:
-    """The files that paths and globs (``*``, ``?``, ``[...]``, ``**`` for any depth) name, each once, sorted.
+    """The files that match paths and globs (``*``, ``?``, ``[...]``, ``**`` for any depth), each once, sorted.
 
     Raises DataError for a pattern that matches nothing, a missing file, or a folder.
     """
@@ -209,7 +209,7 @@ def _is_magic(part: str) -> bool:
 
 
 def _walk(base: str, parts: list[str]) -> Iterator[tuple[str, pafs.FileType]]:
-    """Paths below ``base`` whose components match ``parts``, one after the other; names with a leading dot only by name."""
+    """Paths below ``base`` whose components match ``parts`` in order; a leading dot is matched only by a literal dot."""
     head, rest = parts[0], parts[1:]
     if head == "**" and rest:
         yield from _walk(base, rest)
@@ -227,9 +227,9 @@ def _walk(base: str, parts: list[str]) -> Iterator[tuple[str, pafs.FileType]]:
 
 
 def upload_dir(source: str, target: str) -> None:
-    """Copy a folder; a ``manifest.json`` goes last, so that what has one is complete."""
+    """Copy a folder, ``manifest.json`` last, so that a folder with a manifest is complete."""
     from_fs, from_inner = open_fs(source)
-    with naming(source):
+    with path_errors(source):
         entries = from_fs.get_file_info(pafs.FileSelector(from_inner, recursive=True))
     files = [entry.path for entry in entries if entry.type == pafs.FileType.File]
     for file in sorted(files, key=lambda file: (posixpath.basename(file) == "manifest.json", file)):
@@ -241,7 +241,7 @@ def upload_dir(source: str, target: str) -> None:
 
 @contextmanager
 def local_dir(path: str) -> Iterator[str]:
-    """A local folder with the content of ``path``: itself if local, else a copy that is deleted at the end."""
+    """A local folder with the content of ``path``: itself if local, else a temporary copy."""
     if not is_dir(path):
         raise DataError(f"{path} is not a folder")
     if is_local(path):
@@ -253,14 +253,14 @@ def local_dir(path: str) -> Iterator[str]:
 
 
 def rename_dir(source: str, target: str) -> None:
-    """Give a folder another name: at once where the file system can, else by copying (``manifest.json`` last) and deleting."""
+    """Rename a folder: atomically where the file system can, else by copying (``manifest.json`` last) and deleting."""
     filesystem, inner = open_fs(source)
-    if not renames(source):
+    if not renames_atomically(source):
         upload_dir(source, target)
         remove(source)
         return
     moved = open_fs(target)[1]
-    with naming(target):
+    with path_errors(target):
         if posixpath.dirname(moved):
             filesystem.create_dir(posixpath.dirname(moved), recursive=True)
         filesystem.move(inner, moved)

@@ -1,14 +1,13 @@
-"""Generated product reviews of several domains: what the demo and the smoke tests train on, offline and without a licence.
+"""Synthetic product reviews of several domains: training data of the demo and the smoke tests, offline and without a licence.
 
-A review gives one or two opinions. Each opinion word has a strength between -3 and 3; degree words scale it, negations turn it
-round, what follows a ``but`` counts twice, and some words are praise in one domain and blame in another ("small" speaks for a
-camera and against a hotel room). The sum is the review's sentiment s. As with real annotators, the more one-sided a review, the
-surer its label: a training label is positive with probability 1 / (1 + exp(-s / NOISE)), which makes about one in six wrong.
-Validation and test labels are the sign of s, without that noise, as if a few rows had been labelled with care: accuracy then
-measures what was learned and not what was rolled.
+A review has one or two opinions. Each opinion word has a strength between -3 and 3; degree words scale it, negations invert
+it, the opinion after ``but`` counts twice, and some words are positive in one domain and negative in another ("small" camera,
+"small" hotel room). The sum is the review's sentiment s. A training label is positive with probability
+1 / (1 + exp(-s / NOISE)), which models annotators and makes about one label in six wrong. Validation and test labels are the
+sign of s without that noise, so accuracy does not measure label noise.
 
-Single words alone decide about 73% of the test rows; the rest needs negations and domains, which a small model finds out only
-slowly from noisy labels. A teacher that has averaged over many of them passes on how sure each label is, and that helps.
+Single words alone decide about 73% of the test rows; the rest needs negations and domains, which a small model learns slowly
+from noisy labels. The teacher's probabilities average over many noisy labels and tell the student how certain each label is.
 """
 
 import math
@@ -24,7 +23,7 @@ INPUT_SCHEMA = "text:str:1,label:str:1,domain:str:1"
 NOISE = 2.0
 """Sentiment at which an annotator is right with probability 0.73; larger is noisier."""
 MARGIN = 0.25
-"""Reviews whose sentiment is nearer to zero than this are not written: they have no right answer."""
+"""Smallest absolute sentiment of a review: reviews nearer to zero have no clear label and are not written."""
 MAX_OPINIONS = 2
 BUT_WEIGHT, NEGATION_WEIGHT = 2.0, -0.8
 P_DOMAIN, P_NEGATION, P_DEGREE, P_BUT = 0.35, 0.15, 0.2, 0.1
@@ -76,14 +75,14 @@ class SyntheticReview:
 def write(folder: str, *, train_rows: int, validation_rows: int, test_rows: int, seed: int) -> tuple[str, str, str]:
     """Write ``train.tsv``, ``validation.tsv`` and ``test.tsv`` (columns text, label, domain; no header); returns their paths.
 
-    The bytes depend on the arguments alone. No text stands in two of the files, or in one of them twice.
+    The bytes depend on the arguments alone. No text occurs twice, in one file or in two.
     Raises ResourceError when the folder cannot be written.
     """
-    dice = random.Random(seed)
+    rng = random.Random(seed)
     seen: set[str] = set()
-    rows = {"train": [_row(review, _annotate(dice, review.sentiment)) for review in _distinct(dice, train_rows, seen)]}
+    rows = {"train": [_row(review, _annotate(rng, review.sentiment)) for review in _distinct(rng, train_rows, seen)]}
     for name, count in (("validation", validation_rows), ("test", test_rows)):
-        rows[name] = [_row(review, review.sentiment > 0) for review in _distinct(dice, count, seen)]
+        rows[name] = [_row(review, review.sentiment > 0) for review in _distinct(rng, count, seen)]
     for name, lines in rows.items():
         storage.write_bytes(storage.join(folder, f"{name}.tsv"), "".join(lines).encode())
     train, validation, test = (storage.join(folder, f"{name}.tsv") for name in rows)
@@ -91,7 +90,7 @@ def write(folder: str, *, train_rows: int, validation_rows: int, test_rows: int,
 
 
 def write_pretraining(path: str, *, rows: int, seed: int, unlike: Sequence[str]) -> None:
-    """Write reviews with clean labels, none of which stands in the files ``unlike``: what a large model has seen before."""
+    """Write pretraining reviews with noise-free labels; none of their texts occurs in the files ``unlike``."""
     seen = {line.split("\t")[0] for file in unlike for line in storage.read_bytes(file).decode().splitlines()}
     reviews = _distinct(random.Random(seed), rows, seen)
     storage.write_bytes(path, "".join(_row(review, review.sentiment > 0) for review in reviews).encode())
@@ -101,58 +100,58 @@ def _row(review: SyntheticReview, positive: bool) -> str:
     return f"{review.text}\t{LABELS[int(positive)]}\t{review.domain}\n"
 
 
-def _annotate(dice: random.Random, sentiment: float) -> bool:
-    return dice.random() < 1 / (1 + math.exp(-sentiment / NOISE))
+def _annotate(rng: random.Random, sentiment: float) -> bool:
+    return rng.random() < 1 / (1 + math.exp(-sentiment / NOISE))
 
 
-def _distinct(dice: random.Random, rows: int, seen: set[str]) -> list[SyntheticReview]:
+def _distinct(rng: random.Random, rows: int, seen: set[str]) -> list[SyntheticReview]:
     reviews: list[SyntheticReview] = []
     while len(reviews) < rows:
-        review = make_review(dice)
+        review = make_review(rng)
         if review.text not in seen and abs(review.sentiment) > MARGIN:
             seen.add(review.text)
             reviews.append(review)
     return reviews
 
 
-def make_review(dice: random.Random) -> SyntheticReview:
-    """A review of one or two opinions, with a neutral clause here and there."""
-    domain = _pick(dice, tuple(ASPECTS))
-    words = [_pick(dice, OPENERS.split(","))] if dice.random() < 0.3 else []
+def make_review(rng: random.Random) -> SyntheticReview:
+    """A review of one or two opinions, with occasional neutral clauses."""
+    domain = _pick(rng, tuple(ASPECTS))
+    words = [_pick(rng, OPENERS.split(","))] if rng.random() < 0.3 else []
     sentiment = 0.0
-    for index in range(1 + int(dice.random() * MAX_OPINIONS)):
-        clause, strength = _opinion(dice, domain)
-        contrast = index > 0 and dice.random() < P_BUT
-        words += ["but" if contrast else "and" if words and dice.random() < 0.5 else ".", clause] if words else [clause]
+    for index in range(1 + int(rng.random() * MAX_OPINIONS)):
+        clause, strength = _opinion(rng, domain)
+        contrast = index > 0 and rng.random() < P_BUT
+        words += ["but" if contrast else "and" if words and rng.random() < 0.5 else ".", clause] if words else [clause]
         sentiment += strength * (BUT_WEIGHT if contrast else 1.0)
-        if dice.random() < 0.2:
-            words += [".", _pick(dice, FILLERS.split(","))]
+        if rng.random() < 0.2:
+            words += [".", _pick(rng, FILLERS.split(","))]
     return SyntheticReview(text=" ".join(words), domain=domain, sentiment=sentiment)
 
 
-def _opinion(dice: random.Random, domain: str) -> tuple[str, float]:
-    word, strength = _opinion_word(dice, domain)
-    words = ["the", _pick(dice, ASPECTS[domain].split(",")), _pick(dice, VERBS)]
-    kind = dice.random()
+def _opinion(rng: random.Random, domain: str) -> tuple[str, float]:
+    word, strength = _opinion_word(rng, domain)
+    words = ["the", _pick(rng, ASPECTS[domain].split(",")), _pick(rng, VERBS)]
+    kind = rng.random()
     if kind < P_NEGATION:
-        words.append(_pick(dice, NEGATIONS))
+        words.append(_pick(rng, NEGATIONS))
         strength *= NEGATION_WEIGHT
     elif kind < P_NEGATION + P_DEGREE:
-        degree = _pick(dice, tuple(DEGREES))
+        degree = _pick(rng, tuple(DEGREES))
         words.append(degree)
         strength *= DEGREES[degree]
     return " ".join([*words, word]), strength
 
 
-def _opinion_word(dice: random.Random, domain: str) -> tuple[str, float]:
-    if dice.random() < P_DOMAIN:
-        word = _pick(dice, tuple(BY_DOMAIN))
+def _opinion_word(rng: random.Random, domain: str) -> tuple[str, float]:
+    if rng.random() < P_DOMAIN:
+        word = _pick(rng, tuple(BY_DOMAIN))
         return word, BY_DOMAIN[word][tuple(ASPECTS).index(domain)]
-    lexicon, sign = (PRAISE, 1.0) if dice.random() < 0.5 else (BLAME, -1.0)
-    strength = _pick(dice, tuple(lexicon))
-    return _pick(dice, lexicon[strength].split(",")), sign * strength
+    lexicon, sign = (PRAISE, 1.0) if rng.random() < 0.5 else (BLAME, -1.0)
+    strength = _pick(rng, tuple(lexicon))
+    return _pick(rng, lexicon[strength].split(",")), sign * strength
 
 
-def _pick(dice: random.Random, items: Sequence[T]) -> T:
-    # random() alone is promised to give the same numbers in every Python version
-    return items[int(dice.random() * len(items))]
+def _pick(rng: random.Random, items: Sequence[T]) -> T:
+    # only random() is guaranteed to give the same numbers in every Python version
+    return items[int(rng.random() * len(items))]

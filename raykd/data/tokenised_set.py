@@ -1,9 +1,9 @@
-"""A prepared set: tokenised rows as Parquet parts, and the manifest that names them.
+"""A prepared set: tokenised rows as Parquet part files, and the manifest that lists them.
 
 Columns: ``shard`` int32 and ``row`` int64 (the row's name), ``length`` int32 (tokens), ``input_ids`` list<int32>,
-``token_type_ids`` list<uint8> where the tokenizer yields them, ``label`` unless unlabelled (an id, int32; with any number of
-labels a row, 0 or 1 for each of them, fixed_size_list<int8>[C]), and the extra columns asked for. Rows stand in the order of
-the source files.
+``token_type_ids`` list<uint8> where the tokenizer yields them, ``label`` unless unlabelled (single label: an id, int32;
+multi-label: 0 or 1 per label, fixed_size_list<int8>[C]; regression: a number), and the requested extra columns. Rows are in
+the order of the source files.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from raykd.data import storage
-from raykd.data.parquet_files import MANIFEST, PartInfo, Parts, read_manifest
+from raykd.data.parquet_files import MANIFEST, PartInfo, RowGroups, read_manifest
 
 KIND = "prepared set"
 
@@ -27,14 +27,14 @@ class SourceFile:
 
     path: str
     rows: int
-    """Rows it has, the header not counted; rejected rows and those of the other part of a split are."""
+    """Number of rows, including rejected rows and rows of other splits, without the header."""
     digest: str
     """Hash of its content."""
 
 
 @dataclass(frozen=True)
 class TokenisedSet:
-    """Row groups of token rows. Made by :func:`raykd.data.prepare.prepare`; opened anywhere by its path."""
+    """Row groups of tokenised rows. Made by :func:`raykd.data.prepare.prepare`; opened anywhere by its path."""
 
     path: str
     """Its folder."""
@@ -43,7 +43,7 @@ class TokenisedSet:
     rows_fingerprint: str
     """Hash of source content, row validation and row groups: equal for the same rows under two tokenizers or two lengths."""
     labels: tuple[str, ...] | None
-    """Label texts in the order of their ids; none when unlabelled."""
+    """Label texts in the order of their ids; None when unlabelled."""
     pad_token_id: int
     """The tokenizer's padding token."""
     has_token_types: bool
@@ -57,15 +57,15 @@ class TokenisedSet:
     rejected: int
     """Rows that did not parse; they are in ``rejected.tsv``."""
     filtered: int
-    """Rows that belong to another part of a split."""
+    """Rows that belong to another split."""
     parts: tuple[PartInfo, ...]
     """The files, in row order."""
     padding_side: str = "right"
-    """``right`` or ``left``: where the model's rows get padding in a batch."""
+    """``right`` or ``left``: side on which the model's rows are padded."""
 
     @staticmethod
     def open(path: str) -> "TokenisedSet":
-        """Raises DataError when the folder holds no complete set."""
+        """Open the set of a folder. Raises DataError when it holds no complete one."""
         manifest = read_manifest(path, KIND)
         labels, sources, parts = manifest["labels"], manifest["sources"], manifest["parts"]
         lists = {
@@ -73,18 +73,18 @@ class TokenisedSet:
             "sources": tuple(SourceFile(**source) for source in sources),
             "parts": tuple(PartInfo.from_json(part) for part in parts),
         }
-        known = {field.name for field in fields(TokenisedSet)}  # other versions have more
+        known = {field.name for field in fields(TokenisedSet)}  # manifests of other versions have more
         return TokenisedSet(path=path, **{name: value for name, value in {**manifest, **lists}.items() if name in known})
 
     def save(self) -> None:
-        """Write the manifest: from here on the set exists."""
+        """Write the manifest, which makes the set complete."""
         manifest: dict[str, Any] = {"kind": KIND, **asdict(self)}
         del manifest["path"]
         storage.write_json(storage.join(self.path, MANIFEST), manifest)
 
     @cached_property
-    def _groups(self) -> Parts:
-        return Parts(self.path, self.parts)
+    def _groups(self) -> RowGroups:
+        return RowGroups(self.path, self.parts)
 
     @property
     def num_rows(self) -> int:
@@ -98,11 +98,11 @@ class TokenisedSet:
 
     @property
     def column_names(self) -> tuple[str, ...]:
-        """Columns of the rows; none when there are no rows."""
+        """Columns of the rows; () when there are no rows."""
         return self._groups.column_names
 
     def read_group(self, group: int, columns: Sequence[str] | None = None) -> pa.Table:
-        """One row group, all columns or those named."""
+        """One row group, all columns or those in ``columns``."""
         return self._groups.read(group, columns)
 
     def lengths(self, group: int) -> npt.NDArray[np.int32]:

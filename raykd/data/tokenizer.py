@@ -1,4 +1,4 @@
-"""Text to token ids: the fast tokenizer of a model folder, taken out of transformers once and sent to the tasks as text.
+"""Text to token ids: the fast tokenizer of a model folder, extracted from transformers once and sent to the tasks as JSON.
 
 Tasks then need neither transformers (seconds of imports, with torch) nor the folder, and all of them use the same tokenizer.
 """
@@ -34,9 +34,9 @@ from raykd.errors import DataError, ModelError
 Text = str | tuple[str, str]
 """A text, or a pair of texts."""
 PAIR_FORMAT = 2
-"""Part of the key of prepared pairs: raise it when the same tokenizer gives a pair of texts other tokens."""
+"""Version in the key of prepared pairs: increment it when the same tokenizer gives a pair of texts other tokens."""
 _FILE_FORMAT = 3
-"""Part of the name of a kept tokenizer: raise it with the fields of RowTokenizer."""
+"""Version in the name of a cached tokenizer: increment it when the fields of RowTokenizer change."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Encoded:
 
 @dataclass(frozen=True)
 class RowTokenizer:
-    """Everything of a tokenizer that token ids depend on."""
+    """All settings of a tokenizer that token ids depend on."""
 
     backend: str
     """The ``tokenizers`` pipeline as JSON, without truncation and padding."""
@@ -58,11 +58,11 @@ class RowTokenizer:
     """True when its models take ``token_type_ids``."""
     pad_token_id: int
     truncation_side: str
-    """``right`` or ``left``: where a text that is too long loses tokens."""
+    """``right`` or ``left``: side on which a text that is too long is cut."""
     split_special_tokens: bool = False
-    """True when a special token that a text spells is read as text; false when it is the token, as in a stock pipeline."""
+    """True to tokenise special tokens spelled in a text as text; false to map them to the token, as in a stock pipeline."""
     padding_side: str = "right"
-    """``right`` or ``left``: where a row gets padding in a batch."""
+    """``right`` or ``left``: side on which rows are padded in a batch."""
     counted_token: str | None = None
     """End-of-sequence token of a model that needs the same number of them in each row of a batch."""
     counted_token_as_text: bool = True
@@ -70,7 +70,7 @@ class RowTokenizer:
 
     @staticmethod
     def take(tokenizer: Any, *, model_type: str | None) -> "RowTokenizer":
-        """The parts of a transformers tokenizer (:func:`open_tokenizer`) that the tokens of a model of this type depend on."""
+        """Extract the settings of a transformers tokenizer (:func:`open_tokenizer`) for a model of this type."""
         pipeline = tokenizers.Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
         pipeline.no_truncation()
         pipeline.no_padding()
@@ -90,7 +90,7 @@ class RowTokenizer:
     def fingerprint(self) -> str:
         """Hash of the tokenizer; a copy saved elsewhere has the same one.
 
-        Fields with their default are left out: a new field leaves the fingerprints, and with them the order of batches.
+        Fields with their default are excluded, so that a new field keeps the fingerprints, and with them the order of batches.
         """
         named = {field.name: getattr(self, field.name) for field in fields(self) if getattr(self, field.name) != field.default}
         content = json.dumps([named, tokenizers.__version__], sort_keys=True)
@@ -121,14 +121,14 @@ class RowTokenizer:
         return Encoded(lengths, column(ids), column(types))
 
     def check(self, text: Text) -> None:
-        """Refuse a text that a model which counts end-of-sequence tokens cannot take beside others. Raises DataError."""
+        """Raise DataError for a text that a model which counts end-of-sequence tokens cannot process in a batch."""
         token = self.counted_token
         if token is None:
             return
         if isinstance(text, tuple) and not text[1]:
             raise DataError(
                 f"the second text is empty: the model needs the same number of {token} in every row, and a single text has "
-                "fewer than a pair; remove the row, or take another model"
+                "fewer than a pair; remove the row, or use another model"
             )
         parts = text if isinstance(text, tuple) else (text,)
         if not self.counted_token_as_text and any(token in unicodedata.normalize("NFKC", part) for part in parts):
@@ -143,7 +143,7 @@ def _without_empty_second(text: Text) -> Text:
 
 
 def _reads_as_text(pipeline: tokenizers.Tokenizer, token: str, index: int) -> bool:
-    """True when ``token`` in a text is not read as the token once special tokens are to be split."""
+    """True when ``token`` spelled in a text is tokenised as text once special tokens are split."""
     pipeline.encode_special_tokens = True
     spelled = (token, f"a {token} a", f"a{token}a")
     return all(index not in pipeline.encode(text, add_special_tokens=False).ids for text in spelled)
@@ -161,7 +161,7 @@ def _pipeline(backend: str, sequence_length: int, truncation_side: str, split_sp
 def load_row_tokenizer(name: str, cache: str) -> RowTokenizer:
     """The tokenizer of a model folder (local or remote) or of a model on the hub.
 
-    What a folder yields is kept in ``cache``, by the content of its files: transformers is imported for new ones only.
+    The tokenizer of a folder is cached in ``cache`` by the content of its files: transformers is imported for new ones only.
     Raises ModelError when there is no tokenizer, no fast one, or none with a padding token.
     """
     files = _folder_files(name)

@@ -1,4 +1,4 @@
-"""Tokenizers as transformers reads them from a model folder, with reasons that name what is missing."""
+"""Tokenizers opened by transformers from a model folder, with errors that name missing files and packages."""
 
 import importlib.util
 from collections.abc import Iterable
@@ -56,13 +56,13 @@ def open_tokenizer(source: str, *, name: str) -> Any:
 
 
 def keep_setting(tokenizer: Any, setting: str, value: Any) -> None:
-    """Set an attribute of a tokenizer so that ``save_pretrained`` writes it too."""
+    """Set an attribute of a tokenizer that ``save_pretrained`` also writes."""
     setattr(tokenizer, setting, value)
     tokenizer.init_kwargs[setting] = value
 
 
 def _check_vocabulary(tokenizer: Any, folder: Path, name: str) -> None:
-    """Raise ModelError for a folder without any vocabulary file: transformers makes a tokenizer of special tokens then."""
+    """Raise ModelError for a folder without a vocabulary file, of which transformers makes a tokenizer of special tokens."""
     if not folder.is_dir():
         return
     own = {file for file in type(tokenizer).vocab_files_names.values() if file} | {"tokenizer.json"}

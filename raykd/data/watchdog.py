@@ -1,7 +1,7 @@
-"""A limit for waits on Ray Data: a job that nobody works on, because no CPU comes free for it, ends with an error.
+"""Watchdog of Ray Data jobs: a job on which no worker makes progress, because no CPU becomes free, ends with an error.
 
-Work has no limit. Whoever is at it says so every :data:`BEAT_S` seconds, in Ray's key-value store: a task that is run again
-must put out what it did the first time, so signs of life cannot be among its outputs.
+The duration of work is not limited. A working task writes a heartbeat every :data:`HEARTBEAT_S` seconds into Ray's key-value
+store: a repeated task must yield the same outputs as before, so heartbeats cannot be among them.
 """
 
 import contextlib
@@ -15,26 +15,26 @@ from typing import Any
 from raykd.errors import ResourceError
 
 LIMIT_S = 600.0
-"""Seconds a job waits for CPUs where :func:`limit_waits` was not called."""
+"""Seconds that a job waits for CPUs unless :func:`limit_waits` was called."""
 
-BEAT_S = 20.0
-"""Seconds between two signs of life of a worker, or fewer where the limit is low."""
+HEARTBEAT_S = 20.0
+"""Seconds between two heartbeats of a worker; at most a quarter of the limit."""
 
 _SETTING, _NAMESPACE = "raykd_start_timeout_s", b"raykd"
 
 
 def limit_waits(seconds: float) -> None:
-    """Say how long jobs of this process wait, from now on."""
+    """Set the seconds that later jobs of this process wait for CPUs."""
     from ray.data import DataContext
 
     DataContext.get_current().set_config(_SETTING, seconds)
 
 
-class Turns:
+class LoopCallback:
     """Base of callbacks of Ray Data's ``ExecutionCallback`` interface; subclasses implement ``on_execution_step``."""
 
     def on_execution_step(self, executor: Any) -> None:
-        """A turn has ended."""
+        """Called after each iteration of the control loop."""
 
     def before_execution_starts(self, executor: Any) -> None:
         """Nothing to do."""
@@ -47,90 +47,90 @@ class Turns:
 
 
 @dataclass(frozen=True)
-class Beat:
-    """A worker's side: where its signs of life go, and how often."""
+class Heartbeat:
+    """A worker's heartbeat: key in Ray's key-value store, and interval in seconds."""
 
     key: bytes
     every_s: float
 
     @contextlib.contextmanager
-    def going(self) -> Iterator[None]:
-        """Give signs of life while the block runs."""
+    def running(self) -> Iterator[None]:
+        """Send heartbeats while the block runs."""
         ended = threading.Event()
-        threading.Thread(target=self._go, args=(ended,), name="raykd-beat", daemon=True).start()
+        threading.Thread(target=self._send, args=(ended,), name="raykd-heartbeat", daemon=True).start()
         try:
             yield
         finally:
             ended.set()
 
-    def _go(self, ended: threading.Event) -> None:
+    def _send(self, ended: threading.Event) -> None:
         from ray.exceptions import RayError
         from ray.experimental.internal_kv import _internal_kv_put
 
         while not ended.wait(self.every_s):
-            with contextlib.suppress(RayError):  # a head out of reach hears the next one
+            with contextlib.suppress(RayError):  # a head that cannot be reached gets the next one
                 _internal_kv_put(self.key, uuid.uuid4().bytes, namespace=_NAMESPACE)
 
 
-class Watch(Turns):
-    """The driver's side of one job: ends it when neither results nor signs of life have come for as long as the limit."""
+class JobWatchdog(LoopCallback):
+    """Driver's watchdog of one job: ends it when neither results nor heartbeats arrive within the limit."""
 
     def __init__(self) -> None:
         from ray.data import DataContext
 
         self.limit_s = float(DataContext.get_current().get_config(_SETTING, LIMIT_S))
-        self.beat = Beat(b"beat-" + uuid.uuid4().hex.encode(), min(BEAT_S, self.limit_s / 4))
-        self._heard = self._looked = time.monotonic()
-        self._last = b""
+        self.heartbeat = Heartbeat(b"heartbeat-" + uuid.uuid4().hex.encode(), min(HEARTBEAT_S, self.limit_s / 4))
+        self._last_progress = self._last_check = time.monotonic()
+        self._last_value = b""
 
-    def heard(self) -> None:
-        """A result has come."""
-        self._heard = time.monotonic()
+    def note_progress(self) -> None:
+        """Note that a result or a heartbeat has arrived."""
+        self._last_progress = time.monotonic()
 
     def on_execution_step(self, executor: Any) -> None:  # noqa: ARG002 (Ray passes it by name)
-        """Look for signs of life now and then. Raises Ray's ExecutionTimeoutError, which ends the job."""
+        """Check the heartbeat at its interval. Raises Ray's ExecutionTimeoutError, which ends the job."""
         now = time.monotonic()
-        if now - max(self._heard, self._looked) >= self.beat.every_s:
-            self._looked = now
-            self._look()
-        if now - self._heard > self.limit_s:
+        if now - max(self._last_progress, self._last_check) >= self.heartbeat.every_s:
+            self._last_check = now
+            self._check_heartbeat()
+        if now - self._last_progress > self.limit_s:
             from ray.data.exceptions import ExecutionTimeoutError
 
-            raise ExecutionTimeoutError(f"nobody works on it since {self.limit_s:g} s")
+            raise ExecutionTimeoutError(f"no progress for {self.limit_s:g} s")
 
-    def _look(self) -> None:
+    def _check_heartbeat(self) -> None:
         from ray.exceptions import RayError
         from ray.experimental.internal_kv import _internal_kv_get
 
         with contextlib.suppress(RayError):
-            found = _internal_kv_get(self.beat.key, namespace=_NAMESPACE) or b""
-            if found != self._last:
-                self._last = found
-                self.heard()
+            found = _internal_kv_get(self.heartbeat.key, namespace=_NAMESPACE) or b""
+            if found != self._last_value:
+                self._last_value = found
+                self.note_progress()
 
     @contextlib.contextmanager
-    def over(self, data: Any, what: str) -> Iterator[None]:
-        """Watch a dataset's execution, which the block iterates. Raises ResourceError saying what was waited for."""
+    def watching(self, data: Any, what: str) -> Iterator[None]:
+        """Watch a dataset's execution, which the block iterates. Raises ResourceError that names ``what`` it waited for."""
         from ray.data.exceptions import ExecutionTimeoutError
         from ray.exceptions import RayError
         from ray.experimental.internal_kv import _internal_kv_del
 
         data.context.custom_execution_callback_classes = [lambda: self]
-        data.context.execution_no_progress_timeout_s = -1  # Ray's own limit counts outputs, so a long item would be one
+        data.context.execution_no_progress_timeout_s = -1  # Ray's own limit counts outputs, so a long item would exceed it
         try:
             yield
         except ExecutionTimeoutError:
-            raise ResourceError(self._late(what)) from None
+            raise ResourceError(self._timeout_message(what)) from None
         finally:
             with contextlib.suppress(RayError):
-                _internal_kv_del(self.beat.key, namespace=_NAMESPACE)
+                _internal_kv_del(self.heartbeat.key, namespace=_NAMESPACE)
 
-    def _late(self, what: str) -> str:
+    def _timeout_message(self, what: str) -> str:
         import ray
 
         free, total = (found.get("CPU", 0.0) for found in (ray.available_resources(), ray.cluster_resources()))
         return (
-            f"waited {self.limit_s:g} s (compute.start_timeout_s) for {what}: nothing of this run is at work, {free:g} of the "
-            f"cluster's {total:g} CPUs are free. See what holds the others (`ray status`), wait for it, or add nodes; the same "
-            "command continues"
+            f"waited {self.limit_s:g} s (compute.start_timeout_s) for {what}: no task of this run is working, {free:g} of the "
+            f"cluster's {total:g} CPUs are free. Find out what uses the others (`ray status`), wait for it, or add nodes; the "
+            "same command continues"
         )

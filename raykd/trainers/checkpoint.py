@@ -163,7 +163,7 @@ def _write(folder: str, step: int, tensors: dict[str, dict[str, Tensor]], state:
     from safetensors.torch import save as serialise
 
     target = storage.join(folder, f"step-{step:08d}")
-    in_place = not file_systems.renames(folder)
+    in_place = not file_systems.renames_atomically(folder)
     place = target if in_place else storage.join(folder, f"{_ASIDE}{step:08d}-{uuid.uuid4().hex}")
     storage.remove(place)
     files: dict[str, dict[str, Any]] = {}

@@ -191,7 +191,7 @@ def test_a_server_that_stays_away_is_an_error_that_names_the_path_and_no_key(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storage.write_bytes(f"{RUNS}/x", b"here")
-    monkeypatch.setattr(file_systems, "_ATTEMPTS", 6)  # at most half a minute of pauses, not one and a half
+    monkeypatch.setattr(file_systems, "_MAX_ATTEMPTS", 6)  # at most half a minute of pauses, not one and a half
     file_systems._remote_fs.cache_clear()
     server.tunnel.cut()
     started = time.monotonic()

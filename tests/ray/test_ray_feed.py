@@ -125,14 +125,14 @@ def test_rows_are_read_ahead_before_the_first_is_asked_for(
     folders: tuple[str, dict[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put = threading.Event()
-    inner = ray_stream.Background._put
+    inner = ray_stream.BackgroundReader._put
 
-    def told(self: ray_stream.Background, item: Any) -> bool:
+    def told(self: ray_stream.BackgroundReader, item: Any) -> bool:
         if isinstance(item, pa.Table):
             put.set()
         return inner(self, item)
 
-    monkeypatch.setattr(ray_stream.Background, "_put", told)
+    monkeypatch.setattr(ray_stream.BackgroundReader, "_put", told)
     with ray_feed(*folders, **arguments()):
         assert put.wait(60)
 
@@ -144,13 +144,13 @@ def test_a_consumer_that_waits_neither_fills_memory_nor_spins_the_control_loop(
     monkeypatch.setattr(ray_stream, "BLOCK_BYTES", 200_000)
     monkeypatch.setattr(ray_stream, "READ_AHEAD_BYTES", 2_000_000)
     turns: list[int] = []
-    inner = ray_stream.Pace.on_execution_step
+    inner = ray_stream.LoopPacer.on_execution_step
 
-    def counted(self: ray_stream.Pace, executor: Any) -> None:
+    def counted(self: ray_stream.LoopPacer, executor: Any) -> None:
         turns.append(1)
         inner(self, executor)
 
-    monkeypatch.setattr(ray_stream.Pace, "on_execution_step", counted)
+    monkeypatch.setattr(ray_stream.LoopPacer, "on_execution_step", counted)
     span = arguments(stop_step=20 * STEPS)
     feed: Feed
     with ray_feed(*folders, **span) as feed:

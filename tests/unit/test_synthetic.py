@@ -50,7 +50,7 @@ def test_no_text_comes_twice(files):
 
 
 def test_test_labels_are_clean_and_training_labels_are_not(files, monkeypatch, tmp_path):
-    monkeypatch.setattr(synthetic, "_annotate", lambda dice, sentiment: dice.random() >= 0 and sentiment > 0)
+    monkeypatch.setattr(synthetic, "_annotate", lambda rng, sentiment: rng.random() >= 0 and sentiment > 0)
     clean = synthetic.write(str(tmp_path), train_rows=2000, validation_rows=300, test_rows=500, seed=3)
     for path, expected in zip(files[1:], clean[1:], strict=True):
         assert Path(path).read_bytes() == Path(expected).read_bytes()
@@ -99,7 +99,7 @@ def test_the_demo_folder_is_complete_and_repeatable(tmp_path):
 
 def test_the_teacher_has_read_none_of_the_rows(tmp_path):
     files = synthetic.write(str(tmp_path), train_rows=3000, validation_rows=500, test_rows=500, seed=3)
-    synthetic.write_pretraining(str(tmp_path / "pretrain.tsv"), rows=3000, seed=3, unlike=files)  # the same dice
+    synthetic.write_pretraining(str(tmp_path / "pretrain.tsv"), rows=3000, seed=3, unlike=files)  # the same random stream
     before = {row[0] for row in _rows(str(tmp_path / "pretrain.tsv"))}
     assert len(before) == 3000
     assert not before & {row[0] for file in files for row in _rows(file)}

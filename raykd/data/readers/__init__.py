@@ -1,4 +1,4 @@
-"""Files of rows in every supported format, chosen by the file's name: counted into chunks, then read chunk by chunk."""
+"""Readers of every supported file format, chosen by the file's name: count rows into chunks, then read chunk by chunk."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from raykd.data.readers.tsv import TsvReader
 __all__ = ["CHUNK_BYTES", "Chunk", "MapFn", "RawRow", "Reader", "read_chunk", "reader_of", "scan"]
 
 READERS: Mapping[str, Reader] = {".tsv": TsvReader()}
-"""Reader by the end of a file's name, an ending .gz left out."""
+"""Reader by file name extension, without a trailing .gz."""
 DEFAULT: Reader = READERS[".tsv"]
 """Reader of files with any other name."""
 
@@ -40,7 +40,7 @@ def scan(paths: Sequence[str], skip_header: bool, *, map_fn: MapFn = map, chunk_
 
 
 def read_chunk(chunk: Chunk) -> Iterator[RawRow]:
-    """Stream the rows of a chunk. Raises DataError, at the end at the latest, when its content is not that counted."""
+    """Stream the rows of a chunk. Raises DataError, at the end at the latest, when its content has changed since counting."""
     return reader_of(chunk.path).read(chunk)
 
 

@@ -1,4 +1,4 @@
-"""Interface of file formats: a file is cut into chunks of whole rows, which many tasks read separately."""
+"""Interface of file formats: a file is split into chunks of whole rows, which tasks read independently."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 from raykd.errors import DataError
 
 CHUNK_BYTES = 4 << 20
-"""Fixed, so that row groups do not depend on the machine."""
+"""Bytes of a chunk. Fixed, so that row groups do not depend on the machine."""
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class Chunk:
     """Consecutive rows of a file."""
 
     shard: int
-    """Position of the file among the files, sorted."""
+    """Position of the file among the sorted files."""
     path: str
     start: int
     """Position in the reader's own unit; of TSV files, bytes after decompression."""
@@ -30,7 +30,7 @@ class Chunk:
 
 
 class RawRow(NamedTuple):
-    """A row as it stands in its file, without its end."""
+    """The bytes of a row, without its line end."""
 
     row: int
     """Number in the file, from 0, the header not counted."""
@@ -41,7 +41,7 @@ class RawRow(NamedTuple):
 
 @dataclass(frozen=True)
 class Range:
-    """A part of a file to look for rows in."""
+    """A byte range of a file in which rows are counted."""
 
     path: str
     start: int
@@ -63,26 +63,26 @@ class Reader(Protocol):
     """One file format. A reader has no state: its methods run in different processes."""
 
     def ranges(self, path: str, *, skip_header: bool, chunk_bytes: int) -> Iterator[Range]:
-        """Cut a file into ranges of about ``chunk_bytes``. Raises DataError when it is absent."""
+        """Split a file into ranges of about ``chunk_bytes``. Raises DataError when it is absent."""
         ...
 
     def count(self, part: Range) -> Piece | None:
-        """Count and hash the rows that start in a range; none without any. Raises DataError for a damaged file."""
+        """Count and hash the rows that start in a range; None without any. Raises DataError for a damaged file."""
         ...
 
     def read(self, chunk: Chunk) -> Iterator[RawRow]:
-        """Stream the rows of a chunk. Raises DataError, at the end at the latest, when its content is not that counted."""
+        """Stream the rows of a chunk. Raises DataError, at the latest at its end, when its content has changed."""
         ...
 
     def first_line(self, path: str) -> bytes:
-        """The first line of a file, without its end, where a header stands; empty for an empty file."""
+        """The first line of a file (a header, where there is one), without its line end; empty for an empty file."""
         ...
 
     def cells(self, line: str, names: Sequence[str]) -> list[str]:
-        """Split a row into its cells, in the order of the schema's column names. Raises DataError for a row of another form."""
+        """Split a row into cells in the order of the schema's column names. Raises DataError for a row of another form."""
         ...
 
 
 def changed(path: str) -> DataError:
-    """The error for a file that is not the one that was counted."""
-    return DataError(f"{path} changed while it was read; leave it alone and run again")
+    """The error for a file whose content has changed since it was counted."""
+    return DataError(f"{path} changed while it was read; run again, and do not modify it meanwhile")

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raykd.data import batch_plan as plan_module
-from raykd.data.batch_plan import Plan, PlannedBatch, slice_bounds
+from raykd.data.batch_plan import BatchPlan, PlannedBatch, slice_bounds
 from raykd.errors import DataError
 
 SMALL_POOL = 40
@@ -24,8 +24,8 @@ def lengths_of(group: int, rows: int) -> np.ndarray:
     return (np.arange(rows) * 7 + group * 13) % 61 + 1
 
 
-def make(group_rows: list[int], *, seed: int = 1, batch_size: int = 4, window: int = 3, fingerprint: str = "f") -> Plan:
-    return Plan(
+def make(group_rows: list[int], *, seed: int = 1, batch_size: int = 4, window: int = 3, fingerprint: str = "f") -> BatchPlan:
+    return BatchPlan(
         np.array(group_rows, dtype=np.int64),
         lambda g: lengths_of(g, group_rows[g]),
         seed=seed,
@@ -39,7 +39,7 @@ def names(batch: PlannedBatch) -> list[tuple[int, int]]:
     return list(zip(batch.groups.tolist(), batch.offsets.tolist(), strict=True))
 
 
-def sequence(plan: Plan, start: int, stop: int) -> list[tuple[int, int, int, list[tuple[int, int]]]]:
+def sequence(plan: BatchPlan, start: int, stop: int) -> list[tuple[int, int, int, list[tuple[int, int]]]]:
     return [(b.step, b.index, b.padded_length, names(b)) for b in plan.batches(start, stop)]
 
 
@@ -178,7 +178,7 @@ def test_lengths_are_read_for_the_groups_of_the_windows_asked_for_and_not_kept()
         calls.append(group)
         return lengths_of(group, groups[group])
 
-    plan = Plan(np.array(groups, dtype=np.int64), lengths, seed=1, batch_size=5, window=2, fingerprint="f")
+    plan = BatchPlan(np.array(groups, dtype=np.int64), lengths, seed=1, batch_size=5, window=2, fingerprint="f")
     assert calls == []
     assert plan.num_rows(3) == 5
     batches = plan.window(0, 200)
@@ -212,8 +212,8 @@ def test_sizes_below_one_are_refused(batch_size: int, window: int) -> None:
 
 
 def test_a_group_of_another_size_than_its_manifest_says_is_an_error() -> None:
-    plan = Plan(np.array([5]), lambda g: np.ones(4, dtype=np.int32), seed=1, batch_size=2, fingerprint="f")
-    with pytest.raises(DataError, match="4 rows, its manifest says 5"):
+    plan = BatchPlan(np.array([5]), lambda g: np.ones(4, dtype=np.int32), seed=1, batch_size=2, fingerprint="f")
+    with pytest.raises(DataError, match="4 rows, but its manifest 5"):
         plan.window(0, 0)
 
 
@@ -225,7 +225,7 @@ def test_padding_is_a_small_share_at_the_default_window(monkeypatch: pytest.Monk
     lengths = [np.clip(rng.gamma(1.6, 6.7, size) + 3, 3, 66).astype(np.int32) for size in sizes]
 
     def padding(window: int) -> float:
-        plan = Plan(np.array(sizes), lambda g: lengths[g], seed=1, batch_size=32, window=window, fingerprint="f")
+        plan = BatchPlan(np.array(sizes), lambda g: lengths[g], seed=1, batch_size=32, window=window, fingerprint="f")
         batches = list(plan.batches(0, plan.batches_per_epoch))
         places = sum(batch.num_rows * batch.padded_length for batch in batches)
         return 1 - sum(int(part.sum()) for part in lengths) / places

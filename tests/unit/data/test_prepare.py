@@ -98,7 +98,7 @@ def test_row_groups_and_files(prepare_rows: PrepareRows, tmp_path: Path) -> None
     rows = table(prepared).to_pydict()
     assert rows["shard"] == [0] * 2049 + [1] * 5000
     assert rows["row"] == [*range(2049), *range(5000)]
-    with pytest.raises(DataError, match="row groups 0 to 4; group 5"):
+    with pytest.raises(DataError, match="row groups 0 to 4, but not 5"):
         prepared.read_group(5)
 
 

@@ -14,9 +14,9 @@ from planned_set import GROUPS, lengths_of, logits_of, tokens_of, write_set, wri
 
 from raykd.data import batch_plan as plan_module
 from raykd.data import ray_stream
-from raykd.data.batch_plan import Plan, slice_bounds
-from raykd.data.planned_reader import CARRIED, Order, PlannedReader
-from raykd.data.ray_stream import Background, raykd_error
+from raykd.data.batch_plan import BatchPlan, slice_bounds
+from raykd.data.planned_reader import STEP_COLUMNS, PlannedReader, ReadRequest
+from raykd.data.ray_stream import BackgroundReader, raykd_error
 from raykd.data.side_tables import SideTable
 from raykd.data.step_stream import StepRows, _steps, local_feed
 from raykd.data.tokenised_set import TokenisedSet
@@ -52,7 +52,7 @@ def row_numbers(rows: StepRows) -> list[int]:
 
 def test_rows_come_in_planned_order_with_their_own_values(folders: tuple[str, dict[str, str]]) -> None:
     prepared = TokenisedSet.open(folders[0])
-    plan = Plan(
+    plan = BatchPlan(
         prepared.group_rows, prepared.lengths, seed=3, batch_size=BATCH, window=WINDOW, fingerprint=prepared.fingerprint
     )
     firsts = np.concatenate([[0], np.cumsum(GROUPS)])
@@ -108,7 +108,7 @@ def test_each_pool_reads_each_row_group_once(folders: tuple[str, dict[str, str]]
             return inner(self, group, columns)
 
         monkeypatch.setattr(table, "read_group", counted)
-    reader = PlannedReader(Order(folders[0], tuple(folders[1].values()), 3, BATCH, WINDOW, 0, 1, 0, STEPS))
+    reader = PlannedReader(ReadRequest(folders[0], tuple(folders[1].values()), 3, BATCH, WINDOW, 0, 1, 0, STEPS))
     for pool in reader.pools():
         calls.clear()
         assert sum(table.num_rows for table in reader.read(pool)) > 0
@@ -132,41 +132,41 @@ def test_a_side_table_with_rows_of_other_names_is_refused(tmp_path: Path) -> Non
         read((prepared.path, {"logits": str(tmp_path / "side")}))
 
 
-def tables_of(folders: tuple[str, dict[str, str]], order: Order) -> tuple[Plan, list[pa.Table]]:
-    reader = PlannedReader(order)
+def tables_of(folders: tuple[str, dict[str, str]], request: ReadRequest) -> tuple[BatchPlan, list[pa.Table]]:
+    reader = PlannedReader(request)
     return reader.plan, [table for pool in reader.pools() for table in reader.read(pool)]
 
 
 @pytest.mark.parametrize("change", ["order", "missing", "other slice", "shifted"])
 def test_rows_that_are_not_the_planned_ones_are_noticed(folders: tuple[str, dict[str, str]], change: str) -> None:
-    order = Order(folders[0], (), 3, BATCH, WINDOW, 0, 1, 0, STEPS)
-    plan, tables = tables_of(folders, order)
+    request = ReadRequest(folders[0], (), 3, BATCH, WINDOW, 0, 1, 0, STEPS)
+    plan, tables = tables_of(folders, request)
     changed = {
         "order": [tables[1], tables[0], *tables[2:]],
         "missing": [*tables[:2], *tables[3:]],
-        "other slice": tables_of(folders, Order(folders[0], (), 3, BATCH, WINDOW, 0, 2, 0, STEPS))[1],
+        "other slice": tables_of(folders, ReadRequest(folders[0], (), 3, BATCH, WINDOW, 0, 2, 0, STEPS))[1],
         "shifted": [tables[0].slice(1), *tables[1:]],
     }[change]
     with pytest.raises(DataError, match="were planned"):
-        list(_steps(order, plan, iter(changed)))
+        list(_steps(request, plan, iter(changed)))
 
 
 def test_rows_that_end_early_are_noticed(folders: tuple[str, dict[str, str]]) -> None:
-    order = Order(folders[0], (), 3, BATCH, WINDOW, 0, 1, 0, STEPS)
-    plan, tables = tables_of(folders, order)
+    request = ReadRequest(folders[0], (), 3, BATCH, WINDOW, 0, 1, 0, STEPS)
+    plan, tables = tables_of(folders, request)
     with pytest.raises(DataError, match=f"ended before step {STEPS - 1} of {STEPS}"):
-        list(_steps(order, plan, iter([*tables[:-1], tables[-1].slice(0, tables[-1].num_rows - 1)])))
+        list(_steps(request, plan, iter([*tables[:-1], tables[-1].slice(0, tables[-1].num_rows - 1)])))
 
 
 @pytest.mark.parametrize("rows", [1, 7, 10_000])
 def test_how_tables_are_cut_on_the_way_does_not_matter(folders: tuple[str, dict[str, str]], rows: int) -> None:
-    order = Order(folders[0], (), 3, BATCH, WINDOW, 1, 2, 5, 30)
-    plan, tables = tables_of(folders, order)
-    assert set(CARRIED) < set(tables[0].column_names)
+    request = ReadRequest(folders[0], (), 3, BATCH, WINDOW, 1, 2, 5, 30)
+    plan, tables = tables_of(folders, request)
+    assert set(STEP_COLUMNS) < set(tables[0].column_names)
     whole = pa.concat_tables(tables)
     cut = [whole.slice(start, rows) for start in range(0, whole.num_rows, rows)]
-    assert [row_numbers(step) for step in _steps(order, plan, iter(cut))] == [
-        row_numbers(step) for step in _steps(order, plan, iter(tables))
+    assert [row_numbers(step) for step in _steps(request, plan, iter(cut))] == [
+        row_numbers(step) for step in _steps(request, plan, iter(tables))
     ]
 
 
@@ -199,7 +199,7 @@ class Numbers:
 
 def test_background_starts_by_itself_and_stays_one_table_ahead() -> None:
     numbers = Numbers(50)
-    tables = Background(numbers)  # type: ignore[arg-type]
+    tables = BackgroundReader(numbers)  # type: ignore[arg-type]
     assert numbers.started.wait(10)
     assert [next(tables)["n"][0].as_py() for _ in range(3)] == [0, 1, 2]
     assert numbers.made <= 6
@@ -207,7 +207,7 @@ def test_background_starts_by_itself_and_stays_one_table_ahead() -> None:
 
 
 def test_background_raises_what_the_generator_raised_after_what_it_yielded() -> None:
-    tables = Background(Numbers(2, OSError("disk")))  # type: ignore[arg-type]
+    tables = BackgroundReader(Numbers(2, OSError("disk")))  # type: ignore[arg-type]
     assert [next(tables)["n"][0].as_py() for _ in range(2)] == [0, 1]
     with pytest.raises(OSError, match="disk"):
         next(tables)
@@ -215,7 +215,7 @@ def test_background_raises_what_the_generator_raised_after_what_it_yielded() -> 
 
 def test_closing_background_ends_the_generator() -> None:
     numbers = Numbers(10**9)
-    tables = Background(numbers)  # type: ignore[arg-type]
+    tables = BackgroundReader(numbers)  # type: ignore[arg-type]
     next(tables)
     tables.close()
     assert numbers.ended.wait(10)
@@ -239,14 +239,14 @@ def test_a_reading_process_imports_neither_torch_nor_transformers() -> None:
 
 
 def test_rows_that_never_come_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ray_stream, "ROWS_LIMIT_S", 0.05)
+    monkeypatch.setattr(ray_stream, "ROWS_TIMEOUT_S", 0.05)
     over = threading.Event()
 
     def make() -> Generator[pa.Table, None, None]:
         over.wait(30)
         yield pa.table({"x": [1]})
 
-    tables = Background(make)
+    tables = BackgroundReader(make)
     with pytest.raises(ResourceError, match=r"waited 0\.05 s for the next rows from Ray Data"):
         next(tables)
     over.set()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from raykd.data.batch_plan import Plan
+from raykd.data.batch_plan import BatchPlan
 from raykd.easynlp.settings import Workers, read_settings
 from raykd.errors import ConfigError, ModelError
 from raykd.models import load_classifier
@@ -152,7 +152,7 @@ def test_b11_steps_are_counted_right(history, train_flags):
 
 
 def test_b12_every_epoch_has_its_own_order():
-    plan = Plan(np.array([130]), lambda group: np.full(130, 8, np.int32), seed=42, batch_size=32, fingerprint="rows")
+    plan = BatchPlan(np.array([130]), lambda group: np.full(130, 8, np.int32), seed=42, batch_size=32, fingerprint="rows")
     first, second = ([batch.offsets.tolist() for batch in plan.batches(start, start + 5)] for start in (0, 5))
     assert first != second
     assert sorted(chain(*first)) == sorted(chain(*second)) == list(range(130))

@@ -73,6 +73,10 @@ class DataConfig(Section):
     """Test set, used for the report only: files, or the fraction of `train` held out by a hash of the text, of at least
     50 rows. `validation` uses the validation set, which flatters, since it has selected the models; the verdict says
     so. Without `label` there is no report: `validation`, for evaluation alone."""
+    overlap: Literal["warn", "drop", "error"] = "warn"
+    """Treatment of texts that training, validation and test set share, but for case, white space and Unicode form. warn:
+    the report has their number. drop: a row whose text is in the test set is left out of the other two, and one of the
+    validation set out of the training set. error: the run stops before anything is trained."""
     skip_header: bool = False
     """The first line of every file is a header."""
     sequence_length: int = Field(128, ge=4)

@@ -42,6 +42,8 @@ class ChunkResult:
     filtered: int
     max_length: int
     """Longest row in tokens."""
+    text_keys: bytes
+    """Hashes of the normalised texts of the rows written, eight bytes each, the lowest first."""
 
 
 @dataclass(frozen=True)
@@ -59,13 +61,17 @@ class ChunkJob:
     tokenizer: RowTokenizer
     sequence_length: int
     max_rejected_rows: int
+    excluded: frozenset[int] = frozenset()
+    """Hashes of normalised texts whose rows are left out."""
 
     def __call__(self, item: tuple[int, Chunk]) -> ChunkResult:
         """Write the part file of a numbered chunk. Stops early once more than ``max_rejected_rows`` rows are rejected."""
         position, chunk = item
         work = _ChunkPass(self, chunk)
         part = write_part(self.folder, position, work.tables(), owner=self.owner)
-        return ChunkResult(part, work.read, tuple(work.rejected), work.filtered, work.max_length)
+        return ChunkResult(
+            part, work.read, tuple(work.rejected), work.filtered, work.max_length, np.array(work.text_keys, "<u8").tobytes()
+        )
 
 
 class _RowColumns:
@@ -92,6 +98,7 @@ class _ChunkPass:
         self._job, self._chunk, self._reader = job, chunk, reader_of(chunk.path)
         self.read = self.filtered = self.max_length = 0
         self.rejected: list[RejectedRow] = []
+        self.text_keys: list[int] = []
 
     def tables(self) -> Iterator[pa.Table]:
         """The kept rows, ``GROUP_ROWS`` at a time."""
@@ -117,9 +124,11 @@ class _ChunkPass:
         except DataError as error:
             self.rejected.append(RejectedRow(self._chunk.path, raw.line, str(error), raw.data[:_SHOWN_BYTES]))
             return None
-        if self._job.keep is not None and text_key(example.text) not in self._job.keep:
+        key = text_key(example.text)
+        if key in self._job.excluded or (self._job.keep is not None and key not in self._job.keep):
             self.filtered += 1
             return None
+        self.text_keys.append(key)
         return example
 
     def _check_line_ends(self, raw: RawRow) -> None:

@@ -20,6 +20,7 @@ from raykd.data.chunks import ChunkJob, ChunkResult, RejectedRow
 from raykd.data.examples import RowParser
 from raykd.data.headers import check_headers
 from raykd.data.label_codec import LabelCodec
+from raykd.data.overlap import TEXT_KEYS, text_keys
 from raykd.data.parquet_files import GROUP_ROWS, MANIFEST
 from raykd.data.ray_map import run_job
 from raykd.data.readers import CHUNK_BYTES, Chunk
@@ -66,6 +67,8 @@ class PrepareSpec:
     """Split of the files to keep; None keeps every row."""
     extra_columns: tuple[str, ...] = ()
     """Input columns to keep in addition to the tokens."""
+    exclude: tuple[str, ...] = ()
+    """Prepared sets whose texts are left out."""
     strict_rows: bool = True
     """Reject rows that EasyNLP accepts: more cells than columns, byte-order marks, zero bytes, headers among the rows."""
 
@@ -150,6 +153,7 @@ def prepare(spec: PrepareSpec, cache: str, *, progress: Progress | None = None) 
         tokenizer=tokenizer,
         sequence_length=spec.sequence_length,
         max_rejected_rows=spec.max_rejected_rows,
+        excluded=frozenset(key for prepared in spec.exclude for key in text_keys(prepared).tolist()),
     )
     return _make(spec, job, empty, sources.chunks, progress)
 
@@ -183,6 +187,7 @@ def _empty_set(spec: PrepareSpec, cache: str, sources: Sources, tokenizer: RowTo
             "columns": (spec.input_schema, spec.first_sequence, spec.second_sequence, spec.label, names),
             "keep": None if spec.keep is None else asdict(spec.keep),
             **(spec.codec.identity if spec.codec else {}),
+            **({"exclude": [TokenisedSet.open(one).rows_fingerprint for one in spec.exclude]} if spec.exclude else {}),
         }
     )
     pairs = () if spec.second_sequence is None else (PAIR_FORMAT,)
@@ -214,6 +219,8 @@ def _already_made(folder: str, spec: PrepareSpec) -> TokenisedSet | None:
     if not storage.exists(storage.join(folder, MANIFEST)):
         return None
     prepared, sizes = TokenisedSet.open(folder), storage.file_sizes(folder)
+    if TEXT_KEYS not in sizes:
+        return None
     whole = all(sizes.get(part.file) == part.size for part in prepared.parts)
     return prepared if whole and prepared.rejected <= spec.max_rejected_rows else None
 
@@ -277,6 +284,7 @@ def _fill(empty: TokenisedSet, results: Sequence[ChunkResult], spec: PrepareSpec
     counts = f"{prepared.read} rows read, {prepared.rejected} rejected, {prepared.filtered} in other splits"
     if not prepared.num_rows:
         raise DataError(f"{', '.join(spec.files)}: no row is left ({counts}); give files with rows, or another fraction")
+    storage.write_bytes(storage.join(prepared.path, TEXT_KEYS), b"".join(result.text_keys for result in results))
     if rejected:
         storage.write_bytes(storage.join(prepared.path, REJECTED), "".join(map(_rejected_line, rejected)).encode())
     log.info("%s: %d rows prepared (%s)", prepared.path, prepared.num_rows, counts)

@@ -1,6 +1,7 @@
 """A distillation from text files to the comparison table, stage by stage, on the driver."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Literal
 
@@ -8,6 +9,7 @@ from raykd.config import ExperimentConfig
 from raykd.config.data import MIN_TEST_ROWS
 from raykd.config.stage_names import SPLITS, STAGES, Split, StageName
 from raykd.data import storage
+from raykd.data.overlap import Overlap, find_overlaps
 from raykd.data.prepare import spec_from_config
 from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
@@ -95,11 +97,13 @@ class DistillationPipeline:
     def tokenise_all(self) -> None:
         """Tokenise the rows of all stages asked for: errors in test files are found before anything is trained."""
         models = [model.model for model in (*self.config.every_teacher, self.config.student)]
-        tests = self.config.data.has_test_set and not {"evaluation", "report"}.isdisjoint(self.only)
-        splits: tuple[Split, ...] = SPLITS if tests else SPLITS[:2]
+        reports = not {"evaluation", "report"}.isdisjoint(self.only)
+        splits: tuple[Split, ...] = SPLITS if reports and self.config.data.has_test_set else SPLITS[:2]
         for model in dict.fromkeys(models):
             for split in splits:
                 self.tokenised(split, model)
+        for overlap in self._overlaps if reports else ():
+            self.runner.terminal.say(f"warning: {overlap}")
 
     def run(self) -> Comparison | None:
         """Make all stages asked for: the last one asks for those before it. Returns the comparison, if it is among them."""
@@ -116,13 +120,31 @@ class DistillationPipeline:
     def tokenised(self, split: Split, model: str) -> TokenisedSet:
         """The rows of a split as a model's tokens. Raises DataError for too few held-out test rows."""
         data = self.config.data
-        rows = self.runner.tokenise(spec_from_config(data, split, model, label_codec(data)), split)
+        spec = spec_from_config(data, split, model, label_codec(data))
+        if data.overlap == "drop":
+            others = self._held_out if split == "train" else self._held_out[1:] if split == "validation" else ()
+            spec = replace(spec, exclude=tuple(self.tokenised(other, model).path for other in others))
+        rows = self.runner.tokenise(spec, split)
         if split == "test" and isinstance(data.test, float) and rows.num_rows < MIN_TEST_ROWS:
             raise DataError(
                 f"data.test = {data.test} holds {rows.num_rows} rows of data.train out, and a verdict needs {MIN_TEST_ROWS} or "
                 "more; raise the fraction, give test files, or set data.test to validation"
             )
         return rows
+
+    @property
+    def _held_out(self) -> tuple[Split, ...]:
+        """The splits that no model is trained on."""
+        return ("validation", "test") if self.config.data.has_test_set else ("validation",)
+
+    @cached_property
+    def _overlaps(self) -> list[Overlap]:
+        """Texts that the splits share. Raises DataError where the job refuses them."""
+        splits: tuple[Split, ...] = ("train", *self._held_out)
+        found = find_overlaps({split: self.tokenised(split, self.config.student.model) for split in splits})
+        if found and self.config.data.overlap == "error":
+            raise DataError(f"{'; '.join(map(str, found))}; remove them from the files, or set data.overlap to drop or warn")
+        return found
 
     @cached_property
     def teachers(self) -> Teachers:
@@ -210,7 +232,12 @@ class DistillationPipeline:
         self.runner.release_workers()  # latency is measured on idle processors
         rows = self.tokenised(self._report_split, self.config.student.model)
         comparison = build_comparison(
-            scored, name=self.config.name, rows=rows, data=self.config.data, quality=self.teachers.quality
+            scored,
+            name=self.config.name,
+            rows=rows,
+            data=self.config.data,
+            quality=self.teachers.quality,
+            overlaps=self._overlaps,
         )
         write_report(comparison, folder)
         self._write_cards(comparison, [candidate for candidate, _ in scored])

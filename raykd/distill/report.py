@@ -9,6 +9,7 @@ from typing import Any
 
 from raykd.config import DataConfig
 from raykd.data import storage
+from raykd.data.overlap import Overlap
 from raykd.data.readers import Chunk, read_chunk, reader_of, scan
 from raykd.data.schema import InputSchema
 from raykd.data.side_tables import SideTable
@@ -65,6 +66,7 @@ def build_comparison(
     rows: TokenisedSet,
     data: DataConfig,
     quality: Mapping[str, Any] | None,
+    overlaps: Sequence[Overlap] = (),
 ) -> Comparison:
     """Measure every candidate on ``rows``, and the latency of one model of each system. Raises DataError without labels."""
     first = {candidate.system: candidate for candidate, _ in reversed(scored)}
@@ -77,6 +79,7 @@ def build_comparison(
         positive_label=data.positive_label,
         latencies=_latencies(sorted({candidate.parts or (candidate.model,) for candidate in first.values()}), data),
         teacher_quality=TeacherQuality.model_validate(quality) if quality else None,
+        warnings=[f"{one}; data.overlap: drop leaves them out" for one in overlaps],
         exports=[one for candidate, _ in scored if candidate.model for one in read_exports(candidate.model)],
         environment=environment(),
         rows_fingerprint=rows.rows_fingerprint,

@@ -63,7 +63,7 @@ def test_a_job_writes_the_bytes_of_one_process(
     assert [part.digest for part in job.parts] == [part.digest for part in alone.parts]
     assert (job.fingerprint, job.rows_fingerprint) == (alone.fingerprint, alone.rows_fingerprint)
     assert told == [(done + 1, len(job.parts)) for done in range(len(job.parts))]
-    assert set(storage.file_sizes(job.path)) == {"manifest.json", *(part.file for part in job.parts)}
+    assert set(storage.file_sizes(job.path)) == {"manifest.json", "text_keys.bin", *(part.file for part in job.parts)}
     assert len(started) == 2  # the scan and the tokens
     assert prepare(rows, str(tmp_path / "job")) == job
     assert len(started) == 2

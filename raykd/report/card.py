@@ -27,9 +27,9 @@ def model_card(comparison: Comparison, *, role: Role, seed: int | None, objectiv
         f'```python\nfrom transformers import pipeline\n\npipeline("text-classification", model="path/of/this/folder"'
         f"{kind.pipeline_arguments})\n```",
         f"Started from `{base}`; minimised {objective}.",
-        "## How good it is",
+        "## Evaluation",
         comparison.verdict(),
-        f"{caption(comparison)}. Figures of several seeds are means.",
+        f"{caption(comparison)}. Metrics of several seeds are means.",
         markdown_table(comparison),
         legend(comparison),
         *(f"> Warning: {warning}" for warning in comparison.warnings),

@@ -1,4 +1,4 @@
-"""Teacher, students without KD and students with KD on the same labelled rows: figures, verdicts, conclusion."""
+"""Teacher, students without KD and students with KD on the same labelled rows: metrics, verdicts, conclusion."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -34,17 +34,17 @@ class Entry:
 
     role: Role
     name: str
-    """The system it belongs to: entries with the same role and name are the same training with other seeds."""
+    """Name of its system: entries with the same role and name are the same training with other seeds."""
     seed: int | None
-    """Seed of its training; none where it was not trained here."""
+    """Seed of its training; None for a model that was not trained here."""
     logits: NDArray[Any] | str
     """Logits ``[N, C]`` on the rows of the report, or the side table that holds them."""
     model: str | None = None
-    """Its folder; none leaves its size out."""
+    """Folder of the model; None leaves its size out."""
     history: str | None = None
-    """Its history file; none, or one that is not there, leaves its training curves out."""
+    """History file of its training; None or an absent file leaves the training curves out."""
     parts: tuple[str, ...] = ()
-    """Folders of several models that it is the average of; its size and speed are theirs together."""
+    """Folders of the models whose logits it averages; size and speed are those of all together."""
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -53,7 +53,7 @@ class Entry:
 
 
 class Comparison(Record):
-    """All that a report says; ``report.json`` is this."""
+    """The content of a report, and of ``report.json``."""
 
     format: int = FORMAT
     """Version of this layout."""
@@ -62,12 +62,12 @@ class Comparison(Record):
     rows: int
     """Rows that everything was measured on."""
     rows_fingerprint: str | None = None
-    """Names the rows; runs with equal ones were measured on the same."""
+    """Fingerprint of the rows; equal for runs that were measured on the same rows."""
     selected: bool = False
     """True for the rows of the validation set, which selected the models: its metrics are too good."""
     labels: tuple[str, ...]
     positive_label: str | None
-    """Whose F1 `f1` is; none unless there are two classes."""
+    """Label whose F1 is `f1`; None unless there are two classes."""
     task: str = "single_label"
     """Kind of the task."""
     headline: str
@@ -85,7 +85,7 @@ class Comparison(Record):
     teacher_quality: TeacherQuality | None = None
     """The teacher on its training rows."""
     exports: tuple[Export, ...] = ()
-    """Files that its models were exported to."""
+    """Exported files of its models."""
     environment: dict[str, str] = Field(default_factory=dict)
     """Date, command, machine, versions."""
 

@@ -43,7 +43,7 @@ def write_exports(model: str, exports: Sequence[Export]) -> None:
 
 
 def read_exports(model: str) -> tuple[Export, ...]:
-    """The exports of a model folder; none when there are none, or they are an earlier model's."""
+    """The exports of a model folder; empty without exports of this very model."""
     path = storage.join(model, FOLDER, INDEX)
     if not storage.exists(path):
         return ()

@@ -80,6 +80,6 @@ def _differences(runs: Sequence[Comparison]) -> list[str]:
         if not same or first.labels != other.labels:
             found.append(
                 f"{first.name} ({first.rows:,} rows) and {other.name} ({other.rows:,} rows) were not measured on the same "
-                "rows; their figures do not compare"
+                "rows; their metrics do not compare"
             )
     return found

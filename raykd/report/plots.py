@@ -78,7 +78,7 @@ def curve_plot(comparison: Comparison) -> str | None:
 
 
 def reliability_plot(comparison: Comparison) -> str | None:
-    """A panel a system: how often it is right (bars) when it is so sure; none where outputs are no probabilities."""
+    """One panel per system: accuracy by confidence, as bars; None where outputs are not probabilities."""
     systems = [(name, one, one.calibration) for name, one in _named(comparison) if one.calibration is not None]
     if not systems:
         return None

@@ -19,11 +19,11 @@ ROLES: tuple[Role, ...] = ("teacher", "student_no_kd", "student_kd")
 
 
 class Spread(Record):
-    """A figure over seeds."""
+    """A metric over seeds."""
 
     mean: float
     sd: float | None
-    """Standard deviation over the seeds (n - 1); none for one seed, whose spread is unknown."""
+    """Standard deviation over the seeds (n - 1); None for one seed, whose spread is unknown."""
     values: tuple[float, ...]
     """One value a seed, in the order of the system's seeds."""
 
@@ -37,7 +37,7 @@ class Bins(Record):
 
 
 class System(Record):
-    """A system with everything that a report says of it alone."""
+    """One system of a report, with its metrics."""
 
     role: Role
     name: str
@@ -70,7 +70,7 @@ class Task:
     labels: Labels
     label_names: tuple[str, ...]
     positive_label: str | None = None
-    """Label whose F1 is `f1` for two classes; none is the second."""
+    """Label whose F1 is `f1` for two classes; None means the second."""
     selected: bool = False
     """True for the rows of the validation set, which selected the models."""
 
@@ -85,7 +85,7 @@ class Task:
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Mean and standard deviation of one figure over seeds."""
+    """Mean and standard deviation of a metric over seeds."""
     sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
     return Spread(mean=float(np.mean(values)), sd=sd, values=tuple(float(value) for value in values))
 
@@ -104,12 +104,12 @@ def measure(
 ) -> System:
     """The system whose models gave ``logits``, ``[N, C]`` for each seed; ``teacher`` is what students should agree with."""
     each = [task.metrics(one) for one in logits]
-    metrics = {key: spread([figures[key] for figures in each]) for key in each[0]}
+    metrics = {key: spread([metrics[key] for metrics in each]) for key in each[0]}
     if teacher is not None and role != "teacher":
         metrics["agreement"] = spread([task.kind.agreement(one, teacher) for one in logits])
     by_class = [task.kind.class_metrics(task.labels, one, task.label_names) for one in logits]
     classes = {
-        label: {key: float(np.mean([figures[label][key] for figures in by_class])) for key in by_class[0][label]}
+        label: {key: float(np.mean([metrics[label][key] for metrics in by_class])) for key in by_class[0][label]}
         for label in by_class[0]
     }
     return System(
@@ -137,7 +137,7 @@ def beside_teacher(system: System, teacher: System, headline: str) -> System:
 
 
 def _pool(given: Sequence[Reliability | None]) -> Bins | None:
-    """One diagram for the rows of several models; none where outputs are no probabilities."""
+    """One diagram for the rows of several models; None where outputs are not probabilities."""
     parts = [one for one in given if one is not None]
     if not parts:
         return None

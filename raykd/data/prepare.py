@@ -164,7 +164,9 @@ def _schema_and_parser(spec: PrepareSpec) -> tuple[InputSchema, RowParser]:
         raise ConfigError(f"label column {spec.label!r} with codec {spec.codec!r}: give both, or neither for unlabelled rows")
     for name in spec.extra_columns:
         if name in RESERVED:
-            raise ConfigError(f"input column {name!r} cannot be kept beside {', '.join(RESERVED)}; rename it in input_schema")
+            raise ConfigError(
+                f"input column {name!r} cannot be kept: prepared sets have a column of that name; rename it in input_schema"
+            )
     parser = RowParser(
         schema,
         first_sequence=spec.first_sequence,

@@ -40,6 +40,6 @@ def _logits(config: ExperimentConfig) -> str:
 
 
 def _state(config: ExperimentConfig, name: StageName) -> str:
-    """Tell of an existing result; it may still be an older configuration's: only a run, which reads the data, can tell."""
+    """Note on an existing result, which may be of an older configuration: only a run, which reads the data, compares keys."""
     made = {"teacher": "teacher/task.json", "logits": "logits/stage.json", "report": "report/report.json"}.get(name)
     return "  (a result is there)" if made and storage.exists(storage.join(run_folder(config), made)) else ""

@@ -91,7 +91,7 @@ class DistillationPipeline:
         return any(not storage.exists(storage.join(folder, "task.json")) for folder in trained)
 
     def start_workers(self) -> None:
-        """Start workers beside the preparation."""
+        """Start workers during the preparation."""
         self.runner.start_workers()
 
     def tokenise_all(self) -> None:

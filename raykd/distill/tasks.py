@@ -114,7 +114,7 @@ def student_tasks(
 def intermediate_tasks(
     config: ExperimentConfig, *, train: TokenisedSet, digest: str, teacher: ModelFolder
 ) -> dict[int, TrainTask]:
-    """For each seed the training on intermediate layers alone that comes before the objective; none in mode joint."""
+    """For each seed the intermediate-layer distillation that precedes the objective; {} in mode joint."""
     section = config.student.intermediate
     if section is None or section.mode != "before":
         return {}

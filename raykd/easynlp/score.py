@@ -42,7 +42,7 @@ def evaluate(settings: ScoreSettings) -> None:
     """Print the metrics of the model on the file. Raises RaykdError for anything a user can cause."""
     labels, kind = _labels(settings)
     columns = replace(settings.columns.fitted(settings.file), labels=labels, kind=kind)
-    with _scored(settings, columns, beside=settings.checkpoint_dir) as scored:
+    with _scored(settings, columns, work_folder=settings.checkpoint_dir) as scored:
         metrics = kind.measure(load_labels(scored.prepared.path), load_logits(scored.side.path), labels)
         log.info("%s", inference_line(scored.seconds, scored.prepared.num_rows))
         for line in metric_lines(metrics):
@@ -54,7 +54,7 @@ def predict(settings: PredictSettings) -> None:
     labels, kind = _labels(settings)
     form = PredictionFormat(labels, settings.output_columns, settings.append_columns, kind=kind)
     columns = settings.columns.fitted(settings.file, also=settings.append_columns)
-    with _scored(settings, columns, beside=os.path.dirname(storage.absolute(settings.outputs))) as scored:
+    with _scored(settings, columns, work_folder=os.path.dirname(storage.absolute(settings.outputs))) as scored:
         rows = write_predictions(
             settings.outputs, form, scored.prepared, scored.side, schema=columns.schema, skip_header=columns.skip_header
         )
@@ -84,10 +84,10 @@ def _labels(settings: ScoreSettings) -> tuple[tuple[str, ...], TaskKind]:
 
 
 @contextmanager
-def _scored(settings: ScoreSettings, columns: FileColumns, *, beside: str) -> Iterator[ScoredRows]:
-    """Logits of all rows, in a temporary folder inside ``beside``, deleted after the block."""
+def _scored(settings: ScoreSettings, columns: FileColumns, *, work_folder: str) -> Iterator[ScoredRows]:
+    """Logits of all rows, in a temporary folder inside ``work_folder``, deleted after the block."""
     storage.expand([settings.file])
-    work = storage.join(storage.absolute(beside), f".raykd-{uuid.uuid4().hex[:12]}")
+    work = storage.join(storage.absolute(work_folder), f".raykd-{uuid.uuid4().hex[:12]}")
     try:
         with connected(settings.workers, settings.precision) as compute:
             prepared = prepare(columns.spec(settings.file, settings.checkpoint_dir), storage.join(work, "cache"))

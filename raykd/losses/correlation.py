@@ -1,7 +1,7 @@
-"""DIST: match how the teacher's predictions vary, not their values; Huang et al. 2022, arXiv:2205.10536.
+"""DIST: Pearson correlation with the teacher's probabilities in place of a divergence; Huang et al. 2022, arXiv:2205.10536.
 
-Both losses are ``1 - ρ`` with Pearson's ρ between softened probabilities. They carry no T², unlike the authors' code: ρ is free
-of scale, so the gradient's size hardly depends on T (10 classes, T = 1 to 16: within 20%), which is all that T² is for.
+Both losses are ``1 - ρ`` with Pearson's ρ between softened probabilities. They have no factor T², unlike the authors' code: ρ
+is scale-invariant, so the gradient's size hardly depends on T (10 classes, T = 1 to 16: within 20%), the purpose of T².
 """
 
 import torch.nn.functional as F
@@ -10,7 +10,7 @@ from torch import Tensor
 from raykd.losses.reduce import keep
 from raykd.losses.soft_targets import softened
 
-# A norm of deviations below this counts as none: some hundred fp32 steps of a probability. The gradient goes as 1/norm.
+# A norm of deviations below this counts as 0: about a hundred fp32 steps of a probability. The gradient grows as 1/norm.
 _FLOOR = 1e-6
 
 
@@ -25,7 +25,7 @@ def inter_class_correlation(student_logits: Tensor, teacher_logits: Tensor, *, t
     if log_q.shape[-1] < 3:
         raise ValueError(
             f"inter-class correlation needs at least three classes, got logits {tuple(log_q.shape)}: over two classes it is ±1 "
-            "and teaches nothing; leave this term out"
+            "and has no gradient; leave this term out"
         )
     q, p = log_q.exp(), log_p.exp()
     return 1 - F.cosine_similarity(q - q.mean(-1, keepdim=True), p - p.mean(-1, keepdim=True), dim=-1, eps=_FLOOR)

@@ -1,8 +1,8 @@
-"""Decoupled knowledge distillation: how sure the teacher is of the label, and how it ranks the other classes, weighted apart.
+"""Decoupled knowledge distillation: separate weights for target-class (TCKD) and non-target-class (NCKD) distillation.
 
-Zhao et al. 2022, arXiv:2203.08679 §3. With ``p`` the teacher's softened distribution and ``y`` the label, the usual term splits
-into ``KL(p ‖ q) = TCKD + (1 - p_y) · NCKD``. A confident teacher thereby mutes NCKD; weighted apart, it is free.
-With two classes nothing is left to rank: NCKD is 0 and TCKD is the whole KL.
+Zhao et al. 2022, arXiv:2203.08679 §3. With ``p`` the teacher's softened distribution and ``y`` the label, the KL divergence is
+``KL(p ‖ q) = TCKD + (1 - p_y) · NCKD``, so a confident teacher suppresses NCKD; separate weights remove that factor.
+With two classes NCKD is 0 and TCKD is the whole KL.
 """
 
 import torch
@@ -13,7 +13,7 @@ from raykd.losses.soft_targets import kl, softened
 
 
 def target_class_kd(student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, *, temperature: float) -> Tensor:
-    """Per row TCKD, ``T² · KL([p_y, 1 - p_y] ‖ [q_y, 1 - q_y])``: the label against all else.
+    """Per row TCKD, ``T² · KL([p_y, 1 - p_y] ‖ [q_y, 1 - q_y])``: the label against all other classes.
 
     Shapes: logits ``[B, C]``, labels int64 ``[B]``; fp32 ``[B]`` out.
     Raises ValueError: temperature <= 0, shapes that differ, C < 2.
@@ -40,7 +40,7 @@ def _label_or_not(log_p: Tensor, labels: Tensor) -> Tensor:
 
 
 def _others(log_p: Tensor, labels: Tensor) -> Tensor:
-    """Columns other than the label's, ``[B, C]`` to ``[B, C-1]``: gathered, so that no large negative stand-in is needed."""
+    """Columns other than the label's, ``[B, C]`` to ``[B, C-1]``: gathered, without a large negative number as a mask."""
     classes = log_p.shape[-1]
     if classes < 2:
         raise ValueError(f"decoupled distillation needs at least two classes, got logits {tuple(log_p.shape)}")

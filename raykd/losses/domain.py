@@ -1,9 +1,9 @@
-"""Meta-KD's arithmetic on domains: the adversarial loss, and the weights of rows; Pan et al. 2021, arXiv:2012.01266.
+"""Losses and row weights of Meta-KD's domains; Pan et al. 2021, arXiv:2012.01266.
 
-Domains are ids ``0 .. K-1``. The paper trains its domain classifier towards a deliberately *wrong* domain. To judge it by: of
-two domains the wrong one is simply the other, as easy to learn as the right one; among more, a classifier that knows the domain
-can avoid just that one. Gradient reversal (:func:`reverse_gradient` before the domain head, then
-:func:`~raykd.losses.cross_entropy` with the true domain) is the textbook way to features that do not tell domains apart.
+Domains are ids ``0 .. K-1``. The paper trains its domain classifier towards a *wrong* domain. Limits of that loss: of two
+domains the wrong one is the other, as easy to learn as the right one; among more, a classifier that recognises the domain can
+avoid it. Gradient reversal (:func:`reverse_gradient` before the domain head, then :func:`~raykd.losses.cross_entropy` with the
+true domain) is the standard method for domain-invariant features.
 """
 
 import torch
@@ -16,7 +16,7 @@ from raykd.losses.reduce import working
 def wrong_domain_ce(domain_logits: Tensor, domains: Tensor) -> Tensor:
     """Per row ``-1/(K-1) · sum_{k ≠ d} log softmax(z)_k``: cross entropy with a wrong domain, expected over the wrong ones.
 
-    The paper's label without a draw: a drawn one adds noise and ties the loss to the order of rows; this needs the row alone.
+    The expectation of the paper's random label: a drawn label adds noise and makes the loss depend on the order of rows.
     Shapes: logits ``[B, K]``, domains int64 ``[B]``; fp32 ``[B]`` out. Raises ValueError when K < 2: there is no wrong domain.
     """
     count = _domain_count(domain_logits.shape[-1])
@@ -35,16 +35,16 @@ def permuted_domains(domains: Tensor, *, generator: torch.Generator | None = Non
 
 
 def reverse_gradient(values: Tensor, *, strength: float = 1.0) -> Tensor:
-    """``values`` unchanged, whose gradient comes back times ``-strength``; Ganin & Lempitsky 2015, arXiv:1409.7495 §3.
+    """``values`` unchanged, with their gradient multiplied by ``-strength``; Ganin & Lempitsky 2015, arXiv:1409.7495 §3.
 
-    What follows it learns to tell domains apart, what precedes it to prevent that. Any shape and float dtype.
+    Layers after it minimise the domain loss, layers before it maximise it. Any shape and float dtype.
     """
-    still = values.detach()
-    return still - strength * (values - still)
+    constant = values.detach()
+    return constant - strength * (values - constant)
 
 
 def prototype_score(embeddings: Tensor, prototypes: Tensor, domains: Tensor, labels: Tensor, *, alpha: float = 0.5) -> Tensor:
-    """Per row ``t = α cos(p_d^y, e) + (1-α)/(K-1) · sum_{k ≠ d} cos(p_k^y, e)``: how typical of its class, here and elsewhere.
+    """Per row ``t = α cos(p_d^y, e) + (1-α)/(K-1) · sum_{k ≠ d} cos(p_k^y, e)``: similarity to its class in all domains.
 
     Shapes: embeddings ``[B, H]``, prototypes ``[K, M, H]`` (mean embedding of each domain's rows of each class), domains and
     labels int64 ``[B]``; fp32 ``[B]`` in -1 .. 1 out. A prototype of zeros (a domain without rows of that class) has cosine 0.
@@ -60,7 +60,7 @@ def prototype_score(embeddings: Tensor, prototypes: Tensor, domains: Tensor, lab
 
 
 def domain_expertise_weight(teacher_logits: Tensor, labels: Tensor, score: Tensor) -> Tensor:
-    """Per row ``λ = (1 + t) / (exp((p_y - 1)²) + 1)``: more from a row that is typical and that the teacher gets right.
+    """Per row ``λ = (1 + t) / (exp((p_y - 1)²) + 1)``: larger for typical rows that the teacher classifies correctly.
 
     ``p_y`` is the teacher's probability of the label at T = 1, ``t`` the row's :func:`prototype_score`. The divisor runs from 2
     (certain and right) to e + 1: the teacher moves the weight by less than a factor of two. It never carries a gradient.

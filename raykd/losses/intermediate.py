@@ -1,8 +1,8 @@
 """Losses on intermediate layers: embeddings, hidden states, attention scores (TinyBERT, Jiao et al. 2020) and self-attention
 relations (MiniLMv2, Wang et al. 2021).
 
-Choosing layers and projecting widths is the caller's part. Padding contributes nothing; every mean runs over a row's own valid
-tokens, so a row's value does not depend on the other rows of the batch.
+The caller chooses layers and projects widths. Padding contributes nothing; every mean runs over a row's own valid tokens, so a
+row's value does not depend on the other rows of the batch.
 """
 
 import torch

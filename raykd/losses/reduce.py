@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def keep(values: Tensor, mask: Tensor) -> Tensor:
-    """``values`` where ``mask`` holds and 0 elsewhere; a place that is masked out has no gradient, whatever stood there.
+    """``values`` where ``mask`` is true and 0 elsewhere; masked positions have no gradient, whatever their value.
 
     The mask, bool or 0/1, covers the leading axes of ``values`` (``[B]`` or ``[B, L]`` for ``[B, L, H]``) or broadcasts to all.
     """
@@ -28,7 +28,7 @@ def working_pair(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def working(values: Tensor) -> Tensor:
-    """``values`` in at least fp32: half precision is raised, float64 stays."""
+    """``values`` in at least fp32: half precision is converted, float64 is kept."""
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
@@ -42,7 +42,7 @@ def mean_over_tokens(values: Tensor, mask: Tensor) -> Tensor:
 def valid_sum(per_row: Tensor, valid: Tensor) -> Tensor:
     """Sum over the valid rows: ``per_row`` and ``valid`` are ``[B]``.
 
-    The trainer divides by the global number of rows. Without a valid row the result is a zero that still carries the graph:
-    every rank has something to run backward on.
+    The trainer divides by the global number of rows. Without a valid row the result is a zero that still carries the graph, so
+    that every rank can run backward.
     """
     return keep(per_row, valid).sum()

@@ -9,7 +9,7 @@ from raykd.losses.reduce import working, working_pair
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """Per row ``-log softmax(z)_y``: logits ``[B, C]``, labels int64 ``[B]`` in ``0 .. C-1``; fp32 ``[B]`` out.
 
-    No label value is passed over in silence (``F.cross_entropy`` ignores -100). Raises RuntimeError for one out of range.
+    No label value is ignored (``F.cross_entropy`` ignores -100). Raises RuntimeError for one out of range.
     """
     return -F.log_softmax(working(logits), dim=-1).gather(1, labels[:, None]).squeeze(1)
 
@@ -48,6 +48,6 @@ def kl(log_p: Tensor, log_q: Tensor) -> Tensor:
 
 
 def check_temperature(temperature: float) -> None:
-    """Raises ValueError unless the temperature is positive."""
+    """Raise ValueError unless the temperature is positive."""
     if not temperature > 0:
         raise ValueError(f"temperature must be > 0, got {temperature}")

@@ -54,7 +54,7 @@ def easynlp_distillation(
         model.set_attn_implementation("eager")  # the one that hands out probabilities after dropout
     path = config.domain_head or f"{config.teacher} ({DOMAIN_HEAD})"
     width = own.hidden_size
-    beside: dict[str, nn.Module] = {
+    auxiliary: dict[str, nn.Module] = {
         PROJECTIONS: fit_module(width, theirs.hidden_size),
         DOMAIN_HEAD: DomainHead(config.num_domains, width),
     }
@@ -63,7 +63,7 @@ def easynlp_distillation(
         head=load_domain_head(path, num_domains=config.num_domains, width=theirs.hidden_size).to(device),
         fit=nn.Linear(theirs.hidden_size, theirs.hidden_size).to(device),
         layers=layer_map(config.layers, student=own.num_hidden_layers, teacher=theirs.num_hidden_layers),
-        beside=beside,
+        auxiliary=auxiliary,
         domain_loss_weight=config.domain_loss_weight,
         padding=Padding(compat.sequence_length, rows.pad_token_id),
     )

@@ -30,7 +30,7 @@ from raykd.trainers.objective import Objective
 
 
 def build_meta_objective(task: TrainTask, context: ObjectiveContext) -> Objective:
-    """Build the objective of a Meta-KD task, or any other; new modules beside the model are drawn from torch's generator.
+    """Build the objective of any task, including Meta-KD's; auxiliary modules are initialised from torch's generator.
 
     Raises ModelError when a teacher does not open or hides its attention, ConfigError when layers do not fit.
     """
@@ -83,14 +83,14 @@ def _meta_distillation(config: MetaDistillationObjective, task: StudentTask) -> 
     knowledge = _domain_knowledge(config, task, width=widths[1]) if config.domain_loss_weight else None
     live = live_teacher(teacher, losses, task, row_vectors=knowledge)
     names = (*losses.projected, *([DOMAIN] if knowledge else []))
-    beside: dict[str, nn.Module] = {PROJECTIONS: projections(*widths, names)}
+    auxiliary: dict[str, nn.Module] = {PROJECTIONS: projections(*widths, names)}
     if knowledge is not None:
-        beside[DOMAIN_HEAD] = DomainHead(config.num_domains, widths[0])
+        auxiliary[DOMAIN_HEAD] = DomainHead(config.num_domains, widths[0])
     own = ("domain_loss_weight", "soft_weight", "temperature", "hard_weight", "expertise", "expertise_on_domain")
     return MetaDistillation(
         teacher=cached_teacher(live, config, task, identity=(_head_digest(config),)),
         losses=losses,
-        beside=beside,
+        auxiliary=auxiliary,
         **config.model_dump(include=set(own)),
     )
 

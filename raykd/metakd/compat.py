@@ -120,7 +120,7 @@ class EasyNLPDistillation(Objective):
     fit: nn.Linear
     """Random and never trained: what the teacher's domain feature goes through."""
     layers: LayerMap
-    beside: Mapping[str, nn.Module]
+    auxiliary: Mapping[str, nn.Module]
     """The student's :func:`fit_module` and domain head."""
     domain_loss_weight: float
     padding: Padding
@@ -137,7 +137,7 @@ class EasyNLPDistillation(Objective):
     @property
     def trainable(self) -> Mapping[str, nn.Module]:
         """Projection and domain head of the student."""
-        return self.beside
+        return self.auxiliary
 
     @property
     def frozen(self) -> nn.Module:
@@ -159,15 +159,15 @@ class EasyNLPDistillation(Objective):
         return ObjectiveOutput(model(run=self._forward, batch=batch, seen=seen, knowledge=knowledge, **batch.model_inputs()))
 
     def _forward(
-        self, model: nn.Module, beside: nn.ModuleDict, *, batch: Batch, seen: Any, knowledge: Tensor, **inputs: Any
+        self, model: nn.Module, auxiliary: nn.ModuleDict, *, batch: Batch, seen: Any, knowledge: Tensor, **inputs: Any
     ) -> dict[str, Tensor]:
         inputs.pop("report_norms", None)
         own = _outputs(model, inputs)
-        fit: Any = beside[PROJECTIONS]
+        fit: Any = auxiliary[PROJECTIONS]
         places = [(0, 0), *self.layers]
         hidden = [_mean_square(fit[FIT](own.hidden_states[mine]), seen.hidden_states[theirs]) for mine, theirs in places]
         attention = [_mean_square(own.attentions[mine - 1], seen.attentions[theirs - 1]) for mine, theirs in self.layers]
-        head: Any = beside[DOMAIN_HEAD]
+        head: Any = auxiliary[DOMAIN_HEAD]
         domain = _mean_square(fit[FIT](_feature(head, own, batch)), knowledge)
         weight = domain_expertise_weight(seen.logits, valid_labels(batch), side_column(batch, WEIGHT)).mean()
         terms = {

@@ -1,6 +1,6 @@
-"""Modules beside a stock classifier, each stored in a safetensors file of its own: the domain head, and its features.
+"""The domain head, an auxiliary module of a stock classifier, and its features; stored in its own safetensors file.
 
-The classifier's folder stays what every library opens; nothing of these modules is in it.
+The classifier's folder stays a stock model folder without these weights.
 """
 
 import torch

@@ -34,7 +34,7 @@ def outline(config: MetaKDConfig, only: Sequence[MetaStageName] = ()) -> str:
 
 
 def _state(config: MetaKDConfig, name: MetaStageName) -> str:
-    """Tell of an existing result; it may still be an older configuration's: only a run, which reads the data, can tell."""
+    """Note on an existing result, which may be of an older configuration: only a run, which reads the data, compares keys."""
     made = {
         "split": "split/stage.json",
         "weights": "weights/stage.json",

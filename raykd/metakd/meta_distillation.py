@@ -1,4 +1,4 @@
-"""Meta-distillation: a student learns the meta-teacher's features (intermediate layers), then its logits (prediction layer).
+"""Meta-distillation: the student matches the meta-teacher's features (intermediate layers), then its logits.
 
 Pan et al. 2021, arXiv:2012.01266, on TinyBERT's terms (Jiao et al. 2020, arXiv:1909.10351). With every weight above 0,
 :class:`MetaDistillation` is the paper's single objective; with ``soft_weight`` and ``hard_weight`` 0 it is the first stage.
@@ -51,7 +51,7 @@ class DomainKnowledge:
 class MetaDistillation(FeatureKD):
     """Feature terms, then ``domain`` (transferable knowledge), ``kd_kl`` and ``ce``; a weight of 0 leaves a term out.
 
-    With ``expertise`` every term is multiplied by the row's lambda. The student's domain head is among ``beside``.
+    With ``expertise`` every term is multiplied by the row's lambda. The student's domain head is among ``auxiliary``.
     """
 
     domain_loss_weight: float = 0.5
@@ -76,12 +76,14 @@ class MetaDistillation(FeatureKD):
         """True when lambda or the cross entropy reads them."""
         return self.expertise or self.hard_weight > 0
 
-    def terms(self, student: EncoderOutputs, targets: TeacherTargets, batch: Batch, beside: nn.ModuleDict) -> dict[str, Tensor]:
+    def terms(
+        self, student: EncoderOutputs, targets: TeacherTargets, batch: Batch, auxiliary: nn.ModuleDict
+    ) -> dict[str, Tensor]:
         """Every term, ``[B]`` each."""
-        terms = super().terms(student, targets, batch, beside)
+        terms = super().terms(student, targets, batch, auxiliary)
         logits = keep(student.logits, batch.valid)
         if self.domain_loss_weight:
-            head, maps = _module(beside, DOMAIN_HEAD), _module(beside, PROJECTIONS)
+            head, maps = _module(auxiliary, DOMAIN_HEAD), _module(auxiliary, PROJECTIONS)
             feature = head.feature(content(student.hidden[-1], batch.attention_mask), side_column(batch, DOMAIN_ID))
             terms[DOMAIN] = self.domain_loss_weight * vector_mse(project(maps, DOMAIN, feature), targets.vectors[DOMAIN])
         if self.soft_weight:
@@ -101,8 +103,8 @@ class MetaDistillation(FeatureKD):
         return {name: term if name in exempt else factor * term for name, term in terms.items()}
 
 
-def _module(beside: nn.ModuleDict, name: str) -> Any:
-    return beside[name]
+def _module(auxiliary: nn.ModuleDict, name: str) -> Any:
+    return auxiliary[name]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,7 +31,7 @@ class MetaTeacher(Objective):
     """``t · CE + gamma · L_DA``; Pan et al. 2021, arXiv:2012.01266. Terms: ``ce``, ``domain``."""
 
     head: DomainHead
-    """Trained with the model, stored beside it."""
+    """Domain head, trained with the model and stored in its own file."""
     domain_loss_weight: float = 0.5
     """gamma."""
     domain_loss: DomainLoss = "wrong"
@@ -73,7 +73,7 @@ class MetaTeacher(Objective):
     def _forward(
         self,
         model: nn.Module,
-        beside: nn.ModuleDict,
+        auxiliary: nn.ModuleDict,
         *,
         batch: Batch,
         report_norms: ReportNorms | None = None,
@@ -86,7 +86,7 @@ class MetaTeacher(Objective):
         domains, score = side_column(batch, DOMAIN_ID), side_column(batch, WEIGHT)
         score = score if self.negative_weights else score.clamp_min(0)
         ce = cross_entropy(keep(output.logits, batch.valid), valid_labels(batch))
-        domain = self.domain_loss_weight * self._domain_loss(keep(beside[DOMAIN_HEAD](row, domains), batch.valid), domains)
+        domain = self.domain_loss_weight * self._domain_loss(keep(auxiliary[DOMAIN_HEAD](row, domains), batch.valid), domains)
         terms = valid_terms(
             {"ce": score * ce if self.weighted else ce, "domain": score * domain if self.weigh_domain_loss else domain}, batch
         )

@@ -111,7 +111,7 @@ class MetaKDPipeline:
         return any(not storage.exists(storage.join(folder, "task.json")) for folder in trained)
 
     def start_workers(self) -> None:
-        """Start workers beside the preparation, unless embedding the rows needs the workers' GPUs first."""
+        """Start workers during the preparation, unless embedding the rows needs the workers' GPUs first."""
         embeds = not storage.exists(storage.join(self.runner.folder, "weights", "stage.json"))
         if not (embeds and uses_gpu(self.config.compute)):
             self.runner.start_workers()

@@ -30,7 +30,7 @@ class SystemRow(Record):
 
     role: Literal["teacher", "student"]
     teacher: str
-    """Its teacher; a dash for none."""
+    """Its teacher; a dash without one."""
     method: str
     """Training method; a dash for teachers."""
     domains: dict[str, Spread]

@@ -1,1 +1,1 @@
-"""Metrics of one model on labelled rows: labels and logits in, named numbers out. They know neither torch nor files."""
+"""Metrics of one model on labelled rows: labels and logits in, named numbers out. Imports neither torch nor file access."""

@@ -25,7 +25,7 @@ class Metric:
         return self.short or self.title
 
     def text(self, value: float, *, digits: int = 1) -> str:
-        """The value as it stands in a sentence: ``85.1%`` or ``0.423``."""
+        """The value formatted for a sentence: ``85.1%`` or ``0.423``."""
         return f"{value:.{digits}%}" if self.percent else f"{value:.3f}"
 
     def difference(self, value: float) -> str:

@@ -1,4 +1,4 @@
-"""Metrics of one model on rows with any number of labels each: every label is a yes or no of its own, at probability 0.5."""
+"""Metrics of one model on multi-label rows: every label is a binary decision, at probability 0.5."""
 
 from collections.abc import Sequence
 

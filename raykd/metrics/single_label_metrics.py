@@ -81,7 +81,7 @@ def softmax(logits: Logits) -> NDArray[np.float64]:
 
 
 def positive_index(label_names: Sequence[str], positive_label: str | None) -> int:
-    """Id of the positive label; none is the second enumerated value, as in EasyNLP. Raises ConfigError when unknown."""
+    """Id of the positive label; None is the second label, as in EasyNLP. Raises ConfigError for an unknown label."""
     if positive_label is None:
         return 1
     if positive_label not in label_names:

@@ -1,4 +1,4 @@
-"""Stock sequence classifiers: loaded with the loading report checked, saved so that they open everywhere."""
+"""Loading of stock sequence classifiers, with a check of the loading report."""
 
 import gc
 import logging
@@ -58,7 +58,7 @@ def load_classifier(
     checkpoints do not have); they are drawn from torch's global generator, so seed it first. A checkpoint that has a head
     must have been trained for these labels in this order; generic names (``LABEL_0``) take the given ones.
     ``dropout`` replaces every dropout probability of the model; ``new_head`` false refuses a model without a trained head.
-    ``problem_type`` is written into its configuration, which pipelines look at; none keeps its own.
+    ``problem_type`` is written into its configuration, which pipelines read; None keeps its own.
 
     Raises ModelError: no folder, no safetensors, weights missing or of another shape, other labels, no head though needed.
     """
@@ -179,12 +179,12 @@ def _check_report(
 
 
 def _new_head(missing: set[str], model: "nn.Module", prefix: str) -> set[str]:
-    """The missing weights that make up whole modules beside the encoder: a module half of which is there is not a new one."""
-    beside: dict[str, set[str]] = {}
+    """The missing weights that make up whole modules outside the encoder; a partly missing module is not a new one."""
+    outside: dict[str, set[str]] = {}
     for key in model.state_dict():
         if not key.startswith(prefix):
-            beside.setdefault(key.split(".")[0], set()).add(key)
-    return {key for keys in beside.values() if keys <= missing for key in keys}
+            outside.setdefault(key.split(".")[0], set()).add(key)
+    return {key for keys in outside.values() if keys <= missing for key in keys}
 
 
 def _missing_message(name: str, lacking: Sequence[str], unexpected: Sequence[str]) -> str:

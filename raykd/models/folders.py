@@ -147,7 +147,7 @@ def model_digest(path: str) -> str:
 
 
 def folder_bytes(path: str) -> int:
-    """Bytes of the files of a model folder: what a deployment would copy.
+    """Bytes of the files of a model folder that a deployment copies.
 
     Exports in ``onnx/`` are another form of the same, and the model card is written after the report that tells the size.
     """

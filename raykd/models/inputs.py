@@ -56,7 +56,7 @@ def _without_token_types(_: "nn.Module", args: Any, inputs: dict[str, Any]) -> t
 
 
 def fit_tokenizer(tokenizer: Any, model: "PreTrainedModel") -> None:
-    """Have a tokenizer feed the model as raykd does (inputs, number of tokens, side of padding), also in what it saves.
+    """Set a tokenizer's inputs, maximum length and padding side to those of raykd's training, also in its saved files.
 
     A pipeline passes on everything a tokenizer makes: GPT-2 would add the token types of a BERT tokenizer to its embeddings,
     and DistilBERT would refuse them.

@@ -50,7 +50,7 @@ def export_onnx(model: str, file: str) -> None:
     if "token_type_ids" in example:
         example["token_type_ids"] = torch.zeros((rows, tokens), dtype=torch.int64)
     dynamic = dict.fromkeys(range(2), torch.export.Dim.DYNAMIC)
-    with _written(file) as target, _quiet():
+    with _output_file(file) as target, _quiet_exporter():
         try:
             torch.onnx.export(
                 _logits_of(classifier, names),
@@ -83,7 +83,7 @@ def quantize(file: str, out: str) -> None:
     """Write an ONNX file with the weights of its matrix products as 8-bit integers; activations are quantised as they come."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    with _written(out) as target, _quiet():
+    with _output_file(out) as target, _quiet_exporter():
         quantize_dynamic(file, target, weight_type=QuantType.QInt8)
 
 
@@ -144,7 +144,7 @@ def _logits_of(classifier: Any, names: tuple[str, ...]) -> Any:
 
 
 @contextmanager
-def _written(file: str) -> Iterator[str]:
+def _output_file(file: str) -> Iterator[str]:
     """A local path that becomes ``file`` when the block ends well. Raises ResourceError when it cannot be written."""
     with tempfile.TemporaryDirectory(prefix="raykd-onnx-") as folder:
         target = os.path.join(folder, Path(file).name)
@@ -155,8 +155,8 @@ def _written(file: str) -> Iterator[str]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """No progress and no warnings of the exporter: what comes out is checked against the model's own logits."""
+def _quiet_exporter() -> Iterator[None]:
+    """Suppress progress and warnings of the exporter; its output is checked against the model's own logits."""
     names = ("torch.onnx", "onnxscript", "onnx_ir", "root")
     levels = {name: logging.getLogger(name).level for name in names}
     try:

@@ -1,4 +1,4 @@
-"""A forward and backward pass of a few real rows: what a model cannot do is found before anything is trained."""
+"""Forward and backward pass on a few real rows: unusable models are found before anything is trained."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -41,7 +41,7 @@ def probe_classifier(
     if not rows:  # preparing tells why
         return
     tokenizer = load_tokenizer(model)
-    with torch.random.fork_rng(devices=[]), _told_as_model_error(model):
+    with torch.random.fork_rng(devices=[]), _raise_model_errors(model):
         torch.manual_seed(0)  # a new head is drawn here; the run draws its own
         classifier = load_classifier(model, labels=labels, new_head=train)
         check_sequence_length(classifier.config, sequence_length)
@@ -83,8 +83,8 @@ def row_logits(classifier: "PreTrainedModel", tokenizer: Any, rows: Sequence[Tex
 
 
 @contextmanager
-def _told_as_model_error(model: str) -> Iterator[None]:
-    """Turn whatever a model's code raises into ModelError."""
+def _raise_model_errors(model: str) -> Iterator[None]:
+    """Convert the errors of a model's code into ModelError."""
     try:
         yield
     except ImportError as error:

@@ -38,23 +38,23 @@ def save_classifier(
     try:
         _write(model, tokenizer, str(aside), state)
         if target.exists():
-            storage.remove(_before(folder))
-            storage.rename_dir(folder, _before(folder))
+            storage.remove(_backup_of(folder))
+            storage.rename_dir(folder, _backup_of(folder))
         storage.rename_dir(str(aside), folder)
-        storage.remove(_before(folder))
+        storage.remove(_backup_of(folder))
     finally:
         storage.remove(str(aside))
 
 
-def _before(folder: str) -> str:
+def _backup_of(folder: str) -> str:
     """Temporary path of a folder's old content while the new content is moved into place."""
     return str(Path(folder).with_name(f".{Path(folder).name}.before"))
 
 
 def restore_classifier(folder: str) -> None:
-    """Bring the former model back where a save was cut off between taking it away and putting the new one in its place."""
-    if "://" not in folder and not storage.exists(folder) and storage.exists(_before(folder)):
-        storage.rename_dir(_before(folder), folder)
+    """Restore the old model after a save that was interrupted between the removal of the old and the arrival of the new one."""
+    if "://" not in folder and not storage.exists(folder) and storage.exists(_backup_of(folder)):
+        storage.rename_dir(_backup_of(folder), folder)
 
 
 def _write(model: "PreTrainedModel", tokenizer: Any, folder: str, state: "Mapping[str, Tensor] | None") -> None:

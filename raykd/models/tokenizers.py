@@ -27,7 +27,7 @@ def load_tokenizer(path: str) -> Any:
 
 
 def check_tokenizer(tokenizer: Any, *, table: int | None, name: str) -> None:
-    """Refuse a vocabulary that does not belong to an embedding table of ``table`` rows (none: not known).
+    """Reject a vocabulary that does not belong to an embedding table of ``table`` rows (None: not known).
 
     Raises ModelError with both sizes.
     """

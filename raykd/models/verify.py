@@ -1,4 +1,4 @@
-"""The promise of a saved folder: a stock pipeline gives the logits that raykd reports."""
+"""Verification of saved folders: a stock pipeline must give the logits that raykd reports."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
 
 SHORTEST = 8
-"""Tokens that leave room for the texts of a pair beside special tokens."""
+"""Smallest length in tokens that holds special tokens and both texts of a pair."""
 ROWS = 4
 """Rows of the training set that a saved model is checked on."""
 _RAISED_BY_PIPELINES = (OSError, RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError, ImportError)

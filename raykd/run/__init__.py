@@ -1,1 +1,1 @@
-"""The composition root: what a configuration becomes on the driver and on the workers."""
+"""Execution of runs: stages, worker groups and training tasks, for every job kind."""

@@ -1,4 +1,4 @@
-"""Several groups of workers side by side, where there is room; each takes the next tasks that have an affinity."""
+"""Several worker groups in parallel, where the cluster has resources; each takes the next batch of tasks with one affinity."""
 
 import itertools
 import os

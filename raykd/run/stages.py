@@ -264,7 +264,7 @@ class JobPipeline(Protocol[Result_co]):
         """Tell whether some training is not finished."""
 
     def start_workers(self) -> None:
-        """Start workers beside the preparation, where that saves time."""
+        """Start workers during the preparation, where that saves time."""
 
     def tokenise_all(self) -> None:
         """Tokenise the rows of all stages asked for: errors in rows that are read late are found early."""

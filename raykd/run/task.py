@@ -149,25 +149,14 @@ def make_task(
     """
     validation = validation if validation is not None and validation.labels is not None else None
     settings = [
-        objective.key_fields(),
-        _source_digest(objective),
-        training.model_dump(exclude={"log_every"}),
-        [phase.model_dump() for phase in phases],
+        *_training_settings(objective, training, phases),
         seed,
         compute.precision,
         list(labels),
         task_kind,
         positive_label,
     ]
-    inputs = [
-        model_digest,
-        teacher_digest,
-        train.fingerprint,
-        [without.number, side_digest(SideTable.open(without.table))] if without else None,
-        validation.fingerprint if validation else None,
-        side_digest(logits) if logits else None,
-        [side_digest(table) for table in side_tables],
-    ]
+    inputs = [model_digest, teacher_digest, *_row_digests(train, without, validation, logits, side_tables)]
     return TrainTask(
         name=name,
         folder=storage.absolute(folder),
@@ -190,6 +179,33 @@ def make_task(
         group=group,
         key=key_of(settings, inputs),
     )
+
+
+def _training_settings(objective: TaskObjective, training: TrainingConfig, phases: Sequence[Phase]) -> list[Any]:
+    """Settings of a training that its result depends on."""
+    return [
+        objective.key_fields(),
+        _source_digest(objective),
+        training.model_dump(exclude={"log_every"}),
+        [phase.model_dump() for phase in phases],
+    ]
+
+
+def _row_digests(
+    train: TokenisedSet,
+    without: Fold | None,
+    validation: TokenisedSet | None,
+    logits: SideTable | None,
+    side_tables: Sequence[SideTable],
+) -> list[Any]:
+    """Hashes of the content of a task's rows and side tables."""
+    return [
+        train.fingerprint,
+        [without.number, side_digest(SideTable.open(without.table))] if without else None,
+        validation.fingerprint if validation else None,
+        side_digest(logits) if logits else None,
+        [side_digest(table) for table in side_tables],
+    ]
 
 
 def _source_digest(objective: TaskObjective | None) -> str | None:

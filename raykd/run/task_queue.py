@@ -82,9 +82,9 @@ class TaskQueue:
         """Index of the first task that is not finished, where workers start and restart."""
         return next((index for index in range(len(self._tasks)) if index not in self._done), len(self._tasks))
 
-    async def task(self, index: int, *, patience_s: float = 20.0) -> dict[str, Any] | bool:
+    async def task(self, index: int, *, timeout_s: float = 20.0) -> dict[str, Any] | bool:
         """The task of an index; True while it may still come, False when it will not."""
-        deadline = time.monotonic() + patience_s
+        deadline = time.monotonic() + timeout_s
         while index >= len(self._tasks) and not self._closed:
             self._changed.clear()
             try:

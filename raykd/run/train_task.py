@@ -153,7 +153,7 @@ def train_by_evaluation(
     if context.is_first:
         task.begin()
     with opened.feed as feed:
-        rows = _calling(feed, near_end, at=max(opened.start, opened.total_steps - LEAD_STEPS))
+        rows = _call_at_step(feed, near_end, at=max(opened.start, opened.total_steps - LEAD_STEPS))
         tracker = _open_tracker(task) if context.is_first else NullTracker()
         events = EventLog(task.history, (*listeners, listener(tracker))) if context.is_first else EventLog()
         trainer = build_trainer(opened, context, build_objective, events, control=control, keep_model=keep_model)
@@ -214,30 +214,38 @@ def build_trainer(
         schedule=_schedule(opened),
         model_selection=_model_selection(task),
         evaluator=_evaluator(task, context, max_length=max_length, with_token_types=takes_token_types(model)),
-        writer=ModelWriter(
-            model=model,
-            tokenizer=load_tokenizer(task.model),
-            context=context,
-            folder=task.folder,
-            model_folder=task.model_folder,
-            auxiliary=tuple(objective.trainable),
-            keep_best=keep_model,
-            keep_evaluated=training.keep_evaluated,
-        ),
-        checkpointer=Checkpointer(
-            checkpoints=opened.checkpoints,
-            source=opened.source,
-            context=context,
-            control=control,
-            every_steps=training.checkpoint_steps,
-            every_seconds=training.checkpoint_seconds,
-        ),
+        writer=_writer(task, context, model, objective, keep_model=keep_model),
+        checkpointer=_checkpointer(opened, context, control),
         control=control,
         events=events,
         seed=task.seed,
         max_grad_norm=training.max_grad_norm,
         precision=precision,
         log_every=training.log_every,
+    )
+
+
+def _writer(task: TrainTask, context: WorkerContext, model: Any, objective: Objective, *, keep_model: bool) -> ModelWriter:
+    return ModelWriter(
+        model=model,
+        tokenizer=load_tokenizer(task.model),
+        context=context,
+        folder=task.folder,
+        model_folder=task.model_folder,
+        auxiliary=tuple(objective.trainable),
+        keep_best=keep_model,
+        keep_evaluated=task.training.keep_evaluated,
+    )
+
+
+def _checkpointer(opened: OpenTask, context: WorkerContext, control: ControlRequests) -> Checkpointer:
+    return Checkpointer(
+        checkpoints=opened.checkpoints,
+        source=opened.source,
+        context=context,
+        control=control,
+        every_steps=opened.task.training.checkpoint_steps,
+        every_seconds=opened.task.training.checkpoint_seconds,
     )
 
 
@@ -300,7 +308,7 @@ def _summary(selection: ModelSelection) -> dict[str, float]:
     return {**best, "best/step": float(selection.best_step)}
 
 
-def _calling(rows: Iterator[StepRows], call: Callable[[], None], *, at: int) -> Iterator[StepRows]:
+def _call_at_step(rows: Iterator[StepRows], call: Callable[[], None], *, at: int) -> Iterator[StepRows]:
     for item in rows:
         if item.step == at:
             call()

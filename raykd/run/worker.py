@@ -37,7 +37,7 @@ def train_worker(config: dict[str, Any]) -> None:
     torch.set_num_threads(config["threads"])
     queue = config["queue"]
     worker = _Worker(queue, ray_context(), config["build_objective"])
-    logging.getLogger("raykd").addHandler(_ToDriver(queue))
+    logging.getLogger("raykd").addHandler(_WarningForwarder(queue))
     try:
         worker.run(ask(queue.first_open.remote()))
     except StopRequested:
@@ -78,7 +78,7 @@ class _Worker:
         self._context = context
         self._build_objective = build_objective
         self._control = PreemptionWatcher(queue, context).control_requests()
-        self._ahead: OpenTask | None = None
+        self._next: OpenTask | None = None
 
     def run(self, index: int) -> None:
         """Train every task that is not done, until the queue is closed."""
@@ -93,7 +93,7 @@ class _Worker:
             index += 1
 
     def _train(self, task: TrainTask, index: int) -> None:
-        opened, self._ahead = self._ahead, None
+        opened, self._next = self._next, None
         if opened is None or opened.task != task:
             opened = open_task(task, self._context, ray_feed)
         run_open_task(
@@ -107,15 +107,15 @@ class _Worker:
 
     def _open_next(self, index: int) -> None:
         """Request the next task's rows, if the queue has a next task by now; the first worker asks. *Collective.*"""
-        given = ask(self._queue.task.remote(index, patience_s=0.0)) if self._context.is_first else None
+        given = ask(self._queue.task.remote(index, timeout_s=0.0)) if self._context.is_first else None
         given = self._context.broadcast(given)
         if isinstance(given, dict):
             task = TrainTask.model_validate(given)
             if not self._context.broadcast(task.is_done()):
-                self._ahead = open_task(task, self._context, ray_feed)
+                self._next = open_task(task, self._context, ray_feed)
 
 
-class _ToDriver(logging.Handler):
+class _WarningForwarder(logging.Handler):
     """Passes raykd's own warnings on to the driver; the worker's log is a file in Ray's session folder."""
 
     def __init__(self, queue: Any) -> None:

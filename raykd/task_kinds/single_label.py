@@ -29,7 +29,7 @@ class ClassCodec:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Nothing beside the names."""
+        """Empty: the names alone identify the codec."""
         return {}
 
     @cached_property

@@ -12,7 +12,7 @@ from raykd.trainers.engines.engine import Engine
 
 @dataclass(frozen=True)
 class ModelWriter:
-    """Writes model folders; auxiliary modules go beside the best model, into ``folder``."""
+    """Writes model folders; auxiliary modules of the best model are stored in ``folder``."""
 
     model: Any
     """The classifier, for its configuration."""

@@ -13,6 +13,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 PAIRED_MODULES = {"__init__.py", "checks.py", "dry_run.py", "pipeline.py", "report.py", "tasks.py"}
 """Modules that the packages of job kinds, distill/ and metakd/, have in common on purpose."""
 MAX_LINES = 330
+MAX_FUNCTION_LINES = 60
 
 
 def duplicates(named: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
@@ -62,3 +63,12 @@ def test_docstrings_are_noun_phrases_or_imperatives() -> None:
 def test_files_are_short() -> None:
     lines = {relative(path): len(path.read_text().splitlines()) for path in SOURCES}
     assert not {path: count for path, count in lines.items() if count > MAX_LINES}
+
+
+def test_functions_are_short() -> None:
+    lines = {
+        f"{relative(path)}:{node.name}": (node.end_lineno or node.lineno) - node.lineno + 1
+        for path, node in nodes((ast.FunctionDef, ast.AsyncFunctionDef))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    assert not {name: count for name, count in lines.items() if count > MAX_FUNCTION_LINES}

@@ -12,7 +12,7 @@ from raykd.trainers import optimizer as shared
 from raykd.trainers.engines.engine import ParameterState, Precision
 
 BUCKET_ELEMENTS = 2**24
-"""Gradient elements that one all-reduce sends (64 MiB): large enough for the network, small beside a model."""
+"""Gradient elements per all-reduce (64 MiB): large enough for the network, small compared with a model."""
 
 
 class TorchEngine:

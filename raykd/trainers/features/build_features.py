@@ -50,9 +50,9 @@ def build_feature_kd(config: FeatureKDConfig, task: StudentTask, logit_objective
     losses = feature_losses(config, student=task.model.config, teacher=teacher.config)
     live = live_teacher(teacher, losses, task)
     widths = task.model.config.hidden_size, teacher.config.hidden_size
-    beside: dict[str, nn.Module] = {PROJECTIONS: projections(*widths, losses.projected)}
+    auxiliary: dict[str, nn.Module] = {PROJECTIONS: projections(*widths, losses.projected)}
     cached = cached_teacher(live, config, task)
-    return FeatureKD(teacher=cached, losses=losses, beside=beside, logit_objective=logit_objective)
+    return FeatureKD(teacher=cached, losses=losses, auxiliary=auxiliary, logit_objective=logit_objective)
 
 
 def load_teacher(config: TeacherFeaturesConfig, task: StudentTask) -> Any:

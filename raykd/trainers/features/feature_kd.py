@@ -47,7 +47,7 @@ class FeatureKD(Objective):
 
     teacher: Teacher
     losses: FeatureLosses
-    beside: Mapping[str, nn.Module]
+    auxiliary: Mapping[str, nn.Module]
     """Modules trained with the student: :func:`projections`, under :data:`PROJECTIONS`."""
     logit_objective: Objective | None = None
     """An objective on the student's logits, added up with the losses; it sees the same forward pass."""
@@ -65,7 +65,7 @@ class FeatureKD(Objective):
     @property
     def trainable(self) -> Mapping[str, nn.Module]:
         """The projections, an empty module where the widths are equal."""
-        return self.beside
+        return self.auxiliary
 
     @property
     def frozen(self) -> nn.Module:
@@ -87,9 +87,11 @@ class FeatureKD(Objective):
         targets = self.teacher(batch)
         return ObjectiveOutput(model(run=self._forward, batch=batch, targets=targets, **batch.model_inputs()))
 
-    def terms(self, student: EncoderOutputs, targets: TeacherTargets, batch: Batch, beside: nn.ModuleDict) -> dict[str, Tensor]:
+    def terms(
+        self, student: EncoderOutputs, targets: TeacherTargets, batch: Batch, auxiliary: nn.ModuleDict
+    ) -> dict[str, Tensor]:
         """Every term, ``[B]`` each; subclasses add theirs."""
-        maps: Any = beside[PROJECTIONS]
+        maps: Any = auxiliary[PROJECTIONS]
         selected = student.select(sorted(self.losses.features), [layer for layer, _ in self.losses.layers])
         mask = batch.attention_mask
         terms = self.losses(selected, targets.features, mask, lambda name, values: project(maps, name, values))
@@ -101,7 +103,7 @@ class FeatureKD(Objective):
     def _forward(
         self,
         model: nn.Module,
-        beside: nn.ModuleDict,
+        auxiliary: nn.ModuleDict,
         *,
         batch: Batch,
         targets: TeacherTargets,
@@ -110,7 +112,7 @@ class FeatureKD(Objective):
     ) -> dict[str, Tensor]:
         """Run inside the engine's forward pass, where all weights are at hand."""
         student = encoder_outputs(model, inputs, features=self.losses.features)
-        terms = valid_terms(self.terms(student, targets, batch, beside), batch)
+        terms = valid_terms(self.terms(student, targets, batch, auxiliary), batch)
         if report_norms is not None and allows_inner_gradients(model):
             report_norms(term_gradient_norms(terms, at=student.hidden[0]))
         return terms

@@ -66,7 +66,7 @@ class Teacher(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class LiveTeacher:
-    """A frozen teacher that runs beside the student: in eval mode, without gradients, outside the engine."""
+    """A frozen teacher that runs in every step of the student: in eval mode, without gradients, outside the engine."""
 
     model: Any
     """A stock classifier, its attention exposed where a feature needs it."""

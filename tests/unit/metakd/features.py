@@ -80,12 +80,12 @@ def make_distillation(
     widths = student.config.hidden_size, teacher.config.hidden_size
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(7)
-        beside: dict[str, nn.Module] = {PROJECTIONS: projections(*widths, (*losses.projected, DOMAIN))}
+        auxiliary: dict[str, nn.Module] = {PROJECTIONS: projections(*widths, (*losses.projected, DOMAIN))}
     if head:
-        beside[DOMAIN_HEAD] = make_head(widths[0], seed=8)
+        auxiliary[DOMAIN_HEAD] = make_head(widths[0], seed=8)
     live = make_teacher(student, teacher, losses, DomainKnowledge(make_head(widths[1], seed=9)) if head else None)
     given = {"domain_loss_weight": 0.5 if head else 0.0, **settings}
-    objective = MetaDistillation(teacher=live, losses=losses, beside=beside, **given)
+    objective = MetaDistillation(teacher=live, losses=losses, auxiliary=auxiliary, **given)
     return Composite(student, objective.trainable), objective
 
 

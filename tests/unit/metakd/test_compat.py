@@ -72,17 +72,17 @@ def pair() -> tuple[Composite, EasyNLPDistillation]:
     for one in (student, teacher):
         one.set_attn_implementation("eager")
     torch.manual_seed(7)
-    beside = {PROJECTIONS: fit_module(8, 16), DOMAIN_HEAD: make_head(8, seed=8)}
+    auxiliary = {PROJECTIONS: fit_module(8, 16), DOMAIN_HEAD: make_head(8, seed=8)}
     objective = EasyNLPDistillation(
         teacher=teacher,
         head=make_head(16, seed=9),
         fit=nn.Linear(16, 16),
         layers=layer_map("uniform", student=2, teacher=4),
-        beside=beside,
+        auxiliary=auxiliary,
         domain_loss_weight=0.5,
         padding=PADDING,
     )
-    return Composite(student, beside), objective
+    return Composite(student, auxiliary), objective
 
 
 def test_stage_first_is_scalars_times_the_mean_weight(pair: tuple[Composite, EasyNLPDistillation]) -> None:

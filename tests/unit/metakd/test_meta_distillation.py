@@ -155,8 +155,8 @@ def test_an_empty_slice_carries_the_graph(pair: tuple[Composite, MetaDistillatio
 
 def test_state_is_split_into_the_model_and_what_is_beside_it(pair: tuple[Composite, MetaDistillation]) -> None:
     model, objective = pair
-    own, beside = split_state(model.state_dict().items(), objective.trainable)
+    own, auxiliary = split_state(model.state_dict().items(), objective.trainable)
     assert own.keys() == model.model.state_dict().keys()
-    assert {name: set(state) for name, state in beside.items()} == {
+    assert {name: set(state) for name, state in auxiliary.items()} == {
         name: set(module.state_dict()) for name, module in objective.trainable.items()
     }

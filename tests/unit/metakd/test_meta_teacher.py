@@ -80,9 +80,9 @@ def test_the_folder_opens_with_transformers_alone(tmp_path: Path) -> None:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     objective(model, batch).per_row.sum().backward()
     optimizer.step()
-    own, beside = split_state(model.state_dict().items(), objective.trainable)
+    own, auxiliary = split_state(model.state_dict().items(), objective.trainable)
     model.model.save_pretrained(tmp_path / "model", state_dict=own)
-    save_modules(str(tmp_path), beside)
+    save_modules(str(tmp_path), auxiliary)
     opened, report = AutoModelForSequenceClassification.from_pretrained(tmp_path / "model", output_loading_info=True)
     assert not report["missing_keys"]
     assert not report["unexpected_keys"]

@@ -29,8 +29,8 @@ def made(*, logit_objective: Any = None, architecture: str = "bert", **settings:
     live = make_teacher(student, teacher, losses)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(7)
-        beside = {PROJECTIONS: projections(8, 16, losses.projected)}
-    objective = FeatureKD(teacher=live, losses=losses, beside=beside, logit_objective=logit_objective)
+        auxiliary = {PROJECTIONS: projections(8, 16, losses.projected)}
+    objective = FeatureKD(teacher=live, losses=losses, auxiliary=auxiliary, logit_objective=logit_objective)
     return Composite(student, objective.trainable), objective
 
 
@@ -72,7 +72,7 @@ def test_a_student_equal_to_its_teacher_has_nothing_to_learn() -> None:
     student, teacher = make_model(), make_model()
     losses = make_losses(student, teacher, relation=1.0)
     objective = FeatureKD(
-        teacher=make_teacher(student, teacher, losses), losses=losses, beside={PROJECTIONS: torch.nn.ModuleDict()}
+        teacher=make_teacher(student, teacher, losses), losses=losses, auxiliary={PROJECTIONS: torch.nn.ModuleDict()}
     )
     terms = objective(Composite(student, objective.trainable), make_batch()).terms
     assert list(terms) == ["embedding", "hidden", "attention", "relation"]

@@ -63,7 +63,7 @@ def build(
 
 
 def pretrain(folder: str, rows: str, *, seed: int) -> None:
-    """Train the model ``teacher`` of the folder on ``rows``, in this process, and put the result in its place."""
+    """Train the model ``teacher`` of the folder on ``rows``, in this process, and replace it with the result."""
     teacher = storage.join(folder, "teacher")
     spec = PrepareSpec(
         files=(rows,), input_schema=synthetic.INPUT_SCHEMA, first_sequence="text", second_sequence=None, label="label",
@@ -96,7 +96,7 @@ def pretrain(folder: str, rows: str, *, seed: int) -> None:
 
 
 def make_tokenizer(texts: Iterable[str]) -> Any:
-    """A WordPiece tokenizer that knows every word of ``texts`` whole and spells any other with their letters.
+    """A WordPiece tokenizer with one token for every word of ``texts``; other words are split into letters.
 
     Words are ranked by frequency, then alphabetically: the trainer of the tokenizers library breaks ties differently each time.
     """

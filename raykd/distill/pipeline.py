@@ -86,7 +86,7 @@ class DistillationPipeline:
         self.runner.write_config(self.config)
 
     def will_train(self) -> bool:
-        """Tell whether some task's folder is not finished; one finished by another configuration is found out later."""
+        """True when some task's folder is not finished; results of another configuration are detected later, by their key."""
         trained = [folder for stage, folder in task_folders(self.config) if stage in self.only]
         return any(not storage.exists(storage.join(folder, "task.json")) for folder in trained)
 

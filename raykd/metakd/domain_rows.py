@@ -84,7 +84,7 @@ class DomainRows:
 
     @cached_property
     def _files(self) -> dict[Split, dict[str, str]]:
-        """File of each split and domain; made when first asked for."""
+        """File of each split and domain; written at the first access."""
         source = self._config.reviews or self._config.data
         assert source is not None
         stage = self._runner.stage("split", source.model_dump(mode="json"), self._config.domains, _content(source))

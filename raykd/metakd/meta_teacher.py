@@ -20,7 +20,7 @@ DomainLoss = Literal["wrong", "permuted", "reversed"]
 
 
 def side_column(batch: Batch, name: str) -> Tensor:
-    """A side column of the batch ``[B]``, 0 where a row is not valid. Raises DataError when the rows come without it."""
+    """A side column of the batch ``[B]``, 0 where a row is not valid. Raises DataError when the rows lack it."""
     if name not in batch.extras:
         raise DataError(f"the objective reads the column {name!r}, but the rows come without it; join the table of weights")
     return keep(batch.extras[name], batch.valid)

@@ -106,7 +106,7 @@ class MetaKDPipeline:
                 )
 
     def will_train(self) -> bool:
-        """Tell whether some task's folder is not finished; one finished by another configuration is found out later."""
+        """True when some task's folder is not finished; results of another configuration are detected later, by their key."""
         trained = [folder for stage, folder in task_folders(self.config) if stage in self.only]
         return any(not storage.exists(storage.join(folder, "task.json")) for folder in trained)
 
@@ -142,7 +142,7 @@ class MetaKDPipeline:
         return result if isinstance(result, MetaReport) else None
 
     def teachers(self) -> dict[tuple[TeacherKind, tuple[str, ...]], TrainTask]:
-        """All teachers; students on labels alone are trained in the same queue, as they wait for nobody."""
+        """All teachers; students on labels alone depend on no teacher and are trained in the same queue."""
         digest = model_digest(self.config.teacher.model)
         tasks = {
             (kind, domains): teacher_task(self.config, kind, domains, self._teacher_inputs(kind, domains), digest)

@@ -79,7 +79,7 @@ def _clean(text: str) -> str:
 
 
 def without_duplicates(reviews: Sequence[Review]) -> list[Review]:
-    """The first review of each text, so that no text stands on both sides of a split.
+    """The first review of each text, so that no text occurs in two splits.
 
     Raises DataError when one text has two sentiments: neither can be called right.
     """

@@ -82,7 +82,7 @@ class Scorer:
     def _model(self, job: ScoreJob, prepared: TokenisedSet) -> torch.nn.Module:
         key = (job.model, prepared.labels)
         if self._loaded is None or self._loaded[0] != key:
-            self._loaded = None  # the old model goes before the new one comes: memory holds one
+            self._loaded = None  # free the old model before the new one is loaded: memory holds one
             labels = prepared.labels or models.label_names(models.load_config(job.model))
             self._loaded = (key, self.load(job.model, labels).to(self._device).eval())
         return self._loaded[1]

@@ -1,4 +1,4 @@
-"""The comparison table as text, whatever it is rendered with: which columns there are and what stands in them."""
+"""Cells of the comparison table as text, for every renderer: the columns and their content."""
 
 from collections.abc import Callable, Sequence
 

@@ -171,7 +171,7 @@ def html_table(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
 
 
 def drawing(draw: Callable[[], str | None], description: str) -> str:
-    """The image that ``draw`` makes, a note in its place where that fails, or nothing where there is nothing to show."""
+    """The image that ``draw`` returns, a note instead when it fails, or an empty string when there is nothing to show."""
     try:
         svg = draw()
     except Exception as error:

@@ -218,7 +218,7 @@ def new_figure(width: float, height: float) -> "Figure":
 
 
 def plot_style() -> Any:
-    """A context in which plots look like a report's."""
+    """Context with the plot style of a report."""
     mpl = _import_matplotlib()
     return mpl.rc_context(cast(Any, STYLE))
 

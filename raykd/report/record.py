@@ -4,6 +4,6 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Record(BaseModel):
-    """A frozen part of a report that goes to JSON and back unchanged; infinities and NaN have no place in one."""
+    """A frozen section of a report with a lossless JSON form; infinities and NaN are not allowed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)

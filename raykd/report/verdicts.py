@@ -17,7 +17,7 @@ FEW_REPLICATES = 2_000
 
 
 class SystemContrast(Record):
-    """A verdict on one metric of two systems, each named by its place in the comparison."""
+    """A verdict on one metric of two systems, each given by its position in the comparison."""
 
     metric: str
     candidate: int
@@ -102,7 +102,7 @@ def _sentence(who: str, task: Task, systems: Sequence[System], contrast: SystemC
 
 
 def _scope(task: Task, result: Verdict) -> str:
-    """The rows and trainings that a verdict holds for; the interval knows no spread over teachers."""
+    """The rows and trainings that a verdict covers; the interval does not cover other teachers."""
     rows = f"{result.rows:,} rows" + " of the validation set, which also selected the models" * task.selected
     return f"{rows}, {_seeds(result)}, this teacher"
 

@@ -1,4 +1,4 @@
-"""Gradient norm of each loss term: a term's weight says little without it."""
+"""Gradient norm of each loss term, which shows the effect of the term's weight."""
 
 import functools
 from collections.abc import Callable, Mapping

@@ -19,7 +19,7 @@ PROJECTIONS = "projections"
 
 
 def projections(student: int, teacher: int, names: Sequence[str]) -> nn.ModuleDict:
-    """Create linear maps from the student's width to the teacher's, one for each name; none where the widths are equal."""
+    """Create linear maps from the student's width to the teacher's, one for each name; empty where the widths are equal."""
     if student == teacher:
         return nn.ModuleDict()
     return nn.ModuleDict({name: nn.Linear(student, teacher, bias=False) for name in names})

@@ -92,7 +92,7 @@ def rate(task: TrainTask, prepared: TokenisedSet, *, first: int = WARM_UP) -> fl
     records = history(task, "train")
     start, end = records[first - 1], records[-1]
     seconds = [rows(one["step"]) / one["rows_per_second"] for one in (start, end)]
-    return (rows(end["step"]) - rows(start["step"])) / (seconds[1] - seconds[0])
+    return float((rows(end["step"]) - rows(start["step"])) / (seconds[1] - seconds[0]))
 
 
 def main() -> None:

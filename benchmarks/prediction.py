@@ -27,7 +27,7 @@ from raykd.data.prepare import PrepareSpec, prepare
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.models import load_classifier, load_tokenizer, save_classifier
 from raykd.predict import ScoreJob, score, score_locally
-from raykd.predict.scorer import Item, ScoredPart, Scorer, forward, group_batches
+from raykd.predict.scorer import ScoredPart, ScoreItem, Scorer, forward, group_batches
 from raykd.session import start_ray, stop_ray
 from raykd.task_kinds import SINGLE_LABEL
 
@@ -41,7 +41,7 @@ Timing = tuple[float, float, float]
 class TimedScorer(Scorer):
     """Writes down how long each item took."""
 
-    def __call__(self, item: Item) -> ScoredPart:
+    def __call__(self, item: ScoreItem) -> ScoredPart:
         """Score an item and append its timing to ``<output>.times``."""
         wall, cpu = time.perf_counter(), time.process_time()
         scored = super().__call__(item)

@@ -15,11 +15,13 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from raykd.config import ComputeConfig, FineTuneConfig, TorchEngineConfig, TrainingConfig
 from raykd.data.batch_plan import BatchPlan
@@ -162,15 +164,17 @@ def _print_plan(folder: Path, prepared: TokenisedSet) -> None:
         began = time.perf_counter()
         group_rows = TokenisedSet.open(many.path).group_rows
         opened = time.perf_counter()
-        lengths = np.full(2048, 20, np.int32)
-        plan = BatchPlan(
-            group_rows, lambda g, sizes=group_rows, one=lengths: one[: sizes[g]], seed=1, batch_size=256, fingerprint="x"
-        )
+        plan = BatchPlan(group_rows, _equal_lengths(group_rows), seed=1, batch_size=256, fingerprint="x")
         plan.window(0, 0)
         ended = time.perf_counter()
         size = Path(many.path, "manifest.json").stat().st_size / 1e6
         times = f"{1000 * (opened - began):>18.1f} {size:>13.1f} {1000 * (ended - opened):>17.1f}"
         print(f"{rows:>14,} {len(group_rows):>11,} {times}")
+
+
+def _equal_lengths(group_rows: NDArray[np.int64]) -> Callable[[int], NDArray[np.int32]]:
+    lengths = np.full(2048, 20, np.int32)
+    return lambda group: lengths[: group_rows[group]]
 
 
 def _print_reading(prepared: TokenisedSet) -> None:

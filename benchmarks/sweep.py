@@ -226,7 +226,7 @@ def _loop(batches: list[Batch], model: str, steps: int) -> float:
         assert batch.labels is not None
         soft = soft_target_kl(logits, batch.teacher_logits, temperature=2.0)
         loss = (0.5 * soft + 0.5 * cross_entropy(logits, batch.labels)).mean()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()

@@ -224,10 +224,15 @@ def _collate(prepared: TokenisedSet, rows: StepRows, padded_to: int | None) -> l
     return micro_batches(rows, world=1, micro_batch_size=None, pad_token_id=prepared.pad_token_id, with_token_types=types)
 
 
+def _loss(network: Any, batch: Batch) -> torch.Tensor:
+    assert batch.labels is not None
+    return torch.nn.functional.cross_entropy(network(**batch.model_inputs()).logits, batch.labels)
+
+
 def _torch_step(network: Any, optimizer: torch.optim.Optimizer) -> Callable[[Batch], None]:
     def train(batch: Batch) -> None:
-        loss = torch.nn.functional.cross_entropy(network(**batch.model_inputs()).logits, batch.labels)
-        loss.backward()
+        loss = _loss(network, batch)
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
@@ -242,7 +247,7 @@ def _deepspeed_step(network: Any, optimizer: torch.optim.Optimizer) -> Callable[
     engine, *_ = deepspeed.initialize(model=network, optimizer=optimizer, config=settings, dist_init_required=False)
 
     def train(batch: Batch) -> None:
-        loss = torch.nn.functional.cross_entropy(engine(**batch.model_inputs()).logits, batch.labels)
+        loss = _loss(engine, batch)
         engine.backward(loss)
         engine.step()
         loss.item()

@@ -15,9 +15,19 @@ MODEL_FILES = (
 )  # fmt: skip
 """Files of an earlier model that would be wrong for a new one."""
 VOCABULARIES = ("vocab.txt", "vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model")
+WORK = ".raykd"
+"""Folder inside checkpoint_dir: prepared rows and checkpoints for resuming, then what raykd records of the model."""
+PUBLISHED = "published.json"
+"""File in it with the key of the training and facts that later commands need."""
 VALUES = "flags.json"
-"""File with all flags."""
+"""File in it with all flags."""
 HIDDEN = "***"
+
+
+def read_published(checkpoint_dir: str) -> Mapping[str, Any]:
+    """The record of the training whose model a folder holds; empty for any other folder."""
+    path = storage.join(storage.absolute(checkpoint_dir), WORK, PUBLISHED)
+    return dict(storage.read_json(path)) if storage.exists(path) else {}
 
 
 def publish(model_folder: str, checkpoint_dir: str, *, source_model: str, labels: Sequence[str], flags: FlagValues) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from raykd.data import storage
 from raykd.easynlp.flags import FlagValues
+from raykd.easynlp.folder import WORK
 from raykd.easynlp.labels import read_labels
 from raykd.easynlp.metakd_rows import MetaRows, check_training_row, copy_rows
 from raykd.easynlp.metakd_settings import MetaSettings, read_meta_settings
@@ -30,7 +31,7 @@ def run_script(script: str, arguments: Sequence[str]) -> None:
 
 def _train(script: str, meta: MetaSettings, flags: FlagValues) -> None:
     from raykd.easynlp.metakd_train import MetaTraining
-    from raykd.easynlp.train import WORK, run_training
+    from raykd.easynlp.train import run_training
 
     tables = flags.required("tables").split(",")
     checkpoint_dir = storage.absolute(flags.required("checkpoint_dir"))

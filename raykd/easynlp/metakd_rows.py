@@ -19,6 +19,10 @@ NO_TEXT = "None"
 """Missing text in EasyNLP's own files; its development files have an empty cell."""
 
 
+_NAMED_DOMAINS = 20
+"""Maximum number of domains in an error."""
+
+
 @dataclass(frozen=True)
 class MetaRows:
     """A file of such rows, the header left out."""
@@ -43,21 +47,23 @@ def copy_rows(
 ) -> MetaRows:
     """Copy the rows of the requested genre, or of all; a missing second text becomes an empty one.
 
-    Raises DataError with file and line for a row whose domain is not one of ``meta.domains`` or that lacks columns, and when
-    no row is left.
+    Raises DataError with file and line for a row whose domain is not one of ``meta.domains`` (where those are known) or that
+    lacks columns, and when no row is left.
     """
     names = InputSchema.parse(meta.schema).names
     domain, text_b = names.index(meta.domain_column), names.index(second) if second is not None else None
     wanted = None if every_domain else meta.genre
-    paired, count = False, 0
+    paired, count, found = False, 0, set[str]()
     with storage.open_output(path) as stream:
         for where, _, cells in table_cells(source, len(names), ", ".join(names)):
-            if cells[domain] not in meta.domains:
+            if meta.domains and cells[domain] not in meta.domains:
                 raise DataError(
                     f"{where}: domain {shorten(cells[domain])} is not one of {', '.join(meta.domains)}; "
                     "name all domains in domain_label, or drop the row"
                 )
             if wanted is not None and cells[domain] != wanted:
+                if len(found) < _NAMED_DOMAINS:
+                    found.add(shorten(cells[domain]))
                 continue
             check(where, dict(zip(names, cells, strict=False)))
             if text_b is not None:
@@ -66,7 +72,9 @@ def copy_rows(
             stream.write("\t".join(cells).encode() + b"\n")
             count += 1
     if not count:
-        raise DataError(f"{source} has no rows" + (f" of the domain {wanted}" if wanted else "") + " under its header")
+        wanted_text = f" of the domain {wanted}" if wanted else ""
+        found_text = f"; it has rows of {', '.join(sorted(found))}" if found else ""
+        raise DataError(f"{source} has no rows{wanted_text} under its header{found_text}")
     return MetaRows(path, paired)
 
 

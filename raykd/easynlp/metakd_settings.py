@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from raykd.data.schema import InputSchema
 from raykd.easynlp.flags import FlagValues, parse_flags
+from raykd.easynlp.folder import read_published
 from raykd.easynlp.model_names import resolve_model
 from raykd.easynlp.user_parameters import HINTS, PARAMETERS, Parameter, parse_user_parameters
 from raykd.errors import ConfigError
@@ -20,7 +21,10 @@ META_PARAMETERS = (
     ),
     Parameter("genre", "str", "domain of the training, validation and scored rows; all, or absent, takes every row"),
     Parameter(
-        "domain_label", "str", "domains joined by commas, in the order of their ids; books,dvd,electronics,kitchen when absent"
+        "domain_label",
+        "str",
+        "domains joined by commas, in the order of their ids; when absent: the meta-teacher's for a student, those of the rows "
+        "for scoring, else books,dvd,electronics,kitchen",
     ),
     Parameter("domain_loss_weight", "float", "weight of the domain loss, 0.5 when absent"),
     Parameter("use_domain_loss", "bool", "meta_teacher_train: train with the domain loss; True when absent"),
@@ -41,6 +45,7 @@ class MetaSettings:
     """Settings of a script besides the flags of ``easynlp``."""
 
     domains: tuple[str, ...]
+    """Domains in the order of their ids; empty for scoring, which needs none, unless they are given."""
     genre: str | None
     """Requested domain; None is all of them."""
     schema: str
@@ -62,9 +67,7 @@ def read_meta_settings(script: str, arguments: Sequence[str]) -> tuple[MetaSetti
     """The settings of a script's command, and its flags. Raises ConfigError for invalid flags."""
     flags = parse_flags(arguments, hints=HINTS | {p.name: HINTS_TEXT for p in META_PARAMETERS})
     user = parse_user_parameters(flags["user_defined_parameters"], known=(*PARAMETERS, *META_PARAMETERS))
-    domains = tuple(user.get("domain_label", ",".join(DOMAINS)).split(","))
-    if len(domains) < 2 or len(set(domains)) != len(domains) or not all(domains):
-        raise _wrong("domain_label", ",".join(domains), "give at least two domains, each once, joined by commas")
+    domains = _domains(script, flags["mode"], user)
     schema = flags.required("input_schema")
     weight = _number(user, "domain_loss_weight", 0.5, least=0.0)
     teaching = script == "meta_teacher_train"
@@ -90,10 +93,24 @@ def _wrong(key: str, value: object, allowed: str) -> ConfigError:
     return ConfigError(f"--user_defined_parameters: {key}={value}; {allowed}")
 
 
+def _domains(script: str, mode: str, user: Mapping[str, Any]) -> tuple[str, ...]:
+    """The domains that are given; else a student's are those of its meta-teacher, and scoring takes any."""
+    given, training = user.get("domain_label"), script != "main_evaluate" and mode == "train"
+    domains = tuple(given.split(",")) if given is not None else ()
+    if given is not None and (len(domains) < 2 or len(set(domains)) != len(domains) or not all(domains)):
+        raise _wrong("domain_label", given, "give at least two domains, each once, joined by commas")
+    teacher = user.get("teacher_model_path") if script == "meta_student_distill" and training else None
+    taught = tuple(read_published(resolve_model(teacher)).get("domains", ())) if teacher else ()
+    if taught and domains and domains != taught and user.get("distill_stage") == "first":
+        allowed = f"{teacher} was trained with {','.join(taught)}; give those, in this order, or leave domain_label out"
+        raise _wrong("domain_label", given, allowed)
+    return domains or taught or (DOMAINS if training else ())
+
+
 def _genre(genre: str, domains: tuple[str, ...]) -> str | None:
     if genre in EVERY:
         return None
-    if genre not in domains:
+    if domains and genre not in domains:
         raise _wrong("genre", genre, f"there is no such domain; domains are {', '.join(domains)}, and all for every row")
     return genre
 

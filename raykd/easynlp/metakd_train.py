@@ -50,8 +50,9 @@ class MetaTraining(Training):
 
     @property
     def provenance(self) -> Mapping[str, Any]:
-        """True when the model was trained on pairs, which later scoring needs to know."""
-        return {"script": self.script, "paired": self.columns.second_sequence is not None}
+        """Facts that later commands need: single texts or pairs, and the domains in the order of their ids."""
+        paired = self.columns.second_sequence is not None
+        return {"script": self.script, "paired": paired, "domains": list(self.meta.domains)}
 
     @property
     def objective(self) -> TaskObjective:

@@ -16,7 +16,7 @@ from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.easynlp.console import TrainingLines
 from raykd.easynlp.flags import FlagValues
-from raykd.easynlp.folder import VALUES, publish, visible_flags
+from raykd.easynlp.folder import PUBLISHED, VALUES, WORK, publish, read_published, visible_flags
 from raykd.easynlp.ray_workers import connected
 from raykd.easynlp.settings import ScoreSettings, TrainSettings
 from raykd.errors import CheckpointError
@@ -27,9 +27,6 @@ from raykd.run.worker_group import WorkerGroup
 
 log = logging.getLogger(__name__)
 
-WORK = ".raykd"
-"""Folder inside checkpoint_dir for resuming: prepared rows, checkpoints."""
-PUBLISHED = "published.json"
 HISTORY = "history.jsonl"
 
 
@@ -112,8 +109,7 @@ class Training:
 
     def published(self) -> str | None:
         """Key of the training whose model the folder holds; None for any other folder."""
-        path = storage.join(self.work, PUBLISHED)
-        return str(storage.read_json(path)["key"]) if storage.exists(path) else None
+        return read_published(self.checkpoint_dir).get("key")
 
     def task(self, compute: ComputeConfig) -> TrainTask:
         """Prepare rows and logits, and build the training task."""
@@ -191,8 +187,7 @@ Scoring = TypeVar("Scoring", bound=ScoreSettings)
 
 def as_trained(settings: Scoring) -> Scoring:
     """Drop second texts for a Meta-KD model that was trained without any: those columns are empty."""
-    path = storage.join(storage.absolute(settings.checkpoint_dir), WORK, PUBLISHED)
-    if not storage.exists(path) or storage.read_json(path).get("paired", True):
+    if read_published(settings.checkpoint_dir).get("paired", True):
         return settings
     return replace(settings, columns=replace(settings.columns, second_sequence=None))
 

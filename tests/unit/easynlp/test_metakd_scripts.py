@@ -148,6 +148,35 @@ def test_main_evaluate_takes_the_checkpoint_where_no_model_is_given(easynlp, her
     assert "Scoring model on all domains" in capfd.readouterr().err
 
 
+def test_domains_are_named_once(easynlp, here, models, capfd):
+    """A student takes its meta-teacher's domains, in their order; scoring takes any domain that the rows have."""
+    domains = ("toys", "baby", "apparel")
+    write_table("train.tsv", table_rows(domains=domains))
+    write_table("dev.tsv", table_rows(12, domains=domains))
+    teacher = f"pretrain_model_name_or_path={models['TEACHER_MODEL']} domain_label={','.join(domains)}"
+    easynlp("meta_teacher_train", *flags(user_defined_parameters=teacher))
+    student = f"teacher_model_path=model distill_stage=first pretrain_model_name_or_path={models['STUDENT_MODEL']} genre=baby"
+    easynlp("meta_student_distill", *flags(checkpoint_dir="first", user_defined_parameters=student))
+    assert load_file("first/domain_head.safetensors")["domain_embedding.weight"].shape[0] == 3
+    second = "teacher_model_path=model distill_stage=second pretrain_model_name_or_path=first genre=baby"
+    easynlp("meta_student_distill", *flags(checkpoint_dir="second", user_defined_parameters=second))
+    capfd.readouterr()
+    scored = {"mode": "evaluate", "checkpoint_dir": "second", "tables": "dev.tsv"}
+    easynlp("main_evaluate", *flags(**scored, user_defined_parameters="genre=baby"))
+    assert "Scoring second on the domain baby" in capfd.readouterr().err
+    predicted = {**scored, "mode": "predict", "outputs": "out.tsv", "output_schema": "predictions"}
+    easynlp("meta_student_distill", *flags(**predicted))
+    assert len(cells("out.tsv")) == 12
+    with pytest.raises(
+        DataError, match=r"no rows of the domain babies under its header; it has rows of 'apparel', 'baby', 'toys'"
+    ):
+        easynlp("main_evaluate", *flags(**scored, user_defined_parameters="genre=babies"))
+    with pytest.raises(ConfigError, match="genre=music; there is no such domain; domains are toys, baby, apparel"):
+        easynlp("meta_student_distill", *flags(user_defined_parameters=student.replace("genre=baby", "genre=music")))
+    with pytest.raises(ConfigError, match="model was trained with toys,baby,apparel; give those, in this order"):
+        easynlp("meta_student_distill", *flags(user_defined_parameters=f"{student} domain_label=baby,toys,apparel"))
+
+
 @pytest.mark.parametrize(
     ("script", "changes", "message"),
     [

@@ -254,7 +254,7 @@ def main() -> None:
     for name, value in {"TOKENIZERS_PARALLELISM": "false", "TRANSFORMERS_VERBOSITY": "error"}.items():
         os.environ.setdefault(name, value)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a stopped job ends like an interrupted one
+    _handle_stop_signals()
     try:
         app(standalone_mode=True)
     except RaykdError as error:
@@ -262,6 +262,19 @@ def main() -> None:
         sys.exit(2)
     except SystemExit as end:
         sys.exit(_exit_code(end))
+
+
+def _handle_stop_signals() -> None:
+    """Make a stopped job, and one whose terminal is closed, end like an interrupted one. ``nohup`` keeps its meaning."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, _hang_up)
+
+
+def _hang_up(*_: object) -> None:
+    """Interrupt the command once: shell and kernel both send the signal, and the second would end the checkpoint's writing."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _exit_code(end: SystemExit) -> int | str | None:

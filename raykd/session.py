@@ -86,7 +86,8 @@ def start_ray(
     else:
         _require_answer(address)
     on_sigterm = signal.getsignal(signal.SIGTERM)
-    with warnings.catch_warnings(), _silent_stderr(), _for_this_machine() if local else contextlib.nullcontext():
+    machine = _for_this_machine() if local else contextlib.nullcontext()
+    with warnings.catch_warnings(), _silent_stderr(), machine, _children_without_hang_up():
         warnings.simplefilter("ignore")  # about versions and address files; nothing a user can act on
         try:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, runtime_env=runtime_env, **local)
@@ -163,6 +164,23 @@ def _keep_sigterm(handler: object) -> None:
     """Restore the signal handlers: Ray's own kill the workers before they can write a checkpoint."""
     if threading.current_thread() is threading.main_thread() and callable(handler):
         signal.signal(signal.SIGTERM, handler)
+
+
+@contextlib.contextmanager
+def _children_without_hang_up() -> Iterator[None]:
+    """Block SIGHUP in processes that start in the block; one for this process is delivered after it.
+
+    A terminal that closes sends the signal to all processes that were started from it, and a worker without a handler would die
+    before its checkpoint.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager

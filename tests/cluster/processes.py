@@ -10,8 +10,11 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
+
+from tests.cluster.terminals import Terminal
 
 MARK = "RAYKD_TEST_MARK"
 
@@ -38,17 +41,19 @@ def wait_until(condition: Callable[[], bool], what: str, limit_s: float = 120, p
 
 
 @contextlib.contextmanager
-def running(command: Sequence[str], *, log: Path, env: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+def running(
+    command: Sequence[str], *, log: Path, env: Mapping[str, str], terminal: Terminal | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     """A process in a session of its own, its output in ``log``; at the end it and everything it started are gone.
 
-    Where util-linux is, it is asked to end also when this process is killed and cannot see to it.
+    With a terminal, that is its controlling terminal, and ``log`` stays empty. Where util-linux is, it is asked to end also
+    when this process is killed and cannot see to it.
     """
     mark = uuid.uuid4().hex
     tied = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
     with log.open("ab") as output:
-        process = subprocess.Popen(
-            [*tied, *command], stdout=output, stderr=subprocess.STDOUT, env={**env, MARK: mark}, start_new_session=True
-        )
+        streams: dict[str, Any] = {"stdout": output, "stderr": subprocess.STDOUT} if terminal is None else terminal.streams
+        process = subprocess.Popen([*tied, *command], **streams, env={**env, MARK: mark}, start_new_session=True)
     try:
         yield process
     finally:

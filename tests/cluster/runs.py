@@ -18,6 +18,7 @@ import yaml
 
 from tests.cluster.heads import ROOT
 from tests.cluster.processes import MARK, marked, running, wait_until
+from tests.cluster.terminals import Terminal
 from tests.conftest import save_model, write_rows
 
 TRAIN_WORKER, PREDICTION_ACTOR, DATA_TASK, PREPARE_TASK = "RayTrainWorker", "MapWorker", "read_pools", "MapBatches(_apply)"
@@ -115,15 +116,15 @@ class Run:
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
     @contextlib.contextmanager
-    def command(self) -> Iterator["Run"]:
-        """The command, running; whatever is left of it at the end is killed."""
+    def command(self, terminal: Terminal | None = None) -> Iterator["Run"]:
+        """The command, running, in a terminal if one is given; whatever is left of it at the end is killed."""
         sets = [f"name={self.name}", *self.sets]
         words = [sys.executable, "-m", "raykd.cli", "run", str(self.world.job)]
         words += [word for text in sets for word in ("--set", text)]
         words += ["--stage", self.stage] if self.stage else []
         environment = {**os.environ, "PYTHONPATH": str(ROOT), **self.environment}
         self._said = len(self.output())
-        with running(words, log=self.log, env=environment) as self.process:
+        with running(words, log=self.log, env=environment, terminal=terminal) as self.process:
             own = psutil.Process(self.process.pid)
             wait_until(lambda: MARK in own.environ(), "the command to start", poll_s=0.01)
             self.mark = self.environment.get("RAYKD_CLUSTER_MARK") or own.environ()[MARK]

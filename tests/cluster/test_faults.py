@@ -19,6 +19,7 @@ import pytest
 
 from tests.cluster.runs import DATA_TASK, PREDICTION_ACTOR, TRAIN_WORKER, Run, World, damage, of, same
 from tests.cluster.s3_server import BUCKET, Server, s3_server
+from tests.cluster.terminals import Terminal
 
 pytest.importorskip("moto.server", reason="moto[server] is not installed: no S3 server to test against")
 pytestmark = pytest.mark.cluster
@@ -58,6 +59,25 @@ def test_the_command_is_stopped_and_killed_and_given_again(
         run.kill_driver()
     with run.command():
         run.wait_said("teacher: continues from the checkpoint at step")
+        assert run.end() == 0, run.output()
+    assert same(run.weights(), of("teacher", calm))
+
+
+def test_a_closed_terminal_leaves_a_checkpoint(
+    world: World, environment: Mapping[str, str], calm: Mapping[str, object], draw: random.Random
+) -> None:
+    """The kernel's SIGHUP reaches the command and all of Ray's processes; nobody reads the output any more."""
+    sets = ["teacher.training.checkpoint_steps=1000000"]  # whatever it continues from was written because of the signal
+    run = Run(world, "closed", environment, sets=sets, draw=draw, stage="teacher")
+    with Terminal(run.log) as terminal, run.command(terminal):
+        run.wait_said(r"teacher: step 40 ")
+        terminal.close()
+        run.signal(signal.SIGHUP)  # the shell's own
+        assert run.end(90) == 130, run.output()
+    assert run.checkpoint("teacher") >= 40
+    assert "Traceback" not in run.output()
+    with run.command():
+        run.wait_said(f"teacher: continues from the checkpoint at step {run.checkpoint('teacher')}")
         assert run.end() == 0, run.output()
     assert same(run.weights(), of("teacher", calm))
 

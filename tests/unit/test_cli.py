@@ -71,6 +71,44 @@ def test_an_interrupted_run_says_how_to_go_on(job: str, run: str) -> None:
     assert result.stderr == "raykd: interrupted; the same command resumes\n"
 
 
+HANGS_UP = """
+import os, signal, sys
+import raykd.distill.pipeline as module
+
+def hang_up(*_, **__):
+    try:
+        os.kill(os.getpid(), signal.SIGHUP)
+    except KeyboardInterrupt:
+        os.kill(os.getpid(), signal.SIGHUP)
+        print("checkpoint")
+        raise
+
+module.run_experiment = hang_up
+signal.signal(signal.SIGHUP, BEFORE)
+for descriptor in CLOSED:
+    os.close(descriptor)
+from raykd.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("closed", [(), (1, 2)], ids=["open", "closed"])
+def test_a_closed_terminal_interrupts_once(closed: tuple[int, ...]) -> None:
+    """Shell and kernel both send SIGHUP; the second one comes while the checkpoint is written."""
+    code = HANGS_UP.replace("BEFORE", "signal.SIG_DFL").replace("CLOSED", str(closed))
+    result = raykd("run", str(JOBS / "demo.yaml"), code=code)
+    assert result.returncode == 130, result.stderr
+    assert (result.stdout, result.stderr) == (
+        ("", "") if closed else ("checkpoint\n", "raykd: interrupted; the same command resumes\n")
+    )
+
+
+def test_nohup_keeps_a_command_running() -> None:
+    code = HANGS_UP.replace("BEFORE", "signal.SIG_IGN").replace("CLOSED", "()")
+    result = raykd("run", str(JOBS / "demo.yaml"), code=code)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
 @pytest.mark.parametrize("kind", ["run", "meta_kd", "tune"])
 def test_schema_prints_the_checked_in_json_schema(kind: str) -> None:
     result = raykd("schema", kind)

@@ -115,16 +115,22 @@ class Run:
         """What the commands have said so far."""
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """The command's environment."""
+        return {**os.environ, "PYTHONPATH": str(ROOT), **self.environment}
+
+    def words(self, *more: str) -> list[str]:
+        """The command, with more values set."""
+        sets = [word for text in (f"name={self.name}", *self.sets, *more) for word in ("--set", text)]
+        stage = ["--stage", self.stage] if self.stage else []
+        return [sys.executable, "-m", "raykd.cli", "run", str(self.world.job), *sets, *stage]
+
     @contextlib.contextmanager
     def command(self, terminal: Terminal | None = None) -> Iterator["Run"]:
         """The command, running, in a terminal if one is given; whatever is left of it at the end is killed."""
-        sets = [f"name={self.name}", *self.sets]
-        words = [sys.executable, "-m", "raykd.cli", "run", str(self.world.job)]
-        words += [word for text in sets for word in ("--set", text)]
-        words += ["--stage", self.stage] if self.stage else []
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), **self.environment}
         self._said = len(self.output())
-        with running(words, log=self.log, env=environment, terminal=terminal) as self.process:
+        with running(self.words(), log=self.log, env=self.variables, terminal=terminal) as self.process:
             own = psutil.Process(self.process.pid)
             wait_until(lambda: MARK in own.environ(), "the command to start", poll_s=0.01)
             self.mark = self.environment.get("RAYKD_CLUSTER_MARK") or own.environ()[MARK]

@@ -6,19 +6,17 @@ tried on the teacher's alone.
 
 import contextlib
 import random
-import re
 import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.cluster.runs import DATA_TASK, PREDICTION_ACTOR, TRAIN_WORKER, Run, World, damage, of, same
-from tests.cluster.s3_server import BUCKET, Server, s3_server
+from tests.cluster.s3_runs import S3Run
+from tests.cluster.s3_server import BUCKET, s3_server
 from tests.cluster.terminals import Terminal
 
 pytest.importorskip("moto.server", reason="moto[server] is not installed: no S3 server to test against")
@@ -111,26 +109,6 @@ def test_a_full_disk_ends_the_run_and_room_continues_it(
         run.wait_said("teacher: continues from the checkpoint at step")
         assert run.end() == 0, run.output()
     assert same(run.weights(), of("teacher", calm))
-
-
-@dataclass
-class S3Run(Run):
-    """A run whose results lie on an object store."""
-
-    server: Server | None = None
-
-    def checkpoints(self, task: str) -> list[int]:
-        assert self.server is not None
-        keys = self.server.stored(f"runs/{self.name}/{task}/checkpoints/")
-        return sorted(int(found[1]) for found in (re.search(r"step-(\d+)/manifest.json$", key) for key in keys) if found)
-
-    def weights(self) -> dict[str, Any]:
-        from safetensors.torch import load
-
-        assert self.server is not None
-        keys = [key for key in self.server.stored(f"runs/{self.name}/") if key.endswith("model/model.safetensors")]
-        bodies = {key.split("/")[-3]: self.server.client.get_object(Bucket=BUCKET, Key=key)["Body"].read() for key in keys}
-        return {f"{task}/{name}": tensor for task, body in bodies.items() for name, tensor in load(body).items()}
 
 
 def test_a_store_that_goes_away_for_a_while_is_waited_for(

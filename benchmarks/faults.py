@@ -25,6 +25,7 @@ import os
 import random
 import shutil
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -141,7 +142,7 @@ def _make_round(campaign: Campaign, number: int, name: str) -> None:
     made: dict[str, Any] = {"error": None}
     try:
         made["survived"] = ROUNDS[name](campaign, run, record)
-    except AssertionError as error:  # a wait in vain, or an exit code
+    except (AssertionError, subprocess.TimeoutExpired) as error:  # a wait in vain, or an exit code
         made |= {"survived": False, "error": str(error).splitlines()[0]}
     campaign.write({"round": number, **made, "seconds": time.monotonic() - began})
     result = "same weights" if made["survived"] else f"NOT SURVIVED ({made['error'] or 'other weights'}), see {run.log}"

@@ -205,9 +205,11 @@ class Run:
 
     def kill(self, title: str) -> int:
         """SIGKILL to such a process; its id."""
-        victim = self.wait_process(title)
-        victim.kill()
-        return int(victim.pid)
+        while True:
+            victim = self.wait_process(title)
+            with contextlib.suppress(psutil.NoSuchProcess):  # it has ended by itself meanwhile: take another one
+                victim.kill()
+                return int(victim.pid)
 
     def signal(self, number: int) -> None:
         assert self.process is not None

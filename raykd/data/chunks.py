@@ -63,6 +63,8 @@ class ChunkJob:
     max_rejected_rows: int
     excluded: frozenset[int] = frozenset()
     """Hashes of normalised texts whose rows are left out."""
+    single_row_shards: frozenset[int] = frozenset()
+    """Shards whose file has one row, however it is cut into chunks."""
 
     def __call__(self, item: tuple[int, Chunk]) -> ChunkResult:
         """Write the part file of a numbered chunk. Stops early once more than ``max_rejected_rows`` rows are rejected."""
@@ -133,7 +135,7 @@ class _ChunkPass:
 
     def _check_line_ends(self, raw: RawRow) -> None:
         """Raise DataError for a file of one row that holds carriage returns: line ends of classic Mac OS."""
-        if self._job.parser.strict and self._chunk.rows == 1 and raw.row == 0 and b"\r" in raw.data:
+        if self._job.parser.strict and self._chunk.shard in self._job.single_row_shards and b"\r" in raw.data:
             raise DataError(
                 "the file is one row that holds carriage returns, which are no line ends here; end lines with line feeds"
             )

@@ -154,6 +154,7 @@ def prepare(spec: PrepareSpec, cache: str, *, progress: Progress | None = None) 
         sequence_length=spec.sequence_length,
         max_rejected_rows=spec.max_rejected_rows,
         excluded=frozenset(key for prepared in spec.exclude for key in text_keys(prepared).tolist()),
+        single_row_shards=frozenset(shard for shard, source in enumerate(sources.files) if source.rows == 1),
     )
     return _make(spec, job, empty, sources.chunks, progress)
 

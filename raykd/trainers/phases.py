@@ -1,20 +1,14 @@
 """Settings that change at given fractions of a training."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Self, TypeVar
+from typing import Self
 
 from torch import nn
 
 from raykd.data.batch import Batch
 from raykd.trainers.objective import Objective, ObjectiveOutput
-
-T = TypeVar("T")
-
-
-def at_progress(phases: Sequence[tuple[float, T]], progress: float) -> T:
-    """Value at a fraction of the steps. ``phases``: the fraction from which each value holds, ascending from 0."""
-    return next(value for start, value in reversed(phases) if start <= progress)
+from raykd.trainers.schedule import at_progress
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,17 @@
 """Learning rate and evaluation steps as pure functions of the step, so that a resumed run needs nothing but its step."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
-
-from raykd.trainers.phases import at_progress
+from typing import Literal, TypeVar
 
 Shape = Literal["linear", "cosine", "constant"]
+T = TypeVar("T")
+
+
+def at_progress(phases: Sequence[tuple[float, T]], progress: float) -> T:
+    """Value at a fraction of the steps. ``phases``: the fraction from which each value holds, ascending from 0."""
+    return next(value for start, value in reversed(phases) if start <= progress)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from raykd.config import DataConfig
@@ -234,6 +234,7 @@ LINES = st.lists(st.sampled_from(LINE_PIECES) | st.binary(max_size=4), max_size=
 ROWS = st.tuples(st.lists(LINES, max_size=25).map(b"\n".join), st.sampled_from([b"", b"\n"])).map(b"".join)
 
 
+@example(content=b"\n\r\tpos\n\n", skip_header=True, compress=False, fraction=None)
 @given(content=ROWS, skip_header=st.booleans(), compress=st.booleans(), fraction=st.none() | st.sampled_from([0.2, 0.9]))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_any_bytes_are_accounted_for(

@@ -37,7 +37,7 @@ def write_rows(path, count, seed):
 def content(small_world, tmp_path):
     from tests.unit.metakd.worlds import save_model
 
-    training = {"epochs": 12, "batch_size": 16, "learning_rate": 5e-3, "log_every": 5}
+    training = {"epochs": 40, "batch_size": 16, "learning_rate": 5e-3, "log_every": 5}
     return {
         "name": "labels",
         "storage": str(tmp_path / "runs"),

@@ -54,7 +54,9 @@ class LocalRunner(StageRunner):
     def start_workers(self) -> None:
         pass
 
-    def score(self, jobs: Sequence[ScoreJob], title: str, scorer: type[Scorer] = Scorer) -> list[SideTable]:
+    def score(
+        self, jobs: Sequence[ScoreJob], title: str, scorer: type[Scorer] = Scorer, *, for_report: bool = False
+    ) -> list[SideTable]:
         self.jobs += jobs
         return score_locally(jobs, scorer=scorer)
 

@@ -200,7 +200,7 @@ class DistillationPipeline:
             for _, _, stage in todo:
                 stage.begin()
             jobs = [ScoreJob(candidate.model, rows.path, stage.folder) for candidate, rows, stage in todo]
-            self.runner.score(jobs, f"{self._report_split} rows")
+            self.runner.score(jobs, f"{self._report_split} rows", for_report=True)
             for _, _, stage in todo:
                 stage.finish()
         scored = [(candidate, SideTable.open(stage.folder)) for candidate, _, stage in found]

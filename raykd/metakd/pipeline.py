@@ -189,7 +189,7 @@ class MetaKDPipeline:
         if not stage.is_done():
             self.runner.require(stage.name)
             stage.begin()
-            self.runner.score(jobs, "test rows")
+            self.runner.score(jobs, "test rows", for_report=True)
             stage.finish()
         found: dict[tuple[str, str], list[SideTable]] = {}
         for system, domain, output in tables:

@@ -194,13 +194,16 @@ class StageRunner:
         if todo:
             self._run_tasks(todo)
 
-    def score(self, jobs: Sequence[ScoreJob], title: str, scorer: type[Scorer] = Scorer) -> list[SideTable]:
-        """Score rows with models on Ray; ``title`` names the progress bar."""
+    def score(
+        self, jobs: Sequence[ScoreJob], title: str, scorer: type[Scorer] = Scorer, *, for_report: bool = False
+    ) -> list[SideTable]:
+        """Score rows with models on Ray; ``title`` names the progress bar. Rows ``for_report`` are scored in fp32."""
         self._check_lock()
         self.start_ray()
         self._groups.make_room(cpus=self.compute.cpus_per_worker, gpu=uses_gpu(self.compute))
+        compute = report_compute(self.compute) if for_report else self.compute
         return score_models(
-            jobs, self.compute, progress=lambda done, total: self.terminal.advance(title, done, total), scorer=scorer
+            jobs, compute, progress=lambda done, total: self.terminal.advance(title, done, total), scorer=scorer
         )
 
     def _check_lock(self) -> None:
@@ -218,6 +221,11 @@ class StageRunner:
             name=self.name,
             build_objective=self._build_objective,
         )
+
+
+def report_compute(compute: ComputeConfig) -> ComputeConfig:
+    """The settings that rows of a report are scored with: fp32, so that rounding decides no prediction."""
+    return compute.model_copy(update={"precision": "fp32"})
 
 
 def score_models(

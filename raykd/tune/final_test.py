@@ -10,7 +10,7 @@ from raykd.models import model_digest
 from raykd.predict import ScoreJob
 from raykd.report.load_tables import load_labels, load_logits
 from raykd.run.progress import Terminal
-from raykd.run.stages import Stage, score_models
+from raykd.run.stages import Stage, report_compute, score_models
 from raykd.run.task import key_of
 from raykd.task_kinds import task_kind
 from raykd.tune.final_trainings import FinalTraining
@@ -79,7 +79,7 @@ class FinalTest:
         stage = Stage("test", storage.join(self.folder, "test"), key_of("test", inputs))
         if stage.is_done():
             return
-        compute = self.config.base.compute
+        compute = report_compute(self.config.base.compute)
         stage.begin()
         score_models(jobs, compute, progress=lambda done, total: self.terminal.advance("test rows", done, total))
         stage.finish()

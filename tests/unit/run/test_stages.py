@@ -40,7 +40,7 @@ def test_a_stage_is_skipped_by_its_key_and_made_only_when_asked_for(tmp_path: Pa
 
 
 def test_meta_kd_scores_with_the_jobs_device_and_precision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Embeddings, teacher logits and test rows: they were scored on the CPU, in `auto`, whatever the job said."""
+    """Embeddings and teacher logits; they were scored on the CPU, in `auto`, whatever the job said."""
     made: list[tuple[type[Scorer], str, bool]] = []
 
     def score(jobs: Sequence[ScoreJob], *, precision: str, use_gpu: bool, scorer: type[Scorer], **_: Any) -> list[SideTable]:
@@ -59,7 +59,7 @@ def test_meta_kd_scores_with_the_jobs_device_and_precision(tmp_path: Path, monke
     pipeline = MetaKDPipeline(config.model_copy(update={"compute": cpu_training}), terminal=Terminal(), runner_class=Runner)
     pipeline.runner.compute = compute
     pipeline.run()
-    assert made == [(Embedder, "bf16", True), (Scorer, "bf16", True), (Scorer, "bf16", True)]
+    assert made == [(Embedder, "bf16", True), (Scorer, "bf16", True), (Scorer, "fp32", True)], "report rows are scored in fp32"
     assert wanted == [{"CPU": 1.0, "GPU": 1.0}] * 3
 
 

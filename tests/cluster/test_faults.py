@@ -46,7 +46,7 @@ def test_the_command_is_stopped_and_killed_and_given_again(
         run.signal(signal.SIGTERM)
         assert run.end(90) == 130, run.output()
         assert run.said("teacher: stopped after step")
-        assert run.said("the same command continues")
+        assert run.said("the same command resumes")
     stopped_at = run.checkpoint("teacher")
     newest = run.folder / "teacher" / "checkpoints" / f"step-{stopped_at:08d}"
     damage(newest, draw)

@@ -78,7 +78,7 @@ def test_a_job_is_submitted_from_another_host(cluster: Cluster, tmp_path: Path) 
     """The folder travels over the network, the job's tasks run on each host, its exit code comes back."""
     (tmp_path / "driver.py").write_text(ON_EACH_HOST + "raise SystemExit(7)\n")
     client = (
-        "import sys; from raykd.submit import jobs; from raykd.submit.client import connect\n"
+        "import sys; from raykd.submit import job_submission as jobs; from raykd.submit.client import connect\n"
         "client = connect(sys.argv[1])\n"
         "job = client.submit_job(entrypoint='python driver.py', runtime_env={'working_dir': sys.argv[2]})\n"
         "sys.exit(jobs._exit_code(jobs._follow(client, job, sys.argv[1])))\n"

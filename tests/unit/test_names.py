@@ -44,6 +44,11 @@ def test_paired_modules_belong_to_job_kinds() -> None:
     assert packages == {"distill", "metakd"}
 
 
+def test_every_folder_with_modules_is_a_package() -> None:
+    """The import linter sees packages only, and passes over other folders without a word."""
+    assert not [relative(folder) for folder in {path.parent for path in SOURCES} if not (folder / "__init__.py").is_file()]
+
+
 def test_class_names_are_unique() -> None:
     named = ((node.name, relative(path)) for path, node in nodes(ast.ClassDef) if isinstance(node, ast.ClassDef))
     assert not duplicates(named)

@@ -220,7 +220,7 @@ def _loop(batches: list[Batch], model: str, steps: int) -> float:
     optimizer = adamw(network, weight_decay=0.01)
     for step, batch in enumerate(batches):
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, total_steps=steps, warmup=0.1, peak=RATE, shape="linear")
+            group["lr"] = learning_rate(step, total_steps=steps, warmup_ratio=0.1, peak=RATE, shape="linear")
         logits = network(**batch.model_inputs()).logits
         assert batch.teacher_logits is not None
         assert batch.labels is not None

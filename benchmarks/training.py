@@ -206,7 +206,7 @@ class Bare:
     def turn(self) -> None:
         """The next TURN steps."""
         for step in range(self._step, self._step + TURN):
-            rate = learning_rate(step, total_steps=self._steps, warmup=0.1, peak=RATE, shape="linear")
+            rate = learning_rate(step, total_steps=self._steps, warmup_ratio=0.1, peak=RATE, shape="linear")
             for group in self._optimizer.param_groups:
                 group["lr"] = rate
             self._train(self._batches[step])

@@ -63,7 +63,7 @@ def worker_bundles(workers: int, *, cpus: int, gpu: bool) -> list[Bundle]:
     return [worker] * workers + [{"CPU": float(DATA_CPUS)}]
 
 
-def require_room(bundles: Sequence[Bundle], what: str, *, limit_s: float) -> None:
+def wait_for_resources(bundles: Sequence[Bundle], what: str, *, limit_s: float) -> None:
     """Wait until the cluster can hold all ``bundles``, which are requested from its autoscaler; without enough CPUs a run would
     hang.
 

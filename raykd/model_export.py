@@ -50,7 +50,7 @@ def export(model: str, *, int8: bool, terminal: Terminal) -> list[Export]:
             storage.remove(file)
         raise
     for one in made:
-        terminal.say(
+        terminal.print_line(
             f"{one.name}: {one.file}, {one.bytes_on_disk / 1e6:.1f} MB; on {one.rows} rows logits differ by at most "
             f"{one.largest_difference:.2g}, predictions agree on {one.agreement:.1%}"
         )
@@ -179,4 +179,4 @@ def _enter(run: str, terminal: Terminal) -> None:
     models = [path.removesuffix("/config.json") for path in storage.expand([storage.join(run, "**/model/config.json")])]
     comparison = read_report(folder).model_copy(update={"exports": tuple(exports_of(models))})
     write_report(comparison, folder)
-    terminal.say(f"report: {storage.join(folder, 'report.html')}")
+    terminal.print_line(f"report: {storage.join(folder, 'report.html')}")

@@ -27,7 +27,7 @@ _LOCAL_DEFAULT = (
     "its log files are in ray/session_latest/logs of the folder for temporary files; or set RAY_ADDRESS to a cluster's"
 )
 _LOCAL_ADVICE = {
-    "permission denied|read-only|not a directory|operation not permitted": "make that place writable, or set RAY_TMPDIR to a "
+    "permission denied|read-only|not a directory|operation not permitted": "make that path writable, or set RAY_TMPDIR to a "
     "folder that is",
     "no space left": "free space there, or set RAY_TMPDIR to a folder with space",
     "af_unix|too long": "set RAY_TMPDIR to a folder with a shorter path",
@@ -59,7 +59,7 @@ def start_ray(
 
     Its ``num_cpus`` logical CPUs only limit concurrency: a laptop with two cores can run one worker, one data task and one
     actor. ``object_store_bytes`` limits its shared memory (None: Ray's default). Worker logs stay in files under Ray's session
-    folder. Tasks wait for CPUs ``start_timeout_s`` at most, an attempt to place training workers ``workers_timeout_s`` (None:
+    folder. Tasks wait for CPUs ``start_timeout_s`` at most, an attempt to start training workers ``workers_timeout_s`` (None:
     the same). Returns True when this call connected, False when Ray was running. Raises ResourceError when Ray does not start
     or the cluster cannot be reached.
     """
@@ -130,14 +130,14 @@ def _short_folder() -> str | None:
     """
     name = "RAY_TMPDIR" if os.environ.get("RAY_TMPDIR") else "TMPDIR"
     given = os.environ.get(name) or "/tmp"
-    room = _SOCKET_BYTES - len(_SOCKET_IN_FOLDER)
-    if len(os.fsencode(os.path.abspath(given))) <= room:
+    longest = _SOCKET_BYTES - len(_SOCKET_IN_FOLDER)
+    if len(os.fsencode(os.path.abspath(given))) <= longest:
         return None if os.path.isabs(given) else os.path.join(os.path.abspath(given), "ray")
     short = next((path for path in ("/tmp", "/var/tmp", "/dev/shm") if os.access(path, os.W_OK | os.X_OK)), None)
     if name == "RAY_TMPDIR" or short is None:
         raise ResourceError(
-            f"Ray does not start on this machine: {name} = {given} is longer than the {room} bytes that leave room for its "
-            f"sockets; set RAY_TMPDIR to a folder with a shorter path"
+            f"Ray does not start on this machine: {name} = {given} is longer than {longest} bytes, so the paths of its "
+            f"sockets are too long; set RAY_TMPDIR to a folder with a shorter path"
         )
     log.info("Ray's files go to %s/ray: the path of TMPDIR is too long for its sockets", short)
     return os.path.join(short, "ray")

@@ -47,7 +47,7 @@ def run_experiment(config: ExperimentConfig, *, only: Sequence[StageName] = (), 
     pipeline = DistillationPipeline(config, only=only, terminal=terminal)
     comparison = run_pipeline(pipeline)
     if comparison is not None:
-        pipeline.runner.terminal.say(f"report: {storage.join(pipeline.runner.folder, 'report', 'report.html')}")
+        pipeline.runner.terminal.print_line(f"report: {storage.join(pipeline.runner.folder, 'report', 'report.html')}")
         print_result(render(comparison), summary=comparison.verdict())
 
 
@@ -82,7 +82,7 @@ class DistillationPipeline:
         if self.config.data.label is None and "report" in self.only:
             raise ConfigError("stage report compares answers with labels, but data.label is not set; name the label column")
         for warning in self.config.warnings:
-            self.runner.terminal.say(f"warning: {warning}")
+            self.runner.terminal.print_line(f"warning: {warning}")
         self.runner.write_config(self.config)
 
     def will_train(self) -> bool:
@@ -103,7 +103,7 @@ class DistillationPipeline:
             for split in splits:
                 self.tokenised(split, model)
         for overlap in self._overlaps if reports else ():
-            self.runner.terminal.say(f"warning: {overlap}")
+            self.runner.terminal.print_line(f"warning: {overlap}")
 
     def run(self) -> Comparison | None:
         """Make all stages asked for: the last one asks for those before it. Returns the comparison, if it is among them."""

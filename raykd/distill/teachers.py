@@ -149,9 +149,9 @@ class Teachers:
         ]
         name = ENSEMBLE if len(self.configs) > 1 else "teacher"
         scored = "" if self.config.logits.folds is None else ", each training row by a teacher that never saw it"
-        self._runner.terminal.say(f"{name}{scored}: {kind.headline.title} {', '.join(headlines)}")
+        self._runner.terminal.print_line(f"{name}{scored}: {kind.headline.title} {', '.join(headlines)}")
         for warning in quality.warnings:
-            self._runner.terminal.say(f"warning: {warning}")
+            self._runner.terminal.print_line(f"warning: {warning}")
         return quality.model_dump(mode="json")
 
     def _imported(self, file: str) -> SideTable:

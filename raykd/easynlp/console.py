@@ -113,7 +113,7 @@ class TrainingLines:
         return learning_rate(
             step - 1,
             total_steps=self._total_steps,
-            warmup=training.warmup_ratio,
+            warmup_ratio=training.warmup_ratio,
             peak=training.learning_rate,
             shape=training.schedule,
         )

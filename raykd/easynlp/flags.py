@@ -126,7 +126,7 @@ FLAGS = (
     Flag("distributed_backend", "str", "nccl", "no effect: nccl on GPUs, gloo on CPUs", choices=("nccl", "gloo")),
     Flag("local_rank", "int", None, "no effect: Ray numbers the workers"),
     Flag("master_port", "int", 23456, "no effect: Ray finds a free port"),
-    Flag("worker_hosts", "str", None, "no effect: workers run where the Ray cluster has room"),
+    Flag("worker_hosts", "str", None, "no effect: workers run on the nodes of the Ray cluster that have free resources"),
     Flag("user_script", "str", None, "no effect: nothing is downloaded and run"),
     Flag("user_entry_file", "str", None, "no effect: nothing is downloaded and run"),
     Flag("mg_model", "switch", False, "no effect: Megatron models are not read"),

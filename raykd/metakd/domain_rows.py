@@ -97,7 +97,7 @@ class DomainRows:
         stage.begin()
         counts = self._from_reviews(source, files) if isinstance(source, ReviewsConfig) else self._from_tables(source, stage)
         stage.finish(rows=counts)
-        self._runner.terminal.say("split: " + ", ".join(f"{split} {count} rows" for split, count in counts.items()))
+        self._runner.terminal.print_line("split: " + ", ".join(f"{split} {count} rows" for split, count in counts.items()))
         return files
 
     def _from_reviews(self, source: ReviewsConfig, files: dict[Split, dict[str, str]]) -> dict[str, int]:

@@ -62,7 +62,7 @@ def run_meta_kd(
     pipeline = MetaKDPipeline(config, only=only, terminal=terminal)
     report = run_pipeline(pipeline)
     if report is not None:
-        pipeline.runner.terminal.say(f"report: {storage.join(pipeline.runner.folder, 'report', 'report.md')}")
+        pipeline.runner.terminal.print_line(f"report: {storage.join(pipeline.runner.folder, 'report', 'report.md')}")
         print_result(render(report), summary="\n".join(map(sentence, report.contrasts)))
     return report
 

@@ -30,8 +30,8 @@ class Group(Protocol):
         """Have the workers write a checkpoint and end."""
         ...
 
-    def make_room(self, *, cpus: int, gpu: bool) -> None:
-        """End idle workers where they hold what something else needs."""
+    def release_for(self, *, cpus: int, gpu: bool) -> None:
+        """End idle workers that hold CPUs or a GPU that something else needs."""
         ...
 
     def close(self) -> None:
@@ -106,10 +106,10 @@ class ParallelGroups:
         with self._lock:
             self._on_event(name, event)
 
-    def make_room(self, *, cpus: int, gpu: bool) -> None:
-        """End idle workers where they hold what something else needs."""
+    def release_for(self, *, cpus: int, gpu: bool) -> None:
+        """End idle workers that hold CPUs or a GPU that something else needs."""
         for group in self._groups:
-            group.make_room(cpus=cpus, gpu=gpu)
+            group.release_for(cpus=cpus, gpu=gpu)
 
     def close(self) -> None:
         """End all workers."""

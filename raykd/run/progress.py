@@ -42,7 +42,7 @@ class Terminal:
         self._steps: dict[str, int] = {}
         self._workers: dict[str, int] = {}
 
-    def say(self, text: str) -> None:
+    def print_line(self, text: str) -> None:
         """Print one line."""
         self.console.print(text, markup=False)
 
@@ -91,20 +91,20 @@ class Terminal:
                 speed = f"  {event.rows_per_second:.0f} rows/s" if event.rows_per_second else ""  # the first step has none yet
                 self.advance(name, event.step, event.total_steps, f"loss {event.loss:.4f}{speed}")
             case Evaluated():
-                self.say(f"{name}: step {event.step}  {metrics_text(event)}{'  best so far' if event.best else ''}")
+                self.print_line(f"{name}: step {event.step}  {metrics_text(event)}{'  best so far' if event.best else ''}")
             case TeacherStatesChosen(seconds=seconds):
-                self.say(
+                self.print_line(
                     f"{name}: teacher's states {event.chosen} (a batch: live {seconds['live']:.3f} s, "
                     f"read {seconds['read']:.3f} s, student {seconds['student']:.3f} s; {event.bytes / 1e9:.2f} GB)"
                 )
             case Started():
                 self._start(name, event.step, event.world_size)
             case Stopped():
-                self.say(f"{name}: stopped after step {event.step}, with a checkpoint")
+                self.print_line(f"{name}: stopped after step {event.step}, with a checkpoint")
             case NonFinite(stops=False):
-                self.say(f"warning: {name}: step {event.step}: {event}; it is not logged, training continues")
+                self.print_line(f"warning: {name}: step {event.step}: {event}; it is not logged, training continues")
             case Warned():
-                self.say(f"warning: {event.message}")
+                self.print_line(f"warning: {event.message}")
             case Ended():
                 self._remove(name)  # patience may have ended it before its last step
 
@@ -114,19 +114,19 @@ class Terminal:
         where = f"from the checkpoint at step {step}" if step else "from the beginning"
         reached = self._steps.pop(name, 0)
         if before is None and step:
-            self.say(f"{name}: continues {where}")
+            self.print_line(f"{name}: continues {where}")
         elif before is not None:
             change = f"{before} workers are now {workers}" if before != workers else "workers were lost"
-            self.say(f"{name}: {change}, continues {where}, about {max(reached - step, 0)} steps are repeated")
+            self.print_line(f"{name}: {change}, continues {where}, about {max(reached - step, 0)} steps are repeated")
 
     def _first_step(self) -> None:
         if not self._trained:
             self._trained = True
-            self.say(f"first training step {time.time() - psutil.Process().create_time():.1f} s after the command")
+            self.print_line(f"first training step {time.time() - psutil.Process().create_time():.1f} s after the command")
 
 
 def metrics_text(event: Evaluated) -> str:
-    """The few metrics of an evaluation that a line has room for; the history has all."""
+    """The main metrics of an evaluation, for one line; the history has all."""
     metrics = event.metrics
     shown = dict.fromkeys([*list(metrics)[:2], "loss"])  # the most important come first
     return "  ".join(f"{key} {metrics[key]:.4f}" for key in shown if key in metrics)

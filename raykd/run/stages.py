@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from raykd.cluster import DATA_CPUS, require_room, require_shared, uses_gpu
+from raykd.cluster import DATA_CPUS, require_shared, uses_gpu, wait_for_resources
 from raykd.config import ComputeConfig
 from raykd.config.section import Section
 from raykd.data import storage
@@ -104,7 +104,7 @@ class StageRunner:
         self._lock = None
 
     def start_ray(self) -> None:
-        """Connect to Ray, or start it, unless it is up. A local Ray gets room for every group of workers.
+        """Connect to Ray, or start it, unless it is up. A local Ray gets the resources of every group of workers.
 
         Raises ResourceError when the cluster cannot be reached, or some of its nodes do not see the run's folder.
         """
@@ -159,7 +159,7 @@ class StageRunner:
         """Tell whether the stage is finished; begin it otherwise. Raises ConfigError when it was not asked for."""
         self._check_lock()
         if stage.is_done():
-            self.terminal.say(f"{stage.name}: finished before, skipped")
+            self.terminal.print_line(f"{stage.name}: finished before, skipped")
             return True
         self.require(stage.name)
         stage.begin()
@@ -172,7 +172,7 @@ class StageRunner:
             made = prepare(spec, self.cache, progress=lambda done, total: self.terminal.advance(bar, done, total))
             if made.path not in {other.path for other in self._tokenised.values()}:  # models may share a tokenizer
                 rejected = f", {made.rejected} rejected" if made.rejected else ""
-                self.terminal.say(f"{label}: {made.num_rows} rows, at most {made.max_length} tokens{rejected}")
+                self.terminal.print_line(f"{label}: {made.num_rows} rows, at most {made.max_length} tokens{rejected}")
             self._tokenised[spec] = made
         return self._tokenised[spec]
 
@@ -188,7 +188,7 @@ class StageRunner:
         done = [task for task in new if task not in todo]
         if done:
             trainings = done[0].name if len(new) == 1 else f"{len(done)} of {len(new)} trainings"
-            self.terminal.say(f"{trainings}: finished before, skipped")
+            self.terminal.print_line(f"{trainings}: finished before, skipped")
         if any(task in tasks for task in todo):
             self.require(stage)
         if todo:
@@ -200,7 +200,7 @@ class StageRunner:
         """Score rows with models on Ray; ``title`` names the progress bar. Rows ``for_report`` are scored in fp32."""
         self._check_lock()
         self.start_ray()
-        self._groups.make_room(cpus=self.compute.cpus_per_worker, gpu=uses_gpu(self.compute))
+        self._groups.release_for(cpus=self.compute.cpus_per_worker, gpu=uses_gpu(self.compute))
         compute = report_compute(self.compute) if for_report else self.compute
         return score_models(
             jobs, compute, progress=lambda done, total: self.terminal.advance(title, done, total), scorer=scorer
@@ -238,11 +238,13 @@ def score_models(
 ) -> list[SideTable]:
     """Score rows with models as ``compute`` says: the one place that decides device, precision and number of actors.
 
-    Ray must be up. Waits for room for one actor, up to ``start_timeout_s``. Raises ResourceError, ModelError, DataError.
+    Ray must be up. Waits for the resources of one actor, at most ``start_timeout_s``.
+
+    Raises ResourceError, ModelError, DataError.
     """
     use_gpu = uses_gpu(compute)
     actor = {"CPU": float(compute.cpus_per_worker)} | ({"GPU": 1.0} if use_gpu else {})
-    require_room([actor], "a prediction actor", limit_s=compute.start_timeout_s)
+    wait_for_resources([actor], "a prediction actor", limit_s=compute.start_timeout_s)
     return score(
         jobs,
         actors=compute.prediction_actors,

@@ -255,7 +255,7 @@ def _schedule(opened: OpenTask) -> Schedule:
         total_steps=opened.total_steps,
         evaluate_every=training.evaluate_every or opened.steps_per_epoch,
         peaks=((0.0, training.learning_rate), *((phase.start, phase.learning_rate) for phase in phases)),
-        warmup=training.warmup_ratio,
+        warmup_ratio=training.warmup_ratio,
         shape=training.schedule,
     )
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from raykd.cluster import require_room, uses_gpu, worker_bundles
+from raykd.cluster import uses_gpu, wait_for_resources, worker_bundles
 from raykd.config import ComputeConfig
 from raykd.data.storage import absolute
 from raykd.errors import ResourceError, TrainingError
@@ -49,7 +49,7 @@ class WorkerGroup:
     def start(self) -> None:
         """Start the workers in the background, so that they import while data is prepared. Does nothing when they are up.
 
-        Waits for nodes, up to ``start_timeout_s``. Raises ResourceError when the cluster has no room for the workers.
+        Waits for nodes, up to ``start_timeout_s``. Raises ResourceError when the cluster lacks resources for the workers.
         """
         if self._fit is not None:
             return
@@ -58,7 +58,7 @@ class WorkerGroup:
 
         compute = self._compute
         bundles = worker_bundles(compute.min_workers, cpus=compute.cpus_per_worker, gpu=uses_gpu(compute))
-        require_room(bundles, f"{compute.min_workers} training workers and Ray Data", limit_s=compute.start_timeout_s)
+        wait_for_resources(bundles, f"{compute.min_workers} training workers and Ray Data", limit_s=compute.start_timeout_s)
         # with the driver, whose loss ends the run anyway: on another node the queue could be lost by itself
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         self._queue = ray.remote(num_cpus=0)(TaskQueue).options(scheduling_strategy=here).remote()
@@ -117,7 +117,7 @@ class WorkerGroup:
             time.sleep(POLL_SECONDS)
         self._poll(on_event)
 
-    def make_room(self, *, cpus: int, gpu: bool) -> None:
+    def release_for(self, *, cpus: int, gpu: bool) -> None:
         """End idle workers that hold what something else needs; a later task starts others."""
         if self._fit is not None and (gpu or self._compute.elastic or free_cpus() < cpus):
             self.close()

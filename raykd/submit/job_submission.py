@@ -79,7 +79,7 @@ def submit(
     try:
         return _exit_code(_follow(client, job_id, address))
     except KeyboardInterrupt:
-        log.warning("%s goes on; `raykd status %s` says how it stands, `raykd stop %s` ends it", job_id, job_id, job_id)
+        log.warning("%s keeps running; `raykd status %s` shows its state, `raykd stop %s` ends it", job_id, job_id, job_id)
         return 130
 
 
@@ -244,5 +244,5 @@ def _write(text: str) -> None:
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
-    except BrokenPipeError:  # `raykd submit ... | head`: the job goes on, and its exit code is still wanted
+    except BrokenPipeError:  # `raykd submit ... | head`: the job keeps running, and its exit code is still wanted
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

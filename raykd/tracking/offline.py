@@ -122,7 +122,7 @@ def _pieces(path: Path) -> Iterator[bytes]:
     while position + HEADER.size <= len(content):
         left = BLOCK - position % BLOCK
         if left < HEADER.size:
-            position += left  # the rest of a block that has no room for a header is filled with zeros
+            position += left  # the rest of a block that is shorter than a header is filled with zeros
             continue
         checksum, length, kind = HEADER.unpack_from(content, position)
         data = content[position + HEADER.size : position + HEADER.size + length]

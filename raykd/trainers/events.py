@@ -120,8 +120,8 @@ class TeacherStatesChosen(TrainingEvent):
     """Measured seconds per batch by activity: ``live``, ``read``, ``write``, ``student``."""
     bytes: int
     """Size of all stored states."""
-    room: int
-    """Bytes they may take."""
+    limit_bytes: int
+    """Largest size that is stored."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -53,8 +53,8 @@ def run_search(config: TuneConfig, *, terminal: Terminal | None = None) -> Searc
     finally:
         search.close()
         locks.close()
-    search.terminal.say(f"report: {storage.join(search.folder, 'report', 'report.html')}")
-    search.terminal.say(f"best model: {storage.join(search.folder, 'best')}")
+    search.terminal.print_line(f"report: {storage.join(search.folder, 'report', 'report.html')}")
+    search.terminal.print_line(f"best model: {storage.join(search.folder, 'best')}")
     print_result(render_search(report), summary="\n".join(conclusion(report)))
     return report
 
@@ -97,7 +97,7 @@ class Search:
     def plan(self) -> JobPlan[Any]:
         """Make what trials share."""
         for sentence in teachers_sentence(self.config):
-            self.terminal.say(sentence)
+            self.terminal.print_line(sentence)
         with self.terminal.bars():
             plan = self.shared.make_plan()
         self.shared.close()  # its idle workers would hold the CPUs that trials wait for
@@ -121,7 +121,7 @@ class Search:
         numbers = [record.model_dump(mode="json", exclude={"seconds"}) for record in records]
         stage = Stage("report", folder, key_of("report", numbers, self.config.final_seeds, search_key(self.config)))
         if stage.is_done():
-            self.terminal.say("report: finished before, skipped")
+            self.terminal.print_line("report: finished before, skipped")
             return read_search(folder)
         stage.begin()
         with self.terminal.bars():
@@ -139,7 +139,7 @@ class Search:
             if best is None
             else f"best so far: {trial_sentence(best, None, self.config.metric)}"
         )
-        self.terminal.say(f"interrupted; {found}")
+        self.terminal.print_line(f"interrupted; {found}")
 
     def close(self) -> None:
         """Release the workers, and stop Ray if it was started here."""

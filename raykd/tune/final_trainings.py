@@ -84,7 +84,9 @@ class FinalTrainings:
             while tasks := self._next_tasks():
                 pending = [task for task in tasks if not task.is_done()]
                 if len(pending) < len(tasks):
-                    self.terminal.say(f"{len(tasks) - len(pending)} of {len(tasks)} final trainings finished before, skipped")
+                    self.terminal.print_line(
+                        f"{len(tasks) - len(pending)} of {len(tasks)} final trainings finished before, skipped"
+                    )
                 if pending:
                     groups.run(pending, at_most=self.num_groups, affinity=same_group)
         finally:
@@ -148,7 +150,7 @@ class FinalTrainings:
         self.terminal.record(name, event)
         if isinstance(event, Ended):
             last = event.best is not None and INTERMEDIATE not in name
-            self.terminal.say(f"{name}: " + (f"{self.config.metric} {event.best:.4f}" if last else "trained"))
+            self.terminal.print_line(f"{name}: " + (f"{self.config.metric} {event.best:.4f}" if last else "trained"))
 
     def _trainings(self) -> Iterator[FinalTraining]:
         for system in self.systems():

@@ -88,7 +88,7 @@ class TrialCallback(tune.Callback):  # type: ignore[misc]  # Ray's classes have 
         after = with_report(before, result)
         self._keep(after)
         if after.values_changed and after.lineage != before.lineage:
-            self._terminal.say(take_over_sentence(after))
+            self._terminal.print_line(take_over_sentence(after))
 
     def on_trial_complete(self, *_given: Any, trial: Any, **_: Any) -> None:
         """Record a trial that finished or was stopped."""
@@ -98,7 +98,7 @@ class TrialCallback(tune.Callback):  # type: ignore[misc]  # Ray's classes have 
     def on_trial_recover(self, *_given: Any, trial: Any, **_: Any) -> None:
         """Record a failed trial that will be retried."""
         record, reason = self._record(trial), _error_of(trial)
-        self._terminal.say(f"trial {record.index} failed and is tried again: {reason}")
+        self._terminal.print_line(f"trial {record.index} failed and is tried again: {reason}")
         record = record.model_copy(update={"attempts": record.attempts + 1, "reason": reason})
         self._keep(record)
 
@@ -124,7 +124,7 @@ class TrialCallback(tune.Callback):  # type: ignore[misc]  # Ray's classes have 
         self._on_end(record)
         ended = sum(one.ended for one in self._records.values())
         sentence = trial_sentence(record, best_of(self.records, self._mode), self._metric)
-        self._terminal.say(f"[{ended}/{self._num_trials}] {sentence}")
+        self._terminal.print_line(f"[{ended}/{self._num_trials}] {sentence}")
 
     def _render(self) -> Group:
         best = best_of(self.records, self._mode)

@@ -56,7 +56,7 @@ class TrialRunner:
         from raykd.tune.trial_callback import TrialCallback
 
         if self._ended:
-            self._terminal.say(f"{len(self._ended)} of {self._config.num_trials} trials ended before, skipped")
+            self._terminal.print_line(f"{len(self._ended)} of {self._config.num_trials} trials ended before, skipped")
         if self._pending and self._config.teacher_paths:
             self._locks = TeacherLocks()
         callback = TrialCallback(

@@ -97,14 +97,14 @@ def test_a_ray_that_does_not_start_is_an_error_with_its_reason() -> None:
     said = started(RAY_TMPDIR="/dev/null")
     assert said.startswith("Ray does not start on this machine: ")
     assert "Not a directory" in said
-    assert "; make that place writable, or set RAY_TMPDIR" in said
+    assert "; make that path writable, or set RAY_TMPDIR" in said
 
 
 @pytest.mark.parametrize(
     ("address", "reason", "advice"),
     [
-        ("local", "[Errno 13] Permission denied: '/home/me/.ray'", "make that place writable, or set RAY_TMPDIR"),
-        ("local", "[Errno 20] Not a directory: '/home/me/.ray'", "make that place writable"),
+        ("local", "[Errno 13] Permission denied: '/home/me/.ray'", "make that path writable, or set RAY_TMPDIR"),
+        ("local", "[Errno 20] Not a directory: '/home/me/.ray'", "make that path writable"),
         ("local", "[Errno 28] No space left on device: '/tmp/ray'", "free space there"),
         ("local", "AF_UNIX path length cannot exceed 107 bytes", "set RAY_TMPDIR to a folder with a shorter path"),
         ("local", "The current node timed out during startup", "end what else keeps the machine busy"),

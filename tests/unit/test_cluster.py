@@ -29,15 +29,15 @@ def node(**resources: float) -> dict[str, Any]:
 
 def test_bundles_lie_on_one_node_each(nodes: list[dict[str, Any]]) -> None:
     three = cluster.worker_bundles(1, cpus=3, gpu=False)
-    cluster.require_room(three, "workers", limit_s=0)
+    cluster.wait_for_resources(three, "workers", limit_s=0)
     nodes[:] = [node(CPU=2.0), node(CPU=2.0)]  # four CPUs, but a worker of three fits neither
     with pytest.raises(ResourceError, match=r"workers need 4 CPUs, the cluster has 4 \(2, 2 on its nodes\)"):
-        cluster.require_room(three, "workers", limit_s=0)
+        cluster.wait_for_resources(three, "workers", limit_s=0)
 
 
 def test_a_ray_of_its_own_is_not_waited_for(nodes: list[dict[str, Any]]) -> None:
     with pytest.raises(ResourceError, match=r"workers need 5 CPUs and 2 GPUs, the cluster has 4; lower compute\.num_workers"):
-        cluster.require_room(TWO, "workers", limit_s=1e9)
+        cluster.wait_for_resources(TWO, "workers", limit_s=1e9)
 
 
 def test_an_autoscaler_is_asked_and_waited_for(
@@ -53,7 +53,7 @@ def test_an_autoscaler_is_asked_and_waited_for(
     monkeypatch.setattr(ray.autoscaler.sdk, "request_resources", request)
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     with caplog.at_level(logging.WARNING):
-        cluster.require_room(TWO, "workers", limit_s=100)
+        cluster.wait_for_resources(TWO, "workers", limit_s=100)
     assert asked == [[{"CPU": 2.0, "GPU": 1.0}, {"CPU": 2.0, "GPU": 1.0}, {"CPU": 1.0}], []]
     assert "workers need 5 CPUs and 2 GPUs, the cluster has 4; waiting up to 100 s for nodes" in caplog.text
 
@@ -62,7 +62,7 @@ def test_a_wait_has_an_end_that_says_what_it_was_for(nodes: list[dict[str, Any]]
     monkeypatch.setattr(ray.autoscaler.sdk, "request_resources", lambda bundles: None)
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     with pytest.raises(ResourceError, match=r"waited 0 s \(compute.start_timeout_s\) for nodes: workers need 5 CPUs"):
-        cluster.require_room(TWO, "workers", limit_s=0.01)
+        cluster.wait_for_resources(TWO, "workers", limit_s=0.01)
 
 
 def test_what_an_autoscaler_may_never_reach_is_not_waited_for(
@@ -71,7 +71,7 @@ def test_what_an_autoscaler_may_never_reach_is_not_waited_for(
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     monkeypatch.setattr(cluster, "_most", lambda: {"CPU": 64, "GPU": 1})
     with pytest.raises(ResourceError, match=r"may grow to \{'CPU': 64, 'GPU': 1\}"):
-        cluster.require_room(TWO, "workers", limit_s=1e9)
+        cluster.wait_for_resources(TWO, "workers", limit_s=1e9)
 
 
 def test_gpus_count_that_the_autoscaler_could_start(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The engine on DeepSpeed, ZeRO stages 0 to 3: the only file that knows DeepSpeed's insides.
+"""The engine on DeepSpeed, ZeRO stages 0 to 3: the only file that uses DeepSpeed's internals.
 
 Averaging and partitioning are DeepSpeed's. The gradient norm, clipping and the finite check are raykd's own and the same for
 every engine: DeepSpeed's stage 0 would write nan into the weights, its stages 1 to 3 would skip such a step without a word.

@@ -51,7 +51,7 @@ class StateFiles(Protocol):
 
 
 class PrivateFiles:
-    """Unnamed files of this process; blocks that were never written take no room."""
+    """Unnamed files of this process; blocks that were never written take no disk space."""
 
     def __init__(self) -> None:
         self.choice: Choice | None = None

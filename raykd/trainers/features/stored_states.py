@@ -86,8 +86,8 @@ class StateStore:
             )
         for name, value in named.items():
             array = self._arrays[name]
-            places = _token_slices(name, value.shape[-2], array.shape)
-            array[(index, *places)] = value.float().cpu().numpy()[(slice(None), *places)]
+            slices = _token_slices(name, value.shape[-2], array.shape)
+            array[(index, *slices)] = value.float().cpu().numpy()[(slice(None), *slices)]
         with self._files.locked():
             self._has[index] = True
 
@@ -197,19 +197,19 @@ class CachedTeacher:
     def _choose(self, targets: TeacherTargets) -> None:
         counted = self._timed[WARM_UP:]
         cost = Cost(**{name: statistics.median(getattr(one, name) for one in counted) for name in Cost.__annotations__})
-        room = shutil.disk_usage(tempfile.gettempdir()).free * DISK_SHARE / self.workers
+        limit_bytes = shutil.disk_usage(tempfile.gettempdir()).free * DISK_SHARE / self.workers
         size = self.store.bytes_for(targets)
-        choice: Choice = "stored" if size <= room and storing_pays(cost, self.uses, self.workers) else "live"
+        choice: Choice = "stored" if size <= limit_bytes and storing_pays(cost, self.uses, self.workers) else "live"
         self.store.choice = choice
         if choice == "live":
             self.store.drop()
         if self.report is not None:
             seconds = dataclasses.asdict(cost)
-            self.report(TeacherStatesChosen(step=0, chosen=choice, seconds=seconds, bytes=size, room=int(room)))
+            self.report(TeacherStatesChosen(step=0, chosen=choice, seconds=seconds, bytes=size, limit_bytes=int(limit_bytes)))
 
 
 def storing_pays(cost: Cost, uses: float, workers: int) -> bool:
-    """Tell whether the store costs less than the teacher, over ``uses`` of a row by all workers.
+    """True when the store costs less than the teacher, over ``uses`` of a row by all workers.
 
     A worker meets a row in ``1 / workers`` of the uses, and computes its targets the first time.
     """

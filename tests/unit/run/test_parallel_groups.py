@@ -43,7 +43,7 @@ class Here:
     def stop(self, on_event: OnEvent) -> None:
         on_event("stopped", Stopped(step=1))
 
-    def make_room(self, *, cpus: int, gpu: bool) -> None:
+    def release_for(self, *, cpus: int, gpu: bool) -> None:
         del cpus, gpu
 
     def close(self) -> None:

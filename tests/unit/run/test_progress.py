@@ -23,7 +23,7 @@ def test_the_bar_of_a_training_that_patience_ended_goes() -> None:
         screen.seek(0)
         screen.truncate()
         terminal.record("student", train)
-        terminal.say("a line, with which the bars are drawn again")
+        terminal.print_line("a line, with which the bars are drawn again")
     assert "student" in screen.getvalue()
     assert "teacher" not in screen.getvalue()
 
@@ -33,7 +33,7 @@ def test_the_first_step_has_no_speed_yet() -> None:
     train = step_metrics(1, rows_per_second=0.0)
     with terminal.bars():
         terminal.record("teacher", train)
-        terminal.say("a line, with which the bar is drawn again")
+        terminal.print_line("a line, with which the bar is drawn again")
     assert "loss 0.5000" in screen.getvalue()
     assert "rows/s" not in screen.getvalue()
 
@@ -55,12 +55,12 @@ def test_what_is_awaited_is_shown_until_a_training_begins() -> None:
     terminal, screen = watched()
     with terminal.bars():
         terminal.wait_for("starting Ray and the workers")
-        terminal.say("a line, with which the bars are drawn again")
+        terminal.print_line("a line, with which the bars are drawn again")
         assert "starting Ray and the workers" in screen.getvalue()
         terminal.record("teacher", started())
         screen.seek(0)
         screen.truncate()
-        terminal.say("another")
+        terminal.print_line("another")
     assert "starting Ray" not in screen.getvalue()
 
 

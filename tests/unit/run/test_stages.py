@@ -52,7 +52,7 @@ def test_meta_kd_scores_with_the_jobs_device_and_precision(tmp_path: Path, monke
 
     wanted: list[dict[str, float]] = []
     monkeypatch.setattr(stages, "score", score)
-    monkeypatch.setattr(stages, "require_room", lambda bundles, *_, **__: wanted.extend(bundles))
+    monkeypatch.setattr(stages, "wait_for_resources", lambda bundles, *_, **__: wanted.extend(bundles))
     config = make_config(tmp_path, seeds=[1]).model_copy(update={"baselines": ()})
     compute = config.compute.model_copy(update={"use_gpu": True, "precision": "bf16"})
     cpu_training = config.compute.model_copy(update={"precision": "bf16"})

@@ -152,7 +152,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(
         with pytest.raises(ResourceError, match="No space left"):
             two_saved.save(make_engine(), 3, {})
         assert two_saved.latest_step() == 2
-        assert steps_in(folder) == ["step-00000001", "step-00000002"], "what was written of it makes room again"
+        assert steps_in(folder) == ["step-00000001", "step-00000002"], "what was written of it is removed"
     monkeypatch.setattr(storage, "write_bytes", whole)
     two_saved.save(make_engine(), 3, {})
     assert steps_in(folder) == ["step-00000002", "step-00000003"]  # what the failed ones left is gone

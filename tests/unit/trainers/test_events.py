@@ -32,7 +32,7 @@ ALL: list[TrainingEvent] = [
     GradientShares(step=3, shares={"ce": 0.25, "kd_kl": 0.75}),
     Evaluated(step=3, metrics={"accuracy": 0.5}, best=True),
     CheckpointSaved(step=3),
-    TeacherStatesChosen(step=0, chosen="live", seconds={"live": 1.0}, bytes=5, room=9),
+    TeacherStatesChosen(step=0, chosen="live", seconds={"live": 1.0}, bytes=5, limit_bytes=9),
     Warned(step=0, message="look out"),
     NonFinite(step=4, quantity="loss", term="kd_kl", rank=1, value="nan"),
     Stopped(step=4),

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from raykd.trainers.schedule import learning_rate
 
 
-def rates(total: int, warmup: float, shape: str) -> list[float]:
-    return [learning_rate(step, total_steps=total, warmup=warmup, peak=8.0, shape=shape) for step in range(total)]
+def rates(total: int, warmup_ratio: float, shape: str) -> list[float]:
+    return [learning_rate(step, total_steps=total, warmup_ratio=warmup_ratio, peak=8.0, shape=shape) for step in range(total)]
 
 
 def test_linear_by_hand() -> None:
@@ -31,8 +31,8 @@ def test_a_single_step_has_the_peak_whatever_the_warmup() -> None:
 
 
 @given(st.integers(1, 300), st.floats(0, 0.99), st.sampled_from(["linear", "cosine", "constant"]))
-def test_no_update_is_wasted_and_none_is_above_the_peak(total: int, warmup: float, shape: str) -> None:
-    values = rates(total, warmup, shape)
+def test_no_update_is_wasted_and_none_is_above_the_peak(total: int, warmup_ratio: float, shape: str) -> None:
+    values = rates(total, warmup_ratio, shape)
     top = values.index(max(values))
     assert max(values) == pytest.approx(8)
     assert min(values) > 0
@@ -41,15 +41,15 @@ def test_no_update_is_wasted_and_none_is_above_the_peak(total: int, warmup: floa
 
 
 @pytest.mark.parametrize(
-    ("step", "warmup", "shape", "message"),
+    ("step", "warmup_ratio", "shape", "message"),
     [
         (4, 0.1, "linear", "step 4 .* 0 to 3"),
         (-1, 0.1, "linear", "step -1"),
-        (0, 1.0, "linear", "warmup = 1.0"),
-        (0, -0.1, "linear", "warmup = -0.1"),
+        (0, 1.0, "linear", "warmup_ratio = 1.0"),
+        (0, -0.1, "linear", "warmup_ratio = -0.1"),
         (0, 0.1, "square", "linear, cosine or constant"),
     ],
 )
-def test_what_is_refused(step: int, warmup: float, shape: str, message: str) -> None:
+def test_what_is_refused(step: int, warmup_ratio: float, shape: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        learning_rate(step, total_steps=4, warmup=warmup, peak=1.0, shape=shape)
+        learning_rate(step, total_steps=4, warmup_ratio=warmup_ratio, peak=1.0, shape=shape)

@@ -4,17 +4,13 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import Annotated
 
 import typer
 
-from raykd.config.stage_names import META_STAGES, STAGES, MetaStageName, StageName
+from raykd.config.stage_names import META_STAGES, STAGES
 from raykd.errors import ConfigError, RaykdError
 from raykd.standard_streams import protect_standard_streams
-
-if TYPE_CHECKING:
-    from raykd.config import ExperimentConfig, MetaKDConfig
 
 app = typer.Typer(
     name="raykd",
@@ -52,21 +48,23 @@ def run(
     stage: Annotated[
         list[str] | None,
         typer.Option(
-            help="Run only this stage: teacher, logits, students, evaluation or report; of a meta_kd job split, weights, "
-            "teachers, logits, students, evaluation or report."
+            help=f"Run only this stage; may be repeated. Stages: {', '.join(STAGES)}; of meta_kd jobs {', '.join(META_STAGES)}."
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option(help="List what would run; start nothing.")] = False,
 ) -> None:
     """Run a distillation: teacher, logits, students, evaluation, comparison. Finished stages are skipped."""
-    from raykd.config import MetaKDConfig, load_job
+    from raykd.config import load_job
+    from raykd.job_kinds import RUN_KINDS
 
     config = load_job(file, set_ or (), root=root)
+    kind = RUN_KINDS[type(config)]
+    stages = kind.choose(stage or ())
+    if dry_run:
+        typer.echo(kind.outline(config, stages))
+        return
     try:
-        if isinstance(config, MetaKDConfig):
-            _run_meta_kd(config, _stages(stage or (), META_STAGES), dry_run)
-        else:
-            _run_distillation(config, _stages(stage or (), STAGES), dry_run)
+        kind.run(config, stages)
     except KeyboardInterrupt:
         typer.echo("raykd: interrupted; the same command resumes", err=True)
         raise typer.Exit(130) from None
@@ -214,38 +212,6 @@ def stop(job_id: str, address: Address) -> None:
     from raykd.submit import stop as stop_job
 
     typer.echo(stop_job(job_id, address=address))
-
-
-def _run_distillation(config: "ExperimentConfig", stages: Sequence[StageName], dry_run: bool) -> None:
-    if dry_run:
-        from raykd.distill.dry_run import outline
-
-        typer.echo(outline(config, stages))
-        return
-    from raykd.distill.pipeline import run_experiment
-
-    run_experiment(config, only=stages)
-
-
-def _run_meta_kd(config: "MetaKDConfig", stages: Sequence[MetaStageName], dry_run: bool) -> None:
-    if dry_run:
-        from raykd.metakd.dry_run import outline
-
-        typer.echo(outline(config, stages))
-        return
-    from raykd.metakd.pipeline import run_meta_kd
-
-    run_meta_kd(config, only=stages)
-
-
-Name = TypeVar("Name", bound=str)
-
-
-def _stages(names: Sequence[str], known: Sequence[Name]) -> list[Name]:
-    for name in names:
-        if name not in known:
-            raise ConfigError(f"--stage {name}: there is no such stage; stages are {', '.join(known)}")
-    return [name for name in known if name in names]
 
 
 def main() -> None:

@@ -41,6 +41,7 @@ def test_a_dry_run_starts_nothing(job: Path, tmp_path: Path) -> None:
         (["validate", "absent.yaml"], "cannot read the job file absent.yaml"),
         (["validate", str(JOBS / "sst2-kd.yaml"), "--set", "student.objctive.alpha=1"], "did you mean objective?"),
         (["run", str(JOBS / "sst2-kd.yaml"), "--stage", "teachr"], "stages are teacher, logits"),
+        (["run", str(JOBS / "metakd-amazon.yaml"), "--stage", "teacher"], "stages are split, weights"),
         (["run", str(JOBS / "sst2-kd.yaml"), "--set", "data.train=[absent.tsv]"], "absent.tsv"),
     ],
 )

@@ -50,7 +50,8 @@ class Schedule:
 def learning_rate(step: int, *, total_steps: int, warmup_ratio: float, peak: float, shape: Shape) -> float:
     """Rate of the update that follows ``step`` updates, of ``total_steps`` in all.
 
-    It rises linearly over the first ``warmup_ratio`` of the steps, has its ``peak`` at the step after them, and falls to zero at ``total_steps``, linearly or as a half cosine, or stays constant. The decay is that of transformers'
+    It rises linearly over the first ``warmup_ratio`` of the steps, has its ``peak`` at the step after them, and falls to zero
+    at ``total_steps``, linearly or as a half cosine, or stays constant. The decay is that of transformers'
     ``get_*_schedule_with_warmup``; the rise is one step ahead of it, since an update with rate 0 is wasted.
 
     Raises ValueError when ``step`` is not one of the run's, ``warmup_ratio`` not in [0, 1), or ``shape`` unknown.

@@ -1,22 +1,16 @@
 """Classifiers with modules beside them (domain head, projections) under every engine, on one rank and on two."""
 
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import pytest
-import torch
 import torch.distributed as dist
 from helpers import run_distributed
-from tiny_training import KINDS, MAX_GRAD_NORM, RELEASING, WEIGHT_DECAY, State, full_state, gradients, rate, weights
+from tiny_training import KINDS, MAX_GRAD_NORM, State, full_state, gradients, make_engine, rate, weights
 from torch import nn
 
-from raykd.config import DeepSpeedEngineConfig, TorchEngineConfig
 from raykd.metakd.meta_teacher import MetaTeacher
 from raykd.trainers.auxiliary import with_modules
-from raykd.trainers.engines.build_engine import build_engine
-from raykd.trainers.engines.deepspeed_engine import deepspeed_config
-from raykd.trainers.engines.engine import Engine
 from raykd.trainers.logit_kd import VanillaKD
 from raykd.trainers.objective import Objective
 from tests.unit.metakd.features import ROWS, make_batch, make_distillation, make_head, make_model
@@ -41,26 +35,13 @@ def pieces(name: str) -> tuple[nn.Module, Objective]:
     return make_distillation(student, teacher, soft_weight=0.7, hard_weight=0.3)
 
 
-def make_engine(kind: str, model: nn.Module) -> Engine:
-    config = TorchEngineConfig() if kind == "torch" else DeepSpeedEngineConfig(zero_stage=int(kind[len("deepspeed-zero")]))
-    usual = deepspeed_config
-
-    def releasing(*args: Any, **kwargs: Any) -> dict[str, Any]:
-        changed = usual(*args, **kwargs)
-        changed["zero_optimization"]["param_persistence_threshold"] = 0
-        return changed
-
-    with mock.patch("raykd.trainers.engines.deepspeed_engine.deepspeed_config", releasing if kind == RELEASING else usual):
-        return build_engine(config, model, weight_decay=WEIGHT_DECAY, precision="fp32", device=torch.device("cpu"))
-
-
 def body() -> Results:
     return {kind: {name: trained(kind, name) for name in OBJECTIVES} for kind in KINDS}
 
 
 def trained(kind: str, name: str) -> dict[str, Any]:
     model, objective = pieces(name)
-    engine = make_engine(kind, model)
+    engine = make_engine(kind, module=model)
     seen: dict[str, Any] = {"gradients": [], "norms": []}
     slices = SLICES[dist.get_world_size()][dist.get_rank()]
     for step in range(STEPS):

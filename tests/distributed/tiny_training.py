@@ -1,6 +1,8 @@
 """A tiny model, its planned rows, and a training step, for bodies that run on one or two ranks."""
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 from unittest import mock
 
@@ -10,14 +12,44 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from raykd.config import DeepSpeedEngineConfig, TorchEngineConfig
+from raykd.config import DeepSpeedEngineConfig, EngineConfig, TorchEngineConfig
 from raykd.trainers.engines.build_engine import build_engine
 from raykd.trainers.engines.deepspeed_engine import deepspeed_config
 from raykd.trainers.engines.engine import Engine
 
 RELEASING = "deepspeed-zero3, releasing"
 """ZeRO 3 that frees every gathered weight after use, as it does with weights of more than 100,000 elements alone."""
-KINDS = ("torch", "deepspeed-zero0", "deepspeed-zero1", "deepspeed-zero2", "deepspeed-zero3", RELEASING)
+
+
+def own_gradient(parameter: nn.Parameter) -> Any:
+    return parameter.grad
+
+
+def deepspeed_gradient(parameter: nn.Parameter) -> Any:
+    import deepspeed
+
+    return deepspeed.utils.safe_get_full_grad(parameter)
+
+
+@dataclass(frozen=True)
+class EngineCase:
+    """An engine that every test of engines runs."""
+
+    config: EngineConfig
+    gradient: Callable[[nn.Parameter], Any] = own_gradient
+    """Reads a parameter's averaged gradient in full, between backward and step; called on every rank."""
+
+
+ENGINE_CASES: dict[str, EngineCase] = {
+    "torch": EngineCase(TorchEngineConfig()),
+    "deepspeed-zero0": EngineCase(DeepSpeedEngineConfig(zero_stage=0)),
+    "deepspeed-zero1": EngineCase(DeepSpeedEngineConfig(zero_stage=1), deepspeed_gradient),
+    "deepspeed-zero2": EngineCase(DeepSpeedEngineConfig(zero_stage=2), deepspeed_gradient),
+    "deepspeed-zero3": EngineCase(DeepSpeedEngineConfig(zero_stage=3), deepspeed_gradient),
+    RELEASING: EngineCase(DeepSpeedEngineConfig(zero_stage=3), deepspeed_gradient),
+}
+"""Each one by its engine's ``kind``; a new engine is one entry."""
+KINDS = tuple(ENGINE_CASES)
 BATCH_ROWS = (7, 1, 5, 6, 4, 7, 3, 5)
 """Rows of each global batch; with two ranks the second one's slice is far smaller, and empty in step 1."""
 MICRO_ROWS = 2
@@ -68,8 +100,8 @@ def make_model(seed: int = 0) -> Tiny:
     return Tiny()
 
 
-def make_engine(kind: str, *, precision: Any = "fp32", seed: int = 0) -> Engine:
-    config = TorchEngineConfig() if kind == "torch" else DeepSpeedEngineConfig(zero_stage=int(kind[len("deepspeed-zero")]))
+def make_engine(kind: str, *, module: nn.Module | None = None, precision: Any = "fp32", seed: int = 0) -> Engine:
+    """The engine of a kind around ``module``, or else around a new tiny model."""
     usual = deepspeed_config
 
     def releasing(*args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -79,7 +111,11 @@ def make_engine(kind: str, *, precision: Any = "fp32", seed: int = 0) -> Engine:
 
     with mock.patch("raykd.trainers.engines.deepspeed_engine.deepspeed_config", releasing if kind == RELEASING else usual):
         return build_engine(
-            config, make_model(seed), weight_decay=WEIGHT_DECAY, precision=precision, device=torch.device("cpu")
+            ENGINE_CASES[kind].config,
+            make_model(seed) if module is None else module,
+            weight_decay=WEIGHT_DECAY,
+            precision=precision,
+            device=torch.device("cpu"),
         )
 
 
@@ -149,9 +185,6 @@ def full_state(engine: Engine) -> State:
 
 def gradients(engine: Engine) -> State:
     """Every averaged gradient in full, read between backward and step."""
-    import deepspeed
-
-    read = deepspeed.utils.safe_get_full_grad
+    read = ENGINE_CASES[engine.kind].gradient
     named = [(name, p) for name, p in engine.module.named_parameters() if p.requires_grad]
-    whole = engine.kind in {"torch", "deepspeed-zero0"}
-    return {name: (p.grad if whole else read(p)).detach().numpy().copy() for name, p in named}
+    return {name: read(p).detach().numpy().copy() for name, p in named}

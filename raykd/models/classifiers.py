@@ -12,6 +12,7 @@ from raykd.data.tokenizer_files import holds_vocabulary, open_tokenizer
 from raykd.errors import ModelError
 from raykd.models.folders import check_weights, first_line, local_folder, quiet_transformers
 from raykd.models.inputs import reads_last_token, set_padding_token
+from raykd.task_kinds import TaskKind, write_task_kind
 
 if TYPE_CHECKING:
     from torch import nn
@@ -50,7 +51,7 @@ def load_classifier(
     labels: Sequence[str],
     dropout: float | None = None,
     new_head: bool = True,
-    problem_type: str | None = None,
+    kind: TaskKind | None = None,
 ) -> "PreTrainedModel":
     """``AutoModelForSequenceClassification`` in float32 with the given label names, in evaluation mode.
 
@@ -58,7 +59,7 @@ def load_classifier(
     checkpoints do not have); they are drawn from torch's global generator, so seed it first. A checkpoint that has a head
     must have been trained for these labels in this order; generic names (``LABEL_0``) take the given ones.
     ``dropout`` replaces every dropout probability of the model; ``new_head`` false refuses a model without a trained head.
-    ``problem_type`` is written into its configuration, which pipelines read; None keeps its own.
+    ``kind`` is written into its configuration, whose problem type pipelines read; None keeps its own.
 
     Raises ModelError: no folder, no safetensors, weights missing or of another shape, other labels, no head though needed.
     """
@@ -66,7 +67,9 @@ def load_classifier(
         check_weights(folder)
         config = _open_config(folder, name=path)
         own_labels = label_names(config)
-        _set_labels(config, labels, problem_type)
+        _set_labels(config, labels)
+        if kind is not None:
+            write_task_kind(config, kind)
         _set_dropout(config, dropout)
         model, report = _open_model(folder, config, name=path)
         _take_padding_token(model, folder, name=path)
@@ -129,12 +132,12 @@ def label_names(config: Any) -> tuple[str, ...]:
     return tuple(str(name) for _, name in sorted(config.id2label.items()))
 
 
-def _set_labels(config: Any, labels: Sequence[str], problem_type: str | None) -> None:
+def _set_labels(config: Any, labels: Sequence[str]) -> None:
     config.num_labels = len(labels)
     config.id2label = dict(enumerate(labels))
     config.label2id = {name: index for index, name in enumerate(labels)}
     # otherwise transformers guesses regression or multi-label from the labels of the first batch
-    config.problem_type = problem_type or config.problem_type or "single_label_classification"
+    config.problem_type = config.problem_type or "single_label_classification"
 
 
 def _set_dropout(config: Any, dropout: float | None) -> None:

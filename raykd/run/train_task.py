@@ -183,7 +183,7 @@ def build_trainer(
     task, training, prepared = opened.task, opened.task.training, opened.prepared
     kind = task_kind(task.task_kind)
     torch.manual_seed(task.seed)  # a new classifier head is drawn from the task's seed
-    model = load_classifier(task.model, labels=task.labels, dropout=training.dropout, problem_type=kind.problem_type)
+    model = load_classifier(task.model, labels=task.labels, dropout=training.dropout, kind=kind)
     precision = resolve_precision(task.precision, context.device)
     objective = build_objective(task, ObjectiveContext(model, prepared, context, precision, events.record))
     columns = {*prepared.column_names, *(name for table in opened.side_tables for name in table.columns)}

@@ -10,11 +10,13 @@ from raykd.task_kinds.regression import Regression
 from raykd.task_kinds.single_label import SingleLabel
 from raykd.task_kinds.task_kind import TaskKind
 
-__all__ = ["SINGLE_LABEL", "TASK_KINDS", "TaskKind", "label_codec", "task_kind", "task_kind_of_model"]
+__all__ = ["SINGLE_LABEL", "TASK_KINDS", "TaskKind", "label_codec", "task_kind", "task_kind_of_model", "write_task_kind"]
 
 SINGLE_LABEL: TaskKind = SingleLabel()
 TASK_KINDS: dict[str, TaskKind] = {kind.name: kind for kind in (SINGLE_LABEL, MultiLabel(), Regression())}
 """All kinds by their name, the value of `data.task`."""
+TASK_KEY = "raykd_task"
+"""Key in a model's config.json that names its kind."""
 
 
 def task_kind(name: str) -> TaskKind:
@@ -23,9 +25,21 @@ def task_kind(name: str) -> TaskKind:
 
 
 def task_kind_of_model(config: Any) -> TaskKind:
-    """The kind that a transformers configuration names; single-label where it names none."""
+    """The kind that a transformers configuration names, else the first one of its problem type, else single-label.
+
+    A name is ignored where the problem type is another one: the model has been trained outside raykd since.
+    """
     problem_type = getattr(config, "problem_type", None)
+    named = TASK_KINDS.get(getattr(config, TASK_KEY, None) or "")
+    if named is not None and named.problem_type == problem_type:
+        return named
     return next((kind for kind in TASK_KINDS.values() if kind.problem_type == problem_type), SINGLE_LABEL)
+
+
+def write_task_kind(config: Any, kind: TaskKind) -> None:
+    """Name the kind in a transformers configuration, and its problem type, which several kinds may share."""
+    config.problem_type = kind.problem_type
+    setattr(config, TASK_KEY, kind.name)
 
 
 def label_codec(data: DataConfig) -> LabelCodec:

@@ -1,6 +1,7 @@
 """A kind of task from outside raykd: one entry in the configuration, one module, one entry in the lookup, and nothing else."""
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,12 +10,14 @@ import pyarrow as pa
 import pytest
 from torch import Tensor
 
+from raykd import model_export
 from raykd.config import build
 from raykd.config.data import TASKS, TaskTraits
 from raykd.distill import report
 from raykd.errors import DataError
 from raykd.metrics.metric import Metric
 from raykd.metrics.resampling import MomentMetric
+from raykd.run.progress import Terminal
 from raykd.task_kinds import TASK_KINDS, TaskKind
 from tests.local_pipeline import LocalPipeline
 from tests.unit.distill.test_multi_label_run import save_headless
@@ -102,7 +105,7 @@ def levels(monkeypatch):
     monkeypatch.setattr(report, "LATENCY_SECONDS", 0.02)
 
 
-def test_a_new_kind_needs_no_other_file(levels, small_world, tmp_path):
+def test_a_new_kind_needs_no_other_file(levels, small_world, tmp_path, monkeypatch):
     from tests.unit.metakd.worlds import save_model
 
     training = {"epochs": 4, "batch_size": 16, "learning_rate": 5e-3}
@@ -133,4 +136,15 @@ def test_a_new_kind_needs_no_other_file(levels, small_world, tmp_path):
     assert "level 0 is right on" in (Path(pipeline.runner.folder) / "report/report.md").read_text()
     history = (Path(pipeline.runner.folder) / "students/kd-seed1/history.jsonl").read_text().splitlines()
     assert set(next(json.loads(line) for line in history if '"train"' in line)["terms"]) == {"kd_mse", "absolute"}
-    assert "A level from -1 to 1." in (Path(pipeline.runner.folder) / "students/kd-seed1/model/README.md").read_text()
+    model = Path(pipeline.runner.folder) / "students/kd-seed1/model"
+    assert "A level from -1 to 1." in (model / "README.md").read_text()
+    exported_model_is_measured_by_the_kind(tmp_path / "model", model, monkeypatch)
+
+
+def exported_model_is_measured_by_the_kind(copy, model, monkeypatch):
+    """Outside of the run, whose configuration does not know the toy kind's name."""
+    shutil.copytree(model, copy)
+    monkeypatch.setattr(model_export, "LATENCY_SECONDS", 0.02)
+    monkeypatch.setattr(Levels, "agreement", lambda *_: 0.125)
+    (made,) = model_export.export(str(copy), int8=False, terminal=Terminal())
+    assert made.agreement == 0.125

@@ -6,7 +6,7 @@ import torch
 
 from raykd.config.data import TASKS
 from raykd.errors import DataError
-from raykd.task_kinds import TASK_KINDS, TaskKind, task_kind, task_kind_of_model
+from raykd.task_kinds import TASK_KINDS, TaskKind, task_kind, task_kind_of_model, write_task_kind
 
 NAMES = ("a", "b", "c")
 
@@ -63,6 +63,29 @@ def test_a_model_tells_its_kind_by_its_problem_type(kind):
     from transformers import BertConfig
 
     assert task_kind_of_model(BertConfig(problem_type=kind.problem_type)) is kind
+
+
+class Stars(type(task_kind("regression"))):
+    """A second kind with the problem type of regression."""
+
+    name = "stars"
+
+
+def test_a_model_names_its_kind_among_those_of_one_problem_type(kind, monkeypatch, tmp_path):
+    from transformers import AutoConfig, BertConfig
+
+    stars = Stars()
+    monkeypatch.setitem(TASK_KINDS, "stars", stars)
+    for one in (kind, stars):
+        config = BertConfig()
+        write_task_kind(config, one)
+        config.save_pretrained(tmp_path)
+        assert task_kind_of_model(AutoConfig.from_pretrained(tmp_path)) is one
+    config.problem_type = "single_label_classification"  # trained again elsewhere
+    assert task_kind_of_model(config) is task_kind("single_label")
+    write_task_kind(config, stars)
+    monkeypatch.delitem(TASK_KINDS, "stars")  # a kind that this version does not know
+    assert task_kind_of_model(config) is task_kind("regression")
 
 
 def test_answers_are_cells_that_the_codec_reads():

@@ -14,11 +14,11 @@ from raykd.trainers.context import WorkerContext
 from raykd.trainers.engines.engine import Precision
 from raykd.trainers.events import TrainingEvent
 from raykd.trainers.features.compatibility import relation_heads
-from raykd.trainers.features.encoder_outputs import ATTENTION_FEATURES, expose_attention
+from raykd.trainers.features.encoder_outputs import expose_attention
 from raykd.trainers.features.feature_kd import PROJECTIONS, FeatureKD, projections
 from raykd.trainers.features.layer_map import layer_map
 from raykd.trainers.features.live_teacher import LiveTeacher, RowVectors
-from raykd.trainers.features.loss_terms import LOSS_TERMS, FeatureLosses
+from raykd.trainers.features.loss_terms import FeatureLosses, attention_terms, term_weights
 from raykd.trainers.features.stored_states import CachedTeacher, open_store
 from raykd.trainers.objective import Objective
 
@@ -63,7 +63,7 @@ def load_teacher(config: TeacherFeaturesConfig, task: StudentTask) -> Any:
 def feature_losses(config: FeatureLossConfig, *, student: Any, teacher: Any) -> FeatureLosses:
     """The losses for the configurations of two models. Raises ConfigError when layers or relation heads do not fit."""
     return FeatureLosses(
-        weights={name: float(getattr(config, f"{name}_weight")) for name in LOSS_TERMS},
+        weights=term_weights(config),
         layers=layer_map(config.layers, student=student.num_hidden_layers, teacher=teacher.num_hidden_layers),
         relation_heads=relation_heads(config.relation_heads, student=student, teacher=teacher) if config.relation_weight else 1,
     )
@@ -74,9 +74,9 @@ def live_teacher(
 ) -> LiveTeacher:
     """A teacher whose attention, and the student's, is exposed where a loss needs it. Raises ModelError where it cannot be."""
     heads = task.model.config.num_attention_heads, teacher.config.num_attention_heads
-    if not ATTENTION_FEATURES.isdisjoint(losses.features):
-        expose_attention(teacher, name="the teacher")
-        expose_attention(task.model, name="the student")
+    if on_attention := attention_terms(losses.weights):
+        expose_attention(teacher, name="the teacher", terms=on_attention)
+        expose_attention(task.model, name="the student", terms=on_attention)
     if "scores" in losses.features and heads[0] != heads[1]:
         log.info("%d and %d attention heads: scores are compared after averaging over heads", *heads)
     return LiveTeacher(teacher, losses.layers, losses.features, average_heads=heads[0] != heads[1], row_vectors=row_vectors)

@@ -9,6 +9,7 @@ from raykd.errors import ConfigError, ModelError
 from raykd.models import load_config
 from raykd.trainers.features.encoder_outputs import attention_is_replaceable, attention_refusal
 from raykd.trainers.features.layer_map import layer_map
+from raykd.trainers.features.loss_terms import attention_terms, term_weights
 
 
 def check_teacher_and_student(
@@ -23,10 +24,10 @@ def check_teacher_and_student(
     """
     configs = [load_config(model) for model in (teacher, student)]
     layer_map(losses.layers, teacher=int(configs[0].num_hidden_layers), student=int(configs[1].num_hidden_layers))
-    if losses.attention_weight or losses.relation_weight:
+    if on_attention := attention_terms(term_weights(losses)):
         for name, model, config in zip(names, (teacher, student), configs, strict=True):
             if not attention_is_replaceable(_model_class(config)):
-                raise ModelError(attention_refusal(f"{name} = {model}", config.model_type))
+                raise ModelError(attention_refusal(f"{name} = {model}", config.model_type, terms=on_attention))
     if losses.relation_weight:
         relation_heads(losses.relation_heads, student=configs[1], teacher=configs[0])
     _check_tokenizers(load_row_tokenizer(teacher, cache), load_row_tokenizer(student, cache), (teacher, student), names, pairs)

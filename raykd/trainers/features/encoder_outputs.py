@@ -44,7 +44,11 @@ class EncoderOutputs:
         return {name: tuple(self._feature(name, layer) for layer in ([0] if name == "embedding" else layers)) for name in names}
 
     def _feature(self, name: FeatureName, layer: int) -> Tensor:
-        return self.attention[layer - 1][name] if name in ATTENTION_FEATURES else self.hidden[layer]
+        if name in ATTENTION_FEATURES:
+            return self.attention[layer - 1][name]
+        if name in {"embedding", "hidden"}:
+            return self.hidden[layer]
+        raise ValueError(f"feature {name!r} is not taken from the forward pass; add it to ATTENTION_FEATURES or here")
 
 
 def encoder_outputs(model: nn.Module, inputs: Mapping[str, Tensor], *, features: Collection[FeatureName]) -> EncoderOutputs:
@@ -69,26 +73,26 @@ def attention_is_replaceable(model: Any) -> bool:
     return bool(getattr(model, "_supports_attention_backend", False))
 
 
-def attention_refusal(name: str, model_type: str) -> str:
-    """Compose the message for a model whose attention cannot be replaced."""
+def attention_refusal(name: str, model_type: str, *, terms: Sequence[str]) -> str:
+    """Compose the message for a model whose attention cannot be replaced, though the ``terms`` of the loss read it."""
     return (
         f"{name} is a {model_type} model, whose attention cannot be replaced, so its scores, queries, keys and values are not "
-        "available; set attention_weight and relation_weight to 0, or take a BERT, RoBERTa, DistilBERT, ALBERT, ELECTRA or "
-        "ModernBERT model"
+        f"available; set {' and '.join(f'{term}_weight' for term in terms)} to 0, or take a BERT, RoBERTa, DistilBERT, ALBERT, "
+        "ELECTRA or ModernBERT model"
     )
 
 
-def expose_attention(model: Any, *, name: str) -> None:
+def expose_attention(model: Any, *, name: str, terms: Sequence[str]) -> None:
     """Make a model return as its attentions the scores (``q k^T / sqrt(d)``, before mask and softmax) with q, k and v.
 
     The model computes what it computed before, and its saved configuration does not change. Raises ModelError for a model whose
-    attention cannot be replaced (MPNet, XLNet, DeBERTa-v2 ...): it would ignore the request.
+    attention cannot be replaced (MPNet, XLNet, DeBERTa-v2 ...): it would ignore the request. The message names ``terms``.
     """
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import eager_mask
 
     if not attention_is_replaceable(model):
-        raise ModelError(attention_refusal(name, model.config.model_type))
+        raise ModelError(attention_refusal(name, model.config.model_type, terms=terms))
     AttentionInterface.register(ATTENTION, _attention)
     AttentionMaskInterface.register(ATTENTION, eager_mask)
     model.set_attn_implementation(ATTENTION)

@@ -1,7 +1,7 @@
 """The terms of feature distillation: which features each one reads, and its loss on one pair of layers.
 
 A new term is a loss in :mod:`raykd.losses.intermediate`, an entry of :data:`LOSS_TERMS`, and its weight in
-:class:`raykd.config.features.FeatureLossWeights`; a feature that no term reads yet is captured in
+:class:`raykd.config.features.FeatureLossConfig`; a feature that no term reads yet is captured in
 :mod:`raykd.trainers.features.encoder_outputs`.
 """
 
@@ -12,8 +12,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from raykd.config.features import FeatureLossConfig
 from raykd.losses import attention_mse, hidden_mse, relation_kl
-from raykd.trainers.features.encoder_outputs import FeatureName, Features
+from raykd.trainers.features.encoder_outputs import ATTENTION_FEATURES, FeatureName, Features
 from raykd.trainers.features.layer_map import LayerMap
 
 
@@ -29,7 +30,7 @@ class FeatureLosses:
     @cached_property
     def terms(self) -> dict[str, "LossTerm"]:
         """The terms that have a weight."""
-        return {name: term for name, term in LOSS_TERMS.items() if self.weights.get(name)}
+        return weighted_terms(self.weights)
 
     @property
     def features(self) -> frozenset[FeatureName]:
@@ -103,3 +104,18 @@ LOSS_TERMS: Mapping[str, LossTerm] = {
     "relation": LossTerm(("queries", "keys", "values"), _relation),
 }
 """Every term by the name of its weight."""
+
+
+def term_weights(config: FeatureLossConfig) -> dict[str, float]:
+    """The configured weight of every term."""
+    return {name: float(getattr(config, f"{name}_weight")) for name in LOSS_TERMS}
+
+
+def weighted_terms(weights: Mapping[str, float]) -> dict[str, LossTerm]:
+    """The terms whose weight is not 0."""
+    return {name: term for name, term in LOSS_TERMS.items() if weights.get(name)}
+
+
+def attention_terms(weights: Mapping[str, float]) -> list[str]:
+    """Names of the weighted terms that read attention, which not every model has."""
+    return [name for name, term in weighted_terms(weights).items() if not ATTENTION_FEATURES.isdisjoint(term.features)]

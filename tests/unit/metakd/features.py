@@ -67,7 +67,7 @@ def make_losses(
 
 def make_teacher(student: Any, teacher: Any, losses: FeatureLosses, row_vectors: Any = None) -> LiveTeacher:
     for model in (student, teacher):
-        expose_attention(model, name="a model")
+        expose_attention(model, name="a model", terms=["attention"])
     average = student.config.num_attention_heads != teacher.config.num_attention_heads
     return LiveTeacher(teacher, losses.layers, losses.features, average_heads=average, row_vectors=row_vectors)
 

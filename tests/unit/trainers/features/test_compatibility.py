@@ -5,11 +5,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from raykd.config.features import FeatureLossConfig
 from raykd.errors import ConfigError, ModelError
 from raykd.models import build_classifier, load_tokenizer, save_classifier
+from raykd.trainers.features import loss_terms
 from raykd.trainers.features.compatibility import check_teacher_and_student, relation_heads
+from raykd.trainers.features.loss_terms import LOSS_TERMS, LossTerm
 from tests.unit.metakd.worlds import save_model
 
 NAMES = ("teacher.model", "student.model")
@@ -68,13 +71,24 @@ def test_token_types_are_needed_for_pairs_alone(model: str, tmp_path: Path) -> N
         check_teacher_and_student(model, folder, pairs=True, **given)
 
 
-def test_a_model_whose_attention_cannot_be_replaced_is_refused_by_its_key(model: str, tmp_path: Path) -> None:
+def test_a_model_whose_attention_cannot_be_replaced_is_refused_by_its_key(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from transformers import MPNetConfig, MPNetForSequenceClassification
 
     small = MPNetConfig(vocab_size=40, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32)
     folder = str(tmp_path / "mpnet")
     save_classifier(MPNetForSequenceClassification(small), load_tokenizer(model), folder)
     message = "student.model = .*mpnet is a mpnet model, whose attention cannot be replaced"
-    refused(ModelError, message, model, folder, tmp_path)
+    refused(ModelError, message + ".*set attention_weight to 0, or", model, folder, tmp_path)
     refused(ModelError, message, model, folder, tmp_path, attention_weight=0, relation_weight=1)
     check_teacher_and_student(model, folder, losses=FeatureLossConfig(attention_weight=0), cache=str(tmp_path), names=NAMES)
+
+    class Losses(FeatureLossConfig):
+        keys_weight: float = 0.0
+
+    term = LossTerm(("keys",), lambda *_: torch.zeros(1))
+    monkeypatch.setattr(loss_terms, "LOSS_TERMS", LOSS_TERMS | {"keys": term})
+    losses = Losses(attention_weight=0, keys_weight=2)
+    with pytest.raises(ModelError, match=message + ".*set keys_weight to 0, or"):
+        check_teacher_and_student(model, folder, losses=losses, cache=str(tmp_path), names=NAMES)

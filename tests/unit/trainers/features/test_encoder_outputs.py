@@ -16,7 +16,7 @@ from tests.unit.metakd.features import make_batch, make_model
 @pytest.mark.parametrize("architecture", ["bert", "roberta", "distilbert"])
 def test_queries_keys_and_values_are_those_of_the_layers_own_projections(architecture: str) -> None:
     model, inputs = make_model(architecture=architecture), make_batch().model_inputs()
-    expose_attention(model, name="m")
+    expose_attention(model, name="m", terms=["attention"])
     found = encoder_outputs(model, inputs, features=["queries", "keys", "values"])
     names = {"queries": ("query", "q_lin"), "keys": ("key", "k_lin"), "values": ("value", "v_lin")}
     for layer in (1, 2):
@@ -48,7 +48,7 @@ def test_scores_are_those_of_eager_attention_and_change_nothing(architecture: st
     model.set_attn_implementation("eager")
     with torch.no_grad():
         eager = model(**inputs, output_attentions=True)
-        expose_attention(model, name="m")
+        expose_attention(model, name="m", terms=["attention"])
         ours = encoder_outputs(model, inputs, features=["scores", "queries"])
     torch.testing.assert_close(ours.logits, eager.logits)
     assert len(ours.attention) == len(ours.hidden) - 1 == 2
@@ -72,12 +72,19 @@ def test_a_model_whose_attention_cannot_be_replaced_is_refused() -> None:
 
     config = MPNetConfig(vocab_size=40, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
     with pytest.raises(ModelError, match="is a mpnet model, whose attention cannot be replaced"):
-        expose_attention(MPNetForSequenceClassification(config), name="m")
+        expose_attention(MPNetForSequenceClassification(config), name="m", terms=["attention"])
+
+
+def test_an_unknown_feature_is_refused() -> None:
+    """A name that is in the type alone; the hidden state would pass for it."""
+    outputs = encoder_outputs(make_model(), make_batch().model_inputs(), features=["hidden"])
+    with pytest.raises(ValueError, match="'gates' is not taken from the forward pass"):
+        outputs.select(["gates"], [1])  # type: ignore[list-item]
 
 
 def test_a_second_model_keeps_its_attention_and_the_folder_says_nothing_of_ours(tmp_path: Path) -> None:
     first, second = make_model(), make_model(seed=2)
-    expose_attention(first, name="m")
+    expose_attention(first, name="m", terms=["attention"])
     assert second.config._attn_implementation == "sdpa"
     first.save_pretrained(tmp_path)
     assert "raykd" not in json.dumps(json.loads((tmp_path / "config.json").read_text()))

@@ -51,7 +51,7 @@ def _most() -> dict[str, int] | None:
 
 
 def uses_gpu(compute: ComputeConfig) -> bool:
-    """Tell whether workers and actors take a GPU: as configured, else where the cluster has, or may grow to, enough of them."""
+    """True when workers and actors take a GPU: as configured, else where the cluster has, or may grow to, enough of them."""
     if compute.use_gpu is not None:
         return compute.use_gpu
     return offered("GPU") >= compute.min_workers

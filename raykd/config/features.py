@@ -62,7 +62,7 @@ class IntermediateConfig(FeatureLossConfig):
             raise ValueError("every weight of student.intermediate is 0; give one above 0, or remove the section")
         if self.mode == "joint" and self.training is not None:
             raise ValueError(
-                "student.intermediate.mode = joint trains as student.training says, but student.intermediate.training is given "
+                "student.intermediate.mode = joint trains with student.training, but student.intermediate.training is given "
                 "too; remove it, or set mode to before"
             )
         return self

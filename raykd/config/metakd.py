@@ -289,5 +289,5 @@ class MetaKDConfig(SearchedJob):
     def refuse_path(self, path: str) -> str | None:
         """Return the reason why trials cannot differ in the value at ``path``, with the alternative, or None."""
         if self.student.mode == "single" and path.startswith("student.prediction.training."):
-            return "student.mode = single is one training, as student.intermediate.training says; search that"
+            return "student.mode = single is one training, set by student.intermediate.training; search that"
         return super().refuse_path(path)

@@ -112,7 +112,7 @@ class DistKDConfig(_SoftenedKD):
 class CustomObjectiveConfig(_Objective):
     """A user's subclass of `raykd.trainers.objective.Objective`; docs/extending.md shows one."""
 
-    needs_teacher: ClassVar[bool] = False  # the class itself says what it reads; that is checked before Ray starts
+    needs_teacher: ClassVar[bool] = False  # the class itself names what it reads; that is checked before Ray starts
 
     kind: Literal["custom"] = "custom"
     target: str = Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$")

@@ -10,7 +10,7 @@ class Section(BaseModel):
     """A frozen section of the configuration: unknown keys are refused, each field's docstring is its documentation.
 
     Text fields also accept numbers, since labels are often written ``[0, 1]``. A field of several kinds with a default keeps
-    the default's ``kind`` when a value gives none.
+    the default's ``kind`` when a value has no kind.
     """
 
     model_config = ConfigDict(
@@ -43,7 +43,7 @@ class ObjectiveSection(Section):
 
     @property
     def needs_labels_for(self) -> tuple[str, ...]:
-        """Settings of the objective that need labels, as ``alpha = 0.5``; none when it can train on unlabelled rows."""
+        """Settings of the objective that need labels, as ``alpha = 0.5``; empty when it can train on unlabelled rows."""
         return ()
 
     @property

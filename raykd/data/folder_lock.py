@@ -136,7 +136,7 @@ def folder_lock(folder: str) -> Iterator[FolderLock]:
 
 
 def _is_alive(path: str, holder: dict[str, Any]) -> bool:
-    """Tell whether the holder is alive; a holder on another machine is watched until its next heartbeat or the expiry."""
+    """True when the holder is alive; a holder on another machine is watched until its next heartbeat or the expiry."""
     if holder["machine"] == _machine():
         try:
             process = psutil.Process(holder["pid"])

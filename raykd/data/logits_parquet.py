@@ -150,13 +150,13 @@ class _KeyedLogits:
 
     def take(self, names: pa.Table) -> Logits:
         wanted = self._lines.of(names)
-        places = np.searchsorted(self._numbers, wanted)
-        missing = np.flatnonzero(np.append(self._numbers, -1)[places] != wanted)
+        positions = np.searchsorted(self._numbers, wanted)
+        missing = np.flatnonzero(np.append(self._numbers, -1)[positions] != wanted)
         if len(missing):
             at = int(missing[0])
             name = self._name(names["shard"][at].as_py(), names["row"][at].as_py())
             raise DataError(f"{self._path} has no logits for {name}; give those of every training row")
-        return np.asarray(self._logits[self._order[places]])
+        return np.asarray(self._logits[self._order[positions]])
 
     @staticmethod
     def _name(shard: int, row: int) -> str:

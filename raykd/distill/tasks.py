@@ -246,6 +246,6 @@ def _labels_of_unlabelled(config: ExperimentConfig) -> tuple[str, ...]:
         if not one_output and own != labels and own != tuple(f"LABEL_{index}" for index in range(len(labels))):
             raise ConfigError(
                 f"data.labels = {list(labels)}, but the teacher {config.teacher.model} was trained for {list(own)}; rows "
-                "without labels cannot tell which is right, so set data.labels to the teacher's names in its order"
+                "without labels do not decide which is right, so set data.labels to the teacher's names in its order"
             )
     return labels

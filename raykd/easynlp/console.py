@@ -38,7 +38,7 @@ def printing() -> Iterator[None]:
 def metric_lines(metrics: Mapping[str, float]) -> list[str]:
     """``Eval loss``, ``Accuracy`` and, for two labels, ``F1`` of the second one, else ``Macro F1`` and ``Micro F1``.
 
-    For any number of labels a row EasyNLP's two lines, each now holding what it says, and two more.
+    For any number of labels a row EasyNLP's two lines, each now with the value that it names, and two more.
     """
     if "exact_match" in metrics:
         return [

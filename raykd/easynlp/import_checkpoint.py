@@ -53,7 +53,7 @@ def import_command(arguments: Sequence[str]) -> None:
 def import_checkpoint(source: str, out: str, *, with_head: bool = True, multi_label: bool = False) -> None:
     """Write the checkpoint at ``source`` as a Hugging Face folder at ``out``.
 
-    Rows may have any number of labels where its own flags, or ``multi_label``, say so; the weights do not.
+    Rows may have any number of labels where its own flags, or ``multi_label``, are set; the weights do not show it.
 
     Raises ConfigError for paths, ModelError when weights, configuration and vocabulary do not make a stock model, or its head
     is Meta-KD's and ``with_head`` asks for it.
@@ -110,7 +110,7 @@ def _new_name(name: str) -> str:
 def _stage(folder: Path, staged: Path) -> dict[str, Any]:
     """Copy configuration and tokenizer to a folder that transformers reads; returns the configuration."""
     config = dict(storage.read_json(str(folder / "config.json")))
-    config.setdefault("model_type", "bert")  # EasyNLP's own, older ones do not say
+    config.setdefault("model_type", "bert")  # EasyNLP's own older files lack it
     for name in ("num_labels", "id2label", "label2id", "architectures"):
         config.pop(name, None)
     storage.write_json(str(staged / "config.json"), config)

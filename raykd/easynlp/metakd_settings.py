@@ -127,7 +127,7 @@ def _column(schema: str, name: str, position: int) -> str:
 def _weighted(user: Mapping[str, Any]) -> bool:
     given = {user[name] for name in ("use_sample_weights", "use_sample_weight") if name in user}
     if len(given) > 1:
-        raise _wrong("use_sample_weights", user["use_sample_weights"], "but use_sample_weight says otherwise; give one of them")
+        raise _wrong("use_sample_weights", user["use_sample_weights"], "but use_sample_weight differs; give one of them")
     return given.pop() if given else True
 
 

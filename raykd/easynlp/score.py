@@ -70,8 +70,8 @@ def _labels(settings: ScoreSettings) -> tuple[tuple[str, ...], TaskKind]:
     kind = task_kind_of_model(config)
     if settings.kind.name == "multi_label" and kind is not settings.kind:
         raise ConfigError(
-            f"{settings.checkpoint_dir} was trained for one label a row, but --app_name or multi_label=True says any number; "
-            "leave that out, or give the folder of a multi-label training"
+            f"{settings.checkpoint_dir} was trained for one label a row, but --app_name or multi_label=True asks for any "
+            "number; leave that out, or give the folder of a multi-label training"
         )
     check_sequence_length(config, settings.columns.sequence_length)
     labels = read_mapping(settings.checkpoint_dir) or label_names(config)

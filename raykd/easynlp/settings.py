@@ -1,4 +1,4 @@
-"""From flags to raykd's settings: the only place that interprets flags. Nothing is started here."""
+"""From flags to raykd's settings: the only module that interprets flags. Nothing is started here."""
 
 import logging
 import math

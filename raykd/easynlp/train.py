@@ -207,4 +207,4 @@ def continue_from(source: str, task: TrainTask) -> None:
             f"--resume_from_checkpoint={source} holds no checkpoint of this training: it is another folder, nothing was saved "
             "before it ended, or data, model, flags or versions have changed; give its checkpoint_dir, or leave the flag out"
         )
-    storage.upload_dir(theirs, task.folder)  # with the best model so far, which the checkpoint only knows the score of
+    storage.upload_dir(theirs, task.folder)  # with the best model so far, of which the checkpoint has the score only

@@ -164,8 +164,8 @@ class EasyNLPDistillation(Objective):
         inputs.pop("report_norms", None)
         own = _outputs(model, inputs)
         fit: Any = auxiliary[PROJECTIONS]
-        places = [(0, 0), *self.layers]
-        hidden = [_mean_square(fit[FIT](own.hidden_states[mine]), seen.hidden_states[theirs]) for mine, theirs in places]
+        pairs = [(0, 0), *self.layers]
+        hidden = [_mean_square(fit[FIT](own.hidden_states[mine]), seen.hidden_states[theirs]) for mine, theirs in pairs]
         attention = [_mean_square(own.attentions[mine - 1], seen.attentions[theirs - 1]) for mine, theirs in self.layers]
         head: Any = auxiliary[DOMAIN_HEAD]
         domain = _mean_square(fit[FIT](_feature(head, own, batch)), knowledge)

@@ -13,20 +13,20 @@ from raykd.metrics.calibration import CALIBRATION_BINS, Reliability, bin_confide
 def multi_label_metrics(targets: Labels, logits: Logits, label_names: Sequence[str]) -> dict[str, float]:
     """Exact match, macro and micro F1, macro precision and recall, AUC, loss and calibration of ``logits`` ``[N, C]``.
 
-    ``targets`` ``[N, C]`` hold 0 and 1; a logit above 0 says yes. ``exact_match`` is the fraction of rows with every label
-    right, ``loss`` the mean binary cross entropy in nats, ``auc`` the mean over labels that some rows have and others lack
-    (0.5 when there is none). Raises DataError when shapes or values do not fit.
+    ``targets`` ``[N, C]`` hold 0 and 1; a logit above 0 predicts the label. ``exact_match`` is the fraction of rows with every
+    label right, ``loss`` the mean binary cross entropy in nats, ``auc`` the mean over labels that some rows have and others
+    lack (0.5 when there is none). Raises DataError when shapes or values do not fit.
     """
     from sklearn.metrics import f1_score, precision_score, recall_score
 
     _check(targets, logits, label_names)
-    said = decisions(logits)
+    predicted = decisions(logits)
     return {
-        "exact_match": float(np.mean((said == targets).all(axis=1))),
-        "macro_f1": float(f1_score(targets, said, average="macro", zero_division=0.0)),
-        "micro_f1": float(f1_score(targets, said, average="micro", zero_division=0.0)),
-        "macro_precision": float(precision_score(targets, said, average="macro", zero_division=0.0)),
-        "macro_recall": float(recall_score(targets, said, average="macro", zero_division=0.0)),
+        "exact_match": float(np.mean((predicted == targets).all(axis=1))),
+        "macro_f1": float(f1_score(targets, predicted, average="macro", zero_division=0.0)),
+        "micro_f1": float(f1_score(targets, predicted, average="micro", zero_division=0.0)),
+        "macro_precision": float(precision_score(targets, predicted, average="macro", zero_division=0.0)),
+        "macro_recall": float(recall_score(targets, predicted, average="macro", zero_division=0.0)),
         "auc": _area(targets, logits),
         "loss": float(np.mean(np.logaddexp(0.0, logits.astype(np.float64)) - targets * logits.astype(np.float64))),
         "ece": multi_label_reliability(targets, logits).error,
@@ -46,7 +46,7 @@ def multi_label_class_metrics(targets: Labels, logits: Logits, label_names: Sequ
 
 
 def multi_label_reliability(targets: Labels, logits: Logits, *, bins: int = CALIBRATION_BINS) -> Reliability:
-    """Confidence in the yes or no that was said, against how often it was right, over all rows and labels."""
+    """Confidence in the predicted yes or no, against the rate at which it was right, over all rows and labels."""
     yes = sigmoid(logits)
     confidence = np.maximum(yes, 1.0 - yes)
     return bin_confidence(confidence.ravel(), (decisions(logits) == targets).ravel(), bins=bins)

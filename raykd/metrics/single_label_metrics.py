@@ -109,7 +109,7 @@ def _correlation(labels: Labels, predictions: Labels) -> float:
     from sklearn.metrics import matthews_corrcoef
 
     if labels.min() == labels.max() or predictions.min() == predictions.max():
-        return 0.0  # scikit-learn says the same, with a warning when both are the one class
+        return 0.0  # scikit-learn gives the same, with a warning when both are the one class
     return float(matthews_corrcoef(labels, predictions))
 
 

@@ -39,7 +39,7 @@ def _open_config(folder: Path, *, name: str) -> Any:
         raise ModelError(f"{name} has no config.json; give a Hugging Face model folder")
     try:
         return AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
-    except StrictDataclassError as error:  # its first line says where, the next one what
+    except StrictDataclassError as error:  # its first line names the field, the next one the fault
         raise ModelError(f"config.json of {name} cannot be used: {' '.join(str(error).split())}") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"config.json of {name} cannot be used: {first_line(error)}") from error

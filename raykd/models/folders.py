@@ -149,7 +149,7 @@ def model_digest(path: str) -> str:
 def folder_bytes(path: str) -> int:
     """Bytes of the files of a model folder that a deployment copies.
 
-    Exports in ``onnx/`` are another form of the same, and the model card is written after the report that tells the size.
+    Exports in ``onnx/`` are another form of the same, and the model card is written after the report, which has the size.
     """
     with local_folder(path) as folder:
         files = [file for file in folder.rglob("*") if file.is_file()]

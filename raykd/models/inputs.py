@@ -33,7 +33,7 @@ def max_sequence_length(config: Any) -> int | None:
     positions = getattr(config, "max_position_embeddings", None)
     if positions is None or positions <= 0 or not getattr(config, "position_biased_input", True):
         return None
-    if config.model_type == "mpnet":  # its padding index is 1 whatever config.json says
+    if config.model_type == "mpnet":  # its padding index is 1 whatever config.json has
         return int(positions) - 2
     if config.model_type in OFFSET_POSITIONS:
         return int(positions) - int(config.pad_token_id) - 1
@@ -41,7 +41,7 @@ def max_sequence_length(config: Any) -> int | None:
 
 
 def takes_token_types(model: "nn.Module") -> bool:
-    """True when the model tells the two texts of a pair apart by ``token_type_ids`` (DistilBERT and RoBERTa do not)."""
+    """True when the model distinguishes the two texts of a pair by ``token_type_ids`` (DistilBERT and RoBERTa do not)."""
     accepted = "token_type_ids" in inspect.signature(model.forward).parameters
     return accepted and getattr(model.config, "type_vocab_size", 0) > 1
 

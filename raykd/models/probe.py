@@ -38,7 +38,7 @@ def probe_classifier(
     """
     import torch
 
-    if not rows:  # preparing tells why
+    if not rows:  # preparing names the reason
         return
     tokenizer = load_tokenizer(model)
     with torch.random.fork_rng(devices=[]), _raise_model_errors(model):

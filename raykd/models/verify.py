@@ -68,8 +68,8 @@ def _compare(classify: Any, texts: Sequence[Text], logits: "torch.Tensor", *, se
         row = int(difference.max(axis=1).argmax())
         raise ModelError(
             f"a stock text-classification pipeline gives other logits for {name} than training, by up to "
-            f"{difference.max():.2g} (text {texts[row]!r}); its tokenizer and config.json do not say how the model was "
-            "trained. Use the tokenizer that the model came with"
+            f"{difference.max():.2g} (text {texts[row]!r}); its tokenizer or config.json differs from those of the "
+            "training. Use the tokenizer that the model came with"
         )
 
 

@@ -77,7 +77,7 @@ def compare_predictions(
 
     Seeds are few, for which the plain bootstrap is too sure: of S seeds S - 1 are drawn, which makes the variance of their
     mean unbiased (Rao & Wu 1988, JASA 83:231-241), and what the draw changes is widened from normal to Student's t
-    (Hesterberg 2015, Am. Stat. 69:371-386). One seed cannot be resampled: the interval then speaks of the rows only.
+    (Hesterberg 2015, Am. Stat. 69:371-386). One seed cannot be resampled: the interval then covers the rows only.
 
     Rows on which labels and all predictions agree are exchangeable, so counts of the distinct patterns are drawn instead of
     a million rows. Raises DataError when the shapes do not fit.

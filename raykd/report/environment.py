@@ -1,4 +1,4 @@
-"""Command, date, machine and versions that a reader needs to repeat a report's figures."""
+"""Command, date, machine and versions that a reader needs to repeat a report's metrics."""
 
 import platform
 import shlex

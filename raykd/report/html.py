@@ -95,8 +95,8 @@ def _differences(comparison: Comparison) -> list[str]:
     if not comparison.contrasts:
         return []
     note = (
-        "Paired bootstrap over rows and seeds. An interval that holds zero is not separable: these rows and seeds cannot tell "
-        f"the two apart. {ONE_TEACHER}"
+        "Paired bootstrap over rows and seeds. An interval that contains zero is not separable: these rows and "
+        f"seeds do not decide between the two. {ONE_TEACHER}"
     )
     return ["<h2>Differences</h2>", html_table(*verdict_table(comparison)), f'<p class="quiet">{note}</p>']
 

@@ -98,22 +98,22 @@ def _lowest_edge(bins: Bins) -> float:
 
 
 def _metric_panel(axes: "Axes", comparison: Comparison, metric: Metric, *, named: bool) -> None:
-    places = range(len(comparison.systems), 0, -1)
+    heights = range(len(comparison.systems), 0, -1)
     factor = 100 if metric.percent else 1
-    for place, system in zip(places, comparison.systems, strict=True):
+    for height, system in zip(heights, comparison.systems, strict=True):
         if metric.name not in system.metrics:
             continue
         color, given = ROLE_COLORS[system.role], system.metrics[metric.name]
         mean, values = factor * given.mean, factor * np.array(given.values)
         if given.sd is not None:
-            axes.barh(place, 2 * factor * given.sd, left=mean - factor * given.sd, height=0.5, color=color, alpha=0.25)
-        axes.plot(values, np.full(len(values), place), "o", color=color, markersize=4, alpha=0.75, markeredgewidth=0)
-        axes.plot([mean, mean], [place - 0.32, place + 0.32], color=color, linewidth=2)
+            axes.barh(height, 2 * factor * given.sd, left=mean - factor * given.sd, height=0.5, color=color, alpha=0.25)
+        axes.plot(values, np.full(len(values), height), "o", color=color, markersize=4, alpha=0.75, markeredgewidth=0)
+        axes.plot([mean, mean], [height - 0.32, height + 0.32], color=color, linewidth=2)
         text = f"{mean:.1f}" if factor == 100 else f"{mean:.3f}"
-        axes.annotate(text, (1.0, place), xycoords=("axes fraction", "data"), ha="left", va="center", fontsize=9, color=color)
+        axes.annotate(text, (1.0, height), xycoords=("axes fraction", "data"), ha="left", va="center", fontsize=9, color=color)
     axes.set_title(_metric_title(metric, smaller=task_kind(comparison.task).smaller_is_better(metric.name)))
     axes.set_ylim(0.4, len(comparison.systems) + 0.6)
-    axes.set_yticks(list(places), system_names(comparison.systems, LONG_ROLES) if named else [""] * len(places))
+    axes.set_yticks(list(heights), system_names(comparison.systems, LONG_ROLES) if named else [""] * len(heights))
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="y", visible=False)
     axes.use_sticky_edges = False  # a bar's end is no edge of the panel

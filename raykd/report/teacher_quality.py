@@ -56,8 +56,8 @@ def teacher_quality(
 
     Raises DataError when they do not fit.
 
-    Soft targets teach by what they say beyond the label (Hinton et al. 2015, arXiv:1503.02531 §1). A teacher that knows its
-    training rows by heart says nothing beyond: low entropy, a loss far below that on other rows, a gap in accuracy.
+    Soft targets teach by their information beyond the label (Hinton et al. 2015, arXiv:1503.02531 §1). A teacher that has
+    memorised its training rows adds none: low entropy, a loss far below that on other rows, a gap in accuracy.
     """
     train, validation = _certainty(kind, train_logits, train_labels), _certainty(kind, validation_logits, validation_labels)
     found = (
@@ -74,10 +74,7 @@ def teacher_quality(
 def _one_class(kind: TaskKind, labels: Labels) -> str | None:
     if kind.name != SINGLE_LABEL.name or len(np.unique(labels)) > 1:
         return None
-    return (
-        f"all {len(labels)} training rows have the same label: nothing in them tells classes apart; give training rows of "
-        "every class"
-    )
+    return f"all {len(labels)} training rows have the same label: a classifier needs several; give training rows of every class"
 
 
 def _memory(kind: TaskKind, train: Certainty, validation: Certainty) -> str | None:

@@ -87,11 +87,11 @@ def conclusion(task: Task, systems: Sequence[System], found: Sequence[SystemCont
 
 def _sentence(who: str, task: Task, systems: Sequence[System], contrast: SystemContrast) -> str:
     result, metric = contrast.result, task.kind.headline
-    with_kd, without = (systems[place].metrics[contrast.metric].mean for place in (contrast.candidate, contrast.reference))
+    with_kd, without = (systems[index].metrics[contrast.metric].mean for index in (contrast.candidate, contrast.reference))
     claim = {
         "better": f"{who} helps",
         "worse": f"{who} hurts",
-        "not separable": f"{who} does not help as far as these rows can tell",
+        "not separable": f"{who} has no measurable effect on these rows",
     }[result.verdict]
     low, high, unit = metric.difference(result.low), metric.difference(result.high), " points" if metric.percent else ""
     return (
@@ -117,7 +117,7 @@ def _unknown_spread(result: Verdict) -> list[str]:
     fewest = min(result.candidate_seeds, result.reference_seeds)
     if fewest == 1:
         return [
-            "One seed does not show how much trainings differ: the spread is unknown and the interval speaks of the rows only; "
+            "One seed does not show how much trainings differ: the spread is unknown and the interval covers the rows only; "
             "set student.seeds to three or more."
         ]
     if fewest == 2:
@@ -135,8 +135,8 @@ def _kept(system: System, headline: Metric, *, who: str) -> list[str]:
 
 
 def _pairs(systems: Sequence[System]) -> list[tuple[int, int]]:
-    places = {role: [index for index, system in enumerate(systems) if system.role == role] for role in _roles(systems)}
-    students, baselines, teachers = (places.get(role, []) for role in ("student_kd", "student_no_kd", "teacher"))
+    by_role = {role: [index for index, system in enumerate(systems) if system.role == role] for role in _roles(systems)}
+    students, baselines, teachers = (by_role.get(role, []) for role in ("student_kd", "student_no_kd", "teacher"))
     against_baseline = [(student, baselines[0]) for student in students if baselines]
     return against_baseline + [(student, teachers[0]) for student in students + baselines if teachers]
 

@@ -47,7 +47,7 @@ class Stage:
         return storage.join(self.folder, "stage.json")
 
     def is_done(self) -> bool:
-        """Tell whether the folder holds the finished result of this very stage."""
+        """True when the folder holds the finished result of this very stage."""
         return storage.exists(self.manifest) and bool(storage.read_json(self.manifest)["key"] == self.key)
 
     def begin(self) -> None:
@@ -142,7 +142,7 @@ class StageRunner:
         storage.write_json(storage.join(self.folder, "experiment.json"), config.model_dump(mode="json"))
 
     def is_wanted(self, stage: str) -> bool:
-        """Tell whether a stage may be made."""
+        """True when a stage may be made."""
         return stage in self._stages
 
     def stage(self, name: str, *inputs: object) -> Stage:
@@ -156,7 +156,7 @@ class StageRunner:
             raise ConfigError(f"stage {' '.join(self._stages)} needs the stage {name}, which is not finished; run that first")
 
     def skip_or_begin(self, stage: Stage) -> bool:
-        """Tell whether the stage is finished; begin it otherwise. Raises ConfigError when it was not asked for."""
+        """Return True for a finished stage; begin another. Raises ConfigError when it was not asked for."""
         self._check_lock()
         if stage.is_done():
             self.terminal.print_line(f"{stage.name}: finished before, skipped")
@@ -236,7 +236,7 @@ def score_models(
     progress: Progress | None = None,
     scorer: type[Scorer] = Scorer,
 ) -> list[SideTable]:
-    """Score rows with models as ``compute`` says: the one place that decides device, precision and number of actors.
+    """Score rows with models by ``compute``: the only function that decides device, precision and number of actors.
 
     Ray must be up. Waits for the resources of one actor, at most ``start_timeout_s``.
 
@@ -271,7 +271,7 @@ class JobPipeline(Protocol[Result_co]):
         """Find errors in models and files before anything starts. Raises RaykdError."""
 
     def will_train(self) -> bool:
-        """Tell whether some training is not finished."""
+        """True when some training is not finished."""
 
     def start_workers(self) -> None:
         """Start workers during the preparation, where that saves time."""

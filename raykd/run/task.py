@@ -42,7 +42,7 @@ class Phase(Section):
     start: float = Field(gt=0, lt=1)
     """Fraction of the steps from which they hold."""
     learning_rate: float = Field(gt=0)
-    """Peak learning rate; the schedule's shape goes on."""
+    """Peak learning rate; the schedule's shape continues."""
     objective: ObjectiveConfig
 
 
@@ -103,7 +103,7 @@ class TrainTask(Section):
         return storage.join(self.folder, "history.jsonl")
 
     def is_done(self) -> bool:
-        """Tell whether the folder holds the finished result of this very task."""
+        """True when the folder holds the finished result of this very task."""
         return storage.exists(self._manifest) and bool(storage.read_json(self._manifest)["key"] == self.key)
 
     def begin(self) -> None:

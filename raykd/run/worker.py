@@ -52,7 +52,7 @@ def train_worker(config: dict[str, Any]) -> None:
 
 
 def is_permanent(error: Exception) -> bool:
-    """Tell whether an error would come again: one of the model, the data or the code, not of a lost worker or its network."""
+    """True when an error would come again: one of the model, the data or the code, not of a lost worker or its network."""
     if isinstance(error, RuntimeError):
         return not (isinstance(error, dist.DistError) or any(sign in str(error) for sign in _COMMUNICATION))
     return isinstance(error, _PERMANENT)
@@ -62,12 +62,12 @@ def permanent_message(error: Exception) -> str:
     """Describe an error that is not retried, with the line of code that raised it."""
     reason = (str(error).strip().splitlines() or [""])[0]
     frames = traceback.extract_tb(error.__traceback__)
-    place = f" in {frames[-1].filename}, line {frames[-1].lineno}" if frames else ""
+    location = f" in {frames[-1].filename}, line {frames[-1].lineno}" if frames else ""
     if isinstance(error, torch.OutOfMemoryError):
         advice = "lower training.micro_batch_size or data.sequence_length"
     else:
         advice = "another attempt would fail alike; see whether the model fits the rows. The worker's log has the traceback"
-    return f"training failed: {type(error).__name__}: {reason}{place}; {advice}"
+    return f"training failed: {type(error).__name__}: {reason}{location}; {advice}"
 
 
 class _Worker:

@@ -43,7 +43,7 @@ def _client_class() -> type[Any]:
     from ray.job_submission import JobSubmissionClient
 
     for name in ("ray.dashboard.modules.job.sdk", "ray.dashboard.modules.dashboard_sdk", "ray._private.runtime_env.packaging"):
-        logging.getLogger(name).setLevel(logging.WARNING)  # they set INFO themselves, and tell of every connection
+        logging.getLogger(name).setLevel(logging.WARNING)  # they set INFO themselves, and log every connection
 
     class Client(JobSubmissionClient):  # type: ignore[misc]
         """Ray's client with a timeout, which it lacks."""
@@ -55,8 +55,8 @@ def _client_class() -> type[Any]:
 
 
 def token_header() -> dict[str, str]:
-    """The cluster's token as a header, from the places that Ray searches; empty without a token or with authentication
-    disabled.
+    """The cluster's token as a header, from the files and variables that Ray reads; empty without a token or with
+    authentication disabled.
 
     Raises ResourceError when a token is required and missing.
     """

@@ -35,7 +35,7 @@ class LabelSetCodec:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Tells the set from one of single labels."""
+        """Fields that distinguish this label format in the cache key."""
         return {"multi_label": True}
 
     @cached_property
@@ -43,7 +43,7 @@ class LabelSetCodec:
         return {text: index for index, text in enumerate(self.names)}
 
     def parse(self, cell: str) -> tuple[int, ...]:
-        """The ids of a cell's labels; none for an empty cell. Raises DataError for an unknown label."""
+        """The ids of a cell's labels; empty for an empty cell. Raises DataError for an unknown label."""
         return tuple(label_id(self._ids, text) for text in cell.split(self.separator) if text)
 
     def column(self, values: Sequence[tuple[int, ...]]) -> pa.Array:
@@ -72,7 +72,7 @@ class MultiLabel(TaskKind):
         Metric("loss", "negative log likelihood", percent=False, short="NLL"),
         Metric("ece", "expected calibration error", percent=False, short="ECE"),
     )
-    agreement_text = "rows on which a student says what the teacher says"
+    agreement_text = "rows for which a student predicts the teacher's labels"
     pipeline_arguments = ", top_k=None"
 
     def label_codec(self, labels: Sequence[str]) -> LabelSetCodec:

@@ -32,7 +32,7 @@ class NumberCodec:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Tells the set from one of labels."""
+        """Fields that distinguish this label format in the cache key."""
         return {"numbers": "float32"}
 
     def parse(self, cell: str) -> float:

@@ -64,7 +64,7 @@ class SingleLabel(TaskKind):
         Metric("ece", "expected calibration error", percent=False, short="ECE"),
     )
 
-    agreement_text = "rows on which a student says what the teacher says"
+    agreement_text = "rows for which a student predicts the teacher's label"
 
     def label_codec(self, labels: Sequence[str]) -> ClassCodec:
         """One class a cell."""

@@ -117,12 +117,12 @@ class TaskKind(ABC):
         return {}
 
     def reliability(self, labels: Array, logits: Array) -> Reliability | None:
-        """Confidence bins; none where outputs are no probabilities."""
+        """Confidence bins; None where outputs are no probabilities."""
         del labels, logits
         return None
 
     def entropy(self, logits: Array) -> float | None:
-        """Mean entropy of the predictions as a fraction of the largest possible; none where outputs are no probabilities."""
+        """Mean entropy of the predictions as a fraction of the largest possible; None where outputs are no probabilities."""
         del logits
         return None
 

@@ -66,7 +66,7 @@ class WandbTracker:
 
 def _start_run(**given: Any) -> Any:
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # else the library reports its own errors, offline too
-    os.environ.setdefault("WANDB_SILENT", "true")  # else it tells which settings files it loads
+    os.environ.setdefault("WANDB_SILENT", "true")  # else it prints which settings files it loads
     import wandb
 
     wandb.setup(wandb.Settings(silent=True))

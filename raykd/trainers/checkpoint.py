@@ -164,26 +164,26 @@ def _write(folder: str, step: int, tensors: dict[str, dict[str, Tensor]], state:
 
     target = storage.join(folder, f"step-{step:08d}")
     in_place = not file_systems.renames_atomically(folder)
-    place = target if in_place else storage.join(folder, f"{_ASIDE}{step:08d}-{uuid.uuid4().hex}")
-    storage.remove(place)
+    written = target if in_place else storage.join(folder, f"{_ASIDE}{step:08d}-{uuid.uuid4().hex}")
+    storage.remove(written)
     files: dict[str, dict[str, Any]] = {}
 
     def put(name: str, data: bytes) -> None:
-        storage.write_bytes(storage.join(place, name), data)
+        storage.write_bytes(storage.join(written, name), data)
         files[name] = {"bytes": len(data), "blake2b": hashlib.blake2b(data).hexdigest()}
 
     try:
         for name in list(tensors):
             put(f"{name}.safetensors", serialise(tensors.pop(name)))
         put("state.json", json.dumps(state, sort_keys=True, indent=1).encode())
-        storage.write_json(storage.join(place, "manifest.json"), {"format": FORMAT, "files": files})
+        storage.write_json(storage.join(written, "manifest.json"), {"format": FORMAT, "files": files})
     except ResourceError:
         if not in_place:
-            storage.remove(place)  # a disk that is full must not stay full of it
+            storage.remove(written)  # a disk that is full must not stay full of it
         raise
     if not in_place:
         storage.remove(target)
-        storage.rename_dir(place, target)
+        storage.rename_dir(written, target)
     _delete_others(folder, step)
 
 

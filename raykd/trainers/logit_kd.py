@@ -141,7 +141,7 @@ class DecoupledKD(SoftDistillation):
 
     @property
     def needs_labels(self) -> bool:
-        """Always: they say which class is the target."""
+        """Always: they name the target class."""
         return True
 
     def __call__(self, model: nn.Module, batch: Batch) -> ObjectiveOutput:

@@ -35,7 +35,7 @@ class Objective(Protocol):
 
     @property
     def side_columns(self) -> tuple[str, ...]:
-        """Columns that the objective reads besides tokens and labels, from side tables or the rows themselves; none by default.
+        """Columns that the objective reads besides tokens and labels, from side tables or the rows; empty by default.
 
         A batch has these and no others. The trainer refuses to start where one is missing.
         """
@@ -48,7 +48,7 @@ class Objective(Protocol):
 
     @property
     def trainable(self) -> Mapping[str, nn.Module]:
-        """Auxiliary modules trained with the model, by the name that their weights are stored under; none by default."""
+        """Auxiliary modules trained with the model, by the name that their weights are stored under; empty by default."""
         return {}
 
     @property

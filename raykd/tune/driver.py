@@ -48,7 +48,7 @@ def run_search(config: TuneConfig, *, terminal: Terminal | None = None) -> Searc
         plan = search.plan()
         report = search.report(plan, search.trials(plan))
     except KeyboardInterrupt:
-        search.say_best()
+        search.print_best()
         raise
     finally:
         search.close()
@@ -131,7 +131,7 @@ class Search:
         stage.finish()
         return report
 
-    def say_best(self) -> None:
+    def print_best(self) -> None:
         """Print the best trial so far of an interrupted search."""
         best = best_of(self.journal.read(), self.config.mode)
         found = (

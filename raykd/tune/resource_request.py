@@ -10,7 +10,7 @@ from raykd.errors import ResourceError
 from raykd.run.parallel_groups import groups_with_cpus
 
 DRIVER_BYTES = float(2**20)
-"""Memory that the driver of a larger trial requests: Ray Tune places nothing that requests nothing."""
+"""Memory that the driver of a larger trial requests: Ray Tune starts nothing that requests nothing."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class ResourceRequest:
 
     concurrency: int
     resources: dict[str, float]
-    """Resources of the trial's own actor: its CPUs if it trains there, none if it only drives workers elsewhere."""
+    """Resources of the trial's own actor: its CPUs if it trains there, 0 if it only drives workers elsewhere."""
     local: bool
     """True when a trial trains in its own actor."""
 

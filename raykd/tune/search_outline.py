@@ -29,7 +29,7 @@ def outline(config: TuneConfig) -> str:
 
 
 def teachers_sentence(config: TuneConfig) -> tuple[str, ...]:
-    """The number of trainings of trials' own teachers: one sentence, or none."""
+    """The number of trainings of trials' own teachers: one sentence, or an empty tuple."""
     most = config.max_trial_teachers
     if not most:
         return ()

@@ -78,5 +78,5 @@ def best_metric(task: TrainTask) -> float:
     """Best validation metric of a finished training. Raises RuntimeError when it had no validation set."""
     best = end_of(task).best
     if best is None:
-        raise RuntimeError(f"{task.name} was trained without a validation set: nothing says how good it is")
+        raise RuntimeError(f"{task.name} was trained without a validation set: it has no metric")
     return best

@@ -114,7 +114,7 @@ class TrialJournal:
 
 
 def best_of(records: list[TrialRecord], mode: Literal["min", "max"]) -> TrialRecord | None:
-    """The trial with the best value, the earlier of two that are equal; none when no trial has one."""
+    """The trial with the best value, the earlier of two that are equal; None when no trial has one."""
     sign = 1 if mode == "max" else -1
     found = [record for record in records if record.value is not None and record.status != "failed"]
     return max(found, key=lambda record: (sign * (record.value or 0.0), -record.index), default=None)

@@ -33,12 +33,12 @@ def take_over_sentence(record: TrialRecord) -> str:
 
 
 def values_text(values: Mapping[str, Value]) -> str:
-    """Values with the shortest names that tell them apart."""
+    """Values with the shortest names that distinguish them."""
     return ", ".join(f"{name} {value_text(value)}" for name, value in zip(short_names(values), values.values(), strict=True))
 
 
 def short_names(paths: Mapping[str, Value] | Sequence[str]) -> list[str]:
-    """The last words of paths, as many as tell them apart."""
+    """The last words of paths, as many as distinguish them."""
     for words in range(1, 9):
         names = [".".join(path.split(".")[-words:]) for path in paths]
         if len(set(names)) == len(names):

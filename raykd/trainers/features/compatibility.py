@@ -17,7 +17,7 @@ def check_teacher_and_student(
 ) -> None:
     """Check that a student can learn from a teacher's features; ``names`` are the keys of the two in the configuration.
 
-    ``pairs``: rows have a second text, which some models tell from the first by ``token_type_ids``.
+    ``pairs``: rows have a second text, which some models distinguish from the first by ``token_type_ids``.
 
     Raises ConfigError for layers that cannot be mapped, relation heads that do not divide the widths, and two tokenizers;
     ModelError for folders that do not open and models whose attention cannot be replaced.
@@ -39,7 +39,7 @@ def _check_tokenizers(
     """Raise ConfigError unless the student's tokens are what the teacher reads; its rows are tokenised for the student."""
     if pairs and teacher.has_token_types and not student.has_token_types:
         raise ConfigError(
-            f"{names[0]} = {models[0]} tells the two texts of a pair apart by token_type_ids, which {names[1]} = {models[1]} "
+            f"{names[0]} = {models[0]} distinguishes the two texts of a pair by token_type_ids, which {names[1]} = {models[1]} "
             "does not use; take a student with token_type_ids, or distil logits alone"
         )
     same = [dataclasses.replace(one, has_token_types=False).fingerprint for one in (teacher, student)]

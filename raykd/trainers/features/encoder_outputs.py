@@ -69,7 +69,7 @@ def _attention_features(scores: Tensor, query: Tensor, key: Tensor, value: Tenso
 
 
 def attention_is_replaceable(model: Any) -> bool:
-    """Tell whether a model, or a model class, looks its attention up in transformers' ``AttentionInterface``."""
+    """True when a model, or a model class, looks its attention up in transformers' ``AttentionInterface``."""
     return bool(getattr(model, "_supports_attention_backend", False))
 
 

@@ -37,7 +37,7 @@ def valid_terms(terms: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
 
 
 def allows_inner_gradients(model: nn.Module) -> bool:
-    """Tell whether gradients may be taken inside the forward pass: not where ZeRO 3 has split the weights."""
+    """True when gradients may be taken inside the forward pass: not where ZeRO 3 has split the weights."""
     return not any(hasattr(parameter, "ds_id") for parameter in model.parameters())
 
 

@@ -181,6 +181,6 @@ def _leave(folder: Path, users: int, *others: int) -> None:
 
 
 def _is_of(users: int, folder: Path) -> bool:
-    """Tell whether a lock's file is the one that lies in the folder now."""
+    """True when a lock's file is the one in the folder now."""
     path = folder / "users"
     return path.exists() and os.stat(path).st_ino == os.fstat(users).st_ino

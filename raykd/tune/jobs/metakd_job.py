@@ -103,8 +103,8 @@ class MetaKDPlan(JobPlan[MetaKDConfig]):
             teacher=teacher,
             teacher_digest=model_digest(storage.join(teacher, "model")),
         )
-        place = folder if single else storage.join(folder, "intermediate")
-        intermediate = adapt(moved_task(intermediate, place), domain=domain, last=single)
+        subfolder = folder if single else storage.join(folder, "intermediate")
+        intermediate = adapt(moved_task(intermediate, subfolder), domain=domain, last=single)
         yield intermediate
         if not single:
             logits = self.tables[domain].logits if own is None else own.logits(domain)

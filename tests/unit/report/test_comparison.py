@@ -67,7 +67,7 @@ def test_verdicts_name_their_sides(invent: Invent):
 
 
 @pytest.mark.parametrize(
-    ("gain", "words"), [(0.6, "KD helps: accuracy"), (0.0, "KD does not help as far as"), (-0.6, "KD hurts: accuracy")]
+    ("gain", "words"), [(0.6, "KD helps: accuracy"), (0.0, "KD has no measurable effect"), (-0.6, "KD hurts: accuracy")]
 )
 def test_the_verdict_says_plainly_what_came_out(invent: Invent, gain: float, words: str):
     comparison = invent(gain=gain)

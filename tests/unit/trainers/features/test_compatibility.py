@@ -67,7 +67,7 @@ def test_token_types_are_needed_for_pairs_alone(model: str, tmp_path: Path) -> N
     given: dict[str, Any] = {"losses": losses, "cache": str(tmp_path), "names": NAMES}
     check_teacher_and_student(model, folder, **given)
     check_teacher_and_student(folder, model, pairs=True, **given)
-    with pytest.raises(ConfigError, match="tells the two texts of a pair apart by token_type_ids"):
+    with pytest.raises(ConfigError, match="distinguishes the two texts of a pair by token_type_ids"):
         check_teacher_and_student(model, folder, pairs=True, **given)
 
 

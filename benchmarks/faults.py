@@ -43,12 +43,12 @@ STEPS = 400
 STUDENT = "students/kd-seed1"
 NODES = 3
 QUICK_NEWS = {"RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": "0.5"}
-"""How often Ray asks for drained nodes; a training of seconds would be over before it does."""
+"""Interval at which Ray asks for drained nodes; by default a training of seconds would be over before the first time."""
 
 
 @dataclass
 class Campaign:
-    """What the rounds share."""
+    """Settings that the rounds share."""
 
     world: World
     environment: Mapping[str, str]
@@ -67,7 +67,7 @@ class Campaign:
 
 @dataclass
 class Round:
-    """A round as the state file tells it."""
+    """A round as it is stored in the state file."""
 
     faults: list[Fault] = field(default_factory=list)
     survived: bool | None = None
@@ -75,7 +75,7 @@ class Round:
 
 
 def main() -> None:
-    """Make rounds until there are enough faults; print the figures."""
+    """Make rounds until there are enough faults; print the measurements."""
     options = _options()
     folder = Path(options.folder)
     folder.mkdir(parents=True, exist_ok=True)

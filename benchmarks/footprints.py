@@ -37,7 +37,7 @@ class Footprints:
 
 
 def _kind(process: psutil.Process) -> str:
-    """What Ray writes into the titles of its workers, else the name of the program."""
+    """Title that Ray gives its workers, else the name of the program."""
     words = process.cmdline()
     if not words:
         return process.name()

@@ -1,7 +1,8 @@
-"""What the stages of Meta-KD cost, side by side in one process: `python -m benchmarks.metakd_stages`.
+"""Cost of the stages of Meta-KD, side by side in one process: `python -m benchmarks.metakd_stages`.
 
-Stage second against plain fine-tuning of the same student on the same rows, in turns; stage first with a live teacher, with
-records of it, and the student's step alone. Amazon reviews and the two small models beside the checkout; one thread.
+Prediction-layer distillation against plain fine-tuning of the same student on the same rows, in turns; intermediate-layer
+distillation with a live teacher, with records of it, and the student's step alone. Amazon reviews and the two small models
+beside the checkout; one thread.
 """
 
 import argparse
@@ -96,7 +97,7 @@ def rate(task: TrainTask, prepared: TokenisedSet, *, first: int = WARM_UP) -> fl
 
 
 def main() -> None:
-    """Print the figures."""
+    """Print the measurements."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=640)
     parser.add_argument("--repeats", type=int, default=3)

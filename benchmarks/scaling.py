@@ -1,4 +1,4 @@
-"""What grows with workers, files and rows: starts, steps, preparation and reading, with a model that computes nothing.
+"""Costs that grow with workers, files and rows: starts, steps, preparation and reading, with a model that computes nothing.
 
     python -m benchmarks.scaling [--workers 1 2 4 8] [--steps 300] [--folder DIR]
 
@@ -139,7 +139,7 @@ def _measure(model: str, prepared: TokenisedSet, workers: int, steps: int) -> di
 
 
 def _tasks_per_second() -> float:
-    """How fast the driver hands out the chunks of a preparation, and takes their results."""
+    """Rate at which the driver hands out the chunks of a preparation and takes their results."""
     dict(run_job(str, range(20), in_process=False, to="start processes"))
     began = time.perf_counter()
     dict(run_job(str, range(TASKS), in_process=False, to="do nothing"))
@@ -153,7 +153,7 @@ def _print(results: list[dict[str, Any]]) -> None:
 
 
 def _print_plan(folder: Path, prepared: TokenisedSet) -> None:
-    """What grows with the number of parts and row groups (2,048 rows each) before a worker has its first row."""
+    """Print the costs before a worker's first row, by number of parts and row groups (2,048 rows each)."""
     print(f"\n{'rows':>14} {'row groups':>11} {'open manifest, ms':>18} {'manifest, MB':>13} {'first window, ms':>17}")
     for rows in (10**6, 10**7, 10**8, 10**9):
         count = rows // PART_ROWS

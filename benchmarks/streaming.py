@@ -105,7 +105,7 @@ def _measure(options: argparse.Namespace, folder: Path, rows: int) -> dict[str, 
 
 
 class Pace:
-    """When how much of a job was done, as its progress says."""
+    """Times at which fractions of a job were done, by its progress."""
 
     def __enter__(self) -> Self:
         self._began = time.perf_counter()
@@ -124,7 +124,7 @@ class Pace:
         if len(inner) > 1:
             (first, before), (last, after) = inner[0], inner[-1]
             self.middle = (after - before) / (last - first)
-        """What it would have taken at the pace of its middle half, where that has two marks at least."""
+        """Seconds at the pace of its middle half, where that has two marks at least."""
 
 
 def _shards(folder: Path, rows: int) -> list[str]:

@@ -50,7 +50,7 @@ BATCH, RATE, LENGTH = 32, 5e-4, 128
 POLL_S = 1.0
 SIDES = ("this process", "trials' actors", "other workers", "Ray's services")
 TRIAL = re.compile("Trial|ResourceTr")
-"""What Ray Tune calls an actor before and after it has given it resources."""
+"""Names of Ray Tune's actors, before and after they are given resources."""
 SETTINGS = ("rows", "trials", "concurrency", "loops", "data", "model")
 
 

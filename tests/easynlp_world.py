@@ -39,7 +39,7 @@ def scoring_flags(mode: str, table: object, folder: object, **changes: object) -
 
 
 def environment(folder: Path, world: dict[str, str], kind: str) -> dict[str, str]:
-    """What the scripts' variables are: files of ``world`` of one kind (sst2 or mrpc), results in ``folder``."""
+    """Variables of the scripts: files of ``world`` of one kind (sst2 or mrpc), results in ``folder``."""
     teacher, student = folder / "results" / "teacher", folder / "results" / "student"
     return {
         "TRAIN": world[f"{kind}_train"],

@@ -34,7 +34,7 @@ def calm(world: World, environment: Mapping[str, str]) -> Mapping[str, Any]:
 
 @pytest.fixture
 def draw() -> random.Random:
-    """Where kills fall: somewhere else each time. A failure's captured log says where, and the variable repeats it."""
+    """Source of the moments of kills, new each time. A failure's captured log has its seed; the variable repeats it."""
     seed = int(os.environ.get("RAYKD_TEST_SEED", random.SystemRandom().randrange(10**6)))
     logging.getLogger(__name__).warning("RAYKD_TEST_SEED=%d", seed)
     return random.Random(seed)

@@ -85,7 +85,7 @@ ATTEMPTS = 3
 
 
 def settled(process: subprocess.Popen[bytes], log: Path, url: str, token: str) -> bool:
-    """Whether the head got through its start; False when it ended."""
+    """True when the head got through its start; False when it ended."""
 
     def started() -> bool:
         return "block forever" in log.read_text() and http_status(url, token) == 200

@@ -55,7 +55,7 @@ class Host:
     """Its end of the cable at the bridge."""
     switch: str
     private: Path
-    """What the host sees at ``temp``."""
+    """Folder that the host sees at ``temp``."""
     temp: Path
 
     def command(self, words: Sequence[str]) -> list[str]:
@@ -81,7 +81,7 @@ class Host:
         _ip("-n", self.switch, "link", "set", self.port, "up")
 
     def reaches(self, other: "Host") -> bool:
-        """Whether a connection to the other host (to the discard port) gets an answer within a second, be it a refusal."""
+        """True when a connection to the other host (to the discard port) gets an answer within a second, be it a refusal."""
         probe = (
             "import socket, sys; s = socket.socket(); s.settimeout(1); sys.exit(s.connect_ex((sys.argv[1], 9)) not in (0, 111))"
         )
@@ -172,7 +172,7 @@ def ray_on(
 
 
 def alive_nodes(head: Host, environment: Mapping[str, str]) -> int:
-    """How many nodes the head counts as alive; 0 when it does not answer."""
+    """Number of nodes that the head counts as alive; 0 when it does not answer."""
     code = "from ray._raylet import GcsClient; import sys\n"
     code += "print(sum(node.state == 0 for node in GcsClient(sys.argv[1]).get_all_node_info(timeout=5).values()))"
     done = head.call(["python", "-c", code, f"{head.address}:6379"], environment)

@@ -28,7 +28,7 @@ class Raylets:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What makes a command a driver of this cluster."""
+        """Variables that make a command a driver of this cluster."""
         return {"RAY_ADDRESS": self.cluster.address, "RAYKD_CLUSTER_MARK": self.mark}
 
     def add(self) -> Any:

@@ -22,7 +22,7 @@ from tests.cluster.terminals import Terminal
 from tests.conftest import save_model, write_rows
 
 TRAIN_WORKER, PREDICTION_ACTOR, DATA_TASK, PREPARE_TASK = "RayTrainWorker", "MapWorker", "read_pools", "MapBatches(_apply)"
-"""What Ray writes into the titles of its processes."""
+"""Words that Ray writes into the titles of its processes."""
 STAGE_LIMIT_S = 240
 """A wait for something that takes seconds on an idle machine; it fails the test, whoever else computes there."""
 
@@ -78,7 +78,7 @@ def of(task: str, weights: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two sets of weights are the same, bit for bit."""
+    """True when two sets of weights are the same, bit for bit."""
     return set(one) == set(other) and bool(one) and all(bool((value == other[name]).all()) for name, value in one.items())
 
 
@@ -91,9 +91,9 @@ class Run:
     environment: Mapping[str, str]
     sets: Sequence[str] = ()
     storage: Path | None = None
-    """Where ``sets`` sends its results; none is the world's own."""
+    """Storage that ``sets`` names; None is the world's own."""
     stage: str | None = None
-    """The only stage to run; none is all of them."""
+    """The only stage to run; None is all of them."""
     draw: random.Random = field(default_factory=random.Random)
     process: "subprocess.Popen[bytes] | None" = None
     mark: str = ""
@@ -112,7 +112,7 @@ class Run:
         return self.world.folder / f"{self.name}.log"
 
     def output(self) -> str:
-        """What the commands have said so far."""
+        """Output of the commands so far."""
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
     @property
@@ -137,11 +137,11 @@ class Run:
             yield self
 
     def said(self, text: str) -> bool:
-        """Whether the present command has said something that matches."""
+        """True when the output of the present command matches."""
         return re.search(text, self.output()[self._said :]) is not None
 
     def count(self, text: str) -> int:
-        """How often all commands of this run together have said it."""
+        """Number of matches in the output of all commands of this run."""
         return len(re.findall(text, self.output()))
 
     def wait_count(self, text: str, count: int) -> None:
@@ -229,7 +229,7 @@ class Run:
 
 
 def damage(checkpoint: Path, draw: random.Random) -> None:
-    """What a crashed machine leaves: a file cut short, one with a wrong byte, or no manifest."""
+    """Damage a checkpoint as a crashed machine does: a file cut short, one with a wrong byte, or no manifest."""
     file = checkpoint / draw.choice(["weights.safetensors", "exp_avg.safetensors", "manifest.json"])
     content = file.read_bytes()
     at = draw.randrange(1, len(content))

@@ -21,13 +21,13 @@ class Server:
     client: Any
     """boto3's, straight to the server: a second opinion on what lies there."""
     tunnel: Tunnel
-    """What raykd reaches the server through."""
+    """Tunnel through which raykd reaches the server."""
     log: Path
     """The server's: a line for each request."""
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a client needs."""
+        """Variables that a client needs."""
         return {
             "AWS_ACCESS_KEY_ID": "test-key",
             "AWS_SECRET_ACCESS_KEY": "test-secret",

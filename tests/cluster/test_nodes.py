@@ -34,7 +34,7 @@ pytestmark = pytest.mark.cluster
 NODES = 3
 STUDENT = "students/kd-seed1"
 QUICK_NEWS = {"RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": "0.5"}
-"""How often Ray asks for drained nodes; a training of seconds would be over before it does."""
+"""Interval at which Ray asks for drained nodes; by default a training of seconds would be over before the first time."""
 
 
 @pytest.fixture(scope="module")

@@ -100,7 +100,7 @@ def trained(kind: str) -> dict[str, Any]:
 
 
 def broken(kind: str) -> dict[str, Any]:
-    """What the last rank's nan does to the norm that every rank sees, and to the weights."""
+    """Effects of the last rank's nan on the norm that every rank sees, and on the weights."""
     seen: dict[str, Any] = {}
     last = dist.get_rank() == dist.get_world_size() - 1
     for what in ("loss", "gradient"):

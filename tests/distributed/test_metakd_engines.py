@@ -25,7 +25,7 @@ Results = dict[str, dict[str, dict[str, Any]]]
 
 
 def pieces(name: str) -> tuple[nn.Module, Objective]:
-    """What is trained, and the objective; every weight is used."""
+    """Model to train, and its objective; every weight is used."""
     if name == "meta_teacher":
         objective: Objective = MetaTeacher(head=make_head(16, seed=8), weigh_domain_loss=True)
         return with_modules(make_model(), objective.trainable), objective

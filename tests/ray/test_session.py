@@ -69,7 +69,7 @@ else:
 
 
 def started(**variables: str) -> str:
-    """What :data:`START` prints in an environment without tokens and clusters."""
+    """Output of :data:`START` in an environment without tokens and clusters."""
     names = ("RAY_ADDRESS", "RAY_TMPDIR", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE")
     environment = {name: value for name, value in os.environ.items() if name not in names} | variables
     done = subprocess.run(

@@ -212,7 +212,7 @@ def test_members_of_a_population_take_over_from_the_best(
 
 
 def rates(history: Path) -> tuple[dict[str, Any], dict[int, float]]:
-    """How a training began, and its learning rate by step."""
+    """First event of a training, and its learning rate by step."""
     lines = [json.loads(line) for line in history.read_text().splitlines()]
     return lines[0], {line["step"]: line["learning_rate"] for line in lines if line["event"] == "train"}
 

@@ -1,4 +1,4 @@
-"""What fits a cluster, and how long nodes are waited for; the cluster's own answers are given here."""
+"""Resources that fit a cluster, and waits for nodes; the cluster's own answers are given here."""
 
 import logging
 from typing import Any

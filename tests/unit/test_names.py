@@ -1,4 +1,4 @@
-"""Names and docstrings of the package: unique, short files, plain openings."""
+"""Names and docstrings: unique names and short files of the package, plain openings everywhere."""
 
 import ast
 import re
@@ -10,6 +10,11 @@ import raykd
 
 PACKAGE = Path(raykd.__file__).parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))
+DOCUMENTED = [
+    *SOURCES,
+    *(path for folder in ("benchmarks", "tests") for path in sorted((PACKAGE.parent / folder).rglob("*.py"))),
+]
+"""Sources whose docstrings are checked."""
 PAIRED_MODULES = {"__init__.py", "checks.py", "dry_run.py", "pipeline.py", "report.py", "tasks.py"}
 """Modules that the packages of job kinds, distill/ and metakd/, have in common on purpose."""
 MAX_LINES = 330
@@ -55,10 +60,10 @@ def test_class_names_are_unique() -> None:
 
 
 def test_docstrings_are_noun_phrases_or_imperatives() -> None:
-    opening = re.compile(r'"""(?:What|Whether|Where|Who|How|When|Which)\b')
+    opening = re.compile(r'"""(?:What|Whether|Where|Who|How|When|Which|Tells?)\b')
     found = [
         f"{relative(path)}:{number}: {line.strip()}"
-        for path in SOURCES
+        for path in DOCUMENTED
         for number, line in enumerate(path.read_text().splitlines(), start=1)
         if opening.search(line)
     ]

@@ -1,4 +1,4 @@
-"""What trackers write is read back and compared; nothing asks a question or calls a server without a key."""
+"""Output of the trackers, read back and compared; nothing asks a question or calls a server without a key."""
 
 import http.server
 import os

@@ -26,7 +26,7 @@ def prepared(prepare_rows, monkeypatch):
 
 
 def members(folds, prepared):
-    """Which fold each row belongs to, ``[N]``; every row belongs to one."""
+    """Fold of each row, ``[N]``; every row belongs to one."""
     each = [
         np.concatenate([fold.members(group, prepared.read_group(group)) for group in range(len(prepared.group_rows))])
         for fold in folds

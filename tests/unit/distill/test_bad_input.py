@@ -1,4 +1,4 @@
-"""What a user can get wrong: one sentence, exit code 2, no traceback, nothing half-written that looks complete; before Ray."""
+"""Errors of a user: one sentence, exit code 2, no traceback, nothing half-written that looks complete; before Ray."""
 
 import shutil
 import subprocess

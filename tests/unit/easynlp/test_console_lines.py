@@ -1,4 +1,4 @@
-"""What EasyNLP prints, line by line."""
+"""EasyNLP's output, line by line."""
 
 import logging
 import re

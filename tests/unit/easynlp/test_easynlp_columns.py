@@ -1,4 +1,4 @@
-"""Which columns are the data's and where the logits stand."""
+"""Columns of the data, and the position of the logits."""
 
 import gzip
 import re

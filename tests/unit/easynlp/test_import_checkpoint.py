@@ -28,7 +28,7 @@ def make_encoder(kind):
 
 
 def make_checkpoint(folder, kind="bert", *, extra=()):
-    """What EasyNLP leaves: the encoder as ``backbone.*``, a linear ``classifier``, and few files. Returns encoder and head."""
+    """Write EasyNLP's files, with the encoder as ``backbone.*`` and a linear ``classifier``. Returns encoder and head."""
     torch.manual_seed(3)
     encoder, head = make_encoder(kind), torch.nn.Linear(16, len(LABELS))
     for parameter in encoder.parameters():

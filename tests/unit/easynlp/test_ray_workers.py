@@ -1,4 +1,4 @@
-"""How many workers of what size, before Ray is asked."""
+"""Number and size of workers, before Ray is asked."""
 
 import logging
 

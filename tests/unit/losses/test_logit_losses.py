@@ -1,4 +1,4 @@
-"""What ties the logit losses to each other and to the papers they come from."""
+"""Relations of the logit losses to each other and to the papers they come from."""
 
 import pytest
 import torch

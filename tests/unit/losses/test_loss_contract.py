@@ -1,4 +1,4 @@
-"""What every row-wise loss promises: one table of cases, each with a reference in numpy and scipy, one row at a time."""
+"""Contract of every row-wise loss: one table of cases, each with a reference in numpy and scipy, one row at a time."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,9 +29,9 @@ class Case:
     """The same of one row."""
     shape: tuple[int, ...] = (C,)
     teacher: bool = True
-    """Whether it compares with a teacher: shapes are checked."""
+    """True for a comparison with a teacher: shapes are checked."""
     distance: bool = True
-    """Whether a student equal to the teacher costs nothing."""
+    """True when a student equal to the teacher costs nothing."""
     per_token: bool = False
 
     def inputs(self, dtype: torch.dtype = torch.float64, rows: int = B) -> tuple[Tensor, Tensor]:

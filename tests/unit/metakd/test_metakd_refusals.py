@@ -1,4 +1,4 @@
-"""What a user can get wrong in a Meta-KD job: one sentence with the values at hand, exit code 2, before Ray starts."""
+"""Errors of a user in a Meta-KD job: one sentence with the values at hand, exit code 2, before Ray starts."""
 
 import shutil
 import sys

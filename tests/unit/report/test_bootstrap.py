@@ -12,7 +12,7 @@ from raykd.report.bootstrap import compare_moments, compare_predictions, paired_
 
 
 def simulate(dice: np.random.Generator, *, seeds: int, rows: int, rate: float, easy: np.ndarray, sd: float = 0.0) -> np.ndarray:
-    """Which rows are right for each of ``seeds`` trainings, whose rates differ by ``sd``; ``easy`` ties two systems' rows."""
+    """Right rows of each of ``seeds`` trainings, whose rates differ by ``sd``; ``easy`` ties two systems' rows."""
     rates = rate + dice.normal(0, sd, seeds) if sd else np.full(seeds, rate)
     noise = 0.7 * easy + 0.3 * dice.random((seeds, rows))
     order = np.argsort(np.argsort(noise, axis=1), axis=1)

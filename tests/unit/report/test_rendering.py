@@ -33,7 +33,7 @@ def fill(comparison: Comparison) -> Comparison:
 
 
 def keep(comparison: Comparison, folder: Path) -> None:
-    """What ``compare_runs`` reads, without the plots."""
+    """Write the file that ``compare_runs`` reads, without the plots."""
     folder.mkdir()
     (folder / "report.json").write_text(comparison.model_dump_json())
 
@@ -97,7 +97,7 @@ def test_label_names_cannot_break_the_documents(invent: Invent):
 
 
 class Page(HTMLParser):
-    """What a browser would load from elsewhere, and whether tags are closed."""
+    """Addresses that a browser would load, and tags that are not closed."""
 
     def __init__(self) -> None:
         super().__init__()

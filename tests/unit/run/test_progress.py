@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on."""
+"""Lines and bars on the terminal during a run."""
 
 import io
 

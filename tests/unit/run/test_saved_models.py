@@ -1,4 +1,4 @@
-"""What a training task saves, for every architecture: checked in a stock pipeline before the task counts as done."""
+"""Models that a training task saves, for every architecture: checked in a stock pipeline before the task counts as done."""
 
 import json
 from collections.abc import Callable

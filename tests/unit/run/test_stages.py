@@ -1,4 +1,4 @@
-"""What the stages of every job kind have in common: one policy of scoring, skipping, the stages that may be made."""
+"""Common behaviour of the stages of every job kind: one policy of scoring, skipping, the stages that may be made."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -40,7 +40,7 @@ TORCH = {"compute__engine": {"kind": "torch"}}
 
 
 class InterruptedRunError(Exception):
-    """What a killed process leaves behind, without killing the tests."""
+    """Stands for the end of a killed process, without killing the tests."""
 
 
 def task_of(config: ExperimentConfig, **changes: Any) -> TrainTask:

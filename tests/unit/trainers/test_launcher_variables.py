@@ -1,4 +1,4 @@
-"""What a foreign launcher says of ranks reaches neither workers nor a process that trains alone."""
+"""Ranks of a foreign launcher reach neither workers nor a process that trains alone."""
 
 import os
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a teacher and a student must have in common, found from their folders."""
+"""Properties that teacher and student must share, found from their folders."""
 
 from pathlib import Path
 from types import SimpleNamespace

@@ -5,7 +5,7 @@ groups: ``write_part(folder, first_group, tables)`` with one table per group, co
 :func:`commit` then writes the manifest that makes them a table.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -19,7 +19,7 @@ from raykd.data.parquet_files import MANIFEST, PartInfo, RowGroups, read_manifes
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import DataError
 
-__all__ = ["ROW_ID", "SideTable", "commit", "join", "logits_array", "logits_numpy", "write_part"]
+__all__ = ["ROW_ID", "SideTable", "commit", "join", "logits_array", "logits_numpy", "restrict", "write_part"]
 
 KIND = "side table"
 ROW_ID = ("shard", "row")
@@ -93,6 +93,40 @@ def commit(
     del manifest["path"]
     storage.write_json(storage.join(folder, MANIFEST), manifest)
     return table
+
+
+def restrict(side: SideTable, whole: TokenisedSet, part: TokenisedSet, *, out: str) -> SideTable:
+    """The rows of ``part``, whose files are some of those of ``whole``, in a side table made for ``whole``.
+
+    Raises DataError when ``side`` is of other rows, or the rows of ``part`` are not among them.
+    """
+    side.check_fits(whole)
+    shards = {source.path: shard for shard, source in enumerate(part.sources)}
+    renamed = {shard: shards[source.path] for shard, source in enumerate(whole.sources) if source.path in shards}
+    tables = _renamed_groups(side, whole, renamed)
+    checked = _fitting(tables, part)
+    return commit(out, part, [write_part(out, 0, checked)], side.columns, {"part_of": side.path, **side.provenance})
+
+
+def _renamed_groups(side: SideTable, whole: TokenisedSet, renamed: dict[int, int]) -> Iterator[pa.Table]:
+    """Row groups of the shards in ``renamed``, with the numbers that these have in the other set."""
+    for group in range(len(side.group_rows)):
+        shard = int(whole.read_group(group, ["shard"])["shard"][0].as_py())
+        if shard in renamed:
+            table = side.read_group(group)
+            number: Any = np.full(len(table), renamed[shard], np.int32)
+            yield table.set_column(table.column_names.index("shard"), "shard", pa.array(number))
+
+
+def _fitting(tables: Iterator[pa.Table], part: TokenisedSet) -> Iterator[pa.Table]:
+    groups = range(len(part.group_rows))
+    for group, table in zip(groups, tables, strict=False):
+        names = part.read_group(group, ["shard", "row"])
+        if not (names["row"].equals(table["row"]) and names["shard"].equals(table["shard"])):
+            raise DataError(
+                f"row group {group} of {part.path} is not among the rows of the table; prepare both from the same files"
+            )
+        yield table
 
 
 def join(tokens: pa.Table, side: pa.Table) -> pa.Table:

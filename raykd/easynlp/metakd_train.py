@@ -16,8 +16,10 @@ from raykd.easynlp.settings import TrainSettings
 from raykd.easynlp.train import Training
 from raykd.errors import ConfigError, ModelError
 from raykd.metakd import DOMAIN_HEAD
+from raykd.metakd.build_meta_objective import build_meta_objective
 from raykd.models import check_sequence_length, load_config, model_digest
 from raykd.predict import ScoreJob
+from raykd.run.build_objective import BuildObjective
 from raykd.run.stages import score_models
 from raykd.run.task import TaskObjective
 from raykd.trainers.features.compatibility import check_teacher_and_student
@@ -74,6 +76,11 @@ class MetaTraining(Training):
             domain_loss_weight=meta.domain_loss_weight,
             compat=compat,
         )
+
+    @property
+    def build_objective(self) -> BuildObjective:
+        """The builder of the objective: Meta-KD's."""
+        return build_meta_objective
 
     @property
     def teacher_digest(self) -> str | None:

@@ -20,8 +20,8 @@ from raykd.easynlp.folder import PUBLISHED, VALUES, WORK, publish, read_publishe
 from raykd.easynlp.ray_workers import connected
 from raykd.easynlp.settings import ScoreSettings, TrainSettings
 from raykd.errors import CheckpointError
-from raykd.metakd.build_meta_objective import build_meta_objective
 from raykd.models import PROBE_ROWS, check_sequence_length, load_config, model_digest, probe_classifier
+from raykd.run.build_objective import BuildObjective, build_objective
 from raykd.run.task import TaskObjective, TrainTask, make_task
 from raykd.run.worker_group import WorkerGroup
 
@@ -49,7 +49,7 @@ def _run_training(training: "Training", flags: FlagValues) -> None:
     storage.write_json(storage.join(training.work, VALUES), visible_flags(flags))
     with connected(settings.workers, settings.precision) as compute:
         group = WorkerGroup(
-            compute, storage=storage.join(training.work, "ray"), name="easynlp", build_objective=build_meta_objective
+            compute, storage=storage.join(training.work, "ray"), name="easynlp", build_objective=training.build_objective
         )
         try:
             training.prepare_teacher(compute)
@@ -98,6 +98,11 @@ class Training:
     def objective(self) -> TaskObjective:
         """Training objective."""
         return self.settings.objective
+
+    @property
+    def build_objective(self) -> BuildObjective:
+        """The builder of the objective; here that for every kind of job."""
+        return build_objective
 
     @property
     def teacher_digest(self) -> str | None:

@@ -1,23 +1,18 @@
-"""One file per domain from rows with a domain column, and a domain's part of a side table of all rows.
+"""One file per domain from rows with a domain column.
 
 With one file a domain, the set of all domains and that of one share chunks and row groups: side tables made once for all rows
-(weights, the meta-teacher's logits) serve every domain's students by picking row groups.
+(weights, the meta-teacher's logits) serve every domain's students by picking row groups
+(:func:`raykd.data.side_tables.restrict`).
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from typing import Any
-
-import numpy as np
-import pyarrow as pa
 
 from raykd.data import storage
 from raykd.data.examples import RowParser
 from raykd.data.headers import check_headers
 from raykd.data.readers import read_chunk, reader_of, scan
 from raykd.data.schema import InputSchema
-from raykd.data.side_tables import SideTable, commit, write_part
-from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ConfigError, DataError
 
 
@@ -90,37 +85,3 @@ def check_domain_names(domains: Sequence[str]) -> None:
     for name in domains:
         if not name or "/" in name or name.startswith("."):
             raise ConfigError(f"domains = {list(domains)}: {name!r} cannot be the name of a file")
-
-
-def restrict(side: SideTable, whole: TokenisedSet, part: TokenisedSet, *, out: str) -> SideTable:
-    """The rows of ``part``, whose files are some of those of ``whole``, in a side table made for ``whole``.
-
-    Raises DataError when ``side`` is of other rows, or the rows of ``part`` are not among them.
-    """
-    side.check_fits(whole)
-    shards = {source.path: shard for shard, source in enumerate(part.sources)}
-    renamed = {shard: shards[source.path] for shard, source in enumerate(whole.sources) if source.path in shards}
-    tables = _renamed_groups(side, whole, renamed)
-    checked = _fitting(tables, part)
-    return commit(out, part, [write_part(out, 0, checked)], side.columns, {"part_of": side.path, **side.provenance})
-
-
-def _renamed_groups(side: SideTable, whole: TokenisedSet, renamed: dict[int, int]) -> Iterator[pa.Table]:
-    """Row groups of the shards in ``renamed``, with the numbers that these have in the other set."""
-    for group in range(len(side.group_rows)):
-        shard = int(whole.read_group(group, ["shard"])["shard"][0].as_py())
-        if shard in renamed:
-            table = side.read_group(group)
-            number: Any = np.full(len(table), renamed[shard], np.int32)
-            yield table.set_column(table.column_names.index("shard"), "shard", pa.array(number))
-
-
-def _fitting(tables: Iterator[pa.Table], part: TokenisedSet) -> Iterator[pa.Table]:
-    groups = range(len(part.group_rows))
-    for group, table in zip(groups, tables, strict=False):
-        names = part.read_group(group, ["shard", "row"])
-        if not (names["row"].equals(table["row"]) and names["shard"].equals(table["shard"])):
-            raise DataError(
-                f"row group {group} of {part.path} is not among the rows of the table; prepare both from the same files"
-            )
-        yield table

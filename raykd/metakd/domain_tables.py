@@ -4,10 +4,9 @@ from collections.abc import Mapping
 
 from raykd.config import MetaKDConfig
 from raykd.data import storage
-from raykd.data.side_tables import SideTable
+from raykd.data.side_tables import SideTable, restrict
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.metakd.compat import Padding, padded_embedder
-from raykd.metakd.domain_files import restrict
 from raykd.metakd.domain_rows import DomainRows
 from raykd.metakd.embeddings import Embedder
 from raykd.metakd.prototypes import prototypes, weigh

@@ -13,7 +13,7 @@ from raykd.metakd.build_meta_objective import build_meta_objective
 from raykd.metakd.checks import check_meta_kd, probe_models
 from raykd.metakd.domain_rows import DomainRows
 from raykd.metakd.domain_tables import DomainSideTables
-from raykd.metakd.report import CorrectRows, MetaReport, SystemRow, contrast, correct_rows, line, read, render, sentence, write
+from raykd.metakd.report import MetaReport, read, render, sentence, write
 from raykd.metakd.tasks import (
     TEACHER_OF,
     Method,
@@ -34,6 +34,7 @@ from raykd.metakd.tasks import (
 )
 from raykd.models import PROBE_ROWS, model_digest
 from raykd.predict import ScoreJob
+from raykd.report.domain_accuracy import CorrectRows, SystemRow, contrast, correct_rows, system_row
 from raykd.report.environment import environment
 from raykd.report.load_tables import load_labels, load_logits
 from raykd.run.progress import Terminal, print_result
@@ -246,11 +247,13 @@ class MetaKDPipeline:
     def _lines(self, systems: dict[str, CorrectRows]) -> list[SystemRow]:
         kinds: tuple[TeacherKind, ...] = ("single", "mixed", "meta")
         lines = [
-            line("teacher", TITLES[kind], "–", systems[f"{kind} teacher"]) for kind in kinds if f"{kind} teacher" in systems
+            system_row("teacher", TITLES[kind], "–", systems[f"{kind} teacher"])
+            for kind in kinds
+            if f"{kind} teacher" in systems
         ]
         for method in methods(self.config):
             teacher = TITLES[TEACHER_OF[method]] if method in TEACHER_OF else "–"
-            lines.append(line("student", teacher, TITLES[method], systems[method]))
+            lines.append(system_row("student", teacher, TITLES[method], systems[method]))
         return lines
 
     def _intermediate(self, wanted: Sequence[Student]) -> dict[Student, TrainTask]:

@@ -1,5 +1,6 @@
 """A search from its configuration to its report: shared work, trials, final trainings and test, each done once."""
 
+import functools
 import os
 from contextlib import ExitStack
 from typing import Any
@@ -10,8 +11,8 @@ from raykd.data import storage
 from raykd.data.folder_lock import folder_lock
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ConfigError, TrainingError
-from raykd.metakd.build_meta_objective import build_meta_objective
-from raykd.metakd.report import CorrectRows
+from raykd.report.domain_accuracy import CorrectRows
+from raykd.run.build_objective import BuildObjective
 from raykd.run.progress import Terminal, print_result
 from raykd.run.stages import Stage
 from raykd.run.task import key_of
@@ -148,16 +149,17 @@ class Search:
             stop_ray()
         remove_unused_folders()  # stored teacher states of trials whose process was killed
 
-    def _new_group(self) -> WorkerGroup:
+    def _new_group(self, build_objective: BuildObjective) -> WorkerGroup:
         base = self.config.base
         return WorkerGroup(
-            base.compute, storage=storage.join(self.folder, "ray"), name=base.name, build_objective=build_meta_objective
+            base.compute, storage=storage.join(self.folder, "ray"), name=base.name, build_objective=build_objective
         )
 
     def _finish(self, plan: JobPlan[Any], records: list[TrialRecord], best: TrialRecord) -> SearchReport:
         schedule = best.schedule(longest_trial(self.config, plan))
         groups = parallel_trainings(self.config, self.request)
-        final = FinalTrainings(self.config, plan, schedule, self.folder, self._new_group, self.terminal, groups)
+        new_group = functools.partial(self._new_group, plan.build_objective)
+        final = FinalTrainings(self.config, plan, schedule, self.folder, new_group, self.terminal, groups)
         final.run()
         rows = self.shared.test_rows()
         report = build_report(

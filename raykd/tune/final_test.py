@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from raykd.config import TuneConfig
 from raykd.data import storage
 from raykd.data.tokenised_set import TokenisedSet
-from raykd.metakd.report import CorrectRows, correct_rows
 from raykd.models import model_digest
 from raykd.predict import ScoreJob
+from raykd.report.domain_accuracy import CorrectRows, correct_rows
 from raykd.report.load_tables import load_labels, load_logits
 from raykd.run.progress import Terminal
 from raykd.run.stages import Stage, report_compute, score_models

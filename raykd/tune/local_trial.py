@@ -9,7 +9,6 @@ import torch
 from raykd.config.search_space import Value
 from raykd.data.step_stream import local_feed
 from raykd.errors import CheckpointError
-from raykd.metakd.build_meta_objective import build_meta_objective
 from raykd.predict import ScoreJob, score_locally
 from raykd.run.task import TrainTask
 from raykd.run.train_task import OpenTask, open_task, run_task, train_by_evaluation
@@ -90,7 +89,7 @@ class TrialRun:
                 yield self._metrics.report()
 
     def _train_teacher(self, task: TrainTask) -> None:
-        run_task(task, self._context, build_feed=local_feed, build_objective=build_meta_objective)
+        run_task(task, self._context, build_feed=local_feed, build_objective=self._plan.job.build_objective)
 
     def _score(self, jobs: Sequence[ScoreJob]) -> None:
         device = self._context.device
@@ -110,7 +109,7 @@ class TrialRun:
         parts = train_by_evaluation(
             opened,
             self._context,
-            build_objective=build_meta_objective,
+            build_objective=self._plan.job.build_objective,
             listeners=(self._record,),
             keep_model=keep_model,
             keep_checkpoints=moves,

@@ -6,8 +6,8 @@ from pydantic import Field
 
 from raykd.config import TuneConfig
 from raykd.config.search_space import Value
-from raykd.metakd.report import CorrectRows, contrast, line
 from raykd.report.bootstrap import Verdict
+from raykd.report.domain_accuracy import CorrectRows, contrast, system_row
 from raykd.report.environment import environment
 from raykd.report.record import Record
 from raykd.report.system import Spread
@@ -90,7 +90,7 @@ def build_report(
     best = best_of(list(records), config.mode)
     if best is None:
         raise ValueError("no trial has a metric")
-    found = [line("student", "", system, right[system]) for system in TITLES if system in right]
+    found = [system_row("student", "", system, right[system]) for system in TITLES if system in right]
     # no trial of a population had one set of values
     explained = None if config.scheduler.kind == "pbt" else importances(config, records)
     shares, step = explained or (None, 0)

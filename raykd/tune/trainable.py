@@ -129,7 +129,6 @@ class GroupTrial:
     """A trial whose training takes several workers: a driver that holds no CPU, and a worker group that holds them."""
 
     def __init__(self, index: int, values: dict[str, Value], settings: TrialSettings) -> None:
-        from raykd.metakd.build_meta_objective import build_meta_objective
         from raykd.run.worker_group import WorkerGroup
         from raykd.tune.trial_metrics import TrialMetrics
 
@@ -141,7 +140,7 @@ class GroupTrial:
             self._plan.job.base.compute,
             storage=storage.join(self._folder, "ray"),
             name=f"{settings.group}-trial-{index}",
-            build_objective=build_meta_objective,
+            build_objective=self._plan.job.build_objective,
         )
 
     def run(self) -> None:

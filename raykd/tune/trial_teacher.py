@@ -10,9 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from raykd.data import storage
-from raykd.data.side_tables import SideTable
+from raykd.data.side_tables import SideTable, restrict
 from raykd.data.tokenised_set import TokenisedSet
-from raykd.metakd.domain_files import restrict
 from raykd.models import model_digest
 from raykd.predict import ScoreJob
 from raykd.run.stages import Stage

@@ -13,6 +13,7 @@ from raykd.distill.pipeline import DistillationPipeline
 from raykd.distill.tasks import ModelFolder, intermediate_tasks, model_folder, run_folder, student_tasks, teacher_task
 from raykd.errors import ConfigError
 from raykd.models import model_digest
+from raykd.run.build_objective import BuildObjective, build_objective
 from raykd.run.progress import Terminal
 from raykd.run.task import Phase, TrainTask
 from raykd.run.train_task import total_steps
@@ -38,6 +39,11 @@ class DistillationPlan(JobPlan[ExperimentConfig]):
     """Folder of the trained teacher; empty unless students learn from its layers."""
     teacher_rows: tuple[str, str] | None = None
     """Training and validation rows tokenised for the teacher; None when no trial can train a teacher."""
+
+    @property
+    def build_objective(self) -> BuildObjective:
+        """The builder for every kind of job."""
+        return build_objective
 
     @property
     def chain_length(self) -> int:

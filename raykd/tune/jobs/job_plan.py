@@ -13,6 +13,7 @@ from raykd.config.features import TeacherFeaturesConfig
 from raykd.config.search_space import Value
 from raykd.config.searched_job import SearchedJob
 from raykd.data.tokenised_set import TokenisedSet
+from raykd.run.build_objective import BuildObjective
 from raykd.run.task import Phase, TrainTask
 from raykd.tune.trial_record import Schedule
 from raykd.tune.trial_teacher import TrialTeacher
@@ -37,6 +38,11 @@ class JobPlan(ABC, Generic[Config]):
 
     base: Config
     """The searched job."""
+
+    @property
+    @abstractmethod
+    def build_objective(self) -> BuildObjective:
+        """The builder of its tasks' objectives."""
 
     @property
     @abstractmethod

@@ -7,6 +7,7 @@ from raykd.config import MetaKDConfig
 from raykd.data import storage
 from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
+from raykd.metakd.build_meta_objective import build_meta_objective
 from raykd.metakd.pipeline import MetaKDPipeline
 from raykd.metakd.tasks import (
     Student,
@@ -19,6 +20,7 @@ from raykd.metakd.tasks import (
     teacher_task,
 )
 from raykd.models import model_digest
+from raykd.run.build_objective import BuildObjective
 from raykd.run.progress import Terminal
 from raykd.tune.jobs.job_plan import AdaptTask, JobPlan, TaskChain, Variant, moved_task
 from raykd.tune.trial_teacher import TrialTeacher, make_trial_teacher
@@ -53,6 +55,11 @@ class MetaKDPlan(JobPlan[MetaKDConfig]):
     teacher_tables: TeacherTables
     tables: Mapping[str, StudentTables]
     """By domain."""
+
+    @property
+    def build_objective(self) -> BuildObjective:
+        """Meta-KD's builder."""
+        return build_meta_objective
 
     @property
     def chain_length(self) -> int:

@@ -12,7 +12,8 @@ from raykd.config import MetaKDConfig
 from raykd.config.stage_names import META_STAGES, SPLITS
 from raykd.data.side_tables import SideTable
 from raykd.errors import ConfigError, DataError, RaykdError
-from raykd.metakd.report import contrast, line, read
+from raykd.metakd.report import read
+from raykd.report.domain_accuracy import contrast, system_row
 from tests.local_pipeline import LocalMetaPipeline
 from tests.unit.metakd.worlds import DOMAINS, SCHEMA, save_model, write_rows
 
@@ -191,7 +192,7 @@ def test_averages_and_verdicts_are_over_domains_and_seeds() -> None:
     draw = np.random.default_rng(0)
     good = {domain: draw.random((3, 100)) < 0.9 for domain in ("a", "b")}
     bad = {domain: draw.random((3, 100)) < 0.6 for domain in ("a", "b")}
-    system = line("student", "–", "x", good)
+    system = system_row("student", "–", "x", good)
     assert system.average.values[1] == pytest.approx((good["a"][1].mean() + good["b"][1].mean()) / 2)
     found = contrast(("good", good), ("bad", bad)).result
     assert (found.verdict, found.rows, found.candidate_seeds) == ("better", 200, 3)

@@ -9,11 +9,11 @@ import torch
 
 from raykd.data.examples import RowParser
 from raykd.data.schema import InputSchema
-from raykd.data.side_tables import SideTable, logits_numpy
+from raykd.data.side_tables import SideTable, logits_numpy, restrict
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ConfigError, DataError
 from raykd.metakd import prototypes as module
-from raykd.metakd.domain_files import check_domain_names, restrict, split_by_domain
+from raykd.metakd.domain_files import check_domain_names, split_by_domain
 from raykd.metakd.embeddings import EMBEDDING, Embedder
 from raykd.metakd.prototypes import Prototypes, domain_ids, prototypes, weigh
 from raykd.models import load_classifier, load_tokenizer

@@ -14,7 +14,6 @@ from transformers import AutoModelForSequenceClassification
 
 from raykd.config.load_tune import build_tune
 from raykd.config.tune import TuneConfig
-from raykd.metakd.build_meta_objective import build_meta_objective
 from raykd.metrics.multi_label_metrics import multi_label_metrics
 from raykd.predict import score_locally
 from raykd.report.load_tables import load_labels, load_logits
@@ -58,7 +57,7 @@ def finish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: StringIO) -> 
     monkeypatch.setattr(final_test, "score_models", lambda jobs, *_, **__: score_locally(jobs))
 
     def make(config: TuneConfig, shared: Any, plan: JobPlan[Any], values: dict[str, Any]) -> Result:
-        group: Any = LocalGroup(build_meta_objective)
+        group: Any = LocalGroup(plan.build_objective)
         folder, terminal = str(tmp_path / "runs" / "search"), Terminal(Console(file=lines))
         final = FinalTrainings(config, plan, ((0.0, values),), folder, lambda: group, terminal)
         final.run()

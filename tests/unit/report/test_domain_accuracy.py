@@ -1,9 +1,9 @@
-"""The table and the verdicts of a Meta-KD run measure the same."""
+"""Accuracies by domain and verdicts between systems measure the same."""
 
 import numpy as np
 import pytest
 
-from raykd.metakd.report import contrast, line
+from raykd.report.domain_accuracy import contrast, system_row
 
 
 def test_a_verdict_is_about_the_average_of_the_table() -> None:
@@ -14,7 +14,7 @@ def test_a_verdict_is_about_the_average_of_the_table() -> None:
         system: {domain: dice.permutation(np.arange(rows[domain]) < rate * rows[domain])[None] for domain, rate in own.items()}
         for system, own in rates.items()
     }
-    ours, theirs = (line("student", "", system, right[system]) for system in ("ours", "theirs"))
+    ours, theirs = (system_row("student", "", system, right[system]) for system in ("ours", "theirs"))
     result = contrast(("ours", right["ours"]), ("theirs", right["theirs"])).result
     assert ours.average.mean - theirs.average.mean == pytest.approx(0.05)
     assert result.difference == pytest.approx(0.05)

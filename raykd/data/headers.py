@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from raykd.data.examples import RowParser
-from raykd.data.readers import reader_of
+from raykd.data.readers import Reader, reader_of
 from raykd.data.schema import InputSchema
 from raykd.errors import DataError
 
@@ -13,7 +13,6 @@ def check_headers(paths: Iterable[str], schema: InputSchema, parser: RowParser) 
     for path in paths:
         reader = reader_of(path)
         line = reader.first_line(path)
-        cells = line.decode("utf-8", errors="replace").split("\t")
         if b"\r" in line:
             raise DataError(
                 f"{path}:1: the header holds carriage returns, which do not end lines here; end lines with line feeds"
@@ -22,7 +21,15 @@ def check_headers(paths: Iterable[str], schema: InputSchema, parser: RowParser) 
             raise DataError(
                 f"{path}:1: data.skip_header = true, but the first line is a row with a label; set data.skip_header to false"
             )
-        _check_order(path, cells, schema.names)
+        _check_order(path, _header_cells(line, reader), schema.names)
+
+
+def _header_cells(line: bytes, reader: Reader) -> list[str]:
+    """Cells of a header; none of a blank line."""
+    try:
+        return reader.cells(line.decode("utf-8", errors="replace"), ())
+    except DataError:
+        return []
 
 
 def _check_order(path: str, cells: list[str], names: tuple[str, ...]) -> None:

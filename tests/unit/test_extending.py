@@ -1,12 +1,14 @@
-"""docs/extending.md names files that exist, and its example of a custom objective works."""
+"""docs/extending.md names files that exist, and its examples of an objective and a reader work."""
 
 import re
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
 import torch
 
+from raykd.errors import DataError
 from raykd.trainers.custom_objective import load_objective
 
 ROOT = Path(__file__).parents[2]
@@ -48,3 +50,13 @@ def test_the_example_of_a_custom_objective_works(weight: float, tmp_path: Path, 
     terms = objective(Model(), Batch()).terms  # type: ignore[arg-type]
     torch.testing.assert_close(terms["kd_cosine"], weight * torch.tensor([0.0, 1.0]), atol=1e-6, rtol=0)
     assert terms["ce"].shape == (2,)
+
+
+def test_the_example_of_a_reader_works() -> None:
+    names: dict[str, type] = {}
+    exec(textwrap.dedent(re.search(r"```python\n( +import json.*?)```", PAGE, flags=re.S)[1]), names)
+    reader = names["JsonLinesReader"]()
+    assert reader.cells('{"label": 1, "text": "good"}', ("text", "label")) == ["good", "1"]
+    for line in ('{"text": "good"}', "good", "3"):
+        with pytest.raises(DataError, match="not an object with text, label"):
+            reader.cells(line, ("text", "label"))

@@ -79,7 +79,10 @@ class Reader(Protocol):
         ...
 
     def cells(self, line: str, names: Sequence[str]) -> list[str]:
-        """Split a row into cells in the order of the schema's column names. Raises DataError for a row of another form."""
+        """Split a row into cells in the order of the schema's column names. Raises DataError for a row of another form.
+
+        A format whose columns are found by position keeps cells beyond the names at the end, so that no names give all cells.
+        """
         ...
 
 

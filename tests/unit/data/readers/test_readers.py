@@ -25,6 +25,13 @@ class JsonLines(TsvReader):
             raise DataError(f"not an object with {', '.join(names)} ({error!r})") from None
 
 
+class Semicolons(TsvReader):
+    """Cells separated by semicolons."""
+
+    def cells(self, line: str, names: Sequence[str]) -> list[str]:
+        return super().cells(line.replace(";", "\t"), names)
+
+
 @pytest.fixture
 def with_json_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(readers.READERS, ".jsonl", JsonLines())  # type: ignore[arg-type]
@@ -49,3 +56,14 @@ def test_a_new_format_needs_a_reader_and_its_entry_only(spec: PrepareSpec, tmp_p
     path.write_text('{"text": "good", "label": "pos"}\nno object\n')
     with pytest.raises(DataError, match=r"rows\.jsonl:2: not an object with text, label"):
         prepare(replace(spec, files=(str(path),)), str(tmp_path / "cache"))
+
+
+def test_the_header_is_split_as_its_format_says(spec: PrepareSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(readers.READERS, ".csv", Semicolons())  # type: ignore[arg-type]
+    path = tmp_path / "rows.csv"
+    given = replace(spec, files=(str(path),), skip_header=True)
+    path.write_text("text;label\ngood;pos\n")
+    assert prepare(given, str(tmp_path / "cache")).num_rows == 1
+    path.write_text("label;text\npos;good\n")
+    with pytest.raises(DataError, match="'text' is column 2 of the header, but column 1 of"):
+        prepare(given, str(tmp_path / "cache"))

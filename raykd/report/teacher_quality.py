@@ -72,7 +72,7 @@ def teacher_quality(
 
 
 def _one_class(kind: TaskKind, labels: Labels) -> str | None:
-    if kind.name != SINGLE_LABEL.name or len(np.unique(labels)) > 1:
+    if kind.traits.outputs != "classes" or len(np.unique(labels)) > 1:
         return None
     return f"all {len(labels)} training rows have the same label: a classifier needs several; give training rows of every class"
 

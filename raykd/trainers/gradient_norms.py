@@ -31,8 +31,9 @@ class GradientNormProbe(nn.Module):
     backward pass. Terms that do not depend on the logits cannot be compared this way.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, *, inside: bool = True) -> None:
         super().__init__()
+        self._inside = inside
         self._model = [model]  # in a list: a module's child would be registered, and moved, with it
         self._logits: Tensor | None = None
         self._reported: list[Tensor] = []
@@ -40,8 +41,11 @@ class GradientNormProbe(nn.Module):
     def forward(self, **inputs: Any) -> Any:
         """The model's output, with logits of the same values, ``[B, C]``, in a tensor that gradients can be taken at.
 
-        A ``run`` function (see :class:`~raykd.trainers.auxiliary.Composite`) gets ``report_norms`` and measures its own terms.
+        A ``run`` function (see :class:`~raykd.trainers.auxiliary.Composite`) gets ``report_norms`` and measures its own terms,
+        if gradients may be taken inside of the forward pass.
         """
+        if "run" in inputs and not self._inside:
+            return self._model[0](**inputs)
         if "run" in inputs:
             return self._model[0](**inputs | {"run": functools.partial(inputs["run"], report_norms=self._report)})
         output = self._model[0](**inputs)

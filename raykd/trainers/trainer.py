@@ -198,7 +198,7 @@ class Trainer:
         norms: list[Tensor] = []
         for number, batch_on_host in enumerate(batches, start=1):
             batch = batch_on_host.to(self.engine.device, non_blocking=True)
-            probe = GradientNormProbe(self.engine.model) if number == 1 and rows.step % MEASURE_EVERY == 0 else None
+            probe = self._probe() if number == 1 and rows.step % MEASURE_EVERY == 0 else None
             with self.engine.autocast():
                 output = objective(probe or self.engine.model, batch)
             if probe is not None:
@@ -209,6 +209,9 @@ class Trainer:
                 total = valid_sum(term.detach(), batch.valid)
                 sums[name] = sums[name] + total if name in sums else total
         return sums, norms
+
+    def _probe(self) -> GradientNormProbe:
+        return GradientNormProbe(self.engine.model, inside=not self.engine.shards_parameters)
 
     def _read(self, rows: StepRows, terms: dict[str, Tensor], term_norms: list[Tensor], grad_norm: Tensor) -> StepReading:
         """Sum over the workers and read the device once. Raises TrainingError before the update where training must stop."""

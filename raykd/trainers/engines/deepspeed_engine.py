@@ -40,6 +40,7 @@ class DeepSpeedEngine:
         self.module = module
         self.device = device
         self._stage = zero_stage
+        self.shards_parameters = zero_stage == 3
         self._precision = precision
         self._optimizer = optimizer
         self._deepspeed = import_deepspeed(device)

@@ -58,6 +58,8 @@ class Engine(Protocol):
     outside of it: read weights through ``state``.
     """
     device: torch.device
+    shards_parameters: bool
+    """A parameter is whole only while a forward or backward pass uses it, so no gradient can be taken inside of one."""
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Context for forward passes, training and evaluation: bf16 autocast, or nothing with fp32."""

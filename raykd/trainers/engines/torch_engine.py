@@ -19,6 +19,7 @@ class TorchEngine:
     """See :class:`raykd.trainers.engines.engine.Engine`; every rank holds everything. Works without a process group."""
 
     kind = "torch"
+    shards_parameters = False
 
     def __init__(self, module: nn.Module, optimizer: torch.optim.AdamW, *, precision: Precision, device: torch.device) -> None:
         self.module = self.model = module

@@ -36,11 +36,6 @@ def valid_terms(terms: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
     return {name: keep(term, batch.valid) for name, term in terms.items()}
 
 
-def allows_inner_gradients(model: nn.Module) -> bool:
-    """True when gradients may be taken inside the forward pass: not where ZeRO 3 has split the weights."""
-    return not any(hasattr(parameter, "ds_id") for parameter in model.parameters())
-
-
 @dataclass(frozen=True, eq=False, kw_only=True)
 class FeatureKD(Objective):
     """The terms of :class:`~raykd.trainers.features.loss_terms.FeatureLosses`, then those of the logit objective."""
@@ -113,7 +108,7 @@ class FeatureKD(Objective):
         """Run inside the engine's forward pass, where all weights are at hand."""
         student = encoder_outputs(model, inputs, features=self.losses.features)
         terms = valid_terms(self.terms(student, targets, batch, auxiliary), batch)
-        if report_norms is not None and allows_inner_gradients(model):
+        if report_norms is not None:
             report_norms(term_gradient_norms(terms, at=student.hidden[0]))
         return terms
 

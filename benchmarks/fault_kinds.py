@@ -1,4 +1,4 @@
-"""Kinds of faults, each made in a run that goes on: `benchmarks.faults` draws when, and counts what was survived."""
+"""Kinds of faults, each made in a run that continues: `benchmarks.faults` draws when, and counts what was survived."""
 
 import contextlib
 import re

@@ -1,4 +1,4 @@
-"""A campaign of real faults: how many a small distillation survives, what is trained twice, and how long until it goes on.
+"""A campaign of real faults: how many a small distillation survives, what is trained twice, and how long until it continues.
 
     python -m benchmarks.faults --kills 100 [--folder DIR] [--seed N] [--kinds KIND ...] [--rounds ROUND ...]
 
@@ -11,10 +11,10 @@ A stopped command is given again. A fault is survived when its round ends with t
 alone. Every fault and every round's end is a line of DIR/faults.jsonl: the same command continues, until so many faults are
 made; an interrupted round is made again.
 
-``recover`` is the time from a fault until training goes on (for an actor, until there is another one; for a store, from its
+``recover`` is the time from a fault until training continues (for an actor, until there is another one; for a store, from its
 return to the next checkpoint; for a second command, until it is refused); that of a command includes starting Python, Ray and
-the workers again. ``steps repeated`` is what the run itself says after workers were lost, and what lies between the newest
-checkpoint and the one that training went on from. A command that is killed leaves nobody to tell: it repeats fewer steps than
+the workers again. ``steps repeated`` is what the run itself prints after workers were lost, and what lies between the newest
+checkpoint and the one that training resumed from. A command that is killed prints nothing: it repeats fewer steps than
 lie between two checkpoints, ten here.
 """
 
@@ -167,7 +167,7 @@ def _processes(campaign: Campaign, run: Run, record: Callable[[Fault], None]) ->
 def _nodes(campaign: Campaign, run: Run, record: Callable[[Fault], None]) -> bool:
     with _cluster(campaign.environment) as nodes:
         run.environment = {**campaign.environment, **nodes.environment, **QUICK_NEWS}
-        run.sets = ["student.training.checkpoint_steps=1000000"]  # what it goes on from was written because of the drain
+        run.sets = ["student.training.checkpoint_steps=1000000"]  # it resumes from a checkpoint written because of the drain
         with DisturbedRun(run, record, campaign.kinds) as disturbed:
             disturbed.node(nodes, "teacher", 10, 100)
             disturbed.node(nodes, "teacher", 200, 300)

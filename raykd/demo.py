@@ -2,7 +2,7 @@
 
 ``python -m raykd.demo FOLDER`` writes ``train.tsv``, ``validation.tsv``, ``test.tsv``, ``teacher/`` and ``student/``. The
 training rows are few and their labels noisy; the teacher comes pretrained on other reviews, as the large models of a hub do. So
-it can tell the student more about a row than the row's label does, and distillation has something to pass on.
+its outputs have more information about a row than the row's label, which distillation passes on.
 """
 
 import logging

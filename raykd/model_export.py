@@ -26,7 +26,7 @@ TOLERANCE = 1e-3
 """Difference of a logit, as a fraction of the largest one (at least 1), above which a file of float32 is not the model: sums in
 another order differ by a thousandth of that, a lost mask or a wrong position by a hundred times as much."""
 LENGTH = 128
-"""Tokens a row may have where no job file says so."""
+"""Tokens a row may have where no job file sets a length."""
 
 
 def export(model: str, *, int8: bool, terminal: Terminal) -> list[Export]:

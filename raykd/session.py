@@ -91,7 +91,7 @@ def start_ray(
         warnings.simplefilter("ignore")  # about versions and address files; nothing a user can act on
         try:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, runtime_env=runtime_env, **local)
-        except Exception as error:  # a process of Ray's that takes too long to start is told of by Exception itself
+        except Exception as error:  # a process of Ray's that takes too long to start raises Exception itself
             if not local and not isinstance(error, OSError | ValueError | RuntimeError | RayError):
                 raise
             raise ResourceError(_no_ray(address, error)) from error

@@ -129,7 +129,7 @@ class BackgroundReader(Iterator[pa.Table]):
 def raykd_error(error: BaseException | None) -> RaykdError | None:
     """The RaykdError that a task raised, out of the exceptions that Ray wraps around it; None for any other error."""
     while error is not None:
-        # Ray derives wrapper classes from the cause's class: the module tells them apart
+        # Ray derives wrapper classes from the cause's class: the module distinguishes them
         if isinstance(error, RaykdError) and type(error).__module__ == RaykdError.__module__:
             return error
         cause = getattr(error, "cause", None)

@@ -94,7 +94,7 @@ class InputSchema:
     def parse_values(self, cells: list[str]) -> list[Any]:
         """The values of a row's cells, in the order of the columns; quotes are plain characters.
 
-        Raises DataError (without file and line, which the caller knows) for a cell that is not of its column's type, and in a
+        Raises DataError (without file and line, which the caller adds) for a cell that is not of its column's type, and in a
         strict schema for more cells than columns, and for a header.
         """
         if self.strict:

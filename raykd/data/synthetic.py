@@ -7,7 +7,7 @@ it, the opinion after ``but`` counts twice, and some words are positive in one d
 sign of s without that noise, so accuracy does not measure label noise.
 
 Single words alone decide about 73% of the test rows; the rest needs negations and domains, which a small model learns slowly
-from noisy labels. The teacher's probabilities average over many noisy labels and tell the student how certain each label is.
+from noisy labels. The teacher's probabilities average over many noisy labels and give the student the certainty of each label.
 """
 
 import math

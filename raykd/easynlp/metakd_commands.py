@@ -77,10 +77,10 @@ def _scored_folder(script: str, meta: MetaSettings, flags: FlagValues) -> str:
 def _settings(flags: FlagValues, mode: str, rows: Sequence[MetaRows], user: str, **changes: str) -> Any:
     """Flags of ``easynlp`` for rows in files without header."""
     paired = any(one.paired for one in rows)
-    told: dict[str, Any] = {name: flags[name] for name in flags.given} | changes
-    told |= {"mode": mode, "tables": ",".join(one.path for one in rows), "user_defined_parameters": user}
-    told |= {"skip_first_line": False, "second_sequence": told.get("second_sequence") if paired else None}
-    return read_settings([f"--{name}={value}" for name, value in told.items() if value is not None])[0]
+    values: dict[str, Any] = {name: flags[name] for name in flags.given} | changes
+    values |= {"mode": mode, "tables": ",".join(one.path for one in rows), "user_defined_parameters": user}
+    values |= {"skip_first_line": False, "second_sequence": values.get("second_sequence") if paired else None}
+    return read_settings([f"--{name}={value}" for name, value in values.items() if value is not None])[0]
 
 
 @contextmanager

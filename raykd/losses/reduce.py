@@ -22,7 +22,7 @@ def working_pair(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
     if student.shape != teacher.shape:
         raise ValueError(
             f"student {tuple(student.shape)} and teacher {tuple(teacher.shape)} must have one shape; "
-            "project one of them, or check that both models know the same labels"
+            "project one of them, or check that both models have the same labels"
         )
     return working(student), working(teacher)
 

@@ -26,7 +26,7 @@ class DomainHead(nn.Module):
 
     @property
     def num_domains(self) -> int:
-        """Domains it knows."""
+        """Its domains."""
         return self.domain_embedding.num_embeddings
 
     def feature(self, content: Tensor, domains: Tensor) -> Tensor:

@@ -177,7 +177,7 @@ def prediction_task(config: MetaKDConfig, student: Student, inputs: TaskInputs, 
 def _features(config: MetaKDConfig, method: Method, teacher: str) -> MetaDistillationObjective:
     intermediate, prediction = config.student.intermediate, config.student.prediction
     given = intermediate.model_dump(exclude={"training"})
-    if method != "meta_kd":  # TinyBERT's stage knows neither domains nor expertise
+    if method != "meta_kd":  # TinyBERT's stage uses neither domains nor expertise
         given |= {"domain_loss_weight": 0.0, "expertise": False}
     if config.student.mode == "single":
         given |= {"soft_weight": 1.0, "temperature": prediction.temperature, "hard_weight": prediction.hard_weight}

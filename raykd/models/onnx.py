@@ -21,7 +21,7 @@ from raykd.models.folders import first_line, quiet_transformers
 from raykd.models.inputs import takes_token_types
 
 OPSET = 18
-"""Version of the operators: what onnxruntime knows since 1.14."""
+"""Version of the operators: supported by onnxruntime since 1.14."""
 LOGITS = "logits"
 
 

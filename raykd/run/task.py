@@ -1,4 +1,4 @@
-"""A training task: everything a worker needs to know to train one model, as a value that travels as JSON."""
+"""A training task: everything a worker needs to train one model, as a value that travels as JSON."""
 
 import hashlib
 import json

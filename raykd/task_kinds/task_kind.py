@@ -43,7 +43,7 @@ class TaskKind(ABC):
 
     @property
     def traits(self) -> TaskTraits:
-        """Properties that the configuration knows: the headline metric, and which metrics are better when smaller."""
+        """Properties that the configuration needs: the headline metric, and which metrics are better when smaller."""
         return TASKS[self.name]
 
     @property

@@ -208,7 +208,7 @@ def event_from_json(record: Mapping[str, Any]) -> TrainingEvent:
     if missing := sorted(required - given):
         raise DataError(f"a record of event {kind!r} lacks {', '.join(missing)}")
     if unknown := sorted(given - names):
-        raise DataError(f"a record of event {kind!r} has {', '.join(unknown)}, which it does not know")
+        raise DataError(f"a record of event {kind!r} has {', '.join(unknown)}, which are not its fields")
     if not isinstance(record["step"], int):
         raise DataError(f"step = {record['step']!r} is not a number of optimiser steps")
     return EVENTS[kind](**{name: record[name] for name in given})

@@ -1,4 +1,4 @@
-"""Several nodes: the weights are those of one node; nodes are removed, drained and added while a run goes on."""
+"""Several nodes: the weights are those of one node; nodes are removed, drained and added during a run."""
 
 import random
 import signal

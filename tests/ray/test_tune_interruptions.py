@@ -1,4 +1,4 @@
-"""A real `raykd tune` that is killed, whose trial's process is killed, that is interrupted, and that goes on each time."""
+"""A real `raykd tune` that is killed, whose trial's process is killed, that is interrupted, and that resumes each time."""
 
 import json
 import os

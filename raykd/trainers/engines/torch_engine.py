@@ -44,7 +44,7 @@ class TorchEngine:
         """bf16 autocast, or nothing with fp32."""
         return shared.autocast_context(self._precision, self.device)
 
-    def accumulate(self, loss: Tensor, *, boundary: bool) -> None:  # noqa: ARG002 (DeepSpeed has to know the boundary)
+    def accumulate(self, loss: Tensor, *, boundary: bool) -> None:  # noqa: ARG002 (DeepSpeed needs the boundary)
         """Backward of a scalar loss, added to the gradients."""
         loss.backward()  # type: ignore[no-untyped-call]
 

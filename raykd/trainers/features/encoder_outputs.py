@@ -17,7 +17,7 @@ TOKEN_AXES: Mapping[FeatureName, int] = {"embedding": 1, "hidden": 1, "scores": 
 ATTENTION_FEATURES: frozenset[FeatureName] = frozenset({"scores", "queries", "keys", "values"})
 """Features that need a replaceable attention."""
 _UNSUPPORTED = ("position_bias", "s_aux")
-"""Arguments of transformers' attention functions that change the result and that :func:`_attention` does not know."""
+"""Arguments of transformers' attention functions that change the result and that :func:`_attention` does not support."""
 Features = Mapping[FeatureName, tuple[Tensor, ...]]
 """Selected features of one model: ``embedding`` holds one tensor, any other name one tensor for each pair of a layer map."""
 

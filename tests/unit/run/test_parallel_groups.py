@@ -24,7 +24,7 @@ TASKS = [task(domain, seed) for domain in ("books", "dvd", "kitchen") for seed i
 
 
 class Here:
-    """A group whose trainings are nothing; two meet before either goes on, so that both must be at work."""
+    """A group whose trainings are nothing; two meet before either continues, so that both must be at work."""
 
     def __init__(self, meeting: threading.Barrier | None = None, broken: str = "") -> None:
         self.trained: list[list[str]] = []

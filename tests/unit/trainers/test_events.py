@@ -68,7 +68,7 @@ def test_the_keys_of_the_history_file() -> None:
     [
         ({"event": "lunch", "step": 1}, "event = 'lunch' is not one of start, resumed"),
         ({"event": "eval", "step": 1, "best": True}, "lacks metrics"),
-        ({"event": "stopped", "step": 1, "why": "told"}, "has why, which it does not know"),
+        ({"event": "stopped", "step": 1, "why": "told"}, "has why, which are not its fields"),
         ({"event": "stopped", "step": "one"}, "step = 'one' is not a number"),
     ],
 )

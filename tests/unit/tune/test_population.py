@@ -1,4 +1,4 @@
-"""A trial that takes over another's weights goes on as one training would whose settings change at that step."""
+"""A trial that takes over another's weights continues as one training would whose settings change at that step."""
 
 import json
 import math

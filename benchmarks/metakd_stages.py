@@ -16,6 +16,7 @@ import torch
 
 from raykd.config import ComputeConfig, FineTuneConfig, TorchEngineConfig, TrainingConfig
 from raykd.config.metakd import MetaDistillationObjective, MetaTeacherObjective, PredictionObjective
+from raykd.config.task_objective import TaskObjective
 from raykd.data.prepare import PrepareSpec, prepare
 from raykd.data.side_tables import SideTable
 from raykd.data.step_stream import local_feed
@@ -25,7 +26,7 @@ from raykd.metakd.embeddings import Embedder
 from raykd.metakd.prototypes import prototypes, weigh
 from raykd.metakd.reviews import read_reviews, write_reviews
 from raykd.predict import ScoreJob, score_locally
-from raykd.run.task import TaskObjective, TrainTask, make_task
+from raykd.run.task import TrainTask, make_task
 from raykd.run.train_task import run_task
 from raykd.task_kinds import SINGLE_LABEL
 from raykd.trainers.context import local_context

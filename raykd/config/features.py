@@ -89,3 +89,8 @@ class FeatureKDConfig(TeacherFeaturesConfig):
     kind: Literal["feature_kd"] = "feature_kd"
     logit_objective: ObjectiveConfig | None = None
     """Objective on the logits, whose terms are added; null trains on features alone."""
+
+    @property
+    def custom_class(self) -> str | None:
+        """That of the objective on the logits."""
+        return None if self.logit_objective is None else self.logit_objective.custom_class

@@ -121,6 +121,11 @@ class CustomObjectiveConfig(_Objective):
     """Keyword arguments of its constructor."""
 
     @property
+    def custom_class(self) -> str:
+        """The class."""
+        return self.target
+
+    @property
     def summary(self) -> str:
         """Class and arguments."""
         return " ".join([self.target, *(f"{name}={value}" for name, value in self.arguments.items())])

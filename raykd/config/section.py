@@ -58,6 +58,11 @@ class ObjectiveSection(Section):
         settings = (f"{name}={_short(value)}" for name, value in fields.items() if name != "kind")
         return " ".join([fields["kind"], *settings])
 
+    @property
+    def custom_class(self) -> str | None:
+        """User's class that it runs, as ``package.module:Class``; its source identifies a training too."""
+        return None
+
     def key_fields(self) -> dict[str, Any]:
         """Return the fields that identify a training."""
         return self.model_dump(mode="json", exclude=set(self.outside_key))

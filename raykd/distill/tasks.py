@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from raykd.config import ExperimentConfig, FineTuneConfig, ObjectiveConfig, TrainingConfig
 from raykd.config.features import FeatureKDConfig, FeatureLossConfig, IntermediateConfig
 from raykd.config.stage_names import StageName
+from raykd.config.task_objective import TaskObjective
 from raykd.data import storage
 from raykd.data.folds import Fold
 from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ConfigError
 from raykd.models import label_names, load_config, model_digest
-from raykd.run.task import TaskObjective, TrainTask, make_task
+from raykd.run.task import TrainTask, make_task
 from raykd.task_kinds import label_codec
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from raykd.config import ComputeConfig
 from raykd.config.features import FeatureLossConfig
 from raykd.config.metakd import EasyNLPArithmetic, MetaDistillationObjective, MetaTeacherObjective, PredictionObjective
+from raykd.config.task_objective import TaskObjective
 from raykd.data import storage
 from raykd.data.prepare import prepare
 from raykd.data.side_tables import SideTable
@@ -21,7 +22,6 @@ from raykd.models import check_sequence_length, load_config, model_digest
 from raykd.predict import ScoreJob
 from raykd.run.build_objective import BuildObjective
 from raykd.run.stages import score_models
-from raykd.run.task import TaskObjective
 from raykd.trainers.features.compatibility import check_teacher_and_student
 
 

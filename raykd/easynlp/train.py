@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from raykd.config import ComputeConfig
+from raykd.config.task_objective import TaskObjective
 from raykd.data import storage
 from raykd.data.first_rows import first_texts
 from raykd.data.folder_lock import LOCK, folder_lock
@@ -22,7 +23,7 @@ from raykd.easynlp.settings import ScoreSettings, TrainSettings
 from raykd.errors import CheckpointError
 from raykd.models import PROBE_ROWS, check_sequence_length, load_config, model_digest, probe_classifier
 from raykd.run.build_objective import BuildObjective, build_objective
-from raykd.run.task import TaskObjective, TrainTask, make_task
+from raykd.run.task import TrainTask, make_task
 from raykd.run.worker_group import WorkerGroup
 
 log = logging.getLogger(__name__)

@@ -14,10 +14,11 @@ from raykd.config import (
     VanillaKDConfig,
 )
 from raykd.config.features import FeatureKDConfig
+from raykd.config.task_objective import TaskObjective
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ConfigError
-from raykd.run.task import TaskObjective, TrainTask
-from raykd.task_kinds import SINGLE_LABEL, TaskKind, task_kind
+from raykd.run.task import TrainTask
+from raykd.task_kinds import TaskKind, task_kind
 from raykd.trainers import fine_tune, logit_kd
 from raykd.trainers.context import WorkerContext
 from raykd.trainers.custom_objective import load_objective
@@ -71,7 +72,7 @@ def student_task(task: TrainTask, context: ObjectiveContext) -> StudentTask:
     )
 
 
-def objective_from_config(config: ObjectiveConfig | TaskObjective, kind: TaskKind = SINGLE_LABEL) -> Objective:
+def objective_from_config(config: ObjectiveConfig | TaskObjective, kind: TaskKind) -> Objective:
     """Build the objective that a configuration names, for rows of a kind; its fields are the objective's arguments."""
     arguments = {**config.model_dump(exclude={"kind"}), "kind": kind}
     match config:

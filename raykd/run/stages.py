@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
+import torch
+
 from raykd.cluster import DATA_CPUS, require_shared, uses_gpu, wait_for_resources
 from raykd.config import ComputeConfig
 from raykd.config.section import Section
@@ -17,7 +19,7 @@ from raykd.data.prepare import PrepareSpec, prepare
 from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ConfigError, DataError
-from raykd.predict import ScoreJob, score
+from raykd.predict import ScoreJob, score, score_locally
 from raykd.predict.scorer import Scorer
 from raykd.predict.scoring_job import BATCH_ROWS, Progress
 from raykd.run.build_objective import BuildObjective, build_objective
@@ -226,6 +228,14 @@ class StageRunner:
 def report_compute(compute: ComputeConfig) -> ComputeConfig:
     """The settings that rows of a report are scored with: fp32, so that rounding decides no prediction."""
     return compute.model_copy(update={"precision": "fp32"})
+
+
+def score_in_process(jobs: Sequence[ScoreJob], compute: ComputeConfig, device: torch.device) -> list[SideTable]:
+    """Score rows with models in this process, on the device and with the threads that it trains with.
+
+    The same numbers as :func:`score_models` on such a device. Raises ModelError, DataError.
+    """
+    return score_locally(jobs, threads=torch.get_num_threads(), precision=compute.precision, use_gpu=device.type == "cuda")
 
 
 def score_models(

@@ -4,15 +4,14 @@ import hashlib
 import json
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import Field
 
 from raykd import __version__
-from raykd.config import ComputeConfig, CustomObjectiveConfig, EngineConfig, ObjectiveConfig, TrackingConfig, TrainingConfig
-from raykd.config.features import FeatureKDConfig
-from raykd.config.metakd import MetaObjective
+from raykd.config import ComputeConfig, EngineConfig, ObjectiveConfig, TrackingConfig, TrainingConfig
 from raykd.config.section import Section
+from raykd.config.task_objective import TaskObjective
 from raykd.data import storage
 from raykd.data.folds import Fold
 from raykd.data.side_tables import SideTable
@@ -21,7 +20,6 @@ from raykd.models import absolute_model
 
 _LIBRARIES = ("torch", "transformers", "deepspeed", "tokenizers", "numpy")
 _NO_TRACKING = TrackingConfig()
-TaskObjective = Annotated[ObjectiveConfig | FeatureKDConfig | MetaObjective, Field(discriminator="kind")]
 
 
 def key_of(*parts: Any) -> str:
@@ -185,7 +183,7 @@ def _training_settings(objective: TaskObjective, training: TrainingConfig, phase
     """Settings of a training that its result depends on."""
     return [
         objective.key_fields(),
-        _source_digest(objective),
+        _source_digest(objective.custom_class),
         training.model_dump(exclude={"log_every"}),
         [phase.model_dump() for phase in phases],
     ]
@@ -208,12 +206,10 @@ def _row_digests(
     ]
 
 
-def _source_digest(objective: TaskObjective | None) -> str | None:
-    """Hash of the source of an objective from outside raykd, also of one that is joined with losses on features."""
-    if isinstance(objective, FeatureKDConfig):
-        return _source_digest(objective.logit_objective)
-    if not isinstance(objective, CustomObjectiveConfig):
+def _source_digest(custom_class: str | None) -> str | None:
+    """Hash of the source of a user's class."""
+    if custom_class is None:
         return None
     from raykd.trainers.custom_objective import source_digest  # imports torch, which --dry-run does without
 
-    return source_digest(objective.target)
+    return source_digest(custom_class)

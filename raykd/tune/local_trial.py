@@ -4,19 +4,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from raykd.config.search_space import Value
 from raykd.data.step_stream import local_feed
 from raykd.errors import CheckpointError
-from raykd.predict import ScoreJob, score_locally
+from raykd.predict import ScoreJob
+from raykd.run.stages import score_in_process
 from raykd.run.task import TrainTask
 from raykd.run.train_task import OpenTask, open_task, run_task, train_by_evaluation
 from raykd.tracking import Tracker
 from raykd.trainers.checkpoint import Checkpoints
 from raykd.trainers.context import WorkerContext
 from raykd.trainers.events import CheckpointSaved, TrainingEvent
-from raykd.trainers.precision import resolve_precision
 from raykd.trainers.trainer import Trainer
 from raykd.tune.teacher_locks import Lock, no_lock
 from raykd.tune.trial_metrics import TrialMetrics
@@ -92,13 +90,7 @@ class TrialRun:
         run_task(task, self._context, build_feed=local_feed, build_objective=self._plan.job.build_objective)
 
     def _score(self, jobs: Sequence[ScoreJob]) -> None:
-        device = self._context.device
-        score_locally(
-            jobs,
-            threads=torch.get_num_threads(),
-            precision=resolve_precision(self._plan.job.base.compute.precision, device),
-            use_gpu=device.type == "cuda",
-        )
+        score_in_process(jobs, self._plan.job.base.compute, self._context.device)
 
     def _train(self, task: TrainTask, *, keep_model: bool) -> Iterator[float | None]:
         """Yield the best metric so far after each evaluation but the last, which the final report has."""

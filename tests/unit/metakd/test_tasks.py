@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from raykd.config import ComputeConfig, DeepSpeedEngineConfig, EngineConfig, TorchEngineConfig, TrainingConfig
 from raykd.config.metakd import EasyNLPArithmetic, MetaDistillationObjective, MetaTeacherObjective, PredictionObjective
+from raykd.config.task_objective import TaskObjective
 from raykd.data.side_tables import SideTable, commit, write_part
 from raykd.data.step_stream import local_feed
 from raykd.data.tokenised_set import TokenisedSet
@@ -23,7 +24,7 @@ from raykd.metakd.embeddings import EMBEDDING
 from raykd.metakd.prototypes import DOMAIN_ID, WEIGHT, prototypes, weigh
 from raykd.models import load_classifier
 from raykd.predict import ScoreJob, score_locally
-from raykd.run.task import TaskObjective, TrainTask, make_task
+from raykd.run.task import TrainTask, make_task
 from raykd.run.train_task import run_task
 from raykd.trainers.context import local_context
 from tests.unit.metakd.worlds import DOMAINS, LABELS, save_model, side_of

@@ -1,7 +1,7 @@
 """Teacher logits as text, in EasyNLP's format: line i belongs to source row i, values joined by commas.
 
 Lines count the *source* rows of a prepared set, over its files in sorted order: rejected rows and rows of other splits have a
-line too, whose content is ignored (:func:`export_tsv` leaves it blank).
+line too, whose content is ignored.
 """
 
 import itertools
@@ -13,35 +13,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from raykd.data import storage
 from raykd.data.parquet_files import PartInfo
 from raykd.data.readers import RawRow, read_chunk, scan
 from raykd.data.schema import shorten
-from raykd.data.side_tables import ROW_ID, SideTable, commit, logits_array, logits_numpy, write_part
+from raykd.data.side_tables import ROW_ID, SideTable, commit, logits_array, write_part
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import DataError
 
 COLUMN = "logits"
-
-
-def export_tsv(side: SideTable, prepared: TokenisedSet, path: str) -> None:
-    """Write the ``logits`` of a side table, each as the shortest text that reads back as the same float32.
-
-    Raises DataError when the table was made for other rows, or has no logits.
-    """
-    side.check_fits(prepared)
-    if COLUMN not in side.columns:
-        raise DataError(f"{side.path} has the columns {', '.join(side.columns)}, no {COLUMN}; give the output of a prediction")
-    lines = SourceLines(prepared)
-    written = 0
-    with storage.open_output(path) as stream:
-        for group in range(len(prepared.group_rows)):
-            table = side.read_group(group, [*ROW_ID, COLUMN])
-            texts = logits_numpy(table[COLUMN]).astype(str).tolist()
-            for line, values in zip(lines.of(table).tolist(), texts, strict=True):
-                stream.write(b"\n" * (line - written) + ",".join(values).encode() + b"\n")
-                written = line + 1
-        stream.write(b"\n" * (lines.total - written))
 
 
 def import_tsv(path: str, prepared: TokenisedSet, *, out: str, column: int = 0) -> SideTable:

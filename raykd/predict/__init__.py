@@ -2,6 +2,5 @@
 
 from raykd.predict.scorer import ScoreJob
 from raykd.predict.scoring_job import score, score_locally
-from raykd.predict.tsv_output import predictions_tsv
 
-__all__ = ["ScoreJob", "predictions_tsv", "score", "score_locally"]
+__all__ = ["ScoreJob", "score", "score_locally"]

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from raykd.data import storage
 
 MODEL = "model"
-AUXILIARY = "auxiliary"
 
 
 class Composite(nn.Module):

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from raykd.data.parquet_files import write_part
-from raykd.data.side_tables import SideTable, commit, logits_array, logits_numpy
+from raykd.data.side_tables import SideTable, logits_numpy
 from raykd.data.tokenised_set import TokenisedSet
-from raykd.errors import DataError, ModelError
+from raykd.errors import ModelError
 from raykd.models import build_classifier, load_classifier
-from raykd.predict import ScoreJob, predictions_tsv, score_locally
+from raykd.predict import ScoreJob, score_locally
 
 LABELS = ("bad", "good")
 VOCABULARY = 40
@@ -159,40 +159,3 @@ def test_threads_are_put_back(tmp_path):
     before = torch.get_num_threads()
     score_locally([ScoreJob(model, prepared.path, str(tmp_path / "logits"))], threads=before + 1)
     assert torch.get_num_threads() == before
-
-
-def _table(folder: Path, logits: np.ndarray) -> SideTable:
-    prepared = make_prepared(folder / "set")
-    cuts = np.cumsum(prepared.group_rows)[:-1]
-    groups = [
-        prepared.read_group(g, ["shard", "row"]).append_column("logits", logits_array(values))
-        for g, values in enumerate(np.split(logits, cuts))
-    ]
-    return commit(str(folder / "logits"), prepared, [write_part(str(folder / "logits"), 0, groups)], ["logits"], {})
-
-
-def test_predictions_are_lines_in_input_order(tmp_path):
-    rows = sum(sum(groups) for groups in GROUPS)
-    logits = np.random.default_rng(0).normal(size=(rows, 2)).astype(np.float32)
-    logits[0] = (1000.0, -1000.0)
-    predictions_tsv(_table(tmp_path, logits), str(tmp_path / "out.tsv"), labels=LABELS)
-    lines = (tmp_path / "out.tsv").read_text().splitlines()
-    assert len(lines) == rows
-    assert lines[0] == "bad\t1.0,0.0\t1000.0,-1000.0"
-    for line, row in zip(lines, logits, strict=True):
-        label, probabilities, values = line.split("\t")
-        assert label == LABELS[row.argmax()]
-        assert np.array_equal(np.array(values.split(","), np.float32), row)  # bit for bit
-        expected = torch.softmax(torch.from_numpy(row), dim=0).numpy()
-        np.testing.assert_allclose(np.array(probabilities.split(","), np.float32), expected, rtol=1e-5)
-
-
-def test_prediction_columns_can_be_chosen(tmp_path):
-    rows = sum(sum(groups) for groups in GROUPS)
-    table = _table(tmp_path, np.tile(np.float32([0.25, 0.5]), (rows, 1)))
-    predictions_tsv(table, str(tmp_path / "out.tsv"), labels=LABELS, columns=("logits", "predictions"))
-    assert (tmp_path / "out.tsv").read_text() == "0.25,0.5\tgood\n" * rows
-    with pytest.raises(DataError, match=r"allowed are predictions, probabilities, logits"):
-        predictions_tsv(table, str(tmp_path / "out.tsv"), labels=LABELS, columns=("logit",))
-    with pytest.raises(DataError, match=r"2 logits a row, but 3 labels"):
-        predictions_tsv(table, str(tmp_path / "out.tsv"), labels=("a", "b", "c"))

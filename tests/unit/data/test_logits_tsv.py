@@ -9,21 +9,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from raykd.data.logits_tsv import export_tsv, import_tsv
-from raykd.data.parquet_files import write_part
-from raykd.data.side_tables import ROW_ID, SideTable, commit, logits_array, logits_numpy
+from raykd.data.logits_tsv import import_tsv
+from raykd.data.side_tables import SideTable, logits_numpy
 from raykd.data.splits import HashRange
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import DataError
 
 PrepareRows = Callable[..., TokenisedSet]
-
-
-def side_table(prepared: TokenisedSet, logits: np.ndarray, folder: Path) -> SideTable:
-    ends = np.cumsum(prepared.group_rows)
-    groups = np.split(logits.astype(np.float32), ends[:-1])
-    tables = (prepared.read_group(i, ROW_ID).append_column("logits", logits_array(rows)) for i, rows in enumerate(groups))
-    return commit(str(folder), prepared, [write_part(str(folder), 0, tables)], ["logits"], {})
 
 
 def logits_of(side: SideTable) -> np.ndarray:
@@ -36,10 +28,9 @@ BIT_PATTERNS = st.integers(0, 2**32 - 1).map(lambda bits: np.uint32(bits).view(n
 
 def round_trip(prepared: TokenisedSet, logits: np.ndarray, folder: Path) -> None:
     path = folder / "logits.tsv"
-    export_tsv(side_table(prepared, logits, folder / "side"), prepared, str(path))
+    path.write_text("".join(",".join(map(str, row)) + "\n" for row in logits))
     back = import_tsv(str(path), prepared, out=str(folder / "back"))
     assert logits_of(back).tobytes() == logits.tobytes()
-    assert path.read_text() == "".join(",".join(map(str, row)) + "\n" for row in logits)
 
 
 @given(st.lists(st.tuples(FLOATS | BIT_PATTERNS, FLOATS | BIT_PATTERNS), min_size=10, max_size=10))
@@ -56,13 +47,6 @@ def test_a_round_trip_of_many_bit_patterns(prepare_rows: PrepareRows, tmp_path: 
     round_trip(prepare_rows("good\tpos\n" * 5_000), logits, tmp_path)
 
 
-def test_text_is_that_of_easynlp(prepare_rows: PrepareRows, tmp_path: Path) -> None:
-    prepared = prepare_rows("good\tpos\nbad\tneg\n")
-    side = side_table(prepared, np.array([[0.029717691, 0.13833308], [-1.2e-05, 1e-45]]), tmp_path / "side")
-    export_tsv(side, prepared, str(tmp_path / "logits.tsv"))
-    assert (tmp_path / "logits.tsv").read_bytes() == b"0.029717691,0.13833308\n-1.2e-05,1e-45\n"
-
-
 def test_lines_count_source_rows(prepare_rows: PrepareRows, tmp_path: Path) -> None:
     (tmp_path / "z.tsv.gz").write_bytes(gzip.compress(b"head\n" + b"bad film\tneg\n" * 3000))
     content = "head\n" + "".join(f"text {number}\tpos\n" for number in range(2500)) + "\n"
@@ -76,11 +60,7 @@ def test_lines_count_source_rows(prepare_rows: PrepareRows, tmp_path: Path) -> N
         rows = side.read_group(group)
         lines = np.where(rows["shard"].to_numpy() == 0, 0, 2501) + rows["row"].to_numpy()
         assert np.array_equal(logits_numpy(rows["logits"]), np.stack([lines, -lines], axis=1).astype(np.float32))
-    export_tsv(side, prepared, str(tmp_path / "again.tsv"))
-    assert (tmp_path / "again.tsv").read_bytes().count(b"\n") == 5501
-    again = import_tsv(str(tmp_path / "again.tsv"), prepared, out=str(tmp_path / "again"))
-    assert logits_of(again).tobytes() == logits_of(side).tobytes()
-    assert again.provenance["path"] == str(tmp_path / "again.tsv")
+    assert side.provenance["path"] == str(tmp_path / "logits.tsv")
 
 
 @pytest.mark.parametrize(
@@ -120,10 +100,3 @@ def test_unlabelled_rows_agree_on_the_width(prepare_rows: PrepareRows, tmp_path:
     (tmp_path / "logits.tsv").write_text("1,2,3\n4,5\n")
     with pytest.raises(DataError, match=r"logits\.tsv:2: 2 values, where 3"):
         import_tsv(str(tmp_path / "logits.tsv"), prepared, out=str(tmp_path / "side"))
-
-
-def test_only_logits_of_these_rows_are_exported(prepare_rows: PrepareRows, tmp_path: Path) -> None:
-    prepared = prepare_rows("good\tpos\n")
-    side = side_table(prepared, np.zeros((1, 2)), tmp_path / "side")
-    with pytest.raises(DataError, match="other rows"):
-        export_tsv(side, prepare_rows("bad\tneg\n"), str(tmp_path / "logits.tsv"))

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-from helpers import run_distributed
-from tiny_training import KINDS, State, full_state, make_engine, train
 
 from raykd.data import storage
 from raykd.errors import CheckpointError, ResourceError
 from raykd.trainers.checkpoint import Checkpoints
 from raykd.trainers.context import WorkerContext
+from tests.distributed.tiny_training import KINDS, State, full_state, make_engine, train
+from tests.helpers import run_distributed
 
 HALF, STEPS = 3, 6
 OTHER_SEED = 5

@@ -4,12 +4,12 @@ from typing import Literal
 
 import numpy as np
 import pytest
-import tiny_training
-from tiny_training import ENGINE_CASES, EngineCase, backward, gradients, make_engine, weights
 
 from raykd.config.section import Section
 from raykd.trainers.engines import build_engine
 from raykd.trainers.engines.torch_engine import TorchEngine
+from tests.distributed import tiny_training
+from tests.distributed.tiny_training import ENGINE_CASES, EngineCase, backward, gradients, make_engine, weights
 
 
 class DoublingConfig(Section):

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-from helpers import run_distributed
-from tiny_training import (
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from tests.distributed.tiny_training import (
     KINDS,
     MAX_GRAD_NORM,
     WEIGHT_DECAY,
@@ -27,8 +29,7 @@ from tiny_training import (
     train,
     weights,
 )
-from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
+from tests.helpers import run_distributed
 
 STEPS = 5
 BUFFERS = 12

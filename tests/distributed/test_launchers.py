@@ -3,10 +3,10 @@
 import os
 
 import torch.distributed as dist
-from helpers import run_distributed
-from tiny_training import make_engine
 
 from raykd.trainers.launcher_variables import drop_foreign_launchers
+from tests.distributed.tiny_training import make_engine
+from tests.helpers import run_distributed
 
 MPI = {"OMPI_COMM_WORLD_LOCAL_RANK": "0", "OMPI_COMM_WORLD_SIZE": "1", "SLURM_PROCID": "0", "PMI_RANK": "0"}
 

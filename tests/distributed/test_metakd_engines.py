@@ -5,14 +5,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch.distributed as dist
-from helpers import run_distributed
-from tiny_training import KINDS, MAX_GRAD_NORM, State, full_state, gradients, make_engine, rate, weights
 from torch import nn
 
 from raykd.metakd.meta_teacher import MetaTeacher
 from raykd.trainers.auxiliary import with_modules
 from raykd.trainers.logit_kd import VanillaKD
 from raykd.trainers.objective import Objective
+from tests.distributed.tiny_training import KINDS, MAX_GRAD_NORM, State, full_state, gradients, make_engine, rate, weights
+from tests.helpers import run_distributed
 from tests.unit.metakd.features import ROWS, make_batch, make_distillation, make_head, make_model
 from tests.unit.trainers.features.test_loss_terms import made
 from tests.unit.trainers.features.test_stored_states import part

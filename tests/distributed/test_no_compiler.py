@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = """
-from tiny_training import make_engine, train
+from tests.distributed.tiny_training import make_engine, train
 from raykd.trainers.context import local_context
 
 with local_context():

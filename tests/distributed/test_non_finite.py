@@ -10,8 +10,6 @@ import pyarrow as pa
 import pytest
 import torch
 import torch.distributed as dist
-from helpers import run_distributed
-from tiny_training import BATCH_ROWS, KINDS, NanGradient, full_state, make_engine, micro_batches
 from torch import Tensor, nn
 
 from raykd.data.batch import Batch
@@ -25,6 +23,8 @@ from raykd.trainers.model_selection import ModelSelection
 from raykd.trainers.objective import Objective, ObjectiveOutput
 from raykd.trainers.schedule import Schedule
 from raykd.trainers.trainer import Trainer
+from tests.distributed.tiny_training import BATCH_ROWS, KINDS, NanGradient, full_state, make_engine, micro_batches
+from tests.helpers import run_distributed
 
 FIRST_STEP, BROKEN_STEP, TOTAL_STEPS = 1, 3, 5
 """Gradient shares, which ask for a model with named logits, are measured in step 0; it is left out."""

@@ -8,11 +8,11 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from planned_set import write_set, write_side
 
 from raykd.data import ray_stream
 from raykd.data.step_stream import Feed, StepRows, local_feed, ray_feed
 from raykd.errors import DataError
+from tests.planned_set import write_set, write_side
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
 

@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from training_events import step_metrics
 
 from raykd.errors import ConfigError, DataError
 from raykd.tracking import NullTracker, listener, metrics_of, open_tracker, read_offline_run, read_offline_table, trackers
@@ -28,6 +27,7 @@ from raykd.tracking.credentials import (
 )
 from raykd.tracking.offline import BLOCK, IDENT, is_finished
 from raykd.trainers.events import CheckpointSaved, Evaluated, GradientShares
+from tests.training_events import step_metrics
 
 OPTIONS: dict[str, Any] = {"project": "raykd", "run_name": "student kd seed 1", "group": "reviews", "run_id": "reviews-kd-1"}
 CONFIG = {"student": {"objective": {"temperature": 4.0}}, "seeds": [1, 2]}

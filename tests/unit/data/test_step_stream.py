@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from planned_set import GROUPS, lengths_of, logits_of, tokens_of, write_set, write_side
 
 from raykd.data import batch_plan as plan_module
 from raykd.data import ray_stream
@@ -21,6 +20,7 @@ from raykd.data.side_tables import SideTable
 from raykd.data.step_stream import StepRows, _steps, local_feed
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import DataError, ResourceError
+from tests.planned_set import GROUPS, lengths_of, logits_of, tokens_of, write_set, write_side
 
 BATCH, WINDOW = 16, 8
 ROWS = sum(GROUPS)

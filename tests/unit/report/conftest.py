@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from training_events import step_metrics
 
 from raykd.report.comparison import Comparison, Entry, compare
 from raykd.trainers.events import Evaluated, GradientShares, TrainingEvent
+from tests.training_events import step_metrics
 
 
 def invent_logits(dice: np.random.Generator, base: np.ndarray, labels: np.ndarray, skill: float) -> np.ndarray:

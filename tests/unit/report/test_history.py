@@ -2,11 +2,11 @@ import json
 from pathlib import Path
 
 import pytest
-from training_events import step_metrics
 
 from raykd.errors import DataError
 from raykd.report.history import MAX_POINTS, read_curves
 from raykd.trainers.events import CheckpointSaved, Evaluated, GradientShares, StepMetrics, TrainingEvent
+from tests.training_events import step_metrics
 
 
 def write(path: Path, events: list[TrainingEvent]) -> str:

@@ -3,10 +3,10 @@
 import io
 
 from rich.console import Console
-from training_events import started, step_metrics
 
 from raykd.run.progress import Terminal
 from raykd.trainers.events import Ended, NonFinite
+from tests.training_events import started, step_metrics
 
 
 def watched() -> tuple[Terminal, io.StringIO]:

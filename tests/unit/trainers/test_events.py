@@ -5,7 +5,6 @@ import pickle
 from pathlib import Path
 
 import pytest
-from training_events import started, step_metrics
 
 from raykd.errors import DataError
 from raykd.trainers.event_log import EventLog, read_history
@@ -23,6 +22,7 @@ from raykd.trainers.events import (
     Warned,
     event_from_json,
 )
+from tests.training_events import started, step_metrics
 
 ALL: list[TrainingEvent] = [
     started(),

@@ -32,7 +32,7 @@ from raykd.tune.search_tables import conclusion, markdown
 from raykd.tune.trial_plan import TrialPlan
 from raykd.tune.trial_record import TrialJournal, TrialRecord
 from tests.local_pipeline import LocalGroup, LocalPipeline
-from tests.unit.distill.test_multi_label_run import LABELS, save_headless, write_rows
+from tests.unit.flows.test_multi_label import LABELS, save_headless, write_rows
 from tests.unit.metakd.test_pipeline import make_config
 from tests.unit.tune.test_local_trial import GAMMA1, TEMPERATURE, LocalShared
 

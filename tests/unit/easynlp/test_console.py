@@ -4,11 +4,10 @@ import logging
 import re
 from dataclasses import replace
 
-from training_events import step_metrics
-
 from raykd.config import TrainingConfig
 from raykd.easynlp.console import TrainingLines, inference_line, metric_lines, printing
 from raykd.trainers.events import CheckpointSaved, Evaluated
+from tests.training_events import step_metrics
 
 TWO = {"loss": 0.5, "accuracy": 0.75, "f1": 0.8, "macro_f1": 0.7, "micro_f1": 0.75, "mcc": 0.1}
 THREE = {"loss": 0.5, "accuracy": 0.75, "macro_f1": 0.7, "micro_f1": 0.75}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks.faults import read_rounds
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PRINTS_HELP = """
 import contextlib, importlib, io, sys
 for name in sys.argv[1:]:

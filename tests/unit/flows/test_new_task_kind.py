@@ -20,8 +20,8 @@ from raykd.metrics.resampling import MomentMetric
 from raykd.run.progress import Terminal
 from raykd.task_kinds import TASK_KINDS, TaskKind
 from tests.local_pipeline import LocalPipeline
-from tests.unit.distill.test_multi_label_run import save_headless
-from tests.unit.distill.test_regression_run import write_rows
+from tests.unit.flows.test_multi_label import save_headless
+from tests.unit.flows.test_regression import write_rows
 
 TRAITS = TaskTraits("values", headline="within_one", smaller_is_better=frozenset({"loss"}))
 

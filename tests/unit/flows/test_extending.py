@@ -11,7 +11,7 @@ import torch
 from raykd.errors import DataError
 from raykd.trainers.custom_objective import load_objective
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "extending.md").read_text()
 
 

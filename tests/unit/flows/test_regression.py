@@ -12,7 +12,7 @@ from raykd.data.storage import read_json
 from raykd.errors import ConfigError, DataError
 from raykd.report.files import read_report, write_report
 from tests.conftest import FILLERS, WORDS
-from tests.unit.distill.test_multi_label_run import save_headless
+from tests.unit.flows.test_multi_label import save_headless
 
 
 def write_rows(path: Path, count: int, seed: int) -> str:

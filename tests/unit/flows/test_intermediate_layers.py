@@ -13,8 +13,8 @@ from raykd.distill.checks import check_experiment
 from raykd.errors import ConfigError, ModelError
 from raykd.models import model_digest
 from tests.conftest import save_model as save_small_model
-from tests.unit.distill.test_multi_label_run import content as tagged
-from tests.unit.distill.test_regression_run import content as rated
+from tests.unit.flows.test_multi_label import content as tagged
+from tests.unit.flows.test_regression import content as rated
 from tests.unit.metakd.worlds import save_model
 
 __all__ = ["rated", "tagged"]

@@ -17,6 +17,18 @@ DOCUMENTED = [
 """Sources whose docstrings are checked."""
 PAIRED_MODULES = {"__init__.py", "checks.py", "dry_run.py", "pipeline.py", "report.py", "tasks.py"}
 """Modules that the packages of job kinds, distill/ and metakd/, have in common on purpose."""
+UNIT_TESTS = Path(__file__).parent
+TESTS_WITHOUT_A_MODULE = {
+    "test_clusters.py",
+    "test_names.py",
+    "test_predict.py",
+    "test_tracking.py",
+    "losses/test_hand_computed.py",
+    "losses/test_logit_losses.py",
+    "losses/test_loss_contract.py",
+    "trainers/test_objectives.py",
+}
+"""Unit tests of a folder of files, of all names, or of several modules together."""
 MAX_LINES = 330
 MAX_FUNCTION_LINES = 60
 
@@ -52,6 +64,17 @@ def test_paired_modules_belong_to_job_kinds() -> None:
 def test_every_folder_with_modules_is_a_package() -> None:
     """The import linter sees packages only, and passes over other folders without a word."""
     assert not [relative(folder) for folder in {path.parent for path in SOURCES} if not (folder / "__init__.py").is_file()]
+
+
+def test_unit_tests_mirror_the_package() -> None:
+    """``flows/`` has the tests that go through several packages."""
+    tests = {path.relative_to(UNIT_TESTS) for path in UNIT_TESTS.rglob("test_*.py")}
+    strays = {
+        str(test)
+        for test in tests
+        if test.parts[0] != "flows" and not (PACKAGE / test.with_name(test.name.removeprefix("test_"))).is_file()
+    }
+    assert strays == TESTS_WITHOUT_A_MODULE
 
 
 def test_class_names_are_unique() -> None:

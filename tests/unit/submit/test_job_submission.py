@@ -1,20 +1,19 @@
+"""Jobs submitted to a cluster: their commands, variables, logs and exit codes."""
+
 import asyncio
 import logging
 import os
 import shlex
 import shutil
-import socket
-import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import yaml
 
 from raykd.config import load_job
 from raykd.errors import ConfigError, ResourceError
-from raykd.submit import client, job_submission, upload
+from raykd.submit import job_submission
 
 JOB = """
 name: demo
@@ -23,6 +22,8 @@ data: {input_schema: "label:str:1,sent:str:1", first_sequence: sent, label: labe
 teacher: {model: teacher}
 student: {model: student}
 """
+
+
 ADDRESS = "http://127.0.0.1:8265"
 
 
@@ -78,7 +79,7 @@ def test_the_job_runs_in_the_uploaded_folder(folder: Path, monkeypatch: pytest.M
     assert ".git" in fake.submitted["runtime_env"]["excludes"]
 
 
-JOBS = Path(__file__).parents[2] / "jobs"
+JOBS = Path(__file__).parents[3] / "jobs"
 
 
 def head_command(job: Path) -> str:
@@ -267,7 +268,7 @@ def test_what_cannot_run_there_is_refused_here(folder: Path, job: str, overrides
 
 
 def test_a_meta_kd_job_is_one_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shutil.copy(Path(__file__).parents[2] / "jobs" / "metakd-amazon.yaml", folder / "jobs")
+    shutil.copy(Path(__file__).parents[3] / "jobs" / "metakd-amazon.yaml", folder / "jobs")
     fake = FakeClient([[]], ["SUCCEEDED"], 0)
     monkeypatch.setattr(job_submission, "connect", lambda address: fake)
     with pytest.raises(ConfigError, match="is relative"):
@@ -287,120 +288,3 @@ def test_a_search_is_submitted_as_one(folder: Path, monkeypatch: pytest.MonkeyPa
         job_submission.submit("jobs/search.yaml", address=ADDRESS, command="tune", overrides=["base.storage=runs"])
     with pytest.raises(ConfigError, match="cannot read the job file"):
         job_submission.submit("jobs/absent.yaml", address=ADDRESS, command="tune")
-
-
-def test_a_large_folder_is_refused_with_its_largest_parts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, size in {
-        "data/a.tsv": 900,
-        "data/b.tsv": 700,
-        "models/t/x.bin": 2000,
-        "notes": 10,
-        "runs/old.bin": 10**6,
-    }.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(b"x" * size * 1000)
-    monkeypatch.setattr(upload, "UPLOAD_LIMIT", 3_500_000)
-    with pytest.raises(
-        ConfigError, match=r"holds 3\.6 MB .* limit is 3\.5 MB; largest: models/t 2\.0 MB, data/a\.tsv 0\.9 MB.*\.rayignore"
-    ):
-        upload.check_upload(".")
-    (folder / ".rayignore").write_text("models\n")
-    assert folder / "data" / "a.tsv" in upload.check_upload(".")
-
-
-def test_what_is_counted_is_what_ray_packs(folder: Path, tmp_path: Path) -> None:
-    from ray._private.ray_constants import get_runtime_env_default_excludes
-    from ray._private.runtime_env.packaging import create_package
-
-    names = [
-        *("a.py", ".env", "key.pem", ".git/objects/1", ".venv/bin/python", "wandb/x", "sub/wandb/x", "sub/runs/y", "runs/y"),
-        *("pkg.egg-info/z", "sub/__pycache__/c.pyc", "deep/.gitignore", "deep/cache/1", "deep/kept", "ignored/1", "build/1"),
-    ]
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(name)
-    (folder / "deep" / ".gitignore").write_text("cache\n")
-    (folder / ".rayignore").write_text("/ignored\n")
-    package = tmp_path / "package.zip"
-    create_package(
-        str(folder), package, include_gitignore=True, excludes=[*get_runtime_env_default_excludes(), *upload.EXCLUDES]
-    )
-    packed = {folder / name for name in zipfile.ZipFile(package).namelist() if not name.endswith("/")}
-    assert upload.check_upload(".") == packed
-    expected = {"a.py", "sub/wandb/x", "sub/runs/y", "deep/.gitignore", "deep/kept", ".rayignore", "jobs/demo.yaml"}
-    assert packed == {folder / name for name in expected}
-
-
-def test_excludes_are_those_of_the_pasted_command() -> None:
-    runtime_env = yaml.safe_load((Path(__file__).parents[2] / "clusters" / "runtime-env.yaml").read_text())
-    assert tuple(runtime_env["excludes"]) == upload.EXCLUDES
-
-
-def test_a_working_dir_that_is_no_folder(folder: Path) -> None:
-    with pytest.raises(ConfigError, match="is not a folder"):
-        upload.check_upload("jobs/demo.yaml")
-
-
-def test_where_the_token_comes_from(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert client.token_header() == {}
-    default = Path.home() / ".ray" / "auth_token"
-    default.parent.mkdir()
-    default.write_text("from-home\n")
-    assert client.token_header() == {"Authorization": "Bearer from-home"}
-    named = folder / "token"
-    named.write_text(" from-path\n")
-    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(named))
-    assert client.token_header() == {"Authorization": "Bearer from-path"}
-    monkeypatch.setenv("RAY_AUTH_TOKEN", "from-variable")
-    assert client.token_header() == {"Authorization": "Bearer from-variable"}
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    assert client.token_header() == {}
-
-
-def test_a_token_that_is_announced_and_absent(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RAY_AUTH_MODE", "token")
-    with pytest.raises(ResourceError, match=r"no token in RAY_AUTH_TOKEN or .*auth_token; put the cluster's token"):
-        client.token_header()
-    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(folder / "absent"))
-    with pytest.raises(ResourceError, match=r"absent cannot be read .*RAY_AUTH_TOKEN_PATH"):
-        client.token_header()
-    (folder / "empty").write_text("\n")
-    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(folder / "empty"))
-    with pytest.raises(ResourceError, match=r"no token in RAY_AUTH_TOKEN or .*empty"):
-        client.token_header()
-
-
-@pytest.mark.parametrize("address", ["127.0.0.1:8265", "auto", "ray://127.0.0.1:10001", "http://", ""])
-def test_an_address_is_the_dashboards(folder: Path, address: str) -> None:
-    with pytest.raises(ConfigError, match="give the address of the cluster's dashboard"):
-        client.connect(address)
-
-
-def test_the_address_given_wins_over_the_environment(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
-    with pytest.raises(ResourceError, match=r"cannot reach http://127\.0\.0\.1:1: .*8265"):
-        client.connect("http://127.0.0.1:1")
-    assert os.environ["RAY_ADDRESS"] == "10.0.0.1:6379"
-    assert "RAY_API_SERVER_ADDRESS" not in os.environ
-
-
-def test_silence_is_not_waited_for_for_ever(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "REQUEST_LIMIT_S", 0.2)
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()
-        with pytest.raises(ResourceError, match=r"cannot reach http://127.0.0.1:\d+: .*timed out"):
-            client.connect(f"http://127.0.0.1:{listener.getsockname()[1]}")
-
-
-def test_a_token_in_the_clear_is_warned_of(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setenv("RAY_AUTH_TOKEN", "sesame")
-    monkeypatch.setattr(client, "_client_class", lambda: lambda address, headers: headers)
-    client.connect(ADDRESS)
-    client.connect("https://ray.example.org")
-    assert not caplog.records
-    assert client.connect("http://ray.example.org") == {"Authorization": "Bearer sesame"}
-    assert "unencrypted" in caplog.text
-    assert "sesame" not in caplog.text

@@ -1,0 +1,117 @@
+"""Model folders that are refused, and the advice given."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+from transformers import (
+    PreTrainedTokenizerFast,
+)
+
+from raykd.errors import ModelError
+from raykd.models import (
+    build_classifier,
+    load_classifier,
+    load_config,
+    load_tokenizer,
+    model_digest,
+    save_classifier,
+)
+from raykd.models.folders import conversion_command
+
+LABELS = ("bad", "good")
+
+
+WORDS = [
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "[MASK]",
+    *("the", "film", "is", "not", "very", "good", "bad", "great", "poor", "a"),
+]
+
+
+SHAPE = {"vocab_size": len(WORDS), "hidden": 16, "layers": 2, "heads": 2, "seed": 3, "positions": 32}
+
+
+def _tokenizer():
+    core = Tokenizer(models.WordPiece({word: index for index, word in enumerate(WORDS)}, unk_token="[UNK]"))
+    core.normalizer = normalizers.BertNormalizer(lowercase=True)
+    core.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    return PreTrainedTokenizerFast(tokenizer_object=core, unk_token="[UNK]", pad_token="[PAD]", cls_token="[CLS]",
+                                   sep_token="[SEP]", mask_token="[MASK]")  # fmt: skip
+
+
+def _save(folder: Path, architecture: str = "bert", labels=LABELS, **shape) -> Path:
+    save_classifier(build_classifier(architecture, labels=labels, **{**SHAPE, **shape}), _tokenizer(), str(folder))
+    return folder
+
+
+def _edit_weights(folder: Path, edit) -> None:
+    from safetensors.torch import load_file, save_file
+
+    file = folder / "model.safetensors"
+    save_file(edit(load_file(file)), file, {"format": "pt"})
+
+
+def test_missing_folder_is_said_at_once(tmp_path):
+    with pytest.raises(ModelError, match="does not exist"):
+        load_config(str(tmp_path / "nowhere"))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ModelError, match="is a file"):
+        load_tokenizer(str(tmp_path / "file"))
+
+
+def test_misspelt_relative_path_is_not_taken_for_a_hub_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "demo").mkdir()
+    with pytest.raises(ModelError, match="model folder demo/teachr does not exist"):
+        load_config("demo/teachr")
+
+
+def test_pickled_weights_are_refused_and_the_advice_works(tmp_path):
+    folder = _save(tmp_path / "model")
+    weights = load_classifier(str(folder), labels=LABELS).state_dict()
+    torch.save(weights, folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(ModelError, match="pickle") as error:
+        load_classifier(str(folder), labels=LABELS)
+    assert conversion_command(folder) in str(error.value)
+    command = conversion_command(folder).replace("python", sys.executable, 1)
+    subprocess.run(command, shell=True, check=True, timeout=120)
+    opened = load_classifier(str(folder), labels=LABELS).state_dict()
+    assert all(torch.equal(opened[name], tensor) for name, tensor in weights.items())
+
+
+def test_folder_without_weights_or_config(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ModelError, match=r"config\.json"):
+        load_classifier(str(tmp_path / "empty"), labels=LABELS)
+    folder = _save(tmp_path / "model")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(ModelError, match=r"no model\.safetensors"):
+        load_classifier(str(folder), labels=LABELS)
+
+
+def test_incomplete_shards_are_refused(tmp_path):
+    model = build_classifier("bert", labels=LABELS, **SHAPE)
+    model.save_pretrained(tmp_path, max_shard_size="8KB")
+    shards = sorted(tmp_path.glob("model-*.safetensors"))
+    assert len(shards) > 1
+    load_classifier(str(tmp_path), labels=LABELS)
+    shards[-1].unlink()
+    with pytest.raises(ModelError, match="lacks some of the files"):
+        load_classifier(str(tmp_path), labels=LABELS)
+
+
+def test_digest_follows_the_weights_and_not_the_place(tmp_path):
+    folder = _save(tmp_path / "model")
+    shutil.copytree(folder, tmp_path / "copy")
+    assert model_digest(str(tmp_path / "copy")) == model_digest(str(folder))
+    _edit_weights(tmp_path / "copy", lambda w: {k: v + 1e-3 for k, v in w.items()})
+    assert model_digest(str(tmp_path / "copy")) != model_digest(str(folder))

@@ -1,0 +1,110 @@
+"""Saved models open everywhere."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+from transformers import (
+    PreTrainedTokenizerFast,
+    pipeline,
+)
+
+from raykd.errors import ModelError
+from raykd.models import (
+    build_classifier,
+    load_classifier,
+    load_tokenizer,
+    model_digest,
+    save_classifier,
+)
+
+LABELS = ("bad", "good")
+
+
+WORDS = [
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "[MASK]",
+    *("the", "film", "is", "not", "very", "good", "bad", "great", "poor", "a"),
+]
+
+
+SHAPE = {"vocab_size": len(WORDS), "hidden": 16, "layers": 2, "heads": 2, "seed": 3, "positions": 32}
+
+
+def _tokenizer():
+    core = Tokenizer(models.WordPiece({word: index for index, word in enumerate(WORDS)}, unk_token="[UNK]"))
+    core.normalizer = normalizers.BertNormalizer(lowercase=True)
+    core.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    return PreTrainedTokenizerFast(tokenizer_object=core, unk_token="[UNK]", pad_token="[PAD]", cls_token="[CLS]",
+                                   sep_token="[SEP]", mask_token="[MASK]")  # fmt: skip
+
+
+def _save(folder: Path, architecture: str = "bert", labels=LABELS, **shape) -> Path:
+    save_classifier(build_classifier(architecture, labels=labels, **{**SHAPE, **shape}), _tokenizer(), str(folder))
+    return folder
+
+
+@pytest.mark.parametrize("architecture", ["bert", "distilbert", "roberta"])
+def test_a_saved_model_opens_here_and_in_a_pipeline(tmp_path, architecture):
+    model = build_classifier(architecture, labels=("bad", "so-so", "good"), **SHAPE)
+    save_classifier(model, _tokenizer(), str(tmp_path / "model"))
+
+    assert sorted(os.listdir(tmp_path)) == ["model"]  # nothing half written is left beside it
+    opened = load_classifier(str(tmp_path / "model"), labels=("bad", "so-so", "good"))
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), opened.parameters(), strict=True))
+    assert {p.dtype for p in opened.parameters()} == {torch.float32}
+    classify = pipeline("text-classification", model=str(tmp_path / "model"), device="cpu", top_k=None)
+    assert {item["label"] for item in classify(["the film is very good"])[0]} == {"bad", "so-so", "good"}
+    assert len(classify(["good " * 100], truncation=True)[0]) == 3  # longer than its positions
+
+
+def test_weights_can_come_from_a_state(tmp_path):
+    model = build_classifier("bert", labels=LABELS, **SHAPE)
+    state = {name: torch.full_like(tensor, 0.5) for name, tensor in model.state_dict().items()}
+    save_classifier(model, _tokenizer(), str(tmp_path / "model"), state=state)
+    opened = load_classifier(str(tmp_path / "model"), labels=LABELS)
+    assert all((parameter == 0.5).all() for parameter in opened.parameters())
+
+
+def test_models_at_an_address_are_written_and_read_through_the_storage(tmp_path):
+    address = f"file://{tmp_path}/model"
+    save_classifier(build_classifier("bert", labels=LABELS, **SHAPE), _tokenizer(), address)
+    assert (tmp_path / "model" / "model.safetensors").is_file()
+    assert load_classifier(address, labels=LABELS).config.id2label == dict(enumerate(LABELS))
+    assert len(load_tokenizer(address)) == len(WORDS)
+    assert model_digest(address) == model_digest(str(tmp_path / "model"))
+    with pytest.raises(ModelError, match="does not exist"):
+        load_classifier(f"file://{tmp_path}/other", labels=LABELS)
+
+
+def test_saving_replaces_what_was_there(tmp_path):
+    _save(tmp_path / "model")
+    before = model_digest(str(tmp_path / "model"))
+    (tmp_path / "model" / "left-over.bin").write_bytes(b"x")
+    _save(tmp_path / "model", seed=4)
+    assert model_digest(str(tmp_path / "model")) != before
+    assert not (tmp_path / "model" / "left-over.bin").exists()
+
+
+def test_a_failed_save_leaves_the_old_model(tmp_path):
+    _save(tmp_path / "model")
+    before = model_digest(str(tmp_path / "model"))
+    with pytest.raises(AttributeError):
+        save_classifier(build_classifier("bert", labels=LABELS, **{**SHAPE, "seed": 4}), None, str(tmp_path / "model"))
+    assert model_digest(str(tmp_path / "model")) == before
+    assert sorted(os.listdir(tmp_path)) == ["model"]
+
+
+def test_weights_depend_on_the_seed_alone():
+    torch.manual_seed(1)
+    first = build_classifier("bert", labels=LABELS, **SHAPE)
+    drawn = torch.rand(3)
+    torch.manual_seed(1)
+    assert torch.equal(torch.rand(3), drawn)  # the global generator was left alone
+    second = build_classifier("bert", labels=LABELS, **SHAPE)
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))

@@ -1,0 +1,72 @@
+"""Files of reports, read back and compared."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from raykd.errors import ConfigError
+from raykd.report.comparison import Comparison
+from raykd.report.files import compare_runs, read_report, write_report
+from raykd.report.footprint import Footprint
+from raykd.report.latency import Latency
+from raykd.report.system import beside_teacher
+
+Invent = Callable[..., Comparison]
+
+
+def fill(comparison: Comparison) -> Comparison:
+    """With every column that a table can have."""
+    speed = Latency(p50_ms=12.5, p99_ms=120.25, rows_per_second=1234.5, batch_size=32, single_rows=9, threads=1)
+    update = {"footprint": Footprint(parameters=109_483_778, bytes_on_disk=438_000_000), "latency": speed}
+    systems = [one.model_copy(update=update) for one in comparison.systems]
+    systems = [systems[0], *(beside_teacher(one, systems[0], comparison.headline) for one in systems[1:])]
+    return comparison.model_copy(update={"systems": tuple(systems), "warnings": ("the teacher knows its rows by heart",)})
+
+
+def keep(comparison: Comparison, folder: Path) -> None:
+    """Write the file that ``compare_runs`` reads, without the plots."""
+    folder.mkdir()
+    (folder / "report.json").write_text(comparison.model_dump_json())
+
+
+def printed(renderable: object) -> list[str]:
+    console = Console(width=100, file=io.StringIO(), color_system=None)
+    console.print(renderable)
+    return console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+
+
+def test_report_files_are_read_back(invent: Invent, tmp_path: Path):
+    comparison = invent()
+    write_report(comparison, str(tmp_path / "run"))
+    assert sorted(file.name for file in (tmp_path / "run").iterdir()) == ["report.html", "report.json", "report.md"]
+    assert read_report(str(tmp_path / "run")) == comparison
+
+
+def test_runs_are_compared_in_one_table(invent: Invent, tmp_path: Path):
+    first, second = fill(invent()), invent(seeds=1).model_copy(update={"name": "other"})
+    keep(first, tmp_path / "1")
+    keep(second, tmp_path / "2")
+    lines = printed(compare_runs([str(tmp_path / "1"), str(tmp_path / "2")]))
+    assert max(len(line.rstrip()) for line in lines) <= 100
+    text = " ".join(" ".join(lines).split())
+    assert text.count("student, no KD") == 2
+    assert f"reviews: {first.verdict()}" in text
+    assert f"other: {second.verdict()}" in text
+    assert "warning" not in text
+
+
+def test_runs_on_other_rows_are_told_apart(invent: Invent, tmp_path: Path):
+    keep(invent(rows_fingerprint="a"), tmp_path / "1")
+    keep(invent(rows_fingerprint="b").model_copy(update={"name": "other"}), tmp_path / "2")
+    text = " ".join(" ".join(printed(compare_runs([str(tmp_path / "1"), str(tmp_path / "2")]))).split())
+    assert "reviews (600 rows) and other (600 rows) were not measured on the same rows" in text
+
+
+def test_a_folder_without_a_report_is_named(tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"has no report\.json; give the folder of a finished run"):
+        compare_runs([str(tmp_path)])
+    with pytest.raises(ConfigError, match="no run to report on"):
+        compare_runs([])

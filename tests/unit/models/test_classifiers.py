@@ -6,11 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from transformers import (
     AutoModelForSequenceClassification,
     BertForMaskedLM,
-    PreTrainedTokenizerFast,
 )
 
 from raykd.errors import ModelError
@@ -22,41 +20,7 @@ from raykd.models import (
     load_tokenizer,
     save_classifier,
 )
-
-LABELS = ("bad", "good")
-
-
-WORDS = [
-    "[PAD]",
-    "[UNK]",
-    "[CLS]",
-    "[SEP]",
-    "[MASK]",
-    *("the", "film", "is", "not", "very", "good", "bad", "great", "poor", "a"),
-]
-
-
-SHAPE = {"vocab_size": len(WORDS), "hidden": 16, "layers": 2, "heads": 2, "seed": 3, "positions": 32}
-
-
-def _tokenizer():
-    core = Tokenizer(models.WordPiece({word: index for index, word in enumerate(WORDS)}, unk_token="[UNK]"))
-    core.normalizer = normalizers.BertNormalizer(lowercase=True)
-    core.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    return PreTrainedTokenizerFast(tokenizer_object=core, unk_token="[UNK]", pad_token="[PAD]", cls_token="[CLS]",
-                                   sep_token="[SEP]", mask_token="[MASK]")  # fmt: skip
-
-
-def _save(folder: Path, architecture: str = "bert", labels=LABELS, **shape) -> Path:
-    save_classifier(build_classifier(architecture, labels=labels, **{**SHAPE, **shape}), _tokenizer(), str(folder))
-    return folder
-
-
-def _edit_weights(folder: Path, edit) -> None:
-    from safetensors.torch import load_file, save_file
-
-    file = folder / "model.safetensors"
-    save_file(edit(load_file(file)), file, {"format": "pt"})
+from tests.unit.models.small_models import LABELS, SHAPE, WORDS, edit_weights, save, small_tokenizer
 
 
 def _edit_config(folder: Path, **values) -> None:
@@ -65,7 +29,7 @@ def _edit_config(folder: Path, **values) -> None:
 
 
 def test_half_precision_folder_loads_in_float32(tmp_path):
-    save_classifier(build_classifier("bert", labels=LABELS, **SHAPE).half(), _tokenizer(), str(tmp_path / "model"))
+    save_classifier(build_classifier("bert", labels=LABELS, **SHAPE).half(), small_tokenizer(), str(tmp_path / "model"))
     assert json.loads((tmp_path / "model" / "config.json").read_text())["dtype"] == "float16"
     assert {p.dtype for p in load_classifier(str(tmp_path / "model"), labels=LABELS).parameters()} == {torch.float32}
 
@@ -82,35 +46,35 @@ def test_a_masked_language_model_gets_a_new_head_and_pooler(tmp_path, caplog):
 
 
 def test_missing_encoder_weights_are_refused(tmp_path):
-    _edit_weights(_save(tmp_path / "model"), lambda w: {k: v for k, v in w.items() if "layer.1.attention" not in k})
+    edit_weights(save(tmp_path / "model"), lambda w: {k: v for k, v in w.items() if "layer.1.attention" not in k})
     with pytest.raises(ModelError, match=r"lacks weights.*bert\.encoder\.layer\.1\.attention"):
         load_classifier(str(tmp_path / "model"), labels=LABELS)
 
 
 def test_half_a_head_is_refused(tmp_path):
-    _edit_weights(_save(tmp_path / "model"), lambda w: {k: v for k, v in w.items() if "pooler" not in k})
+    edit_weights(save(tmp_path / "model"), lambda w: {k: v for k, v in w.items() if "pooler" not in k})
     with pytest.raises(ModelError, match=r"lacks weights.*pooler"):
         load_classifier(str(tmp_path / "model"), labels=LABELS)
-    _edit_weights(_save(tmp_path / "other"), lambda w: {k: v for k, v in w.items() if k != "classifier.bias"})
+    edit_weights(save(tmp_path / "other"), lambda w: {k: v for k, v in w.items() if k != "classifier.bias"})
     with pytest.raises(ModelError, match=r"lacks weights.*classifier\.bias"):
         load_classifier(str(tmp_path / "other"), labels=LABELS)
 
 
 def test_a_wrapped_model_is_refused(tmp_path):
-    _edit_weights(_save(tmp_path / "model"), lambda w: {f"backbone.{k}": v for k, v in w.items()})
+    edit_weights(save(tmp_path / "model"), lambda w: {f"backbone.{k}": v for k, v in w.items()})
     with pytest.raises(ModelError, match=r"its file holds instead backbone\."):
         load_classifier(str(tmp_path / "model"), labels=LABELS)
 
 
 def test_weights_of_another_shape_are_refused(tmp_path):
-    _edit_config(_save(tmp_path / "model"), intermediate_size=48)
+    _edit_config(save(tmp_path / "model"), intermediate_size=48)
     with pytest.raises(ModelError, match=r"do not fit its config\.json"):
         load_classifier(str(tmp_path / "model"), labels=LABELS)
 
 
 def test_the_garbage_collector_is_left_as_it_was(tmp_path, monkeypatch):
     """It pauses while a model opens, which in a first model's case imports a third of a million objects."""
-    path = _save(tmp_path / "model")
+    path = save(tmp_path / "model")
     seen = []
 
     def opens(*args, **kwargs):
@@ -134,14 +98,14 @@ def test_the_garbage_collector_is_left_as_it_was(tmp_path, monkeypatch):
 
 
 def test_unused_layers_are_reported(tmp_path, caplog):
-    _edit_config(_save(tmp_path / "model"), num_hidden_layers=1)
+    _edit_config(save(tmp_path / "model"), num_hidden_layers=1)
     load_classifier(str(tmp_path / "model"), labels=LABELS)
     assert "fewer layers" in caplog.text
 
 
 @pytest.mark.parametrize("labels", [("good", "bad"), ("bad", "fine"), ("bad", "so-so", "good")])
 def test_other_labels_are_refused_with_both_lists(tmp_path, labels):
-    _save(tmp_path / "model")
+    save(tmp_path / "model")
     with pytest.raises(ModelError) as error:
         load_classifier(str(tmp_path / "model"), labels=labels)
     assert str(list(LABELS)) in str(error.value)
@@ -149,13 +113,13 @@ def test_other_labels_are_refused_with_both_lists(tmp_path, labels):
 
 
 def test_generic_label_names_take_the_given_ones(tmp_path):
-    _save(tmp_path / "model", labels=("LABEL_0", "LABEL_1"))
+    save(tmp_path / "model", labels=("LABEL_0", "LABEL_1"))
     assert label_names(load_classifier(str(tmp_path / "model"), labels=LABELS).config) == LABELS
 
 
 @pytest.mark.parametrize("architecture", ["bert", "distilbert", "roberta"])
 def test_dropout_is_replaced_everywhere(tmp_path, architecture):
-    _save(tmp_path / "model", architecture)
+    save(tmp_path / "model", architecture)
     changed = load_classifier(str(tmp_path / "model"), labels=LABELS, dropout=0.0).train()
     kept = load_classifier(str(tmp_path / "model"), labels=LABELS).train()
     ids = torch.randint(5, len(WORDS), (4, 12), generator=torch.Generator().manual_seed(1))
@@ -194,7 +158,7 @@ def _index(content: str):
     ids=["cut", "empty", "index cut", "index of nothing", "text for a number"],
 )
 def test_broken_folders_are_refused_with_what_is_broken(tmp_path, change, expected):
-    folder = _save(tmp_path / "model")
+    folder = save(tmp_path / "model")
     change(folder)
     with pytest.raises(ModelError, match=expected):
         load_classifier(str(folder), labels=LABELS)

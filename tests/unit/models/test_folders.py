@@ -3,14 +3,9 @@
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
-from transformers import (
-    PreTrainedTokenizerFast,
-)
 
 from raykd.errors import ModelError
 from raykd.models import (
@@ -19,44 +14,9 @@ from raykd.models import (
     load_config,
     load_tokenizer,
     model_digest,
-    save_classifier,
 )
 from raykd.models.folders import conversion_command
-
-LABELS = ("bad", "good")
-
-
-WORDS = [
-    "[PAD]",
-    "[UNK]",
-    "[CLS]",
-    "[SEP]",
-    "[MASK]",
-    *("the", "film", "is", "not", "very", "good", "bad", "great", "poor", "a"),
-]
-
-
-SHAPE = {"vocab_size": len(WORDS), "hidden": 16, "layers": 2, "heads": 2, "seed": 3, "positions": 32}
-
-
-def _tokenizer():
-    core = Tokenizer(models.WordPiece({word: index for index, word in enumerate(WORDS)}, unk_token="[UNK]"))
-    core.normalizer = normalizers.BertNormalizer(lowercase=True)
-    core.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    return PreTrainedTokenizerFast(tokenizer_object=core, unk_token="[UNK]", pad_token="[PAD]", cls_token="[CLS]",
-                                   sep_token="[SEP]", mask_token="[MASK]")  # fmt: skip
-
-
-def _save(folder: Path, architecture: str = "bert", labels=LABELS, **shape) -> Path:
-    save_classifier(build_classifier(architecture, labels=labels, **{**SHAPE, **shape}), _tokenizer(), str(folder))
-    return folder
-
-
-def _edit_weights(folder: Path, edit) -> None:
-    from safetensors.torch import load_file, save_file
-
-    file = folder / "model.safetensors"
-    save_file(edit(load_file(file)), file, {"format": "pt"})
+from tests.unit.models.small_models import LABELS, SHAPE, edit_weights, save
 
 
 def test_missing_folder_is_said_at_once(tmp_path):
@@ -75,7 +35,7 @@ def test_misspelt_relative_path_is_not_taken_for_a_hub_name(tmp_path, monkeypatc
 
 
 def test_pickled_weights_are_refused_and_the_advice_works(tmp_path):
-    folder = _save(tmp_path / "model")
+    folder = save(tmp_path / "model")
     weights = load_classifier(str(folder), labels=LABELS).state_dict()
     torch.save(weights, folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
@@ -92,7 +52,7 @@ def test_folder_without_weights_or_config(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ModelError, match=r"config\.json"):
         load_classifier(str(tmp_path / "empty"), labels=LABELS)
-    folder = _save(tmp_path / "model")
+    folder = save(tmp_path / "model")
     (folder / "model.safetensors").unlink()
     with pytest.raises(ModelError, match=r"no model\.safetensors"):
         load_classifier(str(folder), labels=LABELS)
@@ -110,8 +70,8 @@ def test_incomplete_shards_are_refused(tmp_path):
 
 
 def test_digest_follows_the_weights_and_not_the_place(tmp_path):
-    folder = _save(tmp_path / "model")
+    folder = save(tmp_path / "model")
     shutil.copytree(folder, tmp_path / "copy")
     assert model_digest(str(tmp_path / "copy")) == model_digest(str(folder))
-    _edit_weights(tmp_path / "copy", lambda w: {k: v + 1e-3 for k, v in w.items()})
+    edit_weights(tmp_path / "copy", lambda w: {k: v + 1e-3 for k, v in w.items()})
     assert model_digest(str(tmp_path / "copy")) != model_digest(str(folder))

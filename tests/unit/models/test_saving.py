@@ -1,13 +1,10 @@
 """Saved models open everywhere."""
 
 import os
-from pathlib import Path
 
 import pytest
 import torch
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from transformers import (
-    PreTrainedTokenizerFast,
     pipeline,
 )
 
@@ -19,40 +16,13 @@ from raykd.models import (
     model_digest,
     save_classifier,
 )
-
-LABELS = ("bad", "good")
-
-
-WORDS = [
-    "[PAD]",
-    "[UNK]",
-    "[CLS]",
-    "[SEP]",
-    "[MASK]",
-    *("the", "film", "is", "not", "very", "good", "bad", "great", "poor", "a"),
-]
-
-
-SHAPE = {"vocab_size": len(WORDS), "hidden": 16, "layers": 2, "heads": 2, "seed": 3, "positions": 32}
-
-
-def _tokenizer():
-    core = Tokenizer(models.WordPiece({word: index for index, word in enumerate(WORDS)}, unk_token="[UNK]"))
-    core.normalizer = normalizers.BertNormalizer(lowercase=True)
-    core.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    return PreTrainedTokenizerFast(tokenizer_object=core, unk_token="[UNK]", pad_token="[PAD]", cls_token="[CLS]",
-                                   sep_token="[SEP]", mask_token="[MASK]")  # fmt: skip
-
-
-def _save(folder: Path, architecture: str = "bert", labels=LABELS, **shape) -> Path:
-    save_classifier(build_classifier(architecture, labels=labels, **{**SHAPE, **shape}), _tokenizer(), str(folder))
-    return folder
+from tests.unit.models.small_models import LABELS, SHAPE, WORDS, save, small_tokenizer
 
 
 @pytest.mark.parametrize("architecture", ["bert", "distilbert", "roberta"])
 def test_a_saved_model_opens_here_and_in_a_pipeline(tmp_path, architecture):
     model = build_classifier(architecture, labels=("bad", "so-so", "good"), **SHAPE)
-    save_classifier(model, _tokenizer(), str(tmp_path / "model"))
+    save_classifier(model, small_tokenizer(), str(tmp_path / "model"))
 
     assert sorted(os.listdir(tmp_path)) == ["model"]  # nothing half written is left beside it
     opened = load_classifier(str(tmp_path / "model"), labels=("bad", "so-so", "good"))
@@ -66,14 +36,14 @@ def test_a_saved_model_opens_here_and_in_a_pipeline(tmp_path, architecture):
 def test_weights_can_come_from_a_state(tmp_path):
     model = build_classifier("bert", labels=LABELS, **SHAPE)
     state = {name: torch.full_like(tensor, 0.5) for name, tensor in model.state_dict().items()}
-    save_classifier(model, _tokenizer(), str(tmp_path / "model"), state=state)
+    save_classifier(model, small_tokenizer(), str(tmp_path / "model"), state=state)
     opened = load_classifier(str(tmp_path / "model"), labels=LABELS)
     assert all((parameter == 0.5).all() for parameter in opened.parameters())
 
 
 def test_models_at_an_address_are_written_and_read_through_the_storage(tmp_path):
     address = f"file://{tmp_path}/model"
-    save_classifier(build_classifier("bert", labels=LABELS, **SHAPE), _tokenizer(), address)
+    save_classifier(build_classifier("bert", labels=LABELS, **SHAPE), small_tokenizer(), address)
     assert (tmp_path / "model" / "model.safetensors").is_file()
     assert load_classifier(address, labels=LABELS).config.id2label == dict(enumerate(LABELS))
     assert len(load_tokenizer(address)) == len(WORDS)
@@ -83,16 +53,16 @@ def test_models_at_an_address_are_written_and_read_through_the_storage(tmp_path)
 
 
 def test_saving_replaces_what_was_there(tmp_path):
-    _save(tmp_path / "model")
+    save(tmp_path / "model")
     before = model_digest(str(tmp_path / "model"))
     (tmp_path / "model" / "left-over.bin").write_bytes(b"x")
-    _save(tmp_path / "model", seed=4)
+    save(tmp_path / "model", seed=4)
     assert model_digest(str(tmp_path / "model")) != before
     assert not (tmp_path / "model" / "left-over.bin").exists()
 
 
 def test_a_failed_save_leaves_the_old_model(tmp_path):
-    _save(tmp_path / "model")
+    save(tmp_path / "model")
     before = model_digest(str(tmp_path / "model"))
     with pytest.raises(AttributeError):
         save_classifier(build_classifier("bert", labels=LABELS, **{**SHAPE, "seed": 4}), None, str(tmp_path / "model"))

@@ -5,10 +5,8 @@ import logging
 from pathlib import Path
 
 import pytest
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from transformers import (
     BertTokenizerFast,
-    PreTrainedTokenizerFast,
 )
 
 from raykd.data.tokenizer import load_row_tokenizer
@@ -18,34 +16,7 @@ from raykd.models import (
     load_tokenizer,
     save_classifier,
 )
-
-LABELS = ("bad", "good")
-
-
-WORDS = [
-    "[PAD]",
-    "[UNK]",
-    "[CLS]",
-    "[SEP]",
-    "[MASK]",
-    *("the", "film", "is", "not", "very", "good", "bad", "great", "poor", "a"),
-]
-
-
-SHAPE = {"vocab_size": len(WORDS), "hidden": 16, "layers": 2, "heads": 2, "seed": 3, "positions": 32}
-
-
-def _tokenizer():
-    core = Tokenizer(models.WordPiece({word: index for index, word in enumerate(WORDS)}, unk_token="[UNK]"))
-    core.normalizer = normalizers.BertNormalizer(lowercase=True)
-    core.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    return PreTrainedTokenizerFast(tokenizer_object=core, unk_token="[UNK]", pad_token="[PAD]", cls_token="[CLS]",
-                                   sep_token="[SEP]", mask_token="[MASK]")  # fmt: skip
-
-
-def _save(folder: Path, architecture: str = "bert", labels=LABELS, **shape) -> Path:
-    save_classifier(build_classifier(architecture, labels=labels, **{**SHAPE, **shape}), _tokenizer(), str(folder))
-    return folder
+from tests.unit.models.small_models import LABELS, SHAPE, WORDS, save, small_tokenizer
 
 
 def _edit_config(folder: Path, **values) -> None:
@@ -55,7 +26,7 @@ def _edit_config(folder: Path, **values) -> None:
 
 def test_checking_a_tokenizer_warns_of_no_length(tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
-    tokenizer = _tokenizer()
+    tokenizer = small_tokenizer()
     tokenizer.model_max_length = 3
     save_classifier(build_classifier("bert", labels=LABELS, **SHAPE), tokenizer, str(tmp_path / "model"))
     load_tokenizer(str(tmp_path / "model"))
@@ -68,7 +39,7 @@ def test_hub_name_offline_says_what_to_do():
 
 
 def test_tokenizer_of_a_folder_with_vocab_txt_alone(tmp_path):
-    folder = _save(tmp_path / "model")
+    folder = save(tmp_path / "model")
     for file in folder.glob("tokenizer*"):
         file.unlink()
     with pytest.raises(ModelError, match="has no tokenizer"):
@@ -78,7 +49,7 @@ def test_tokenizer_of_a_folder_with_vocab_txt_alone(tmp_path):
 
 
 def test_tokenizer_that_lost_its_vocabulary_is_refused(tmp_path):
-    folder = _save(tmp_path / "model")
+    folder = save(tmp_path / "model")
     BertTokenizerFast().save_pretrained(folder)  # five special tokens: what transformers makes of a missing vocabulary
     with pytest.raises(ModelError, match="5 tokens for an embedding table of 15 rows"):
         load_tokenizer(str(folder))
@@ -88,15 +59,15 @@ def test_tokenizer_that_lost_its_vocabulary_is_refused(tmp_path):
 
 
 def test_tokenizer_larger_than_the_embedding_table_is_refused(tmp_path):
-    folder = _save(tmp_path / "model")
+    folder = save(tmp_path / "model")
     _edit_config(folder, vocab_size=14)
     with pytest.raises(ModelError, match=r"15 tokens.*14 rows"):
         load_tokenizer(str(folder))
 
 
 def test_tokenizer_without_padding_token_is_refused(tmp_path):
-    folder = _save(tmp_path / "model")
-    tokenizer = _tokenizer()
+    folder = save(tmp_path / "model")
+    tokenizer = small_tokenizer()
     tokenizer.pad_token = None
     tokenizer.save_pretrained(folder)
     with pytest.raises(ModelError, match="no padding token"):
@@ -107,7 +78,7 @@ def test_tokenizer_without_padding_token_is_refused(tmp_path):
     ("file", "content"), [("tokenizer_config.json", '{"tokenizer_class": 3}'), ("tokenizer.json", "{"), ("config.json", "[]")]
 )
 def test_files_that_hold_no_tokenizer_are_refused(tmp_path, file, content):
-    folder = _save(tmp_path / "model")
+    folder = save(tmp_path / "model")
     (folder / file).write_text(content)
     with pytest.raises(ModelError, match="tokenizer"):
         load_tokenizer(str(folder))

@@ -99,7 +99,7 @@ class FolderLock:
         return True
 
     def _settle(self) -> None:
-        time.sleep(SETTLE_SECONDS)
+        time.sleep(SETTLE_SECONDS)  # another command may have written its lock at the same moment
         holder = _read(self.path)
         if holder is not None and not self._is_mine(holder):
             raise ResourceError(f"{os.path.dirname(self.path)} is being written by another command: {_text(holder)}")
@@ -147,7 +147,7 @@ def _is_alive(path: str, holder: dict[str, Any]) -> bool:
     log.warning("%s has a lock of %s; waiting up to %.0f s for a sign of life", path, _text(holder), EXPIRY_SECONDS)
     deadline = time.monotonic() + EXPIRY_SECONDS
     while time.monotonic() < deadline:
-        time.sleep(min(1.0, HEARTBEAT_SECONDS))
+        time.sleep(min(1.0, HEARTBEAT_SECONDS))  # a living holder renews its lock within HEARTBEAT_SECONDS
         now = _read(path)
         if now is None:
             return False

@@ -31,7 +31,7 @@ def write_page(path: str, make: Callable[[], str]) -> None:
     """Write a page for readers, in UTF-8. Any error in making it is logged as a warning: the results lie elsewhere."""
     try:
         page = make().encode(errors="replace")
-    except Exception as error:
+    except Exception as error:  # whatever the page met, report.json is complete
         log.warning("%s cannot be made (%s: %s)", path, type(error).__name__, error)
         return
     storage.write_bytes(path, page)

@@ -174,7 +174,7 @@ def drawing(draw: Callable[[], str | None], description: str) -> str:
     """The image that ``draw`` returns, a note instead when it fails, or an empty string when there is nothing to show."""
     try:
         svg = draw()
-    except Exception as error:
+    except Exception as error:  # of matplotlib and its fonts; the page is worth more than one picture
         log.warning("%s cannot be drawn (%s: %s)", description, type(error).__name__, error)
         return f'<p class="quiet">{escape(description)}: cannot be drawn ({escape(str(error))}).</p>'
     return "" if svg is None else image(svg, description)

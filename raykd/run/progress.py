@@ -145,6 +145,6 @@ def print_result(*parts: RenderableType, summary: str) -> None:
     console = stdout_console()
     try:
         console.print(*parts, sep="\n")
-    except Exception as error:
+    except Exception as error:  # of rich or of the terminal; the result is stored and its summary still printed
         log.warning("the table cannot be shown (%s: %s)", type(error).__name__, error)
         console.file.write(f"{summary}\n")

@@ -44,7 +44,7 @@ def train_worker(config: dict[str, Any]) -> None:
         return
     except RaykdError as error:
         ask(queue.fail.remote(type(error), str(error)))
-    except Exception as error:
+    except Exception as error:  # any type: what a restart cannot mend is reported, the rest is raised for Ray Train
         if not is_permanent(error):
             raise
         log.exception("a training failed")

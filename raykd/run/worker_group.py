@@ -189,5 +189,5 @@ class _FitThread(threading.Thread):
         """Fit; the driver's thread reports the error."""
         try:
             self._fit()
-        except Exception as error:
+        except Exception as error:  # of any type: it crosses to the thread that waits
             self.error = error

@@ -33,7 +33,7 @@ def load_objective(target: str, arguments: Mapping[str, Any]) -> "CustomObjectiv
         return CustomObjective(target, cls(**arguments))
     except RaykdError:
         raise
-    except Exception as error:
+    except Exception as error:  # the user's code may raise anything
         raise ConfigError(f"objective {target} refuses arguments {dict(arguments)}: {_describe(error)}") from error
 
 
@@ -89,7 +89,7 @@ class CustomObjective(Objective):
             output = self.inner(model, batch)
         except (RaykdError, torch.OutOfMemoryError):
             raise
-        except Exception as error:
+        except Exception as error:  # the user's code may raise anything
             raise TrainingError(f"objective {self.target} raised {_describe(error)}") from error
         self._check_output(output, batch.valid.shape[0])
         return valid_output(output.terms, batch.valid)
@@ -143,7 +143,7 @@ def _import(name: str, target: str) -> ModuleType:
             f"objective {target}: there is no module {error.name}; a local run imports from the current folder "
             f"({os.getcwd()}) and PYTHONPATH, a cluster from its runtime environment (docs/clusters.md)"
         ) from None
-    except Exception as error:
+    except Exception as error:  # the user's module may raise anything
         raise ConfigError(f"objective {target}: importing {name} raised {_describe(error)}") from error
 
 

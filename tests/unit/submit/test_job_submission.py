@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 import shlex
 import shutil
 from pathlib import Path
@@ -14,31 +13,9 @@ import pytest
 from raykd.config import load_job
 from raykd.errors import ConfigError, ResourceError
 from raykd.submit import job_submission
-
-JOB = """
-name: demo
-storage: /shared/runs
-data: {input_schema: "label:str:1,sent:str:1", first_sequence: sent, label: label, train: [/shared/train.tsv]}
-teacher: {model: teacher}
-student: {model: student}
-"""
-
+from tests.unit.submit.conftest import JOB
 
 ADDRESS = "http://127.0.0.1:8265"
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in [name for name in os.environ if name.startswith(("RAY_AUTH", "RAY_ADDRESS", "RAY_API"))]:
-        monkeypatch.delenv(name)
-    home = tmp_path / "home"
-    home.mkdir()
-    monkeypatch.setenv("HOME", str(home))
-    work = tmp_path / "work"
-    (work / "jobs").mkdir(parents=True)
-    (work / "jobs" / "demo.yaml").write_text(JOB)
-    monkeypatch.chdir(work)
-    return work
 
 
 class FakeClient:

@@ -1,6 +1,5 @@
 """The files of the uploaded folder."""
 
-import os
 import zipfile
 from pathlib import Path
 
@@ -9,28 +8,6 @@ import yaml
 
 from raykd.errors import ConfigError
 from raykd.submit import upload
-
-JOB = """
-name: demo
-storage: /shared/runs
-data: {input_schema: "label:str:1,sent:str:1", first_sequence: sent, label: label, train: [/shared/train.tsv]}
-teacher: {model: teacher}
-student: {model: student}
-"""
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in [name for name in os.environ if name.startswith(("RAY_AUTH", "RAY_ADDRESS", "RAY_API"))]:
-        monkeypatch.delenv(name)
-    home = tmp_path / "home"
-    home.mkdir()
-    monkeypatch.setenv("HOME", str(home))
-    work = tmp_path / "work"
-    (work / "jobs").mkdir(parents=True)
-    (work / "jobs" / "demo.yaml").write_text(JOB)
-    monkeypatch.chdir(work)
-    return work
 
 
 def test_a_large_folder_is_refused_with_its_largest_parts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

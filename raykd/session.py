@@ -97,7 +97,7 @@ def start_ray(
             raise ResourceError(_no_ray(address, error)) from error
         finally:
             _keep_sigterm(on_sigterm)
-    _quiet_ray_data()
+    _quiet_ray()
     limit_waits(start_timeout_s)
     log.info("Ray is up: %s", "local" if address == "local" else address)
     return True
@@ -221,9 +221,16 @@ def _silent_stderr() -> Iterator[None]:
         os.close(nowhere)
 
 
-def _quiet_ray_data() -> None:
+def _quiet_ray() -> None:
+    """Keep Ray's own messages out of the terminal.
+
+    Its listener prints "a worker died" at any later time, also below the last line of a command. raykd reports such events
+    itself; the text stays in Ray's log files.
+    """
+    from ray._private import worker
     from ray.data import DataContext
 
+    worker._worker_logs_enabled = False  # read by everything that prints for other processes; log_to_driver covers one of them
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False

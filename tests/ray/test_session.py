@@ -40,6 +40,15 @@ def test_a_local_ray_gathers_no_metrics_that_nobody_reads() -> None:
 
 
 @pytest.mark.usefixtures("ray_session")
+def test_ray_prints_no_message_of_its_own_below_the_last_line_of_a_command(capsys: pytest.CaptureFixture[str]) -> None:
+    from ray._private import worker
+
+    message = {"lines": ["A worker died or was killed while executing a task"], "pid": "raylet", "is_err": False}
+    worker.print_to_stdstream(message, ignore_prefix=False)  # as Ray's listener of errors does, in a thread
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.usefixtures("ray_session")
 @pytest.mark.parametrize("left", [True, False])
 def test_a_node_that_leaves_while_it_is_asked_for_a_shared_folder_is_no_fault(
     left: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

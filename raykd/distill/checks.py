@@ -1,15 +1,13 @@
 """Errors of an experiment that can be found before Ray starts: in files, in models, and in settings that need both."""
 
-from collections.abc import Sequence
-
 from raykd.config import ExperimentConfig, FineTuneConfig, ObjectiveConfig, TrainingConfig
 from raykd.data import storage
 from raykd.data.first_rows import first_texts
 from raykd.data.prepare import spec_from_config
-from raykd.distill.tasks import cache_folder
 from raykd.errors import ConfigError
 from raykd.models import PROBE_ROWS, check_sequence_length, load_config, load_tokenizer, probe_classifier
 from raykd.run.build_objective import objective_from_config
+from raykd.run.task import cache_folder
 from raykd.task_kinds import label_codec, task_kind
 from raykd.tracking import check_tracking
 from raykd.trainers.objective import Objective
@@ -30,7 +28,7 @@ def check_experiment(config: ExperimentConfig) -> None:
         check_sequence_length(load_config(model.model), data.sequence_length)
         load_tokenizer(model.model)
     for name, training, objective in _trainings(config):
-        check_metric(f"{name}.training.metric", training.metric, kind.metric_names(num_labels))
+        kind.check_metric(f"{name}.training.metric", training.metric, num_labels)
         whole = training.micro_batch_size is None and config.compute.num_workers == 1
         built = objective_from_config(objective, kind)
         built.check(num_labels=num_labels, whole_batch=whole)
@@ -75,9 +73,3 @@ def _check_inputs(path: str, objective: Objective, config: ExperimentConfig) -> 
         raise ConfigError(f"{path} reads the teacher's logits, but there is neither a teacher nor logits.file; give one")
     if missing:
         raise ConfigError(f"{path} reads the side column {missing[0]!r}; a distillation has {', '.join(given) or 'none'}")
-
-
-def check_metric(path: str, metric: str | None, names: Sequence[str]) -> None:
-    """Raise ConfigError for a metric that evaluations do not have."""
-    if metric is not None and metric not in names:
-        raise ConfigError(f"{path} = {metric!r}: evaluations have {', '.join(names)}")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from raykd.config import ExperimentConfig
 from raykd.config.stage_names import STAGES, StageName
 from raykd.data import storage
-from raykd.distill.tasks import run_folder
+from raykd.run.task import run_folder
 
 
 def outline(config: ExperimentConfig, only: Sequence[StageName] = ()) -> str:

@@ -15,15 +15,7 @@ from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.distill.checks import check_experiment, probe_models
 from raykd.distill.report import Candidate, build_comparison
-from raykd.distill.tasks import (
-    ModelFolder,
-    cache_folder,
-    intermediate_tasks,
-    model_folder,
-    run_folder,
-    student_tasks,
-    task_folders,
-)
+from raykd.distill.tasks import ModelFolder, intermediate_tasks, model_folder, student_tasks, task_folders
 from raykd.distill.teachers import ENSEMBLE, Teachers
 from raykd.errors import ConfigError, DataError
 from raykd.models import model_digest
@@ -35,7 +27,7 @@ from raykd.report.system import Role
 from raykd.report.terminal import render
 from raykd.run.progress import Terminal, print_result
 from raykd.run.stages import StageRunner, run_pipeline
-from raykd.run.task import TrainTask, side_digest
+from raykd.run.task import TrainTask, cache_folder, run_folder, side_digest
 from raykd.task_kinds import label_codec
 
 
@@ -194,15 +186,8 @@ class DistillationPipeline:
             rows = self.tokenised(self._report_split, candidate.tokenizer)
             name = f"evaluation/{candidate.name.replace(' ', '-')}"
             found.append((candidate, rows, self.runner.stage(name, rows.fingerprint, model_digest(candidate.model))))
-        todo = [(candidate, rows, stage) for candidate, rows, stage in found if not stage.is_done()]
-        if todo:
-            self.runner.require("evaluation")
-            for _, _, stage in todo:
-                stage.begin()
-            jobs = [ScoreJob(candidate.model, rows.path, stage.folder) for candidate, rows, stage in todo]
-            self.runner.score(jobs, f"{self._report_split} rows", for_report=True)
-            for _, _, stage in todo:
-                stage.finish()
+        jobs = {stage: [ScoreJob(candidate.model, rows.path, stage.folder)] for candidate, rows, stage in found}
+        self.runner.score_stages(jobs, f"{self._report_split} rows", for_report=True)
         scored = [(candidate, SideTable.open(stage.folder)) for candidate, _, stage in found]
         return [*self._ensemble(scored), *scored]
 

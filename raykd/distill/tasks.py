@@ -13,18 +13,8 @@ from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ConfigError
 from raykd.models import label_names, load_config, model_digest
-from raykd.run.task import TrainTask, make_task
+from raykd.run.task import TrainTask, make_task, run_folder
 from raykd.task_kinds import label_codec
-
-
-def run_folder(config: ExperimentConfig) -> str:
-    """The folder of everything the experiment makes; absolute, since workers may run elsewhere."""
-    return storage.join(storage.absolute(config.storage), config.name)
-
-
-def cache_folder(config: ExperimentConfig) -> str:
-    """The folder of prepared data, shared by all experiments of one storage."""
-    return storage.join(storage.absolute(config.storage), "cache")
 
 
 def teacher_name(config: ExperimentConfig, number: int) -> str:

@@ -16,12 +16,12 @@ from raykd.data.readers import scan
 from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.distill.report import Candidate, measure_teacher
-from raykd.distill.tasks import cache_folder, teacher_name, teacher_task
+from raykd.distill.tasks import teacher_name, teacher_task
 from raykd.errors import ConfigError
 from raykd.models import model_digest
 from raykd.predict import ScoreJob
 from raykd.run.stages import StageRunner
-from raykd.run.task import TrainTask
+from raykd.run.task import TrainTask, cache_folder
 from raykd.task_kinds import task_kind
 
 ENSEMBLE = "teacher ensemble"

@@ -18,7 +18,7 @@ from raykd.metakd.embeddings import Embedder
 from raykd.metakd.prototypes import ScoreKind
 from raykd.metakd.reviews import read_reviews, split_reviews, without_duplicates, write_reviews
 from raykd.predict import ScoreJob
-from raykd.run.stages import score_models
+from raykd.run.scoring import score_models
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from raykd.metakd.build_meta_objective import build_meta_objective
 from raykd.models import check_sequence_length, load_config, model_digest
 from raykd.predict import ScoreJob
 from raykd.run.build_objective import BuildObjective
-from raykd.run.stages import score_models
+from raykd.run.scoring import score_models
 from raykd.trainers.features.compatibility import check_teacher_and_student
 
 

@@ -22,7 +22,7 @@ from raykd.errors import ConfigError
 from raykd.models import check_sequence_length, label_names, load_config
 from raykd.predict import ScoreJob
 from raykd.report.load_tables import load_labels, load_logits
-from raykd.run.stages import score_models
+from raykd.run.scoring import score_models
 from raykd.task_kinds import TaskKind, task_kind_of_model
 
 log = logging.getLogger(__name__)

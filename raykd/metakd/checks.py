@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from raykd.config import MetaKDConfig
 from raykd.data.tokenizer import Text
-from raykd.errors import ConfigError
 from raykd.models import check_sequence_length, load_config, probe_classifier
 from raykd.task_kinds import SINGLE_LABEL
 from raykd.tracking import check_tracking
@@ -34,7 +33,7 @@ def probe_models(config: MetaKDConfig, rows: Sequence[Text]) -> None:
 
 def _check_metrics(config: MetaKDConfig) -> None:
     """Raise ConfigError unless evaluations have the metrics that select weights."""
-    student, known = config.student, SINGLE_LABEL.metric_names(len(config.labels))
+    student = config.student
     selected = (
         {"intermediate": student.intermediate.training}
         if student.mode == "single"
@@ -42,5 +41,4 @@ def _check_metrics(config: MetaKDConfig) -> None:
     )
     chosen = {"teacher": config.teacher.training} | {f"student.{stage}": training for stage, training in selected.items()}
     for name, training in chosen.items():
-        if training.metric is not None and training.metric not in known:
-            raise ConfigError(f"{name}.training.metric = {training.metric!r}: evaluations have {', '.join(known)}")
+        SINGLE_LABEL.check_metric(f"{name}.training.metric", training.metric, len(config.labels))

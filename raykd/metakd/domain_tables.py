@@ -45,32 +45,39 @@ class DomainSideTables:
 
     def logits(self, teachers: Mapping[Teacher, TrainTask]) -> dict[tuple[TeacherKind, str], SideTable]:
         """Every teacher's logits on its training rows, by the domain whose students read them: each teacher runs once."""
-        stages = {teacher: self._logits_stage(teacher, task) for teacher, task in teachers.items()}
-        todo = [(teachers[teacher], rows, stage) for teacher, (rows, stage) in stages.items() if not stage.is_done()]
-        if todo:
-            self._runner.require("logits")
-        for _, _, stage in todo:
-            stage.begin()
-        if todo:
-            jobs = [ScoreJob(task.model_folder, rows.path, storage.join(stage.folder, "all")) for task, rows, stage in todo]
-            self._runner.score(jobs, "teacher logits")
-        tables: dict[tuple[TeacherKind, str], SideTable] = {}
-        for (kind, domains), (rows, stage) in stages.items():
-            chosen = [domain for domain in domains if domain in self._config.chosen_domains]
-            folders = {domain: storage.join(stage.folder, domain) for domain in chosen}
-            if not stage.is_done():
-                whole = SideTable.open(storage.join(stage.folder, "all"))
-                for domain, folder in folders.items():
-                    restrict(whole, rows, self.train_rows((domain,)), out=folder)
-                stage.finish()
-            tables |= {(kind, domain): SideTable.open(folder) for domain, folder in folders.items()}
-        return tables
+        stages = {self._logits_stage(teacher, task): teacher for teacher, task in teachers.items()}
+        jobs = {
+            stage: [
+                ScoreJob(teachers[teacher].model_folder, self._teacher_rows(teacher).path, storage.join(stage.folder, "all"))
+            ]
+            for stage, teacher in stages.items()
+        }
 
-    def _logits_stage(self, teacher: Teacher, task: TrainTask) -> tuple[TokenisedSet, Stage]:
+        def cut(stage: Stage) -> None:
+            whole = SideTable.open(storage.join(stage.folder, "all"))
+            for domain, folder in self._domain_folders(stage, stages[stage]).items():
+                restrict(whole, self._teacher_rows(stages[stage]), self.train_rows((domain,)), out=folder)
+
+        self._runner.score_stages(jobs, "teacher logits", convert=cut)
+        return {
+            (teacher[0], domain): SideTable.open(folder)
+            for stage, teacher in stages.items()
+            for domain, folder in self._domain_folders(stage, teacher).items()
+        }
+
+    def _teacher_rows(self, teacher: Teacher) -> TokenisedSet:
+        return self._rows.tokenised("train", teacher[1], self._config.teacher.model)
+
+    def _domain_folders(self, stage: Stage, teacher: Teacher) -> dict[str, str]:
+        """Folder of a teacher's logits on the rows of each domain whose students read them."""
+        chosen = self._config.chosen_domains
+        return {domain: storage.join(stage.folder, domain) for domain in teacher[1] if domain in chosen}
+
+    def _logits_stage(self, teacher: Teacher, task: TrainTask) -> Stage:
         kind, domains = teacher
-        rows = self._rows.tokenised("train", domains, self._config.teacher.model)
         name = f"logits/{kind}" + (f"-{domains[0]}" if kind == "single" else "")
-        return rows, self._runner.stage(name, rows.fingerprint, model_digest(task.model_folder), self._config.chosen_domains)
+        rows = self._teacher_rows(teacher)
+        return self._runner.stage(name, rows.fingerprint, model_digest(task.model_folder), self._config.chosen_domains)
 
     def _all_weights(self) -> SideTable:
         settings, domains, column = self._config.weights, self._config.domains, self._rows.columns.domain

@@ -20,12 +20,10 @@ from raykd.metakd.tasks import (
     Student,
     TaskInputs,
     TeacherKind,
-    cache_folder,
     intermediate_task,
     label_task,
     methods,
     prediction_task,
-    run_folder,
     students,
     task_folders,
     teacher_folder,
@@ -39,7 +37,7 @@ from raykd.report.environment import environment
 from raykd.report.load_tables import load_labels, load_logits
 from raykd.run.progress import Terminal, print_result
 from raykd.run.stages import StageRunner, run_pipeline
-from raykd.run.task import TrainTask, side_digest
+from raykd.run.task import TrainTask, cache_folder, run_folder, side_digest
 
 TITLES: dict[str, str] = {
     "single": "one domain's teacher",
@@ -187,11 +185,7 @@ class MetaKDPipeline:
             jobs.append(ScoreJob(model, self.rows.tokenised("test", (domain,), tokenizer).path, output))
             tables.append((system, domain, output))
         stage = self.runner.stage("evaluation", tables, [(job.prepared, model_digest(job.model)) for job in jobs])
-        if not stage.is_done():
-            self.runner.require(stage.name)
-            stage.begin()
-            self.runner.score(jobs, "test rows", for_report=True)
-            stage.finish()
+        self.runner.score_stages({stage: jobs}, "test rows", for_report=True)
         found: dict[tuple[str, str], list[SideTable]] = {}
         for system, domain, output in tables:
             found.setdefault((system, domain), []).append(SideTable.open(output))

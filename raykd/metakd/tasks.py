@@ -12,7 +12,7 @@ from raykd.data import storage
 from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.metakd import DOMAIN_HEAD
-from raykd.run.task import TrainTask, make_task
+from raykd.run.task import TrainTask, make_task, run_folder
 
 TeacherKind = Literal["meta", "mixed", "single"]
 Method = Literal["hard_labels", "single_teacher", "mixed_teacher", "meta_teacher", "meta_kd"]
@@ -54,16 +54,6 @@ class Student:
     def folder(self) -> str:
         """Its folder, relative to the run's."""
         return f"students/{self.method}/{self.domain}/seed{self.seed}"
-
-
-def run_folder(config: MetaKDConfig) -> str:
-    """The folder of everything the run makes; absolute, since workers may run elsewhere."""
-    return storage.join(storage.absolute(config.storage), config.name)
-
-
-def cache_folder(config: MetaKDConfig) -> str:
-    """The folder of prepared data, shared by all runs of one storage; absolute too."""
-    return storage.join(storage.absolute(config.storage), "cache")
 
 
 def methods(config: MetaKDConfig) -> tuple[Method, ...]:

@@ -3,14 +3,12 @@
 Job kinds (:mod:`raykd.distill`, :mod:`raykd.metakd`) hold a :class:`StageRunner` and decide what to make in which order.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-import torch
-
-from raykd.cluster import DATA_CPUS, require_shared, uses_gpu, wait_for_resources
+from raykd.cluster import DATA_CPUS, require_shared, uses_gpu
 from raykd.config import ComputeConfig
 from raykd.config.section import Section
 from raykd.data import storage
@@ -19,12 +17,12 @@ from raykd.data.prepare import PrepareSpec, prepare
 from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ConfigError, DataError
-from raykd.predict import ScoreJob, score, score_locally
+from raykd.predict import ScoreJob
 from raykd.predict.scorer import Scorer
-from raykd.predict.scoring_job import BATCH_ROWS, Progress
 from raykd.run.build_objective import BuildObjective, build_objective
 from raykd.run.parallel_groups import ParallelGroups, groups_that_fit
 from raykd.run.progress import Terminal
+from raykd.run.scoring import report_compute, score_models
 from raykd.run.task import TrainTask, key_of
 from raykd.run.worker_group import WorkerGroup
 from raykd.session import start_ray, stop_ray
@@ -208,6 +206,30 @@ class StageRunner:
             jobs, compute, progress=lambda done, total: self.terminal.advance(title, done, total), scorer=scorer
         )
 
+    def score_stages(
+        self,
+        scored: Mapping[Stage, Sequence[ScoreJob]],
+        title: str,
+        *,
+        for_report: bool = False,
+        convert: Callable[[Stage], None] | None = None,
+    ) -> None:
+        """Score the rows of all stages that are not finished, in one go; ``convert`` makes a stage's result of its scores.
+
+        Raises ConfigError when a stage has to be made but was not asked for.
+        """
+        todo = {stage: jobs for stage, jobs in scored.items() if not stage.is_done()}
+        for stage in todo:
+            self.require(stage.name)
+        for stage in todo:
+            stage.begin()
+        if todo:
+            self.score([job for jobs in todo.values() for job in jobs], title, for_report=for_report)
+        for stage in todo:
+            if convert is not None:
+                convert(stage)
+            stage.finish()
+
     def _check_lock(self) -> None:
         if self._lock is not None:
             self._lock.check()
@@ -223,48 +245,6 @@ class StageRunner:
             name=self.name,
             build_objective=self._build_objective,
         )
-
-
-def report_compute(compute: ComputeConfig) -> ComputeConfig:
-    """The settings that rows of a report are scored with: fp32, so that rounding decides no prediction."""
-    return compute.model_copy(update={"precision": "fp32"})
-
-
-def score_in_process(jobs: Sequence[ScoreJob], compute: ComputeConfig, device: torch.device) -> list[SideTable]:
-    """Score rows with models in this process, on the device and with the threads that it trains with.
-
-    The same numbers as :func:`score_models` on such a device. Raises ModelError, DataError.
-    """
-    return score_locally(jobs, threads=torch.get_num_threads(), precision=compute.precision, use_gpu=device.type == "cuda")
-
-
-def score_models(
-    jobs: Sequence[ScoreJob],
-    compute: ComputeConfig,
-    *,
-    batch_rows: int = BATCH_ROWS,
-    progress: Progress | None = None,
-    scorer: type[Scorer] = Scorer,
-) -> list[SideTable]:
-    """Score rows with models by ``compute``: the only function that decides device, precision and number of actors.
-
-    Ray must be up. Waits for the resources of one actor, at most ``start_timeout_s``.
-
-    Raises ResourceError, ModelError, DataError.
-    """
-    use_gpu = uses_gpu(compute)
-    actor = {"CPU": float(compute.cpus_per_worker)} | ({"GPU": 1.0} if use_gpu else {})
-    wait_for_resources([actor], "a prediction actor", limit_s=compute.start_timeout_s)
-    return score(
-        jobs,
-        actors=compute.prediction_actors,
-        cpus_per_actor=compute.cpus_per_worker,
-        batch_rows=batch_rows,
-        precision=compute.precision,
-        use_gpu=use_gpu,
-        progress=progress,
-        scorer=scorer,
-    )
 
 
 Result_co = TypeVar("Result_co", covariant=True)

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import Field
 
@@ -32,6 +32,28 @@ def key_of(*parts: Any) -> str:
 def side_digest(side: SideTable) -> str:
     """Hash of a side table's content."""
     return key_of([part.digest for part in side.parts])
+
+
+class StoredJob(Protocol):
+    """The part of a job's configuration that its folders follow from."""
+
+    @property
+    def name(self) -> str:
+        """Name of the run."""
+
+    @property
+    def storage(self) -> str:
+        """Folder of all runs."""
+
+
+def run_folder(job: StoredJob) -> str:
+    """The folder of everything a job makes; absolute, since workers may run elsewhere."""
+    return storage.join(storage.absolute(job.storage), job.name)
+
+
+def cache_folder(job: StoredJob) -> str:
+    """The folder of prepared data, shared by all jobs of one storage."""
+    return storage.join(storage.absolute(job.storage), "cache")
 
 
 class Phase(Section):

@@ -1,21 +1,25 @@
 """The train function of a training worker: tasks from the queue, one after the other, each from its last checkpoint."""
 
 import logging
+import threading
+import time
 import traceback
 from typing import Any
 
+import ray
+import ray.train
 import torch
 import torch.distributed as dist
+from ray.exceptions import RayError
 
 from raykd.data.step_stream import ray_feed
-from raykd.errors import RaykdError, TrainingError
+from raykd.errors import RaykdError, ResourceError, TrainingError
 from raykd.run.build_objective import BuildObjective
-from raykd.run.preemption import PreemptionWatcher
 from raykd.run.task import TrainTask
 from raykd.run.task_queue import ask
 from raykd.run.train_task import OpenTask, open_task, run_open_task
 from raykd.trainers.context import WorkerContext, ray_context
-from raykd.trainers.control import StopRequested
+from raykd.trainers.control import ControlRequests, StopRequested
 from raykd.trainers.event_log import Listener
 from raykd.trainers.events import TrainingEvent, Warned
 from raykd.trainers.launcher_variables import drop_foreign_launchers
@@ -26,6 +30,8 @@ _PERMANENT = (ArithmeticError, AssertionError, AttributeError, ImportError, Look
 """Errors of the model, the data or the code. Errors of the system, of Ray and of storage may pass."""
 _COMMUNICATION = ("gloo", "NCCL", "Connection", "connection", "timed out", "Timed out", "Socket", "process group")
 """Parts of the messages of RuntimeErrors that a lost peer causes."""
+POLL_SECONDS = 1.0
+"""Between two polls: a node that is drained has tens of seconds left, a job that is stopped has sixty."""
 
 
 def train_worker(config: dict[str, Any]) -> None:
@@ -113,6 +119,42 @@ class _Worker:
             task = TrainTask.model_validate(given)
             if not self._context.broadcast(task.is_done()):
                 self._next = open_task(task, self._context, ray_feed)
+
+
+class PreemptionWatcher:
+    """Polls in a thread of every worker, because Ray's ``get_preemption_info`` is a barrier among all of them."""
+
+    def __init__(self, queue: Any, context: WorkerContext) -> None:
+        self._queue = queue
+        self._context = context
+        self._stop = threading.Event()
+        self._node_leaves = threading.Event()
+        threading.Thread(target=self._poll, name="raykd-preemption-watcher", daemon=True).start()
+
+    def control_requests(self) -> ControlRequests:
+        """Requests for the trainer, from what the thread has seen."""
+        return ControlRequests(checkpoint=self._take_node_leaves, stop=self._stop.is_set)
+
+    def _take_node_leaves(self) -> bool:
+        """Return true once for each time that nodes were announced to leave."""
+        leaves = self._node_leaves.is_set()
+        self._node_leaves.clear()
+        return leaves
+
+    def _poll(self) -> None:
+        known: set[str] = set()
+        try:
+            while True:
+                if self._context.is_first and ask(self._queue.heartbeat.remote()):
+                    self._stop.set()
+                info = ray.train.get_preemption_info()
+                leaving = set(info.preempted_node_ids) if info is not None else set()
+                if leaving - known:
+                    known |= leaving
+                    self._node_leaves.set()
+                time.sleep(POLL_SECONDS)
+        except (RayError, ResourceError):  # the group is being taken down
+            return
 
 
 class _WarningForwarder(logging.Handler):

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from raykd.config.data import TASKS, TaskTraits
 from raykd.data.label_codec import LabelCodec
+from raykd.errors import ConfigError
 from raykd.metrics.calibration import Reliability
 from raykd.metrics.metric import Metric
 from raykd.metrics.resampling import Resampled
@@ -78,6 +79,12 @@ class TaskKind(ABC):
     @abstractmethod
     def metric_names(self, num_outputs: int) -> tuple[str, ...]:
         """Names of the metrics that an evaluation has, in its order."""
+
+    def check_metric(self, path: str, metric: str | None, num_outputs: int) -> None:
+        """Raise ConfigError when evaluations do not have the ``metric`` that the setting at ``path`` names."""
+        names = self.metric_names(num_outputs)
+        if metric is not None and metric not in names:
+            raise ConfigError(f"{path} = {metric!r}: evaluations have {', '.join(names)}")
 
     @abstractmethod
     def measure(

@@ -14,8 +14,8 @@ from raykd.errors import ConfigError, TrainingError
 from raykd.report.domain_accuracy import CorrectRows
 from raykd.run.build_objective import BuildObjective
 from raykd.run.progress import Terminal, print_result
-from raykd.run.stages import Stage
-from raykd.run.task import key_of
+from raykd.run.stages import Stage, StageRunner
+from raykd.run.task import cache_folder, key_of, run_folder
 from raykd.run.worker_group import WorkerGroup
 from raykd.session import start_ray, stop_ray
 from raykd.trainers.features.state_files import remove_unused_folders
@@ -39,7 +39,7 @@ def run_search(config: TuneConfig, *, terminal: Terminal | None = None) -> Searc
     """Run the unfinished parts of a search. Raises RaykdError for anything a user can cause, before any trial if possible."""
     search = Search(config, terminal or Terminal())
     base = config.base
-    folders = dict.fromkeys([search.folder, storage.join(storage.absolute(base.storage), base.name)])
+    folders = dict.fromkeys([search.folder, run_folder(base)])
     locks = ExitStack()
     try:
         for folder in folders:
@@ -187,7 +187,15 @@ class Search:
         models = {TEACHER: teacher} if teacher else {}
         if teacher and final.teacher is not None:
             models[TUNED_TEACHER] = final.teacher.model
-        return FinalTest(self.config, self.folder, self.terminal).run(final.trained, rows, models, teacher_rows)
+        runner = StageRunner(
+            name=self.config.name,
+            folder=self.folder,
+            cache=cache_folder(self.config.base),
+            compute=self.config.base.compute,
+            stages=("test",),
+            terminal=self.terminal,
+        )
+        return FinalTest(self.config, runner).run(final.trained, rows, models, teacher_rows)
 
 
 def search_key(config: TuneConfig) -> str:

@@ -9,9 +9,7 @@ from raykd.models import model_digest
 from raykd.predict import ScoreJob
 from raykd.report.domain_accuracy import CorrectRows, correct_rows
 from raykd.report.load_tables import load_labels, load_logits
-from raykd.run.progress import Terminal
-from raykd.run.stages import Stage, report_compute, score_models
-from raykd.run.task import key_of
+from raykd.run.stages import StageRunner
 from raykd.task_kinds import task_kind
 from raykd.tune.final_trainings import FinalTraining
 
@@ -33,8 +31,8 @@ class FinalTest:
     """Scores students and teachers on the test rows."""
 
     config: TuneConfig
-    folder: str
-    terminal: Terminal
+    runner: StageRunner
+    """Scores in the search's folder."""
 
     def run(
         self, students: list[FinalTraining], rows: TestRows, teachers: dict[str, str], teacher_rows: TestRows
@@ -72,14 +70,8 @@ class FinalTest:
         ]
 
     def _output(self, name: str) -> str:
-        return storage.join(self.folder, "test", name)
+        return storage.join(self.runner.folder, "test", name)
 
     def _score(self, jobs: list[ScoreJob]) -> None:
         inputs = [(TokenisedSet.open(job.prepared).fingerprint, model_digest(job.model), job.output) for job in jobs]
-        stage = Stage("test", storage.join(self.folder, "test"), key_of("test", inputs))
-        if stage.is_done():
-            return
-        compute = report_compute(self.config.base.compute)
-        stage.begin()
-        score_models(jobs, compute, progress=lambda done, total: self.terminal.advance("test rows", done, total))
-        stage.finish()
+        self.runner.score_stages({self.runner.stage("test", inputs): jobs}, "test rows", for_report=True)

@@ -8,7 +8,7 @@ from raykd.config.search_space import Value
 from raykd.data.step_stream import local_feed
 from raykd.errors import CheckpointError
 from raykd.predict import ScoreJob
-from raykd.run.stages import score_in_process
+from raykd.run.scoring import score_in_process
 from raykd.run.task import TrainTask
 from raykd.run.train_task import OpenTask, open_task, run_task, train_by_evaluation
 from raykd.tracking import Tracker

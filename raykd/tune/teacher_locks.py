@@ -75,7 +75,7 @@ class TeacherLocks:
 def make_teacher_in_group(teacher: TrialTeacher, group: Group, compute: ComputeConfig) -> Iterator[SharedWorkCount]:
     """Train a trial's teacher in a worker group, then score its rows on the CPUs or GPUs that the group releases."""
     from raykd.predict import ScoreJob
-    from raykd.run.stages import score_models
+    from raykd.run.scoring import score_models
 
     def export(jobs: list[ScoreJob]) -> None:
         group.close()

@@ -15,9 +15,10 @@ from raykd.data.prepare import prepare, spec_from_config
 from raykd.data.side_tables import SideTable
 from raykd.data.step_stream import local_feed
 from raykd.data.tokenised_set import TokenisedSet
-from raykd.distill.tasks import cache_folder, teacher_task
+from raykd.distill.tasks import teacher_task
 from raykd.models import model_digest
 from raykd.predict import ScoreJob, score_locally
+from raykd.run.task import cache_folder
 from raykd.run.train_task import open_task, run_open_task
 from raykd.task_kinds import label_codec
 from raykd.trainers.context import local_context

@@ -14,12 +14,12 @@ from safetensors.torch import load_file
 from raykd.config import ExperimentConfig
 from raykd.data.prepare import prepare, spec_from_config
 from raykd.distill.pipeline import DistillationPipeline, run_experiment
-from raykd.distill.tasks import cache_folder, run_folder, teacher_task
+from raykd.distill.tasks import teacher_task
 from raykd.errors import ConfigError, TrainingError
 from raykd.models import model_digest
 from raykd.report.load_tables import load_logits
 from raykd.run.progress import Terminal
-from raykd.run.task import TrainTask
+from raykd.run.task import TrainTask, cache_folder, run_folder
 from raykd.run.worker_group import WorkerGroup
 from raykd.task_kinds import label_codec
 from raykd.trainers.events import CheckpointSaved, Started, TrainingEvent

@@ -10,12 +10,12 @@ from raykd.data import storage
 from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.distill.pipeline import DistillationPipeline
-from raykd.distill.tasks import ModelFolder, intermediate_tasks, model_folder, run_folder, student_tasks, teacher_task
+from raykd.distill.tasks import ModelFolder, intermediate_tasks, model_folder, student_tasks, teacher_task
 from raykd.errors import ConfigError
 from raykd.models import model_digest
 from raykd.run.build_objective import BuildObjective, build_objective
 from raykd.run.progress import Terminal
-from raykd.run.task import Phase, TrainTask
+from raykd.run.task import Phase, TrainTask, run_folder
 from raykd.run.train_task import total_steps
 from raykd.tune.jobs.job_plan import AdaptTask, JobPlan, TaskChain, Variant, moved_task
 from raykd.tune.trial_record import Schedule

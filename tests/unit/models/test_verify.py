@@ -12,11 +12,11 @@ from transformers import pipeline
 from raykd.config import ExperimentConfig
 from raykd.data.prepare import prepare, spec_from_config
 from raykd.data.step_stream import local_feed
-from raykd.distill.tasks import cache_folder, teacher_task
+from raykd.distill.tasks import teacher_task
 from raykd.errors import ModelError
 from raykd.models import model_digest, saving
 from raykd.predict import ScoreJob, score_locally
-from raykd.run.task import TrainTask
+from raykd.run.task import TrainTask, cache_folder
 from raykd.run.train_task import run_task
 from raykd.task_kinds import label_codec
 from raykd.trainers.context import local_context

@@ -14,7 +14,7 @@ from raykd.metakd.embeddings import Embedder
 from raykd.metakd.pipeline import MetaKDPipeline
 from raykd.predict import ScoreJob, score_locally
 from raykd.predict.scorer import Scorer
-from raykd.run import stages
+from raykd.run import scoring
 from raykd.run.progress import Terminal
 from raykd.run.stages import StageRunner, run_pipeline
 from tests.local_pipeline import LocalMetaPipeline, LocalRunner
@@ -51,8 +51,8 @@ def test_meta_kd_scores_with_the_jobs_device_and_precision(tmp_path: Path, monke
         score = StageRunner.score
 
     wanted: list[dict[str, float]] = []
-    monkeypatch.setattr(stages, "score", score)
-    monkeypatch.setattr(stages, "wait_for_resources", lambda bundles, *_, **__: wanted.extend(bundles))
+    monkeypatch.setattr(scoring, "score", score)
+    monkeypatch.setattr(scoring, "wait_for_resources", lambda bundles, *_, **__: wanted.extend(bundles))
     config = make_config(tmp_path, seeds=[1]).model_copy(update={"baselines": ()})
     compute = config.compute.model_copy(update={"use_gpu": True, "precision": "bf16"})
     cpu_training = config.compute.model_copy(update={"precision": "bf16"})
@@ -69,3 +69,26 @@ def test_a_second_run_of_a_folder_is_refused_before_it_writes(tmp_path: Path) ->
     with folder_lock(str(folder)), pytest.raises(ResourceError, match=f"{folder} is being written by another command"):
         run_pipeline(LocalMetaPipeline(config))
     assert not (folder / "experiment.json").exists()
+
+
+def test_score_stages_scores_unfinished_stages_together(tmp_path: Path) -> None:
+    """A finished stage is not scored again; a result made of the scores is written before its stage is finished."""
+    calls: list[list[str]] = []
+    order: list[tuple[str, bool]] = []
+
+    class Runner(StageRunner):
+        def score(self, jobs: Sequence[ScoreJob], title: str, *_: Any, **__: Any) -> list[SideTable]:
+            calls.append([job.output for job in jobs])
+            return []
+
+    made = Runner(name="run", folder=str(tmp_path), cache="", compute=ComputeConfig(), stages=("logits",), terminal=Terminal())
+    stages = [made.stage(f"logits/{name}", "rows") for name in "abc"]
+    stages[1].begin()
+    stages[1].finish()
+    jobs = {stage: [ScoreJob("model", "rows", stage.name)] for stage in stages}
+    for _ in range(2):
+        made.score_stages(jobs, "rows", convert=lambda stage: order.append((stage.name, stage.is_done())))
+    assert calls == [["logits/a", "logits/c"]]
+    assert order == [("logits/a", False), ("logits/c", False)]
+    with pytest.raises(ConfigError, match="needs the stage evaluation, which is not finished"):
+        made.score_stages({made.stage("evaluation"): []}, "rows")

@@ -20,10 +20,10 @@ from raykd.data.prepare import prepare, spec_from_config
 from raykd.data.side_tables import SideTable, commit
 from raykd.data.step_stream import local_feed
 from raykd.data.tokenised_set import TokenisedSet
-from raykd.distill.tasks import cache_folder, student_tasks, teacher_task
+from raykd.distill.tasks import student_tasks, teacher_task
 from raykd.errors import CheckpointError, ConfigError, DataError, TrainingError
 from raykd.models import build_classifier, load_classifier, load_tokenizer, model_digest, save_classifier
-from raykd.run.task import TrainTask, key_of
+from raykd.run.task import TrainTask, cache_folder, key_of
 from raykd.run.train_task import open_task, run_open_task, run_task
 from raykd.task_kinds import label_codec
 from raykd.tracking import read_offline_run

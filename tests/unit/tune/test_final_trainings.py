@@ -15,12 +15,10 @@ from transformers import AutoModelForSequenceClassification
 from raykd.config.load_tune import build_tune
 from raykd.config.tune import TuneConfig
 from raykd.metrics.multi_label_metrics import multi_label_metrics
-from raykd.predict import score_locally
 from raykd.report.load_tables import load_labels, load_logits
 from raykd.run.progress import Terminal
 from raykd.tracking import NullTracker
 from raykd.trainers.context import local_context
-from raykd.tune import final_test
 from raykd.tune.best_model import save_best
 from raykd.tune.final_test import FinalTest
 from raykd.tune.final_trainings import FinalTrainings
@@ -31,7 +29,7 @@ from raykd.tune.search_report import SearchReport, build_report
 from raykd.tune.search_tables import conclusion, markdown
 from raykd.tune.trial_plan import TrialPlan
 from raykd.tune.trial_record import TrialJournal, TrialRecord
-from tests.local_pipeline import LocalGroup, LocalPipeline
+from tests.local_pipeline import LocalGroup, LocalPipeline, LocalRunner
 from tests.unit.flows.test_multi_label import LABELS, save_headless, write_rows
 from tests.unit.metakd.test_pipeline import make_config
 from tests.unit.tune.test_local_trial import GAMMA1, TEMPERATURE, LocalShared
@@ -54,7 +52,6 @@ def lines() -> StringIO:
 @pytest.fixture
 def finish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: StringIO) -> Finish:
     """The end of a search with one trial of these values, which has ended."""
-    monkeypatch.setattr(final_test, "score_models", lambda jobs, *_, **__: score_locally(jobs))
 
     def make(config: TuneConfig, shared: Any, plan: JobPlan[Any], values: dict[str, Any]) -> Result:
         group: Any = LocalGroup(plan.build_objective)
@@ -64,7 +61,9 @@ def finish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: StringIO) -> 
         rows = shared.test_rows()
         teacher, teacher_rows = shared.teacher()
         models = {"teacher": teacher} | ({"tuned_teacher": final.teacher.model} if final.teacher else {})
-        right = FinalTest(config, folder, terminal).run(final.trained, rows, models, teacher_rows)
+        settings = {"cache": str(tmp_path / "cache"), "compute": config.base.compute, "stages": ("test",)}
+        runner = LocalRunner(name="search", folder=folder, terminal=Terminal(), **settings)
+        right = FinalTest(config, runner).run(final.trained, rows, models, teacher_rows)
         records = [TrialRecord(index=0, values=values, status="finished", value=0.5)]
         counts = {domain: prepared.num_rows for domain, prepared in rows.items()}
         report = build_report(config, records, right, rows=counts, baselines=final.baselines())

@@ -213,6 +213,7 @@ class ExperimentConfig(SearchedJob):
         if self.logits.folds is not None:
             self._check_folds(self.logits.folds)
         self._check_task()
+        self._check_class_weights()
         if self.data.label is None:
             self._check_unlabelled()
         return self
@@ -241,6 +242,20 @@ class ExperimentConfig(SearchedJob):
             raise ValueError(
                 f"student.objective.kind = {objective.kind} needs {needed}, which data.task = {self.data.task} does not have; "
                 f"use {' or '.join(supported_objectives(outputs))}"
+            )
+
+    def _check_class_weights(self) -> None:
+        given = {"teacher": [teacher.training for teacher in self.every_teacher], "student": [self.student.training]}
+        weighed = [name for name, trainings in given.items() if any(one.class_weights != "none" for one in trainings)]
+        if weighed and (self.data.label is None or self.data.traits.outputs != "classes"):
+            raise ValueError(
+                f"{weighed[0]}.training.class_weights = balanced needs rows with one class each (data.label, and data.task = "
+                "single_label); leave it out"
+            )
+        if "student" in weighed and self.student.objective.custom_class is not None:
+            raise ValueError(
+                "student.training.class_weights = balanced weighs the losses that raykd has, but student.objective.kind = "
+                "custom computes its own; weigh the rows there, and leave class_weights out"
             )
 
     def _check_folds(self, folds: int) -> None:

@@ -249,6 +249,10 @@ class MetaKDConfig(SearchedJob):
             raise ValueError(
                 "compat = easynlp needs compute.num_workers = 1 and student.mode = two_stages, which is all it has"
             )
+        student = self.student
+        trainings = (self.teacher.training, student.intermediate.training, student.prediction.training)
+        if any(training.class_weights != "none" for training in trainings):
+            raise ValueError("training.class_weights = balanced is for distillations without domains; leave it out")
         unknown = [name for name in self.student.domains if name not in self.domains]
         if unknown:
             raise ValueError(f"student.domains: {unknown[0]!r} does not exist; domains are {', '.join(self.domains)}")

@@ -29,6 +29,9 @@ class TrainingConfig(Section):
     """Decoupled weight decay of AdamW."""
     max_grad_norm: float = Field(1.0, ge=0)
     """Global gradient norm above which gradients are scaled down; 0 never clips."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """Weights of the classes in the loss on labels. balanced: each row counts `rows / (classes * rows of its class)`, so that
+    every class has the same total weight; the teacher's terms are not weighted. For `data.task: single_label`."""
     dropout: float | None = Field(None, ge=0, lt=1)
     """Replaces every dropout probability of the model; null keeps the model's own."""
     evaluate_every: int | None = Field(None, ge=1)

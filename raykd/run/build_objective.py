@@ -15,6 +15,7 @@ from raykd.config import (
 )
 from raykd.config.features import FeatureKDConfig
 from raykd.config.task_objective import TaskObjective
+from raykd.data.class_balance import balanced_weights, class_counts
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ConfigError
 from raykd.run.task import TrainTask
@@ -50,6 +51,8 @@ BuildObjective = Callable[[TrainTask, ObjectiveContext], Objective]
 def build_objective(task: TrainTask, context: ObjectiveContext) -> Objective:
     """Build the objective of a task that every job kind may have. Raises ConfigError for one that needs another builder."""
     kind = task_kind(task.task_kind)
+    if task.training.class_weights == "balanced":
+        kind = kind.with_class_weights(balanced_weights(class_counts(context.rows)))
     if isinstance(task.objective, FeatureKDConfig):
         joined = task.objective.logit_objective
         logits = None if joined is None else objective_from_config(joined, kind)

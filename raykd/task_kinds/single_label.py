@@ -1,7 +1,7 @@
 """Single-label classification: a row has one of several classes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -45,8 +45,12 @@ class ClassCodec:
         return pa.array(values, pa.int32())
 
 
+@dataclass(frozen=True)
 class SingleLabel(TaskKind):
     """Cross entropy, KL distillation, accuracy."""
+
+    class_weights: tuple[float, ...] = ()
+    """Factor of each class in the hard loss; empty leaves the loss as it is."""
 
     name = "single_label"
     problem_type = "single_label_classification"
@@ -71,10 +75,15 @@ class SingleLabel(TaskKind):
         return ClassCodec(tuple(labels))
 
     def hard_loss(self, logits: "Tensor", labels: "Tensor") -> "Tensor":
-        """Cross entropy: logits ``[B, C]``, labels int64 ``[B]``."""
+        """Cross entropy, times the weight of the row's class: logits ``[B, C]``, labels int64 ``[B]``."""
         from raykd.losses import cross_entropy
 
-        return cross_entropy(logits, labels)
+        loss = cross_entropy(logits, labels)
+        return loss * loss.new_tensor(self.class_weights)[labels] if self.class_weights else loss
+
+    def with_class_weights(self, weights: Sequence[float]) -> "SingleLabel":
+        """Return the same with these weights, one for each class in the order of the ids."""
+        return replace(self, class_weights=tuple(weights))
 
     def soft_loss(self, student: "Tensor", teacher: "Tensor", *, temperature: float) -> "Tensor":
         """KL divergence from the teacher's softened distribution, times T²."""

@@ -74,6 +74,10 @@ class TaskKind(ABC):
         """Loss of each row against the teacher's softened outputs, fp32 ``[B]``. Only where they can be softened."""
         raise NotImplementedError(f"{self.name} has no softened outputs")
 
+    def with_class_weights(self, weights: Sequence[float]) -> "TaskKind":
+        """Return the kind with a hard loss that multiplies each row by the weight of its class; for one class a row only."""
+        raise NotImplementedError(f"{self.name} has no classes to weigh ({len(weights)} weights given)")
+
     # Evaluation
 
     @abstractmethod

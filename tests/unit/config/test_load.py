@@ -85,6 +85,18 @@ def test_resolved_json_reads_back_as_the_same_object() -> None:
             {"student__objective": {"kind": "fine_tune"}, "student__baseline": False},
             "student.objective.kind = fine_tune with student.baseline = false trains no student",
         ),
+        (
+            {
+                "student__training__class_weights": "balanced",
+                "data__task": "regression",
+                "student__objective": {"kind": "mse_kd"},
+            },
+            "student.training.class_weights = balanced needs rows with one class each",
+        ),
+        (
+            {"student__training__class_weights": "balanced", "student__objective": {"kind": "custom", "target": "a:B"}},
+            "computes its own; weigh the rows there",
+        ),
         ({"student__training__max_steps": "1e3"}, "max_steps = '1e3': a whole number is needed here"),
     ],
 )

@@ -57,6 +57,7 @@ def load(path: str) -> MetaKDConfig:
         ({"teacher__domain_loss": "random"}, "teacher.domain_loss = 'random'"),
         ({"baselines": ["bert"]}, "hard_labels"),
         ({"student__seeds": [1, 1]}, "each once"),
+        ({"teacher__training__class_weights": "balanced"}, "class_weights = balanced is for distillations without domains"),
         ({"compat": "easynlp", "compute": {"num_workers": 2}}, "compat = easynlp needs compute.num_workers = 1"),
         ({"compat": "bert"}, "easynlp"),
     ],

@@ -1,0 +1,42 @@
+"""From a task to its objective: class weights come from the training rows."""
+
+from typing import Any
+
+import pytest
+
+from raykd.config import FineTuneConfig, ObjectiveConfig, VanillaKDConfig
+from raykd.config.training import ComputeConfig, TrainingConfig
+from raykd.data.prepare import PrepareSpec, prepare
+from raykd.data.tokenised_set import TokenisedSet
+from raykd.run.build_objective import ObjectiveContext, build_objective
+from raykd.run.task import make_task
+from raykd.trainers.context import local_context
+from tests.unit.data.conftest import write_tokenizer
+
+
+@pytest.fixture
+def rows(tmp_path: Any) -> TokenisedSet:
+    """One row of the first class, three of the second."""
+    (tmp_path / "rows.tsv").write_text("bad\tneg\ngood\tpos\nfilm\tpos\nbook\tpos\n")
+    from raykd.task_kinds import SINGLE_LABEL
+
+    spec = PrepareSpec(
+        files=(str(tmp_path / "rows.tsv"),), input_schema="text:str:1,label:str:1", first_sequence="text",
+        second_sequence=None, label="label", codec=SINGLE_LABEL.label_codec(("neg", "pos")), skip_header=False,
+        sequence_length=8, max_rejected_rows=0, tokenizer=write_tokenizer(tmp_path / "tokenizer"), keep=None,
+    )  # fmt: skip
+    return prepare(spec, str(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize("objective", [FineTuneConfig(), VanillaKDConfig()])
+@pytest.mark.parametrize(("given", "expected"), [("none", ()), ("balanced", (2.0, pytest.approx(2 / 3)))])
+def test_balanced_weights_are_those_of_the_training_rows(
+    objective: ObjectiveConfig, given: Any, expected: tuple[float, ...], rows: TokenisedSet
+) -> None:
+    task = make_task(
+        name="t", folder="t", model="t", model_digest="d", labels=rows.labels or (), train=rows, validation=None,
+        objective=objective, training=TrainingConfig(class_weights=given), seed=1, compute=ComputeConfig(),
+    )  # fmt: skip
+    with local_context() as worker:
+        built = build_objective(task, ObjectiveContext(None, rows, worker, "fp32", lambda _: None))
+    assert built.kind.class_weights == expected  # type: ignore[attr-defined]

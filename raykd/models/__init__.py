@@ -1,7 +1,6 @@
 """Classifiers and tokenizers: stock Hugging Face models in and out, checked on the way."""
 
 from raykd.models.classifiers import (
-    count_parameters,
     label_names,
     load_classifier,
     load_config,
@@ -14,6 +13,7 @@ from raykd.models.inputs import (
     max_sequence_length,
     takes_token_types,
 )
+from raykd.models.parameters import ParameterCounts, count_parameters
 from raykd.models.probe import PROBE_ROWS, probe_classifier, row_logits
 from raykd.models.saving import build_classifier, restore_classifier, save_classifier
 from raykd.models.tokenizers import load_tokenizer
@@ -21,6 +21,7 @@ from raykd.models.verify import verify_saved_classifier, verify_trained_model
 
 __all__ = [
     "PROBE_ROWS",
+    "ParameterCounts",
     "absolute_model",
     "build_classifier",
     "check_sequence_length",

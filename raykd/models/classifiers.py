@@ -218,8 +218,3 @@ def _check_labels(own: Sequence[str], wanted: Sequence[str], *, name: str) -> No
         f"{name} was trained for the labels {list(own)}, but the data has {list(wanted)}; set data.labels to the model's "
         "names in its order, or start from a model without a classifier"
     )
-
-
-def count_parameters(model: "nn.Module") -> int:
-    """Number of weights, shared ones once."""
-    return sum(parameter.numel() for parameter in model.parameters())

@@ -30,8 +30,8 @@ def _named(rows: np.ndarray) -> dict[str, pa.Array]:
     return {"shard": pa.array(np.zeros(len(rows), dtype=np.int32)), "row": pa.array(rows.astype(np.int64))}
 
 
-def _group(rows: np.ndarray) -> pa.Table:
-    return pa.table(
+def _group(rows: np.ndarray, *, labelled: bool) -> pa.Table:
+    table = pa.table(
         _named(rows)
         | {
             "length": pa.array(lengths_of(rows)),
@@ -40,15 +40,16 @@ def _group(rows: np.ndarray) -> pa.Table:
             "label": pa.array((rows % 2).astype(np.int32)),
         }
     )
+    return table if labelled else table.drop_columns("label")
 
 
 def _rows(groups: Sequence[int]) -> list[np.ndarray]:
     return np.split(np.arange(sum(groups)), np.cumsum(groups)[:-1])
 
 
-def write_set(folder: Path, groups: Sequence[int] = GROUPS) -> TokenisedSet:
+def write_set(folder: Path, groups: Sequence[int] = GROUPS, *, labelled: bool = True) -> TokenisedSet:
     """A prepared set of these row groups, in two parts."""
-    tables = [_group(rows) for rows in _rows(groups)]
+    tables = [_group(rows, labelled=labelled) for rows in _rows(groups)]
     half = len(tables) // 2
     prepared = TokenisedSet(
         path=str(folder),

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from raykd.data.batch_plan import slice_bounds
 from raykd.data.step_stream import StepRows
+from raykd.data.tokenised_set import LABELLED
 from raykd.errors import DataError
 
-_OWN_COLUMNS = {"shard", "row", "length", "input_ids", "token_type_ids", "label", "logits"}
+_OWN_COLUMNS = {"shard", "row", "length", "input_ids", "token_type_ids", "label", LABELLED, "logits"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +39,8 @@ class Batch:
     """``[B]`` bool; false only for the placeholder row of an empty slice."""
     row_ids: Tensor
     """``[B, 2]`` int64: shard and row; -1 where not valid."""
+    labelled: Tensor | None = None
+    """``[B]`` bool: rows whose label is known; `labels` holds zeros for the others. None: all rows, or none of them."""
 
     def model_inputs(self) -> dict[str, Tensor]:
         """Keyword arguments of a Hugging Face forward pass."""
@@ -68,7 +71,7 @@ def collate(
 ) -> Batch:
     """Pad the rows of a joined table to `padded_length` tokens; an empty table gives one row that is not valid.
 
-    `table` has shard, row, input_ids and, where there are any, token_type_ids, label, logits and other columns; it may be
+    `table` has shard, row, input_ids and, where there are any, token_type_ids, label, labelled, logits and others; it may be
     sliced and chunked. Text columns are left out. Raises DataError when a row is longer than `padded_length`, or a column
     misses values or holds lists of varying length.
     """
@@ -99,6 +102,7 @@ def collate(
         },
         valid=torch.full((max(rows, 1),), rows > 0),
         row_ids=torch.stack([_tensor(table, name, np.int64, placeholder=-1) for name in ("shard", "row")], dim=1),
+        labelled=_tensor(table, LABELLED, np.bool_) if LABELLED in columns else None,
     )
 
 

@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import io
+import posixpath
 import threading
 import uuid
 from collections.abc import Iterable, Sequence
@@ -29,13 +30,15 @@ class PartInfo:
     position: int
     """Sort key among the table's part files: the chunk's number for prepared sets, the first row group for side tables."""
     file: str
-    """Name inside the table's folder."""
+    """Name inside the table's folder, or ``../FOLDER/NAME`` for a file of the sibling folder FOLDER."""
     groups: tuple[int, ...]
     """Rows of each row group."""
     size: int
     """Bytes of the file."""
     digest: str
     """blake2b of the file's bytes."""
+    shard_offset: int = 0
+    """Number added to the file's column ``shard``, so that the rows of joined tables have unique names."""
 
     @property
     def rows(self) -> int:
@@ -116,15 +119,31 @@ class RowGroups:
         if not 0 <= group < len(self.group_rows):
             raise DataError(f"{self.folder} has row groups 0 to {len(self.group_rows) - 1}, but not {group}")
         index = int(np.searchsorted(self._first_groups, group, side="right")) - 1
-        path = storage.join(self.folder, self.parts[index].file)
+        part = self.parts[index]
+        path = _part_path(self.folder, part.file)
         try:
             file = _open_part(path, threading.get_ident())
             with file_systems.path_errors(path):
-                return file.read_row_group(
+                table = file.read_row_group(
                     group - int(self._first_groups[index]), columns=None if columns is None else list(columns)
                 )
+                return _renumbered(table, part.shard_offset)
         except pa.ArrowInvalid as error:
             raise DataError(f"{path} is damaged ({error}); remove {self.folder} and run again") from None
+
+
+def _part_path(folder: str, file: str) -> str:
+    """Path of a part file. Object stores do not resolve ``..``."""
+    sibling = file.removeprefix("../")
+    return storage.join(folder if sibling == file else posixpath.dirname(folder), sibling)
+
+
+def _renumbered(table: pa.Table, shard_offset: int) -> pa.Table:
+    if not shard_offset or "shard" not in table.column_names:
+        return table
+    shards: Any = table["shard"].to_numpy() + np.int32(shard_offset)
+    at = table.column_names.index("shard")
+    return table.set_column(at, table.schema.field(at), pa.array(shards))
 
 
 @functools.lru_cache(maxsize=64)

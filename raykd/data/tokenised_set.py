@@ -19,6 +19,8 @@ from raykd.data import storage
 from raykd.data.parquet_files import MANIFEST, PartInfo, RowGroups, read_manifest
 
 KIND = "prepared set"
+LABELLED = "labelled"
+"""Column of a joined set with labelled and unlabelled rows: true where the label is known."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,9 @@ class TokenisedSet:
     """The files, in row order."""
     padding_side: str = "right"
     """``right`` or ``left``: side on which the model's rows are padded."""
+    labelled_groups: int | None = None
+    """Number of leading row groups whose rows have labels, in a joined set with unlabelled rows behind them; its rows have the
+    column ``labelled``, and zeros in ``label`` where that is false. None: all rows have a label, or none has."""
 
     @staticmethod
     def open(path: str) -> "TokenisedSet":
@@ -99,13 +104,37 @@ class TokenisedSet:
     @property
     def column_names(self) -> tuple[str, ...]:
         """Columns of the rows; () when there are no rows."""
-        return self._groups.column_names
+        return tuple(self.read_group(0).column_names) if len(self.group_rows) else ()
 
     def read_group(self, group: int, columns: Sequence[str] | None = None) -> pa.Table:
         """One row group, all columns or those in ``columns``."""
-        return self._groups.read(group, columns)
+        if self.labelled_groups is None:
+            return self._groups.read(group, columns)
+        derived = {"label", LABELLED}
+        stored = None if columns is None else [name for name in columns if name not in derived]
+        if group < self.labelled_groups and (columns is None or "label" in columns):
+            stored = None if stored is None else [*stored, "label"]
+        table = self._marked(self._groups.read(group, stored), labelled=group < self.labelled_groups)
+        return table if columns is None else table.select(list(columns))
+
+    @cached_property
+    def _label_field(self) -> pa.Field:
+        return self._groups.read(0, ["label"]).schema.field("label")
+
+    def _marked(self, table: pa.Table, *, labelled: bool) -> pa.Table:
+        """Append the column ``labelled``, and ``label`` with zeros where the rows have none."""
+        if not labelled:
+            table = table.append_column(self._label_field, _zeros(self._label_field.type, len(table)))
+        mark = pa.field(LABELLED, pa.bool_(), nullable=False)
+        return table.append_column(mark, pa.array(np.full(len(table), labelled)))
 
     def lengths(self, group: int) -> npt.NDArray[np.int32]:
         """Tokens of each row of a group."""
         lengths: npt.NDArray[np.int32] = self.read_group(group, ["length"])["length"].to_numpy()
         return lengths
+
+
+def _zeros(kind: pa.DataType, rows: int) -> pa.Array:
+    if not pa.types.is_fixed_size_list(kind):
+        return pa.array(np.zeros(rows), kind)
+    return pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(rows * kind.list_size), kind.value_type), type=kind)

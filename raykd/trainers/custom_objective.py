@@ -66,6 +66,11 @@ class CustomObjective(Objective):
         return self.inner.needs_labels
 
     @property
+    def takes_unlabelled(self) -> bool:
+        """True when the user's objective takes batches with unlabelled rows."""
+        return self.inner.takes_unlabelled
+
+    @property
     def trainable(self) -> Mapping[str, nn.Module]:
         """Those of the user's objective."""
         return self.inner.trainable

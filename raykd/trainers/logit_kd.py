@@ -1,5 +1,7 @@
 """Objectives that learn from the teacher's stored logits: ``alpha * teacher's terms + (1 - alpha) * cross entropy``.
 
+A row without a label has the teacher's terms alone, with weight 1.
+
 alpha weights the *teacher's* term, as in EasyNLP; some libraries mean the opposite by the letter. alpha = 1 reads no labels.
 Temperature and alpha are constant, or change linearly over training to ``final_temperature`` and ``final_alpha``.
 """
@@ -8,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Self
 
+import torch
 from torch import Tensor, nn
 
 from raykd.data.batch import Batch
@@ -15,6 +18,7 @@ from raykd.errors import ConfigError
 from raykd.losses import (
     inter_class_correlation,
     intra_class_correlation,
+    keep,
     mse_logits,
     non_target_class_kd,
     target_class_kd,
@@ -65,6 +69,11 @@ class LogitDistillation(Objective):
         return self._weighs_labels
 
     @property
+    def takes_unlabelled(self) -> bool:
+        """True: they have the teacher's terms alone."""
+        return True
+
+    @property
     def _weighs_labels(self) -> bool:
         return self.alpha != 1 or self.final_alpha not in (None, 1)
 
@@ -75,9 +84,11 @@ class LogitDistillation(Objective):
     def _mixed(self, teacher_terms: Mapping[str, Tensor], student: Tensor, batch: Batch) -> ObjectiveOutput:
         """The teacher's terms and the labels', each ``[B]``, weighted; the labels are left alone where they never weigh."""
         alpha = ramp(self.alpha, self.final_alpha, self.progress)
-        terms = {name: alpha * term for name, term in teacher_terms.items()}
+        weight = alpha if batch.labelled is None else torch.where(batch.labelled, alpha, 1.0)  # [B]
+        terms = {name: weight * term for name, term in teacher_terms.items()}
         if self._weighs_labels:
-            terms[self.kind.hard_term] = (1 - alpha) * self.kind.hard_loss(student, valid_labels(batch))
+            hard = self.kind.hard_loss(student, valid_labels(batch))
+            terms[self.kind.hard_term] = (1 - alpha) * (hard if batch.labelled is None else keep(hard, batch.labelled))
         return valid_output(terms, batch.valid)
 
 
@@ -143,6 +154,11 @@ class DecoupledKD(SoftDistillation):
     def needs_labels(self) -> bool:
         """Always: they name the target class."""
         return True
+
+    @property
+    def takes_unlabelled(self) -> bool:
+        """Never: a row without a label has no target class."""
+        return False
 
     def __call__(self, model: nn.Module, batch: Batch) -> ObjectiveOutput:
         """One forward pass of the student; the teacher's is stored."""

@@ -9,6 +9,7 @@ from typing import Protocol, Self
 from torch import Tensor, nn
 
 from raykd.data.batch import Batch
+from raykd.data.tokenised_set import LABELLED
 from raykd.errors import DataError
 from raykd.losses import keep
 
@@ -47,6 +48,11 @@ class Objective(Protocol):
         return True
 
     @property
+    def takes_unlabelled(self) -> bool:
+        """True when a batch may have rows without a label among others (`Batch.labelled`); by default where none is read."""
+        return not self.needs_labels
+
+    @property
     def trainable(self) -> Mapping[str, nn.Module]:
         """Auxiliary modules trained with the model, by the name that their weights are stored under; empty by default."""
         return {}
@@ -81,6 +87,8 @@ def check_columns(objective: Objective, columns: Collection[str]) -> None:
         )
     if objective.needs_labels and "label" not in columns:
         raise DataError("the objective needs labels, but the rows have none; name the label column, or use alpha = 1")
+    if LABELLED in columns and not objective.takes_unlabelled:
+        raise DataError("the objective needs the label of every row, but some rows have none; train it on labelled rows alone")
 
 
 def valid_logits(model: nn.Module, batch: Batch) -> Tensor:

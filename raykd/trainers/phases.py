@@ -31,6 +31,11 @@ class PhasedObjective(Objective):
         return any(one.needs_labels for _, one in self.phases)
 
     @property
+    def takes_unlabelled(self) -> bool:
+        """True when all of them do."""
+        return all(one.takes_unlabelled for _, one in self.phases)
+
+    @property
     def trainable(self) -> Mapping[str, nn.Module]:
         """Auxiliary modules of the first."""
         return self.phases[0][1].trainable

@@ -58,6 +58,11 @@ class FeatureKD(Objective):
         return self.logit_objective is not None and self.logit_objective.needs_labels
 
     @property
+    def takes_unlabelled(self) -> bool:
+        """True unless the logit objective refuses such rows: features have no labels."""
+        return self.logit_objective is None or self.logit_objective.takes_unlabelled
+
+    @property
     def trainable(self) -> Mapping[str, nn.Module]:
         """The projections, an empty module where the widths are equal."""
         return self.auxiliary

@@ -1,6 +1,7 @@
 """Objectives over real batches: formulas, what they read, schedules, and independence from padding and batch plan."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,7 +20,8 @@ from raykd.models import build_classifier
 from raykd.task_kinds import task_kind
 from raykd.trainers.fine_tune import FineTune
 from raykd.trainers.logit_kd import DecoupledKD, DistKD, MseKD, VanillaKD
-from raykd.trainers.objective import Objective, ObjectiveOutput
+from raykd.trainers.objective import Objective, ObjectiveOutput, check_columns
+from raykd.trainers.phases import PhasedObjective
 
 ROWS, CLASSES, VOCABULARY = 7, 3, 40
 SINGLE_LABEL: list[Objective] = [
@@ -310,3 +312,37 @@ def test_real_backbones_give_the_same_gradients_under_two_paddings_and_plans(arc
         whole = gradients(model, [objective(model, make_batch(table, 16)).per_row.sum()])
         parts = [objective(model, make_batch(table.slice(start, 3), 24)).per_row.sum() for start in (0, 3, 6)]
         torch.testing.assert_close(gradients(model, parts), whole, rtol=1e-3, atol=1e-5)
+
+
+KD_ROWS: list[Objective] = [VanillaKD(alpha=0.3, temperature=3.0), MseKD(alpha=0.7), VanillaKD(kind=MANY, alpha=0.4)]
+
+
+@pytest.mark.parametrize("objective", KD_ROWS, ids=lambda objective: type(objective).__name__)
+def test_rows_without_a_label_have_the_teachers_terms_alone(objective: Objective) -> None:
+    table = make_table(objective)
+    known = np.arange(ROWS) % 3 == 0
+    mixed = objective(BagOfTokens(), make_batch(table.append_column("labelled", pa.array(known))))
+    labelled, teacher = run(objective), run(replace(objective, alpha=1.0))  # type: ignore[type-var]
+    kept = torch.from_numpy(known)
+    torch.testing.assert_close(mixed.per_row, torch.where(kept, labelled.per_row, teacher.per_row))
+    for name, term in mixed.terms.items():
+        if not name.startswith("kd_"):
+            assert term[~kept].eq(0).all()
+
+
+def test_zeros_in_the_place_of_labels_reach_no_gradient() -> None:
+    objective = VanillaKD(alpha=0.3)
+    table = make_table(objective).append_column("labelled", pa.array([False] * ROWS))
+    model, batch = BagOfTokens(), make_batch(table)
+    first = gradients(model, [objective(model, batch).per_row.sum()])
+    other = replaced(batch, labels=torch.full((ROWS,), 2))
+    torch.testing.assert_close(gradients(model, [objective(model, other).per_row.sum()]), first, rtol=0, atol=0)
+
+
+def test_objectives_state_whether_they_take_rows_without_a_label() -> None:
+    columns = {"label", "labelled", "logits"}
+    for objective in (VanillaKD(), MseKD(), DistKD(), PhasedObjective(((0.0, VanillaKD()), (0.5, MseKD())))):
+        check_columns(objective, columns)
+    for objective in (FineTune(), DecoupledKD(alpha=1), PhasedObjective(((0.0, VanillaKD()), (0.5, FineTune())))):
+        with pytest.raises(DataError, match="needs the label of every row"):
+            check_columns(objective, columns)

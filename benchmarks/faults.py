@@ -24,6 +24,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -77,6 +78,10 @@ class Round:
 def main() -> None:
     """Make rounds until there are enough faults; print the measurements."""
     options = _options()
+    if (
+        signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    ):  # under nohup: commands would ignore it too, a handler is not inherited
+        signal.signal(signal.SIGHUP, lambda *_: None)
     folder = Path(options.folder)
     folder.mkdir(parents=True, exist_ok=True)
     world = World(folder, folder / "job.yaml") if (folder / "job.yaml").exists() else World.make(folder, steps=STEPS)

@@ -1,5 +1,6 @@
 """Texts that two splits have in common: a model that was trained or selected on a test text has seen the answer."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,9 +32,9 @@ def text_keys(prepared: str) -> npt.NDArray[np.uint64]:
     return np.frombuffer(storage.read_bytes(storage.join(prepared, TEXT_KEYS)), dtype="<u8")
 
 
-def find_overlaps(splits: dict[str, TokenisedSet]) -> list[Overlap]:
-    """The overlaps of each split with those before it; pairs without one are left out."""
-    keys = {name: text_keys(rows.path) for name, rows in splits.items()}
+def find_overlaps(splits: Mapping[str, Sequence[TokenisedSet]]) -> list[Overlap]:
+    """The overlaps of each split, which may be several sets, with those before it; pairs without one are left out."""
+    keys = {name: np.concatenate([text_keys(rows.path) for rows in sets]) for name, sets in splits.items()}
     names = list(splits)
     found = [
         Overlap(name, other, int(np.isin(keys[name], keys[other]).sum()), len(keys[name]))

@@ -13,7 +13,7 @@ from raykd.data.overlap import Overlap, find_overlaps
 from raykd.data.prepare import spec_from_config
 from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
-from raykd.distill.checks import check_experiment, probe_models
+from raykd.distill.checks import check_experiment, probe_models, require_classes
 from raykd.distill.report import Candidate, build_comparison
 from raykd.distill.tasks import ModelFolder, intermediate_tasks, model_folder, student_tasks, task_folders
 from raykd.distill.teachers import ENSEMBLE, Teachers
@@ -94,6 +94,7 @@ class DistillationPipeline:
         for model in dict.fromkeys(models):
             for split in splits:
                 self.tokenised(split, model)
+        require_classes(self.tokenised("train", self.config.student.model), self.config.data.task)
         for overlap in self._overlaps if reports else ():
             self.runner.terminal.print_line(f"warning: {overlap}")
 
@@ -133,7 +134,7 @@ class DistillationPipeline:
     def _overlaps(self) -> list[Overlap]:
         """Texts that the splits share. Raises DataError where the job refuses them."""
         splits: tuple[Split, ...] = ("train", *self._held_out)
-        found = find_overlaps({split: self.tokenised(split, self.config.student.model) for split in splits})
+        found = find_overlaps({split: [self.tokenised(split, self.config.student.model)] for split in splits})
         if found and self.config.data.overlap == "error":
             raise DataError(f"{'; '.join(map(str, found))}; remove them from the files, or set data.overlap to drop or warn")
         return found

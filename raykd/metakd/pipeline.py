@@ -2,12 +2,14 @@
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 
 from raykd.cluster import uses_gpu
 from raykd.config import MetaKDConfig
 from raykd.config.stage_names import META_STAGES, SPLITS, MetaStageName
 from raykd.data import storage
 from raykd.data.first_rows import first_texts
+from raykd.data.overlap import Overlap, find_overlaps
 from raykd.data.side_tables import SideTable
 from raykd.metakd.build_meta_objective import build_meta_objective
 from raykd.metakd.checks import check_meta_kd, probe_models
@@ -124,6 +126,17 @@ class MetaKDPipeline:
         tests = not {"evaluation", "report"}.isdisjoint(self.only)
         for split, domain in itertools.product(SPLITS if tests else SPLITS[:2], self.config.chosen_domains):
             self.rows.tokenised(split, (domain,), student)
+        for overlap in self._overlaps if tests else ():
+            self.runner.terminal.print_line(f"warning: {overlap}")
+
+    @cached_property
+    def _overlaps(self) -> list[Overlap]:
+        """Texts that the splits share, over all domains: mixed and meta-teachers are trained on those of every domain."""
+        student = self.config.student.model
+        domains = {"train": self.config.domains, "validation": self.config.chosen_domains, "test": self.config.chosen_domains}
+        return find_overlaps(
+            {split: [self.rows.tokenised(split, (domain,), student) for domain in domains[split]] for split in SPLITS}
+        )
 
     def run(self) -> MetaReport | None:
         """Make all stages asked for: the last one asks for those before it. Returns the report, if it is among them."""
@@ -235,6 +248,7 @@ class MetaKDPipeline:
             seeds=self.config.student.seeds,
             lines=tuple(self._lines(systems)),
             contrasts=tuple(contrast(ours, (_name(method), systems[method])) for method in others),
+            warnings=tuple(map(str, self._overlaps)),
             environment=environment(),
         )
 

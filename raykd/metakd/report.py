@@ -28,6 +28,8 @@ class MetaReport(Record):
     seeds: tuple[int, ...]
     lines: tuple[SystemRow, ...]
     contrasts: tuple[MethodContrast, ...]
+    warnings: tuple[str, ...] = ()
+    """Texts that splits share."""
     environment: dict[str, str]
 
 
@@ -40,7 +42,8 @@ def render(report: MetaReport) -> RenderableType:
     for cells in body:
         table.add_row(*map(Text, cells))
     verdicts = [Text(sentence(one)) for one in report.contrasts]
-    return Group(Text(_caption(report), style="bold"), table, *verdicts, *([Text(SCOPE)] if verdicts else []))
+    warnings = [Text(f"warning: {one}") for one in report.warnings]
+    return Group(Text(_caption(report), style="bold"), table, *warnings, *verdicts, *([Text(SCOPE)] if verdicts else []))
 
 
 def write(report: MetaReport, folder: str) -> None:
@@ -48,6 +51,7 @@ def write(report: MetaReport, folder: str) -> None:
     header, body = _cells(report)
     rows = [header, ["---"] * len(header), *body]
     lines = [f"# {_caption(report)}", "", *("| " + " | ".join(cells) + " |" for cells in rows), ""]
+    lines += [f"> {one}" for one in report.warnings] + [""] * bool(report.warnings)
     lines += [f"- {sentence(one)}" for one in report.contrasts]
     lines += ["", SCOPE] if report.contrasts else []
     lines += ["", *(f"- {name}: {value}" for name, value in report.environment.items())]

@@ -1,7 +1,10 @@
 """raykd's storage against a real S3 server: a process of its own on loopback, spoken to over HTTP by pyarrow's S3 client."""
 
+import os
 import re
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -11,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from raykd.data import file_systems, storage
+from raykd.data import folder_lock as folder_lock_module
+from raykd.data.folder_lock import FolderLock, folder_lock
 from raykd.errors import DataError, ResourceError
 from tests.cluster.s3_server import BUCKET, Server, s3_server
 
@@ -204,3 +209,86 @@ def test_a_server_that_stays_away_is_an_error_that_names_the_path_and_no_key(
     assert time.monotonic() - started < 600
     server.tunnel.mend()
     assert storage.read_bytes(f"{RUNS}/x") == b"here"
+
+
+HOLD = """
+import sys, time
+from raykd.data.folder_lock import folder_lock
+with folder_lock(sys.argv[1]):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.fixture
+def holder(server: Server) -> Iterator[subprocess.Popen[str]]:
+    """Another process that holds the lock of a run's folder."""
+    words = [sys.executable, "-c", HOLD, f"{RUNS}/a"]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_a_run_folder_has_one_writer(holder: subprocess.Popen[str], server: Server) -> None:
+    with pytest.raises(ResourceError, match=rf"by another command: process {holder.pid} on "):
+        FolderLock(f"{RUNS}/a").acquire()
+    holder.kill()
+    holder.wait()
+    with folder_lock(f"{RUNS}/a") as lock:
+        assert storage.read_json(f"{RUNS}/a/lock.json")["pid"] == os.getpid()
+        lock.check()
+    assert "runs/a/lock.json" not in server.stored()
+
+
+def test_a_lock_of_another_machine_ends_with_its_heartbeat(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder_lock_module, "EXPIRY_SECONDS", 3.0)
+    with folder_lock(f"{RUNS}/a"):
+        theirs = storage.read_json(f"{RUNS}/a/lock.json")
+    theirs |= {"machine": "other", "host": "node-7", "token": "theirs"}
+    storage.write_json(f"{RUNS}/a/lock.json", theirs)
+    stopped = threading.Event()
+
+    def beat() -> None:
+        while not stopped.wait(0.2):
+            theirs["heartbeat"] += 1
+            storage.write_json(f"{RUNS}/a/lock.json", theirs)
+
+    thread = threading.Thread(target=beat)
+    thread.start()
+    try:
+        with pytest.raises(ResourceError, match="on node-7"):
+            FolderLock(f"{RUNS}/a").acquire()
+    finally:
+        stopped.set()
+        thread.join()
+    with folder_lock(f"{RUNS}/a") as lock:  # it is silent now
+        lock.check()
+
+
+def test_of_two_that_lock_at_once_one_is_refused() -> None:
+    locks = [FolderLock(f"{RUNS}/a") for _ in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        ended = [pool.submit(lock.acquire) for lock in locks]
+    errors = [one.exception() for one in ended]
+    try:
+        assert sorted(type(error) is ResourceError for error in errors) == [False, True]
+    finally:
+        for lock in locks:
+            lock.release()
+
+
+def test_a_holder_survives_a_store_that_is_away_and_keeps_its_lock(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder_lock_module, "HEARTBEAT_SECONDS", 0.2)
+    with folder_lock(f"{RUNS}/a") as lock:
+        server.tunnel.cut()
+        time.sleep(2)  # several heartbeats
+        server.tunnel.mend()
+        before = storage.read_json(f"{RUNS}/a/lock.json")["heartbeat"]
+        deadline = time.monotonic() + 60
+        while storage.read_json(f"{RUNS}/a/lock.json")["heartbeat"] == before:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        lock.check()

@@ -26,7 +26,7 @@ def shared(experiment: Make, tmp_path: Path) -> Callable[[str], LocalPipeline]:
     files: dict[str, Any] = {}
     for split, texts in FILES.items():
         path = tmp_path / f"{split}.tsv"
-        path.write_text("".join(f"{text}\t1\n" for text in texts))
+        path.write_text("".join(f"{text}\t{number % 2}\n" for number, text in enumerate(texts)))
         files[f"data__{split}"] = [str(path)]
     return lambda overlap: LocalPipeline(experiment(**files, data__overlap=overlap))
 

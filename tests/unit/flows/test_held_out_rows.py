@@ -36,6 +36,20 @@ def test_too_few_held_out_rows_are_an_error_before_anything_is_trained(experimen
     assert pipeline.trained == []
 
 
+def test_training_rows_of_one_class_are_an_error_before_anything_is_trained(experiment: Make) -> None:
+    config = experiment()
+    files = [Path(path) for path in config.data.train]
+    schema = [column.split(":")[0] for column in config.data.input_schema.split(",")]
+    place = schema.index(config.data.label or "")
+    for path in files:
+        rows = [line.split("\t") for line in path.read_text().splitlines()]
+        path.write_text("".join("\t".join(cells) + "\n" for cells in rows if cells[place] == "1"))
+    pipeline = LocalPipeline(config)
+    with pytest.raises(DataError, match=r"all \d+ training rows have the label '1': a classifier needs rows of two classes"):
+        run_pipeline(pipeline)
+    assert pipeline.trained == []
+
+
 def test_a_report_on_the_validation_set_says_so_everywhere(experiment: Make, local: Callable[..., LocalPipeline]) -> None:
     config = experiment(data__test="validation", student__seeds=[1], teacher__fine_tune=False)
     pipeline = local(config)

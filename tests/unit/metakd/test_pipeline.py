@@ -196,3 +196,19 @@ def test_averages_and_verdicts_are_over_domains_and_seeds() -> None:
     assert system.average.values[1] == pytest.approx((good["a"][1].mean() + good["b"][1].mean()) / 2)
     found = contrast(("good", good), ("bad", bad)).result
     assert (found.verdict, found.rows, found.candidate_seeds) == ("better", 200, 3)
+
+
+def test_texts_that_splits_share_are_counted_over_all_domains(tmp_path: Path) -> None:
+    config = make_config(tmp_path)
+    rows = [line.split("\t") for line in (tmp_path / "train.tsv").read_text().splitlines()]
+    text, label = next((text, label) for text, domain, label in rows if domain != "dvd")
+    with (tmp_path / "test.tsv").open("a") as file:
+        file.write(f"{text.upper()} \tdvd\t{label}\n")
+    pipeline = LocalMetaPipeline(config)
+    pipeline.check()
+    pipeline.tokenise_all()
+    sentence = "1 of 21 test texts (4.8%) are among the train texts"
+    assert f"warning: {sentence}" in pipeline.runner.said
+    report = pipeline.report()
+    assert report.warnings == (sentence,)
+    assert f"> {sentence}" in (Path(pipeline.runner.folder) / "report/report.md").read_text()

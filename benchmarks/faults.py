@@ -78,9 +78,7 @@ class Round:
 def main() -> None:
     """Make rounds until there are enough faults; print the measurements."""
     options = _options()
-    if (
-        signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-    ):  # under nohup: commands would ignore it too, a handler is not inherited
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # under nohup; commands inherit that, but no handler
         signal.signal(signal.SIGHUP, lambda *_: None)
     folder = Path(options.folder)
     folder.mkdir(parents=True, exist_ok=True)

@@ -36,15 +36,13 @@ def test_too_few_held_out_rows_are_an_error_before_anything_is_trained(experimen
     assert pipeline.trained == []
 
 
-def test_training_rows_of_one_class_are_an_error_before_anything_is_trained(experiment: Make) -> None:
-    config = experiment()
-    files = [Path(path) for path in config.data.train]
-    schema = [column.split(":")[0] for column in config.data.input_schema.split(",")]
-    place = schema.index(config.data.label or "")
-    for path in files:
-        rows = [line.split("\t") for line in path.read_text().splitlines()]
-        path.write_text("".join("\t".join(cells) + "\n" for cells in rows if cells[place] == "1"))
-    pipeline = LocalPipeline(config)
+def test_training_rows_of_one_class_are_an_error_before_anything_is_trained(experiment: Make, tmp_path: Path) -> None:
+    data = experiment().data
+    place = [column.split(":")[0] for column in data.input_schema.split(",")].index(data.label or "")
+    rows = [line for path in data.train for line in Path(path).read_text().splitlines()]
+    one_class = tmp_path / "one_class.tsv"
+    one_class.write_text("".join(f"{row}\n" for row in rows if row.split("\t")[place] == "1"))
+    pipeline = LocalPipeline(experiment(data__train=[str(one_class)]))
     with pytest.raises(DataError, match=r"all \d+ training rows have the label '1': a classifier needs rows of two classes"):
         run_pipeline(pipeline)
     assert pipeline.trained == []

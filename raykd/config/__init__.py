@@ -1,9 +1,10 @@
 """Configuration of jobs: pydantic only, neither torch nor Ray."""
 
 from raykd.config.data import DataConfig
-from raykd.config.experiment import ExperimentConfig, LogitsConfig, StudentConfig, TeacherConfig, TrackingConfig
+from raykd.config.experiment import ExperimentConfig, StudentConfig, TeacherConfig, TrackingConfig
 from raykd.config.load import build, load, load_job, merge, parse_override, read_yaml
 from raykd.config.load_tune import is_search, load_tune, with_values
+from raykd.config.logits import LogitsConfig
 from raykd.config.metakd import MetaKDConfig
 from raykd.config.objectives import (
     CustomObjectiveConfig,

@@ -7,8 +7,9 @@ from pydantic import Field, model_validator
 
 from raykd.config.data import DataConfig
 from raykd.config.features import IntermediateConfig
+from raykd.config.logits import LogitsConfig
 from raykd.config.objectives import ObjectiveConfig, VanillaKDConfig, supported_objectives
-from raykd.config.paths import PathField, StoragePath
+from raykd.config.paths import StoragePath
 from raykd.config.searched_job import SearchedJob
 from raykd.config.section import Section
 from raykd.config.training import ComputeConfig, ModelTask, TrainingConfig
@@ -29,20 +30,6 @@ class WeightedTeacher(TeacherConfig):
 
     weight: float = Field(1.0, gt=0)
     """Weight in the average of the teachers' logits, relative to the sum of all weights."""
-
-
-class LogitsConfig(Section):
-    """The teacher's logits on the training rows."""
-
-    file: PathField | None = None
-    """Precomputed logits, which replace the teacher: a TSV file whose line i belongs to training row i, values joined by
-    commas; a .parquet file with a list in each row, in that order or keyed by columns `shard` and `row`; or the folder
-    `logits/train` of another run on the same rows."""
-    column: Annotated[int, Field(ge=0)] | str = 0
-    """Column of that file that holds the logits: from 0 in a TSV, a name in Parquet (`logits` unless given)."""
-    folds: int | None = Field(None, ge=2, le=100)
-    """Cross-fitting: number of additional teachers, each trained without one fold of the rows and used to score that fold. null
-    scores the rows with the teacher that was trained on them."""
 
 
 class StudentConfig(ModelTask):
@@ -214,6 +201,7 @@ class ExperimentConfig(SearchedJob):
             self._check_folds(self.logits.folds)
         self._check_task()
         self._check_class_weights()
+        self._check_logits()
         if self.data.label is None:
             self._check_unlabelled()
         return self
@@ -257,6 +245,16 @@ class ExperimentConfig(SearchedJob):
                 "student.training.class_weights = balanced weighs the losses that raykd has, but student.objective.kind = "
                 "custom computes its own; weigh the rows there, and leave class_weights out"
             )
+
+    def _check_logits(self) -> None:
+        if self.logits.kind != "logits" and self.data.traits.outputs != "classes":
+            raise ValueError(
+                f"logits.kind = {self.logits.kind} is for rows with exactly one label, but data.task = {self.data.task}; give "
+                "logits"
+            )
+        columns = [item.strip().split(":")[0] for item in self.data.input_schema.split(",")]
+        if self.logits.key is not None and self.logits.key not in columns:
+            raise ValueError(f"logits.key = {self.logits.key!r} is not a column of data.input_schema ({', '.join(columns)})")
 
     def _check_folds(self, folds: int) -> None:
         if self.logits.file is not None or not self.every_teacher:

@@ -33,7 +33,7 @@ def import_parquet(path: str, prepared: TokenisedSet, *, out: str, column: str =
     Raises DataError: not Parquet, no such column or not of lists of numbers, made for other rows, another number of rows, a row
     missing or repeated, missing values, numbers that are not finite, another number of logits than labels.
     """
-    file = _open(path)
+    file = open_parquet(path)
     _check_schema(file, path, column, prepared)
     parse_matrix = _MatrixParser(path, None if prepared.labels is None else len(prepared.labels))
     keyed = set(ROW_ID) <= set(file.schema_arrow.names)
@@ -163,7 +163,8 @@ class _KeyedLogits:
         return f"row {row} of file {shard} (both from 0)"
 
 
-def _open(path: str) -> pq.ParquetFile:
+def open_parquet(path: str) -> pq.ParquetFile:
+    """Open a file, local or remote. Raises DataError when it is no Parquet file."""
     filesystem, inner = file_systems.open_fs(path)
     with file_systems.path_errors(path):
         stream = filesystem.open_input_file(inner)

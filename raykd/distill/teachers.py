@@ -10,11 +10,9 @@ from raykd.config.stage_names import Split
 from raykd.data import storage
 from raykd.data.folds import Fold, assign_folds
 from raykd.data.logits_mix import average_logits, gather_folds
-from raykd.data.logits_parquet import COLUMN, file_digest, import_parquet
-from raykd.data.logits_tsv import import_tsv
-from raykd.data.readers import scan
 from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
+from raykd.distill.given_logits import import_logits
 from raykd.distill.report import Candidate, measure_teacher
 from raykd.distill.tasks import teacher_name, teacher_task
 from raykd.errors import ConfigError
@@ -83,7 +81,8 @@ class Teachers:
         if not self.config.distils_from_teacher:
             return None
         if self.config.logits.file is not None:
-            return self._imported(self.config.logits.file)
+            train = self._tokenised("train", self.config.student.model)
+            return import_logits(self.config, self.config.logits.file, train, self._runner)
         models = self.models()
         rows = {(split, number): self._rows(split, number) for split in SCORED_SPLITS for number in range(len(models))}
         trained = [*models, *(task.model_folder for each in self.fold_tasks for task in each)]
@@ -153,28 +152,6 @@ class Teachers:
         for warning in quality.warnings:
             self._runner.terminal.print_line(f"warning: {warning}")
         return quality.model_dump(mode="json")
-
-    def _imported(self, file: str) -> SideTable:
-        prepared = self._tokenised("train", self.config.student.model)
-        given = self.config.logits.column
-        if storage.is_dir(file):  # a table that another run of raykd made
-            table = SideTable.open(file)
-            table.check_fits(prepared)
-            return table
-        if file.endswith(".parquet"):
-            content = [file_digest(file)]
-        else:
-            content = [chunk.digest for chunk in scan([file], skip_header=False)]
-        stage = self._runner.stage("logits", prepared.fingerprint, content, given)
-        if not self._runner.skip_or_begin(stage):
-            if file.endswith(".parquet"):
-                import_parquet(file, prepared, column=given if isinstance(given, str) else COLUMN, out=stage.folder)
-            elif isinstance(given, str):
-                raise ConfigError(f"logits.column = {given!r}: columns of a TSV are counted from 0; give a number")
-            else:
-                import_tsv(file, prepared, column=given, out=stage.folder)
-            stage.finish(rows=prepared.num_rows)
-        return SideTable.open(stage.folder)
 
     def _rows(self, split: ScoredSplit, number: int) -> TokenisedSet:
         return self._tokenised(split, self.configs[number].model)

@@ -1,0 +1,61 @@
+"""Teacher logits: computed by the job's teachers, or read from a file."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from raykd.config.paths import PathField
+from raykd.config.section import Section
+
+AnswerKind = Literal["logits", "probabilities", "top_logprobs", "votes"]
+
+
+class LogitsConfig(Section):
+    """The teacher's logits on the training rows."""
+
+    file: PathField | None = None
+    """Precomputed answers of a teacher, which replace it: a TSV file whose line i belongs to training row i; a .parquet or
+    .jsonl file with a row for each training row, in that order or keyed by `key` (Parquet: also by columns `shard` and
+    `row`); or the folder `logits/train` of another run on the same rows."""
+    kind: AnswerKind = "logits"
+    """Content of the file. logits: numbers in label order. probabilities: numbers in label order, or a mapping from label to
+    probability; each row sums to 1 within 0.01. top_logprobs: a mapping from label to log-probability, other keys are ignored
+    (.jsonl and .parquet only). votes: labels that a teacher sampled for the row, any number of them, or a mapping from label to
+    count. All but logits are for `data.task: single_label`."""
+    column: Annotated[int, Field(ge=0)] | str = 0
+    """Column of that file: from 0 in a TSV; a name in Parquet (`logits` unless given) and in JSONL, where it may be left
+    out when a line is the answer itself."""
+    key: str | None = None
+    """Column of `data.input_schema`, and of the answers, that names a row; rows are then joined by it, and
+    their order is free. null joins by position."""
+    missing_ids: Literal["error", "uniform"] = "error"
+    """Training rows whose `key` the file lacks. uniform: the same probability for every label; their number is printed."""
+    unknown_ids: Literal["error", "ignore"] = "error"
+    """Values of `key` in the file that no row of the training files has. ignore: they are left out; their number is printed."""
+    floor: float = Field(-10.0, lt=0)
+    """Natural logarithm of the lowest probability: of a label that a row of top_logprobs lacks, and of any smaller value
+    given."""
+    smoothing: float = Field(0.5, gt=0)
+    """Votes added to the count of every label, so that none has the probability 0."""
+    folds: int | None = Field(None, ge=2, le=100)
+    """Cross-fitting: number of additional teachers, each trained without one fold of the rows and used to score that fold. null
+    scores the rows with the teacher that was trained on them."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for name, value in (("kind", self.kind), ("key", self.key)):
+            if self.file is None and value != type(self).model_fields[name].default:
+                raise ValueError(f"logits.{name} = {value} describes logits.file, which is not set; name the file")
+        if self.file is None:
+            return self
+        if self.kind == "top_logprobs" and not _has_names(self.file):
+            raise ValueError(f"logits.kind = top_logprobs needs a .jsonl or .parquet file, not {self.file}")
+        if self.key is not None and not _has_names(self.file):
+            raise ValueError(
+                f"logits.key = {self.key!r}: the columns of {self.file} have no names; give a .jsonl or .parquet file"
+            )
+        return self
+
+
+def _has_names(file: str) -> bool:
+    return file.removesuffix(".gz").endswith((".jsonl", ".parquet"))

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Literal
 
 from raykd.config import ExperimentConfig
-from raykd.config.data import MIN_TEST_ROWS
+from raykd.config.data import MIN_TEST_ROWS, TASKS
 from raykd.config.stage_names import SPLITS, STAGES, Split, StageName
 from raykd.data import storage
 from raykd.data.overlap import Overlap, find_overlaps
@@ -14,11 +14,12 @@ from raykd.data.prepare import spec_from_config
 from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.distill.checks import check_experiment, probe_models, require_classes
-from raykd.distill.report import Candidate, build_comparison
+from raykd.distill.report import Candidate, build_comparison, settings_of
 from raykd.distill.tasks import ModelFolder, intermediate_tasks, model_folder, student_tasks, task_folders
 from raykd.distill.teachers import ENSEMBLE, Teachers
 from raykd.errors import ConfigError, DataError
 from raykd.models import model_digest
+from raykd.models.model_settings import write_settings
 from raykd.predict import ScoreJob
 from raykd.report.card import model_card
 from raykd.report.comparison import Comparison
@@ -26,7 +27,7 @@ from raykd.report.files import read_report, write_report
 from raykd.report.system import Role
 from raykd.report.terminal import render
 from raykd.run.progress import Terminal, print_result
-from raykd.run.stages import StageRunner, run_pipeline
+from raykd.run.stages import Stage, StageRunner, run_pipeline
 from raykd.run.task import TrainTask, cache_folder, run_folder, side_digest
 from raykd.task_kinds import label_codec
 
@@ -181,16 +182,44 @@ class DistillationPipeline:
         return found
 
     def evaluation(self) -> list[tuple[Candidate, SideTable]]:
-        """Logits of every model on the rows of the report."""
-        found = []
-        for candidate in self.candidates():
-            rows = self.tokenised(self._report_split, candidate.tokenizer)
-            name = f"evaluation/{candidate.name.replace(' ', '-')}"
-            found.append((candidate, rows, self.runner.stage(name, rows.fingerprint, model_digest(candidate.model))))
-        jobs = {stage: [ScoreJob(candidate.model, rows.path, stage.folder)] for candidate, rows, stage in found}
+        """Logits of every model on the rows of the report; those on the validation rows are made in the same execution."""
+        candidates = self.candidates()
+        jobs = {
+            stage: [ScoreJob(one.model, self.tokenised(split, one.tokenizer).path, stage.folder)]
+            for one in candidates
+            for split in self._scored_splits(one)
+            for stage in [self._scores(one, split)]
+        }
         self.runner.score_stages(jobs, f"{self._report_split} rows", for_report=True)
-        scored = [(candidate, SideTable.open(stage.folder)) for candidate, _, stage in found]
+        scored = [(one, SideTable.open(self._scores(one, self._report_split).folder)) for one in candidates]
         return [*self._ensemble(scored), *scored]
+
+    def _scores(self, candidate: Candidate, split: Split) -> Stage:
+        """The stage of a model's logits on a split."""
+        folder = "evaluation" if split == self._report_split else "evaluation/validation"
+        rows = self.tokenised(split, candidate.tokenizer)
+        name = f"{folder}/{candidate.name.replace(' ', '-')}"
+        return self.runner.stage(name, rows.fingerprint, model_digest(candidate.model))
+
+    def _scored_splits(self, candidate: Candidate) -> list[Split]:
+        """The splits that a model scores for the report: not the validation rows where its logits on them exist."""
+        validated = not self._calibrates or candidate.name in self.teachers.validation
+        return [self._report_split] if validated or self._report_split == "validation" else ["test", "validation"]
+
+    @property
+    def _calibrates(self) -> bool:
+        """True when the outputs are probabilities and the rows have labels, so that temperatures can be fitted."""
+        return self.config.data.label is not None and TASKS[self.config.data.task].outputs != "values"
+
+    def _validation_logits(self, scored: Sequence[tuple[Candidate, SideTable]]) -> dict[str, SideTable]:
+        """Logits of the models on the validation rows, by the candidate's name; those that have none are absent."""
+        if not self._calibrates:
+            return {}
+        if self._report_split == "validation":
+            return {candidate.name: side for candidate, side in scored}
+        made = {one.name: self._scores(one, "validation").folder for one, _ in scored if one.model}
+        own = {name: SideTable.open(folder) for name, folder in made.items() if name not in self.teachers.validation}
+        return {**own, **self.teachers.validation}
 
     def _ensemble(self, scored: Sequence[tuple[Candidate, SideTable]]) -> list[tuple[Candidate, SideTable]]:
         """The average of several teachers, which students learn from, as a system of its own."""
@@ -212,7 +241,9 @@ class DistillationPipeline:
         """The comparison; report.json, report.md and report.html."""
         scored = self.evaluation()
         folder = storage.join(self.runner.folder, "report")
-        stage = self.runner.stage("report", [(candidate.name, side_digest(side)) for candidate, side in scored])
+        validation = self._validation_logits(scored)
+        inputs = [(candidate.name, side_digest(side)) for candidate, side in scored]
+        stage = self.runner.stage("report", inputs, {name: side_digest(side) for name, side in validation.items()})
         if self.runner.skip_or_begin(stage):
             return read_report(folder)
         self.runner.release_workers()  # latency is measured on idle processors
@@ -224,9 +255,12 @@ class DistillationPipeline:
             data=self.config.data,
             quality=self.teachers.quality,
             overlaps=self._overlaps,
+            validation=validation,
+            validation_rows=self.tokenised("validation", self.config.student.model),
         )
         write_report(comparison, folder)
         self._write_cards(comparison, [candidate for candidate, _ in scored])
+        self._write_settings(comparison, [candidate for candidate, _ in scored])
         stage.finish()
         return comparison
 
@@ -239,6 +273,12 @@ class DistillationPipeline:
                 objective = student.summary if distils else "cross entropy with the labels"
                 card = model_card(comparison, role=candidate.role, seed=candidate.seed, objective=objective, base=student.model)
                 storage.write_bytes(storage.join(candidate.model, "README.md"), card.encode())
+
+    def _write_settings(self, comparison: Comparison, candidates: Sequence[Candidate]) -> None:
+        """Write raykd.json into the folder of every model that was trained here."""
+        for candidate in candidates:
+            if candidate.model.startswith(self.runner.folder):
+                write_settings(candidate.model, settings_of(comparison, candidate, self.config.data))
 
     @property
     def _report_split(self) -> Literal["test", "validation"]:

@@ -16,6 +16,7 @@ from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import DataError
 from raykd.models import load_config
+from raykd.models.model_settings import ModelSettings
 from raykd.report.comparison import Comparison, Entry, compare
 from raykd.report.environment import environment
 from raykd.report.exports import read_exports
@@ -54,9 +55,9 @@ class Candidate:
         """Its name without the seed."""
         return self.name.partition(" seed ")[0]
 
-    def entry(self, logits: str) -> Entry:
-        """The candidate with its logits on the report's rows."""
-        return Entry(self.role, self.system, self.seed, logits, self.model or None, self.history, self.parts)
+    def entry(self, logits: str, validation: str | None = None) -> Entry:
+        """The candidate with its logits on the report's rows, and on the validation rows."""
+        return Entry(self.role, self.system, self.seed, logits, self.model or None, self.history, self.parts, validation)
 
 
 def build_comparison(
@@ -67,11 +68,16 @@ def build_comparison(
     data: DataConfig,
     quality: Mapping[str, Any] | None,
     overlaps: Sequence[Overlap] = (),
+    validation: Mapping[str, SideTable],
+    validation_rows: TokenisedSet,
 ) -> Comparison:
-    """Measure every candidate on ``rows``, and the latency of one model of each system. Raises DataError without labels."""
+    """Measure every candidate on ``rows``, and the latency of one model of each system.
+
+    ``validation`` are logits on ``validation_rows`` by the candidate's name. Raises DataError without labels.
+    """
     first = {candidate.system: candidate for candidate, _ in reversed(scored)}
     return compare(
-        [candidate.entry(side.path) for candidate, side in scored],
+        [one.entry(side.path, validation[one.name].path if one.name in validation else None) for one, side in scored],
         load_labels(rows.path),
         rows.labels or (),
         name=name,
@@ -83,8 +89,17 @@ def build_comparison(
         exports=[one for candidate, _ in scored if candidate.model for one in read_exports(candidate.model)],
         environment=environment(),
         rows_fingerprint=rows.rows_fingerprint,
+        validation_labels=load_labels(validation_rows.path) if validation else None,
         selected=not data.has_test_set,
     )
+
+
+def settings_of(comparison: Comparison, candidate: Candidate, data: DataConfig) -> ModelSettings:
+    """The settings of a candidate's model, with what the report fitted on the validation rows."""
+    system = next(one for one in comparison.systems if (one.role, one.name) == (candidate.role, candidate.system))
+    temperature = system.metrics.get("temperature")
+    seed = system.seeds.index(candidate.seed)
+    return ModelSettings(data.sequence_length, 1.0 if temperature is None else temperature.values[seed])
 
 
 def measure_teacher(

@@ -42,6 +42,8 @@ class Teachers:
         self.weights = [config.weight for config in self.configs]
         self.quality: dict[str, Any] | None = None
         """Quality of the teacher, known once it has scored labelled rows."""
+        self.validation: dict[str, SideTable] = {}
+        """Logits on the validation rows by the candidate's name, known once :meth:`logits` has made them."""
 
     @cached_property
     def tasks(self) -> list[TrainTask | None]:
@@ -97,7 +99,17 @@ class Teachers:
                     average_logits(tables, self.weights, rows[split, 0], folders[split])
             stage.finish(quality=self._teacher_quality(rows, folders))
         self.quality = stage.results()["quality"]
+        self.validation = self._validation_tables(stage.folder, folders["validation"])
         return SideTable.open(folders["train"])
+
+    def _validation_tables(self, folder: str, combined: str) -> dict[str, SideTable]:
+        if len(self.configs) == 1:
+            return {teacher_name(self.config, 0): SideTable.open(combined)}
+        single = {
+            teacher_name(self.config, number): SideTable.open(storage.join(folder, f"teacher-{number + 1}", "validation"))
+            for number in range(len(self.configs))
+        }
+        return {ENSEMBLE: SideTable.open(combined), **single}
 
     def average(self, scored: Sequence[SideTable], rows: TokenisedSet, out: str) -> SideTable:
         """The weighted average of all teachers' logits on the same rows."""

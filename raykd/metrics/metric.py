@@ -32,3 +32,10 @@ class Metric:
         """A difference of two values with its sign: ``+3.5`` points, or ``+0.035``."""
         rounded = round(100 * value, 1) if self.percent else round(value, 3)
         return f"{'−' if rounded < 0 else '+'}{abs(rounded):.{1 if self.percent else 3}f}"
+
+
+CALIBRATION_METRICS = (
+    Metric("ece_calibrated", "ECE after temperature scaling", percent=False, plotted=False),
+    Metric("temperature", "temperature fitted on validation rows", percent=False, plotted=False),
+)
+"""Metrics of a report whose models have logits on the validation rows."""

@@ -28,9 +28,15 @@ def multi_label_metrics(targets: Labels, logits: Logits, label_names: Sequence[s
         "macro_precision": float(precision_score(targets, predicted, average="macro", zero_division=0.0)),
         "macro_recall": float(recall_score(targets, predicted, average="macro", zero_division=0.0)),
         "auc": _area(targets, logits),
-        "loss": float(np.mean(np.logaddexp(0.0, logits.astype(np.float64)) - targets * logits.astype(np.float64))),
+        "loss": mean_binary_loss(targets, logits),
         "ece": multi_label_reliability(targets, logits).error,
     }
+
+
+def mean_binary_loss(targets: Labels, logits: Logits) -> float:
+    """Mean binary cross entropy over rows and labels, nats."""
+    wide = logits.astype(np.float64)
+    return float(np.mean(np.logaddexp(0.0, wide) - targets * wide))
 
 
 def multi_label_class_metrics(targets: Labels, logits: Logits, label_names: Sequence[str]) -> dict[str, dict[str, float]]:

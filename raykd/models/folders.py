@@ -149,11 +149,16 @@ def model_digest(path: str) -> str:
 def folder_bytes(path: str) -> int:
     """Bytes of the files of a model folder that a deployment copies.
 
-    Exports in ``onnx/`` are another form of the same, and the model card is written after the report, which has the size.
+    Exports in ``onnx/`` are another form of the same; the model card and raykd.json are written after the report, which has
+    the size.
     """
     with local_folder(path) as folder:
         files = [file for file in folder.rglob("*") if file.is_file()]
-        return sum(file.stat().st_size for file in files if file.relative_to(folder).parts[0] not in {"onnx", "README.md"})
+        return sum(
+            file.stat().st_size
+            for file in files
+            if file.relative_to(folder).parts[0] not in {"onnx", "README.md", "raykd.json"}
+        )
 
 
 def first_line(error: BaseException) -> str:

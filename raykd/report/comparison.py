@@ -45,6 +45,8 @@ class Entry:
     """History file of its training; None or an absent file leaves the training curves out."""
     parts: tuple[str, ...] = ()
     """Folders of the models whose logits it averages; size and speed are those of all together."""
+    validation: NDArray[Any] | str | None = None
+    """Logits on the validation rows, or their side table; None leaves calibration out."""
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -129,6 +131,7 @@ def compare(
     exports: Sequence[Export] = (),
     environment: Mapping[str, str] | None = None,
     rows_fingerprint: str | None = None,
+    validation_labels: NDArray[Any] | None = None,
     selected: bool = False,
     seed: int = 0,
     replicates: int = REPLICATES,
@@ -136,16 +139,21 @@ def compare(
     """Measure every entry on ``labels``, as a task of this ``kind`` stores them, and judge KD.
 
     ``latencies`` by the folders of the models that answer, mostly one; a system takes that of the first of its entries that has
-    one. ``selected`` rows are those of the validation set. ``seed`` is the bootstrap's.
+    one. ``validation_labels`` are those of the rows that temperatures are fitted on. ``selected`` rows are those of the
+    validation set. ``seed`` is the bootstrap's.
     Raises DataError when logits do not fit the labels or there is no entry; ConfigError for an unknown positive label.
     """
     if not entries:
         raise DataError("a comparison needs the logits of one model at least")
     task = Task(kind, labels, tuple(label_names), positive_label, selected)
     groups = _group(entries)
-    logits = [[_logits(entry) for entry in group] for group in groups]
+    logits = [[_array(entry.logits) for entry in group] for group in groups]
     teacher = logits[0][0] if groups[0][0].role == "teacher" else None
-    systems = [_system(task, group, given, teacher, latencies or {}) for group, given in zip(groups, logits, strict=True)]
+    fitted = [_temperatures(kind, group, validation_labels) for group in groups]
+    systems = [
+        _system(task, group, given, teacher, latencies or {}, temperatures=temperatures)
+        for group, given, temperatures in zip(groups, logits, fitted, strict=True)
+    ]
     if teacher is not None:
         systems = [one if one.role == "teacher" else beside_teacher(one, systems[0], task.headline) for one in systems]
     found = contrasts(task, systems, logits, seed=seed, replicates=replicates)
@@ -179,8 +187,16 @@ def _group(entries: Sequence[Entry]) -> list[list[Entry]]:
     return [groups[key] for key in sorted(groups, key=lambda key: key[0])]
 
 
-def _logits(entry: Entry) -> NDArray[Any]:
-    return load_logits(entry.logits) if isinstance(entry.logits, str) else entry.logits
+def _array(logits: NDArray[Any] | str) -> NDArray[Any]:
+    return load_logits(logits) if isinstance(logits, str) else logits
+
+
+def _temperatures(kind: TaskKind, group: Sequence[Entry], labels: NDArray[Any] | None) -> list[float]:
+    """The temperature of each entry; empty where outputs are no probabilities, or some entry has no validation logits."""
+    if labels is None or any(entry.validation is None for entry in group):
+        return []
+    fitted = [kind.temperature(labels, _array(entry.validation)) for entry in group if entry.validation is not None]
+    return [one for one in fitted if one is not None]
 
 
 def _system(
@@ -189,6 +205,8 @@ def _system(
     logits: Sequence[NDArray[Any]],
     teacher: NDArray[Any] | None,
     latencies: Mapping[tuple[str, ...], Latency],
+    *,
+    temperatures: Sequence[float],
 ) -> System:
     models = [entry.models for entry in group if entry.models]
     histories = [(entry.history, entry.seed) for entry in group if entry.history is not None and storage.exists(entry.history)]
@@ -199,6 +217,7 @@ def _system(
         seeds=[entry.seed for entry in group],
         logits=logits,
         teacher=teacher,
+        temperatures=temperatures,
         curves=[read_curves(path, seed=seed) for path, seed in histories],
         footprint=footprint(*models[0]) if models else None,
         latency=next((latencies[model] for model in models if model in latencies), None),

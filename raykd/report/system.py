@@ -98,15 +98,24 @@ def measure(
     seeds: Sequence[int | None],
     logits: Sequence[Logits],
     teacher: Logits | None,
+    temperatures: Sequence[float] = (),
     curves: Sequence[Curves] = (),
     footprint: Footprint | None = None,
     latency: Latency | None = None,
 ) -> System:
-    """The system whose models gave ``logits``, ``[N, C]`` for each seed; ``teacher`` is what students should agree with."""
+    """The system whose models gave ``logits``, ``[N, C]`` for each seed; ``teacher`` is what students should agree with.
+
+    ``temperatures`` were fitted on other rows, one a seed.
+    """
     each = [task.metrics(one) for one in logits]
     metrics = {key: spread([metrics[key] for metrics in each]) for key in each[0]}
     if teacher is not None and role != "teacher":
         metrics["agreement"] = spread([task.kind.agreement(one, teacher) for one in logits])
+    if temperatures:
+        scaled = [one / temperature for one, temperature in zip(logits, temperatures, strict=True)]
+        reliability = [task.kind.reliability(task.labels, one) for one in scaled]
+        metrics["ece_calibrated"] = spread([one.error for one in reliability if one is not None])
+        metrics["temperature"] = spread(temperatures)
     by_class = [task.kind.class_metrics(task.labels, one, task.label_names) for one in logits]
     classes = {
         label: {key: float(np.mean([metrics[label][key] for metrics in by_class])) for key in by_class[0][label]}

@@ -11,15 +11,17 @@ from numpy.typing import NDArray
 
 from raykd.data.label_codec import label_id
 from raykd.metrics.calibration import Reliability, mean_entropy
-from raykd.metrics.metric import Metric
+from raykd.metrics.metric import CALIBRATION_METRICS, Metric
 from raykd.metrics.multi_label_metrics import (
     decisions,
+    mean_binary_loss,
     multi_label_class_metrics,
     multi_label_metrics,
     multi_label_reliability,
     sigmoid,
 )
 from raykd.metrics.resampling import Resampled, RowMean
+from raykd.metrics.temperature import fit_temperature
 from raykd.task_kinds.task_kind import Array, TaskKind
 
 if TYPE_CHECKING:
@@ -71,6 +73,7 @@ class MultiLabel(TaskKind):
         Metric("agreement", "agreement with the teacher", short="agrees"),
         Metric("loss", "negative log likelihood", percent=False, short="NLL"),
         Metric("ece", "expected calibration error", percent=False, short="ECE"),
+        *CALIBRATION_METRICS,
     )
     agreement_text = "rows for which a student predicts the teacher's labels"
     pipeline_arguments = ", top_k=None"
@@ -137,6 +140,14 @@ class MultiLabel(TaskKind):
     def reliability(self, labels: Array, logits: Array) -> Reliability:
         """Confidence in each yes or no against accuracy."""
         return multi_label_reliability(labels, logits)
+
+    def temperature(self, labels: Array, logits: Array) -> float:
+        """One for all labels, fitted on the binary cross entropy of each label."""
+        return fit_temperature(lambda t: mean_binary_loss(labels, logits / t))
+
+    def confidence(self, logits: Array) -> NDArray[np.float64]:
+        """Probability of the whole set of labels, were they independent: the product of those of each yes or no."""
+        return np.asarray(sigmoid(np.abs(logits)).prod(axis=1))
 
     def entropy(self, logits: Array) -> float:
         """Mean over rows and labels, as a fraction of log 2."""

@@ -13,8 +13,9 @@ from raykd.data.label_codec import label_id
 from raykd.metrics import single_label_metrics
 from raykd.metrics.calibration import Reliability, mean_entropy
 from raykd.metrics.class_counts import f1_of, macro_f1
-from raykd.metrics.metric import Metric
+from raykd.metrics.metric import CALIBRATION_METRICS, Metric
 from raykd.metrics.resampling import ClassCountMetric, Resampled, RowMean
+from raykd.metrics.temperature import fit_temperature
 from raykd.task_kinds.task_kind import Array, TaskKind
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class SingleLabel(TaskKind):
         Metric("agreement", "agreement with the teacher", short="agrees"),
         Metric("loss", "negative log likelihood", percent=False, short="NLL"),
         Metric("ece", "expected calibration error", percent=False, short="ECE"),
+        *CALIBRATION_METRICS,
     )
 
     agreement_text = "rows for which a student predicts the teacher's label"
@@ -134,6 +136,14 @@ class SingleLabel(TaskKind):
     def reliability(self, labels: Array, logits: Array) -> Reliability:
         """Confidence in the most probable class against accuracy."""
         return single_label_metrics.reliability(labels, logits)
+
+    def temperature(self, labels: Array, logits: Array) -> float:
+        """Fitted on cross entropy."""
+        return fit_temperature(lambda t: float(single_label_metrics.row_losses(labels, logits / t).mean()))
+
+    def confidence(self, logits: Array) -> NDArray[np.float64]:
+        """Probability of the most probable class."""
+        return np.asarray(self.probabilities(logits).max(axis=1))
 
     def entropy(self, logits: Array) -> float:
         """Mean over rows, as a fraction of log C."""

@@ -132,6 +132,16 @@ class TaskKind(ABC):
         del labels, logits
         return None
 
+    def temperature(self, labels: Array, logits: Array) -> float | None:
+        """Divisor of the logits with the smallest negative log likelihood; None where outputs are no probabilities."""
+        del labels, logits
+        return None
+
+    def confidence(self, logits: Array) -> NDArray[np.float64] | None:
+        """Probability of each row's answer, ``[N]``; None where outputs are no probabilities."""
+        del logits
+        return None
+
     def entropy(self, logits: Array) -> float | None:
         """Mean entropy of the predictions as a fraction of the largest possible; None where outputs are no probabilities."""
         del logits

@@ -38,32 +38,45 @@ class Batch:
     valid: Tensor
     """``[B]`` bool; false only for the placeholder row of an empty slice."""
     row_ids: Tensor
-    """``[B, 2]`` int64: shard and row; -1 where not valid."""
+    """``[B, 2]`` int64, always on the CPU: shard and row; -1 where not valid."""
     labelled: Tensor | None = None
     """``[B]`` bool: rows whose label is known; `labels` holds zeros for the others. None: all rows, or none of them."""
+    padded: bool = True
+    """False when every row has L tokens, so that attention needs no mask. Known on the CPU."""
+
+    @property
+    def all_valid(self) -> bool:
+        """True without a placeholder row; reads nothing from the device."""
+        return bool((self.row_ids[:, 0] >= 0).all())
 
     def model_inputs(self) -> dict[str, Tensor]:
-        """Keyword arguments of a Hugging Face forward pass."""
-        inputs = {"input_ids": self.input_ids, "attention_mask": self.attention_mask}
+        """Keyword arguments of a Hugging Face forward pass; the attention mask only where a row is padded."""
+        inputs = {"input_ids": self.input_ids}
+        if self.padded:
+            inputs["attention_mask"] = self.attention_mask
         return inputs if self.token_type_ids is None else inputs | {"token_type_ids": self.token_type_ids}
 
-    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Self:
-        """A copy on a device; the batch itself where it is already there."""
+    def to(self, device: torch.device | str) -> Self:
+        """A copy on a device, but for `row_ids`, or the batch itself where it is there. The host does not wait for a GPU."""
         if self.input_ids.device == torch.device(device):
             return self
-        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+        return self.each_tensor(lambda tensor: copied_to(tensor, torch.device(device)), row_ids=self.row_ids)
 
-    def pin_memory(self) -> Self:
-        """A copy in page-locked memory, from which a non-blocking copy to a GPU overlaps with computation."""
-        return self._map(lambda tensor: tensor.pin_memory())
-
-    def _map(self, change: Callable[[Tensor], Tensor]) -> Self:
+    def each_tensor(self, change: Callable[[Tensor], Tensor], *, row_ids: Tensor) -> Self:
+        """A batch with `change` made to every tensor but `row_ids`, which are given."""
         changed: dict[str, Any] = {"extras": {name: change(tensor) for name, tensor in self.extras.items()}}
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if isinstance(value, Tensor):
                 changed[field.name] = change(value)
-        return dataclasses.replace(self, **changed)
+        return dataclasses.replace(self, **changed | {"row_ids": row_ids})
+
+
+def copied_to(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor on a device. From the CPU to a GPU by page-locked memory, so that the host does not wait for the copy."""
+    if tensor.device.type == "cpu" and device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 def collate(
@@ -103,6 +116,7 @@ def collate(
         valid=torch.full((max(rows, 1),), rows > 0),
         row_ids=torch.stack([_tensor(table, name, np.int64, placeholder=-1) for name in ("shard", "row")], dim=1),
         labelled=_tensor(table, LABELLED, np.bool_) if LABELLED in columns else None,
+        padded=not attention_mask.all(),
     )
 
 

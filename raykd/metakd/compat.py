@@ -55,6 +55,7 @@ class Padding:
             input_ids=F.pad(batch.input_ids, (0, more), value=self.token),
             attention_mask=F.pad(batch.attention_mask, (0, more)),
             token_type_ids=None if types is None else F.pad(types, (0, more)),
+            padded=batch.padded or more > 0,
         )
 
 

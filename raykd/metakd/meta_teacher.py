@@ -80,7 +80,7 @@ class MetaTeacher(Objective):
         **inputs: Tensor,
     ) -> dict[str, Tensor]:
         output = model(**inputs, output_hidden_states=True)
-        row = self.content(output.hidden_states[-1], inputs["attention_mask"])
+        row = self.content(output.hidden_states[-1], batch.attention_mask)
         if self.domain_loss == "reversed":
             row = reverse_gradient(row)
         domains, score = side_column(batch, DOMAIN_ID), side_column(batch, WEIGHT)

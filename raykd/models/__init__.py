@@ -1,5 +1,6 @@
 """Classifiers and tokenizers: stock Hugging Face models in and out, checked on the way."""
 
+from raykd.models.attention_masks import use_given_masks
 from raykd.models.classifiers import (
     label_names,
     load_classifier,
@@ -41,6 +42,7 @@ __all__ = [
     "row_logits",
     "save_classifier",
     "takes_token_types",
+    "use_given_masks",
     "verify_saved_classifier",
     "verify_trained_model",
 ]

@@ -84,7 +84,9 @@ class Scorer:
         if self._loaded is None or self._loaded[0] != key:
             self._loaded = None  # free the old model before the new one is loaded: memory holds one
             labels = prepared.labels or models.label_names(models.load_config(job.model))
-            self._loaded = (key, self.load(job.model, labels).to(self._device).eval())
+            model = self.load(job.model, labels)
+            models.use_given_masks(model)
+            self._loaded = (key, model.to(self._device).eval())
         return self._loaded[1]
 
     def load(self, model: str, labels: Sequence[str]) -> torch.nn.Module:

@@ -19,6 +19,7 @@ from raykd.models import (
     load_tokenizer,
     max_sequence_length,
     takes_token_types,
+    use_given_masks,
     verify_trained_model,
 )
 from raykd.run.build_objective import BuildObjective, ObjectiveContext, build_objective
@@ -184,6 +185,7 @@ def build_trainer(
     kind = task_kind(task.task_kind)
     torch.manual_seed(task.seed)  # a new classifier head is drawn from the task's seed
     model = load_classifier(task.model, labels=task.labels, dropout=training.dropout, kind=kind)
+    use_given_masks(model)
     precision = resolve_precision(task.precision, context.device)
     objective = build_objective(task, ObjectiveContext(model, prepared, context, precision, events.record))
     columns = {*prepared.column_names, *(name for table in opened.side_tables for name in table.columns)}

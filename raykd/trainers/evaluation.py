@@ -47,16 +47,18 @@ class Evaluator:
 
     def _score(self, engine: Engine) -> tuple[NDArray[Any], NDArray[np.float32]]:
         """Labels and logits of this worker's rows."""
-        labels, logits = [], []
+        labels, logits, valid = [], [], []
         with torch.inference_mode():
             for batch in self._batches():
                 if batch.labels is None:
                     raise DataError(f"rows of {self.prepared.path} have no labels; name their label column to evaluate on them")
                 with engine.autocast():
                     output = engine.module(**batch.to(engine.device).model_inputs()).logits
-                logits.append(output.float().cpu()[batch.valid].numpy())
-                labels.append(batch.labels[batch.valid].numpy())
-        return np.concatenate(labels), np.concatenate(logits)
+                logits.append(output.float())  # read at the end, so that the host does not wait for each batch
+                labels.append(batch.labels)
+                valid.append(batch.valid)
+        scored = torch.cat(valid)
+        return torch.cat(labels)[scored].numpy(), torch.cat(logits).cpu()[scored].numpy()
 
     def _batches(self) -> Iterator[Batch]:
         for group in range(len(self.prepared.group_rows)):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from raykd.data.batch import copied_to
 from raykd.data.step_stream import StepRows
 from raykd.errors import TrainingError
 from raykd.losses.reduce import valid_sum
@@ -197,7 +198,7 @@ class Trainer:
         sums: dict[str, Tensor] = {}
         norms: list[Tensor] = []
         for number, batch_on_host in enumerate(batches, start=1):
-            batch = batch_on_host.to(self.engine.device, non_blocking=True)
+            batch = batch_on_host.to(self.engine.device)
             probe = self._probe() if number == 1 and rows.step % MEASURE_EVERY == 0 else None
             with self.engine.autocast():
                 output = objective(probe or self.engine.model, batch)
@@ -216,12 +217,11 @@ class Trainer:
     def _read(self, rows: StepRows, terms: dict[str, Tensor], term_norms: list[Tensor], grad_norm: Tensor) -> StepReading:
         """Sum over the workers and read the device once. Raises TrainingError before the update where training must stop."""
         signals = torch.tensor(
-            [float(self.checkpointer.due(rows.step + 1)), float(self.context.is_first and self.control.stop())],
-            device=self.engine.device,
+            [float(self.checkpointer.due(rows.step + 1)), float(self.context.is_first and self.control.stop())]
         )
-        local = torch.stack([*terms.values(), *term_norms, *signals])
+        local = torch.cat([torch.stack([*terms.values(), *term_norms]), copied_to(signals, self.engine.device)])
         summed = self.context.sum(local.clone()) if self.context.world_size > 1 else local
-        *values, checkpoint, stop, norm = torch.cat([summed, grad_norm.reshape(1)]).tolist()
+        *values, checkpoint, stop, norm = read_device(torch.cat([summed, grad_norm.reshape(1)]))
         sums = dict(zip(terms, values[: len(terms)], strict=True))
         norms = dict(zip(terms, values[len(terms) :], strict=False))
         if not all(map(math.isfinite, [*values, norm])):
@@ -301,6 +301,12 @@ def _non_finite(step: int, quantity: Quantity, sums: dict[str, float], by_rank: 
         for term, value in sums.items()
         if not math.isfinite(value)
     ]
+
+
+def read_device(values: Tensor) -> list[float]:
+    """Read ``values`` into the host's memory, which waits for the device: the only such wait of a step."""
+    found: list[float] = values.tolist()
+    return found
 
 
 def seed_device(device: torch.device, seed: int) -> None:

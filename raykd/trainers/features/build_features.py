@@ -9,7 +9,7 @@ from torch import nn
 
 from raykd.config.features import FeatureKDConfig, FeatureLossConfig, TeacherFeaturesConfig
 from raykd.data.tokenised_set import TokenisedSet
-from raykd.models import load_classifier, model_digest
+from raykd.models import load_classifier, model_digest, use_given_masks
 from raykd.trainers.context import WorkerContext
 from raykd.trainers.engines.engine import Precision
 from raykd.trainers.events import TrainingEvent
@@ -57,7 +57,9 @@ def build_feature_kd(config: FeatureKDConfig, task: StudentTask, logit_objective
 
 def load_teacher(config: TeacherFeaturesConfig, task: StudentTask) -> Any:
     """Load the trained teacher onto the worker's device."""
-    return load_classifier(config.teacher, labels=task.labels, new_head=False).to(task.worker.device)
+    teacher = load_classifier(config.teacher, labels=task.labels, new_head=False)
+    use_given_masks(teacher)
+    return teacher.to(task.worker.device)
 
 
 def feature_losses(config: FeatureLossConfig, *, student: Any, teacher: Any) -> FeatureLosses:

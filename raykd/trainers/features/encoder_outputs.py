@@ -89,13 +89,21 @@ def expose_attention(model: Any, *, name: str, terms: Sequence[str]) -> None:
     attention cannot be replaced (MPNet, XLNet, DeBERTa-v2 ...): it would ignore the request. The message names ``terms``.
     """
     from transformers import AttentionInterface, AttentionMaskInterface
-    from transformers.masking_utils import eager_mask
 
     if not attention_is_replaceable(model):
         raise ModelError(attention_refusal(name, model.config.model_type, terms=terms))
     AttentionInterface.register(ATTENTION, _attention)
-    AttentionMaskInterface.register(ATTENTION, eager_mask)
+    AttentionMaskInterface.register(ATTENTION, _mask)
     model.set_attn_implementation(ATTENTION)
+
+
+def _mask(*, attention_mask: Tensor | None = None, **shape: Any) -> Tensor | None:
+    """Eager mask of transformers, but for its check for padding, which would wait for the device."""
+    from transformers.masking_utils import eager_mask
+
+    check = shape.pop("allow_is_bidirectional_skip", False) and attention_mask is None
+    mask: Tensor | None = eager_mask(attention_mask=attention_mask, allow_is_bidirectional_skip=check, **shape)
+    return mask
 
 
 def _attention(  # noqa: PLR0917 (the signature is transformers')

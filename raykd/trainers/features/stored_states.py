@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from raykd.data.batch import Batch
+from raykd.data.batch import Batch, copied_to
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.trainers.events import TeacherStatesChosen, TrainingEvent
 from raykd.trainers.features.live_teacher import LiveTeacher, TeacherTargets, token_axes
@@ -63,7 +63,7 @@ class StateStore:
         return found
 
     def _index(self, batch: Batch) -> NDArray[np.int64]:
-        names = batch.row_ids.cpu().numpy()
+        names = batch.row_ids.numpy()
         index: NDArray[np.int64] = self._first[names[:, 0]] + names[:, 1]
         return index
 
@@ -98,7 +98,7 @@ class StateStore:
         named = {}
         for name, array in self._arrays.items():
             stored = torch.from_numpy(np.asarray(array[(index, *_token_slices(name, length, array.shape))]))
-            named[name] = _pad(name, stored, length).to(batch.input_ids.device)
+            named[name] = copied_to(_pad(name, stored, length), batch.input_ids.device)
         return TeacherTargets.from_named(named)
 
     def drop(self) -> None:
@@ -165,7 +165,7 @@ class CachedTeacher:
     def __call__(self, batch: Batch) -> TeacherTargets:
         """Compute or read the targets, without gradients."""
         choice = self.source if self.source != "auto" else self.store.choice
-        if choice == "live" or not bool(batch.valid.all()):
+        if choice == "live" or not batch.all_valid:
             return self.live(batch)
         return self._stored(batch) if choice == "stored" else self._time(batch)
 
@@ -173,7 +173,7 @@ class CachedTeacher:
         """Read the targets of all rows, after computing those that are missing."""
         missing = ~self.store.has(batch)
         if missing.any():
-            part = _take(batch, torch.from_numpy(np.flatnonzero(missing)).to(batch.input_ids.device))
+            part = _take(batch, torch.from_numpy(np.flatnonzero(missing)))
             self.store.write(part, self.live(part))
         return self.store.read(batch)
 
@@ -218,14 +218,10 @@ def storing_pays(cost: Cost, uses: float, workers: int) -> bool:
     return bool(first * (cost.live + cost.write) + met * cost.read < met * cost.live)
 
 
-def _take(batch: Batch, index: Tensor) -> Batch:
-    """Some of a batch's rows."""
-    changed: dict[str, object] = {"extras": {name: value[index] for name, value in batch.extras.items()}}
-    for name in (one.name for one in dataclasses.fields(batch)):
-        value = getattr(batch, name)
-        if isinstance(value, Tensor):
-            changed[name] = value[index]
-    return dataclasses.replace(batch, **changed)  # type: ignore[arg-type]
+def _take(batch: Batch, rows: Tensor) -> Batch:
+    """Some of a batch's rows, by their positions on the CPU."""
+    there = copied_to(rows, batch.input_ids.device)
+    return batch.each_tensor(lambda tensor: tensor[there], row_ids=batch.row_ids[rows])
 
 
 def _now(batch: Batch) -> float:

@@ -46,7 +46,7 @@ def equal(one: Batch, other: Batch) -> bool:
 
 def fields(batch: Batch) -> dict[str, torch.Tensor]:
     named: dict[str, Any] = {name: value for name, value in vars(batch).items() if name != "extras"} | batch.extras
-    return {name: value for name, value in named.items() if value is not None}
+    return {name: value for name, value in named.items() if isinstance(value, torch.Tensor)}
 
 
 def test_rows_are_padded_on_the_right_to_the_planned_length() -> None:
@@ -155,12 +155,25 @@ def test_tensors_may_be_written_to() -> None:
     assert collated(table_of(ROWS)).input_ids[0, 0] == 5, "Arrow's memory is not shared"
 
 
-def test_to_moves_every_tensor() -> None:
+def test_to_moves_every_tensor_but_the_names_of_the_rows() -> None:
     batch = collated(table_of(ROWS))
     assert batch.to("cpu") is batch
     moved = batch.to("meta")
-    assert {tensor.device.type for tensor in fields(moved).values()} == {"meta"}
+    assert {name for name, tensor in fields(moved).items() if tensor.device.type != "meta"} == {"row_ids"}
     assert fields(moved).keys() == fields(batch).keys()
+    assert moved.padded
+    assert moved.all_valid
+
+
+def test_rows_of_one_length_need_no_mask() -> None:
+    same = collated(table_of([[1, 2, 3], [4, 5, 6]]), padded_length=3)
+    assert not same.padded
+    assert same.model_inputs().keys() == {"input_ids", "token_type_ids"}
+    assert collated(table_of([[1, 2, 3], [4, 5, 6]]), padded_length=4).padded
+
+
+def test_the_placeholder_row_is_not_valid() -> None:
+    assert not collated(table_of(ROWS).slice(0, 0)).all_valid
 
 
 def step_rows(num_rows: int, rank: int, world: int) -> StepRows:
@@ -205,10 +218,9 @@ def test_micro_size_below_one_is_refused() -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_pinned_batches_reach_the_gpu() -> None:
-    pinned = collated(table_of(ROWS)).pin_memory()
-    assert all(tensor.is_pinned() for tensor in fields(pinned).values())
-    assert equal(pinned.to("cuda", non_blocking=True).to("cpu"), collated(table_of(ROWS)))
+def test_batches_reach_the_gpu_and_come_back() -> None:
+    batch = collated(table_of(ROWS))
+    assert equal(batch.to("cuda").to("cpu"), batch)
 
 
 @pytest.mark.parametrize("rows", [3, 0])

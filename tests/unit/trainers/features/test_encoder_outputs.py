@@ -10,6 +10,7 @@ from raykd.errors import ModelError
 from raykd.models import load_classifier
 from raykd.trainers.features.encoder_outputs import _attention, encoder_outputs, expose_attention
 from raykd.trainers.features.loss_terms import same_heads
+from tests.device_reads import DeviceReads
 from tests.unit.metakd.features import make_batch, make_model
 
 
@@ -49,7 +50,9 @@ def test_scores_are_those_of_eager_attention_and_change_nothing(architecture: st
     with torch.no_grad():
         eager = model(**inputs, output_attentions=True)
         expose_attention(model, name="m", terms=["attention"])
-        ours = encoder_outputs(model, inputs, features=["scores", "queries"])
+        with DeviceReads() as reads:
+            ours = encoder_outputs(model, inputs, features=["scores", "queries"])
+    assert not reads.counts
     torch.testing.assert_close(ours.logits, eager.logits)
     assert len(ours.attention) == len(ours.hidden) - 1 == 2
     blocked = torch.where(batch.attention_mask[:, None, None, :].bool(), 0.0, -torch.inf)

@@ -1,6 +1,6 @@
 """From one chunk of a source file to one Parquet part file of a prepared set: parse, filter by split, tokenise, write."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +40,8 @@ class ChunkResult:
     read: int
     rejected: tuple[RejectedRow, ...]
     filtered: int
+    excluded: int
+    """Filtered rows whose text is among the excluded ones."""
     max_length: int
     """Longest row in tokens."""
     text_keys: bytes
@@ -63,6 +65,10 @@ class ChunkJob:
     max_rejected_rows: int
     excluded: frozenset[int] = frozenset()
     """Hashes of normalised texts whose rows are left out."""
+    chosen: Mapping[int, frozenset[int]] | None = None
+    """Numbers of the chosen rows by shard; None selects all rows."""
+    others: bool = False
+    """Select the rows that are not chosen."""
     single_row_shards: frozenset[int] = frozenset()
     """Shards whose file has one row, however it is cut into chunks."""
 
@@ -72,8 +78,18 @@ class ChunkJob:
         work = _ChunkPass(self, chunk)
         part = write_part(self.folder, position, work.tables(), owner=self.owner)
         return ChunkResult(
-            part, work.read, tuple(work.rejected), work.filtered, work.max_length, np.array(work.text_keys, "<u8").tobytes()
+            part=part,
+            read=work.read,
+            rejected=tuple(work.rejected),
+            filtered=work.filtered,
+            excluded=work.excluded,
+            max_length=work.max_length,
+            text_keys=np.array(work.text_keys, "<u8").tobytes(),
         )
+
+    def selects(self, shard: int, row: int) -> bool:
+        """True for a row of the selection, or any row without one."""
+        return self.chosen is None or (row in self.chosen.get(shard, ())) != self.others
 
 
 class _RowColumns:
@@ -98,7 +114,7 @@ class _ChunkPass:
 
     def __init__(self, job: ChunkJob, chunk: Chunk) -> None:
         self._job, self._chunk, self._reader = job, chunk, reader_of(chunk.path)
-        self.read = self.filtered = self.max_length = 0
+        self.read = self.filtered = self.excluded = self.max_length = 0
         self.rejected: list[RejectedRow] = []
         self.text_keys: list[int] = []
 
@@ -127,8 +143,13 @@ class _ChunkPass:
             self.rejected.append(RejectedRow(self._chunk.path, raw.line, str(error), raw.data[:_SHOWN_BYTES]))
             return None
         key = text_key(example.text)
-        if key in self._job.excluded or (self._job.keep is not None and key not in self._job.keep):
+        outside = self._job.keep is not None and key not in self._job.keep
+        if outside or not self._job.selects(self._chunk.shard, raw.row):
             self.filtered += 1
+            return None
+        if key in self._job.excluded:
+            self.filtered += 1
+            self.excluded += 1
             return None
         self.text_keys.append(key)
         return example

@@ -9,11 +9,12 @@ from raykd.data.tokenised_set import TokenisedSet
 
 
 def class_counts(prepared: TokenisedSet) -> npt.NDArray[np.int64]:
-    """Rows of each class ``[C]``, in the order of the ids. Reads the label column alone; rows have one class each."""
+    """Labelled rows of each class ``[C]``, in the order of the ids. Reads the label column alone; rows have one class each."""
     if prepared.labels is None:
         raise ValueError(f"{prepared.path} has no labels to count")
     counts = np.zeros(len(prepared.labels), np.int64)
-    for group in range(len(prepared.group_rows)):
+    groups = len(prepared.group_rows) if prepared.labelled_groups is None else prepared.labelled_groups
+    for group in range(groups):
         labels = prepared.read_group(group, ["label"])["label"].to_numpy()
         counts += np.bincount(labels, minlength=len(counts))
     return counts

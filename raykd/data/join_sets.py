@@ -42,6 +42,7 @@ def join_sets(members: Sequence[TokenisedSet], *, labelled: int) -> TokenisedSet
         read=sum(one.read for one in members),
         rejected=sum(one.rejected for one in members),
         filtered=sum(one.filtered for one in members),
+        excluded=sum(one.excluded for one in members),
         parts=_joined_parts([(one.path, one.parts) for one in members], offsets),
         labelled_groups=sum(len(one.group_rows) for one in members[:labelled]) if labelled else None,
     )

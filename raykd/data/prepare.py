@@ -19,6 +19,7 @@ from raykd.data import storage
 from raykd.data.chunks import ChunkJob, ChunkResult, RejectedRow
 from raykd.data.examples import RowParser
 from raykd.data.headers import check_headers
+from raykd.data.label_budget import RowSelection
 from raykd.data.label_codec import LabelCodec
 from raykd.data.overlap import TEXT_KEYS, text_keys
 from raykd.data.parquet_files import GROUP_ROWS, MANIFEST
@@ -69,6 +70,8 @@ class PrepareSpec:
     """Input columns to keep in addition to the tokens."""
     exclude: tuple[str, ...] = ()
     """Prepared sets whose texts are left out."""
+    selection: RowSelection | None = None
+    """Rows of the files to keep, by name; None keeps all."""
     strict_rows: bool = True
     """Reject rows that EasyNLP accepts: more cells than columns, byte-order marks, zero bytes, headers among the rows."""
 
@@ -154,6 +157,8 @@ def prepare(spec: PrepareSpec, cache: str, *, progress: Progress | None = None) 
         sequence_length=spec.sequence_length,
         max_rejected_rows=spec.max_rejected_rows,
         excluded=frozenset(key for prepared in spec.exclude for key in text_keys(prepared).tolist()),
+        chosen=None if spec.selection is None else spec.selection.rows_by_shard(),
+        others=spec.selection is not None and spec.selection.others,
         single_row_shards=frozenset(shard for shard, source in enumerate(sources.files) if source.rows == 1),
     )
     return _make(spec, job, empty, sources.chunks, progress)
@@ -190,6 +195,7 @@ def _empty_set(spec: PrepareSpec, cache: str, sources: Sources, tokenizer: RowTo
             "columns": (spec.input_schema, spec.first_sequence, spec.second_sequence, spec.label, names),
             "keep": None if spec.keep is None else asdict(spec.keep),
             **(spec.codec.identity if spec.codec else {}),
+            **({} if spec.selection is None else {"selection": (spec.selection.key, spec.selection.others)}),
             **({"exclude": [TokenisedSet.open(one).rows_fingerprint for one in spec.exclude]} if spec.exclude else {}),
         }
     )
@@ -282,6 +288,7 @@ def _fill(empty: TokenisedSet, results: Sequence[ChunkResult], spec: PrepareSpec
         read=sum(result.read for result in results),
         rejected=len(rejected),
         filtered=sum(result.filtered for result in results),
+        excluded=sum(result.excluded for result in results),
         parts=tuple(result.part for result in results if result.part.rows),
     )
     counts = f"{prepared.read} rows read, {prepared.rejected} rejected, {prepared.filtered} in other splits"

@@ -59,11 +59,13 @@ class TokenisedSet:
     rejected: int
     """Rows that did not parse; they are in ``rejected.tsv``."""
     filtered: int
-    """Rows that belong to another split."""
+    """Rows that belong to another split, were not selected, or have an excluded text."""
     parts: tuple[PartInfo, ...]
     """The files, in row order."""
     padding_side: str = "right"
     """``right`` or ``left``: side on which the model's rows are padded."""
+    excluded: int = 0
+    """Filtered rows whose text stands in an excluded set, such as the test set."""
     labelled_groups: int | None = None
     """Number of leading row groups whose rows have labels, in a joined set with unlabelled rows behind them; its rows have the
     column ``labelled``, and zeros in ``label`` where that is false. None: all rows have a label, or none has."""

@@ -1,0 +1,53 @@
+"""Unlabelled rows: files of texts alone or with the columns of the training files, whose labels are then ignored."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from raykd.data import storage
+from raykd.data.prepare import PrepareSpec
+from raykd.data.readers import reader_of
+from raykd.data.schema import InputSchema
+from raykd.errors import DataError
+
+
+def unlabelled_spec(labelled: PrepareSpec, files: Sequence[str]) -> PrepareSpec:
+    """Specification of unlabelled rows in ``files``, by that of the training rows.
+
+    Raises DataError when the files have other columns than the training files or their text columns.
+    """
+    return replace(
+        labelled, files=tuple(files), input_schema=unlabelled_schema(labelled, files), label=None, codec=None, keep=None
+    )
+
+
+def unlabelled_schema(labelled: PrepareSpec, files: Sequence[str]) -> str:
+    """Columns of the files, by the number of cells in their first lines: the training schema, or its text columns in order.
+
+    Raises DataError naming the file whose first line has another number of cells, or other columns than the first file.
+    """
+    schema = InputSchema.parse(labelled.input_schema)
+    wanted = {labelled.first_sequence, labelled.second_sequence}
+    texts = [column.name for column in schema.columns if column.name in wanted]
+    found: dict[int, str] = {}
+    for path in storage.expand(files):
+        cells = _number_of_cells(path)
+        if cells not in (len(texts), len(schema.names)):
+            raise DataError(
+                f"{path}:1: {cells} columns, but data.unlabelled needs {len(texts)} ({', '.join(texts)}) or those of the "
+                f"training files ({', '.join(schema.names)}); split at tabs"
+            )
+        found[cells] = path
+    if len(found) > 1:
+        first, second = found.values()
+        raise DataError(f"{first} and {second} have different columns; give data.unlabelled files of one form")
+    if len(schema.names) in found:
+        return labelled.input_schema
+    return ",".join(item for item in labelled.input_schema.split(",") if item.split(":")[0] in wanted)
+
+
+def _number_of_cells(path: str) -> int:
+    reader = reader_of(path)
+    try:
+        return len(reader.cells(reader.first_line(path).decode(errors="replace"), ()))
+    except DataError as error:
+        raise DataError(f"{path}:1: {error}") from None

@@ -1,0 +1,67 @@
+"""Files of unlabelled rows: with the columns of the training files or of their texts alone."""
+
+import gzip
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from raykd.data.prepare import PrepareSpec, prepare
+from raykd.data.tokenised_set import TokenisedSet
+from raykd.data.unlabelled import unlabelled_spec
+from raykd.errors import DataError
+
+PAIR = "id:str:1,second:str:1,label:str:1,first:str:1"
+
+
+@pytest.mark.parametrize(
+    ("schema", "pair", "line"),
+    [
+        ("text:str:1,label:str:1", None, "good film\n"),
+        ("text:str:1,label:str:1", None, "good film\tno label\n"),
+        (PAIR, ("first", "second"), "book\tgood film\n"),
+        (PAIR, ("first", "second"), "17\tbook\t\tgood film\n"),
+    ],
+)
+def test_both_forms_give_the_same_texts(
+    schema: str, pair: tuple[str, str] | None, line: str, spec: PrepareSpec, tmp_path: Path
+) -> None:
+    first, second = pair or ("text", None)
+    (tmp_path / "more.tsv").write_text(line)
+    labelled = replace(spec, input_schema=schema, first_sequence=first, second_sequence=second)
+    more = prepare(unlabelled_spec(labelled, [str(tmp_path / "more.tsv")]), str(tmp_path / "cache"))
+    assert more.labels is None
+    # [CLS] good film [SEP] (book [SEP])
+    assert more.read_group(0)["input_ids"].to_pylist() == [[2, 4, 6, 3, *([7, 3] if pair else [])]]
+
+
+def test_texts_of_other_splits_are_left_out_and_counted(
+    prepare_rows: Callable[..., TokenisedSet], spec: PrepareSpec, tmp_path: Path
+) -> None:
+    test = prepare_rows("good film\tpos\nbad book\tneg\n")
+    (tmp_path / "more.tsv").write_text("Good  FILM\nbook\nbad book\n")
+    given = replace(unlabelled_spec(spec, [str(tmp_path / "more.tsv")]), exclude=(test.path,))
+    more = prepare(given, str(tmp_path / "cache"))
+    assert (more.num_rows, more.excluded, more.filtered, more.read) == (1, 2, 2, 3)
+
+
+def test_compressed_files_and_headers(spec: PrepareSpec, tmp_path: Path) -> None:
+    (tmp_path / "more.tsv.gz").write_bytes(gzip.compress(b"text\ngood film\n"))
+    given = unlabelled_spec(replace(spec, skip_header=True), [str(tmp_path / "*.gz")])
+    assert prepare(given, str(tmp_path / "cache")).num_rows == 1
+
+
+@pytest.mark.parametrize(
+    ("contents", "message"),
+    [
+        (["a\tb\tc\n"], "a.tsv:1: 3 columns, but data.unlabelled needs 1 .text. or those of the training files .text, label."),
+        (["a\n", "a\tb\n"], "a.tsv and .*b.tsv have different columns"),
+        (["\n"], "a.tsv:1: the line is blank"),
+    ],
+)
+def test_other_columns_are_refused(contents: list[str], message: str, spec: PrepareSpec, tmp_path: Path) -> None:
+    for name, content in zip("ab", contents, strict=False):
+        (tmp_path / f"{name}.tsv").write_text(content)
+    with pytest.raises(DataError, match=message):
+        unlabelled_spec(spec, [str(tmp_path / "*.tsv")])

@@ -1,8 +1,11 @@
 """Events of a training with made-up values."""
 
+import json
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
-from raykd.trainers.events import Started, StepMetrics
+from raykd.trainers.events import Started, StepMetrics, TrainingEvent
 
 
 def step_metrics(step: int, **changes: Any) -> StepMetrics:
@@ -31,3 +34,9 @@ def started(step: int = 0, **changes: Any) -> Started:
         "world_size": 1,
     }
     return Started(step=step, **values | changes)
+
+
+def write_events(path: Path, events: Iterable[TrainingEvent]) -> str:
+    """A history file of these events."""
+    path.write_text("".join(json.dumps(event.to_json()) + "\n" for event in events))
+    return str(path)

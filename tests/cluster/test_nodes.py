@@ -28,10 +28,9 @@ from tests.cluster.processes import wait_until
 from tests.cluster.raylets import Raylets, raylets
 from tests.cluster.runs import PREDICTION_ACTOR, PREPARE_TASK, STAGE_LIMIT_S, TRAIN_WORKER, Run, World, same
 from tests.conftest import FILLERS, WORDS, save_model
-from tests.ray.test_metakd import config as meta_kd
+from tests.ray.metakd_jobs import config as meta_kd
 
 pytestmark = pytest.mark.cluster
-
 NODES = 3
 STUDENT = "students/kd-seed1"
 QUICK_NEWS = {"RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": "0.5"}

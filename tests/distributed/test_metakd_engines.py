@@ -14,8 +14,8 @@ from raykd.trainers.objective import Objective
 from tests.distributed.tiny_training import KINDS, MAX_GRAD_NORM, State, full_state, gradients, make_engine, rate, weights
 from tests.helpers import run_distributed
 from tests.unit.metakd.features import ROWS, make_batch, make_distillation, make_head, make_model
-from tests.unit.trainers.features.test_loss_terms import made
-from tests.unit.trainers.features.test_stored_states import part
+from tests.unit.trainers.features.objectives import made
+from tests.unit.trainers.features.teachers import part
 
 OBJECTIVES = ("meta_teacher", "meta_distillation", "feature_kd")
 SLICES: dict[int, list[list[list[int]]]] = {1: [[[0, 1, 2], [3, 4, 5]]], 2: [[[0, 1], [2, 3, 4]], [[5], []]]}

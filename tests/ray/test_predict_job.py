@@ -10,7 +10,7 @@ from raykd.data.side_tables import SideTable
 from raykd.errors import ModelError, ResourceError
 from raykd.models import load_classifier
 from raykd.predict import ScoreJob, score, score_locally
-from tests.unit.test_predict import LABELS, all_logits, make_model, make_prepared
+from tests.unit.predict.random_rows import LABELS, all_logits, make_model, make_prepared
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
 

@@ -17,7 +17,7 @@ from raykd.submit import submit
 from tests.cluster.heads import ROOT, Head, head, http_status
 from tests.cluster.processes import MARK, wait_until
 from tests.cluster.tunnel import Tunnel
-from tests.unit.submit.test_job_submission import head_command
+from tests.unit.submit.job_files import head_command
 
 pytestmark = [pytest.mark.ray, pytest.mark.cluster]
 

@@ -24,11 +24,10 @@ from raykd.tune.driver import Search, run_search
 from raykd.tune.jobs.distill_job import DistillationPlan
 from raykd.tune.jobs.job_plan import TaskChain
 from raykd.tune.trial_record import SharedWorkCount, TrialJournal, TrialRecord
-from tests.ray.test_waits import every_cpu_taken
+from tests.ray.cpus import every_cpu_taken
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
 ALPHA, TEMPERATURE, RATE = "student.objective.alpha", "student.objective.temperature", "student.training.learning_rate"
-
 Build = Callable[..., TuneConfig]
 
 

@@ -13,7 +13,7 @@ from raykd.config.tune import TuneConfig
 from raykd.run.progress import Terminal
 from raykd.tune.driver import Search, run_search
 from raykd.tune.trial_record import SharedWorkCount
-from tests.ray.test_metakd import config as small
+from tests.ray.metakd_jobs import config as small
 
 pytestmark = [pytest.mark.ray, pytest.mark.long, pytest.mark.usefixtures("ray_session")]
 TEMPERATURE, GAMMA1 = "student.prediction.temperature", "teacher.domain_loss_weight"

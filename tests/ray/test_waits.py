@@ -1,6 +1,5 @@
 """Waits on Ray end: where somebody else holds the CPUs, an error says what was waited for; work itself may take its time."""
 
-import contextlib
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,8 @@ from raykd.data.watchdog import LIMIT_S, limit_waits
 from raykd.errors import ResourceError
 from raykd.predict import ScoreJob, score
 from raykd.run import task_queue
-from tests.unit.test_predict import make_model, make_prepared
+from tests.ray.cpus import every_cpu_taken
+from tests.unit.predict.random_rows import make_model, make_prepared
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
 
@@ -21,20 +21,6 @@ pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
 def usual_limit() -> Iterator[None]:
     yield
     limit_waits(LIMIT_S)
-
-
-@contextlib.contextmanager
-def every_cpu_taken() -> Iterator[None]:
-    """Somebody else's bundle, with all that the cluster has."""
-    import ray
-    from ray.util.placement_group import placement_group, remove_placement_group
-
-    bundle = placement_group([{"CPU": ray.cluster_resources()["CPU"]}])
-    ray.get(bundle.ready(), timeout=120)
-    try:
-        yield
-    finally:
-        remove_placement_group(bundle)
 
 
 def test_jobs_and_actors_that_find_no_cpu_end_with_what_they_waited_for(tmp_path: Path) -> None:

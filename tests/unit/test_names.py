@@ -18,17 +18,8 @@ DOCUMENTED = [
 PAIRED_MODULES = {"__init__.py", "checks.py", "dry_run.py", "pipeline.py", "report.py", "tasks.py"}
 """Modules that the packages of job kinds, distill/ and metakd/, have in common on purpose."""
 UNIT_TESTS = Path(__file__).parent
-TESTS_WITHOUT_A_MODULE = {
-    "test_clusters.py",
-    "test_names.py",
-    "test_predict.py",
-    "test_tracking.py",
-    "losses/test_hand_computed.py",
-    "losses/test_logit_losses.py",
-    "losses/test_loss_contract.py",
-    "trainers/test_objectives.py",
-}
-"""Unit tests of a folder of files, of all names, or of several modules together."""
+TESTS_WITHOUT_A_MODULE = {"test_clusters.py", "test_names.py"}
+"""Unit tests of a folder of files, and of all names."""
 MAX_LINES = 330
 MAX_FUNCTION_LINES = 60
 
@@ -67,7 +58,7 @@ def test_every_folder_with_modules_is_a_package() -> None:
 
 
 def test_unit_tests_mirror_the_package() -> None:
-    """``flows/`` has the tests that go through several packages."""
+    """``flows/`` has the tests that go through several modules or packages."""
     tests = {path.relative_to(UNIT_TESTS) for path in UNIT_TESTS.rglob("test_*.py")}
     strays = {
         str(test)
@@ -75,6 +66,12 @@ def test_unit_tests_mirror_the_package() -> None:
         if test.parts[0] != "flows" and not (PACKAGE / test.with_name(test.name.removeprefix("test_"))).is_file()
     }
     assert strays == TESTS_WITHOUT_A_MODULE
+
+
+def test_tests_share_helpers_in_modules_without_tests() -> None:
+    tests = Path(__file__).parents[1]
+    shared = re.compile(r"^\s*from tests[\w.]*\.test_\w+ import|^\s*from tests[\w.]* import test_", re.M)
+    assert not [str(path.relative_to(tests)) for path in tests.rglob("*.py") if shared.search(path.read_text())]
 
 
 def test_class_names_are_unique() -> None:

@@ -24,15 +24,9 @@ from raykd.config import (
 )
 from raykd.config.load import parse_overrides
 from raykd.errors import ConfigError
-from tests.unit.config.sections import sections_of
+from tests.unit.config.sections import minimal, sections_of
 
 JOBS = sorted((Path(__file__).parents[3] / "jobs").glob("*.yaml"))
-
-
-def minimal(**changes: Any) -> dict[str, Any]:
-    data = {"input_schema": "text:str:1,label:str:1", "first_sequence": "text", "label": "label", "train": ["train.tsv"]}
-    content = {"name": "run", "data": data, "teacher": {"model": "large"}, "student": {"model": "small"}}
-    return merge(content, [(path.split("__"), value) for path, value in changes.items()])
 
 
 @pytest.mark.parametrize("path", JOBS, ids=lambda path: path.name)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from raykd.config import ExperimentConfig, build, load, merge, parse_override
 from raykd.config.yaml_reader import parse_yaml
 from raykd.errors import ConfigError
-from tests.unit.config.test_load import minimal
+from tests.unit.config.sections import minimal
 
 
 @pytest.mark.parametrize(

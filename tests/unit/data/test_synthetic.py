@@ -1,21 +1,13 @@
 """The generated reviews: the same bytes every time, labels that mean something, and noise where it is said to be."""
 
 import random
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from raykd import demo
 from raykd.data import synthetic
-from raykd.errors import ConfigError, ModelError
-from raykd.models import load_classifier, load_tokenizer, max_sequence_length
-
-
-def _rows(path: str) -> list[list[str]]:
-    return [line.split("\t") for line in Path(path).read_text().splitlines()]
+from tests.unit.tsv_rows import read_rows
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +26,7 @@ def test_bytes_depend_on_the_arguments_alone(tmp_path, files):
 
 def test_rows_have_the_columns_of_the_schema(files):
     for path, count in zip(files, (2000, 300, 500), strict=True):
-        rows = _rows(path)
+        rows = read_rows(path)
         assert len(rows) == count
         assert {len(row) for row in rows} == {len(synthetic.INPUT_SCHEMA.split(","))}
         labels, domains = Counter(row[1] for row in rows), Counter(row[2] for row in rows)
@@ -45,7 +37,7 @@ def test_rows_have_the_columns_of_the_schema(files):
 
 
 def test_no_text_comes_twice(files):
-    texts = [row[0] for path in files for row in _rows(path)]
+    texts = [row[0] for path in files for row in read_rows(path)]
     assert len(set(texts)) == len(texts)
 
 
@@ -54,7 +46,7 @@ def test_test_labels_are_clean_and_training_labels_are_not(files, monkeypatch, t
     clean = synthetic.write(str(tmp_path), train_rows=2000, validation_rows=300, test_rows=500, seed=3)
     for path, expected in zip(files[1:], clean[1:], strict=True):
         assert Path(path).read_bytes() == Path(expected).read_bytes()
-    wrong = sum(noisy[1] != right[1] for noisy, right in zip(_rows(files[0]), _rows(clean[0]), strict=True))
+    wrong = sum(noisy[1] != right[1] for noisy, right in zip(read_rows(files[0]), read_rows(clean[0]), strict=True))
     assert 0.2 < wrong / 2000 < 0.3
 
 
@@ -79,48 +71,9 @@ def test_meaning_depends_on_domain_negation_and_contrast():
     assert strength == pytest.approx(-2.4)
 
 
-def test_the_demo_folder_is_complete_and_repeatable(tmp_path):
-    contents = []
-    for name in ("one", "two"):
-        folder = tmp_path / name
-        demo.build(str(folder), train_rows=400, validation_rows=50, test_rows=50, pretrain_rows=400)
-        files = [path for path in folder.rglob("*") if path.is_file() and "cache" not in path.relative_to(folder).parts]
-        contents.append({str(path.relative_to(folder)): path.read_bytes() for path in files})
-    assert contents[0] == contents[1]
-    for name in ("teacher", "student"):
-        folder = str(tmp_path / "one" / name)
-        model, tokenizer = load_classifier(folder, labels=synthetic.LABELS), load_tokenizer(folder)
-        assert model.config.vocab_size == len(tokenizer)
-        lengths = [len(tokenizer(row[0])["input_ids"]) for row in _rows(str(tmp_path / "one" / "train.tsv"))]
-        assert max(lengths) <= max_sequence_length(model.config)
-    with pytest.raises(ModelError, match="no trained classifier head"):
-        load_classifier(str(tmp_path / "one" / "student"), labels=synthetic.LABELS, new_head=False)
-
-
 def test_the_teacher_has_read_none_of_the_rows(tmp_path):
     files = synthetic.write(str(tmp_path), train_rows=3000, validation_rows=500, test_rows=500, seed=3)
     synthetic.write_pretraining(str(tmp_path / "pretrain.tsv"), rows=3000, seed=3, unlike=files)  # the same random stream
-    before = {row[0] for row in _rows(str(tmp_path / "pretrain.tsv"))}
+    before = {row[0] for row in read_rows(str(tmp_path / "pretrain.tsv"))}
     assert len(before) == 3000
-    assert not before & {row[0] for file in files for row in _rows(file)}
-
-
-def test_the_tokenizer_spells_unknown_words(tmp_path):
-    tokenizer = demo.make_tokenizer(["the lens is small", "the room"])
-    assert tokenizer.tokenize("The LENS") == ["the", "lens"]
-    assert tokenizer.tokenize("rooms") == ["room", "##s"]
-    assert tokenizer.tokenize("lit") == ["l", "##i", "##t"]
-
-
-def test_the_command_takes_one_folder(capsys):
-    with pytest.raises(ConfigError, match=r"usage: python -m raykd\.demo FOLDER"):
-        demo.main([])
-
-
-def test_a_folder_that_cannot_be_written_is_said_in_one_line(tmp_path):
-    (tmp_path / "file").write_text("")
-    command = [sys.executable, "-m", "raykd.demo", str(tmp_path / "file" / "demo")]
-    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-    assert result.returncode == 2
-    assert result.stderr.startswith("raykd: ")
-    assert result.stderr.count("\n") == 1
+    assert not before & {row[0] for file in files for row in read_rows(file)}

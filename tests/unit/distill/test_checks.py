@@ -10,7 +10,7 @@ from raykd.errors import DataError, ModelError
 from raykd.models import build_classifier, load_tokenizer, save_classifier
 from raykd.run.stages import run_pipeline
 from tests.local_pipeline import LocalMetaPipeline, LocalPipeline
-from tests.unit.metakd.test_pipeline import make_config
+from tests.unit.metakd.worlds import make_config
 
 Make = Callable[..., ExperimentConfig]
 

@@ -13,11 +13,8 @@ from raykd.distill.checks import check_experiment
 from raykd.errors import ConfigError, ModelError
 from raykd.models import model_digest
 from tests.conftest import save_model as save_small_model
-from tests.unit.flows.test_multi_label import content as tagged
-from tests.unit.flows.test_regression import content as rated
 from tests.unit.metakd.worlds import save_model
 
-__all__ = ["rated", "tagged"]
 SHORT = {"epochs": 1, "batch_size": 32, "learning_rate": 5e-3, "log_every": 1}
 QUICK = {"compute__engine": {"kind": "torch"}, "student__training": SHORT, "student__seeds": [1], "teacher__training": SHORT}
 RELATION = {"relation_weight": 1.0, "embedding_weight": 0.0, "hidden_weight": 0.0, "attention_weight": 0.0, "layers": "last"}

@@ -13,7 +13,7 @@ from raykd.distill.dry_run import outline
 from raykd.run.task import TrainTask
 from raykd.trainers.engines.build_engine import ENGINES
 from raykd.trainers.engines.torch_engine import TorchEngine
-from tests.unit.run.test_train_task import TORCH, task_of, train
+from tests.unit.run.tasks import TORCH, task_of, train
 
 
 class HalvingEngineConfig(Section):

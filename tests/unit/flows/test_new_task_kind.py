@@ -20,8 +20,8 @@ from raykd.metrics.resampling import MomentMetric
 from raykd.run.progress import Terminal
 from raykd.task_kinds import TASK_KINDS, TaskKind
 from tests.local_pipeline import LocalPipeline
-from tests.unit.flows.test_multi_label import save_headless
-from tests.unit.flows.test_regression import write_rows
+from tests.unit.flows.rated_rows import write_rated_rows
+from tests.unit.flows.tagged_rows import save_headless
 
 TRAITS = TaskTraits("values", headline="within_one", smaller_is_better=frozenset({"loss"}))
 
@@ -114,7 +114,8 @@ def test_a_new_kind_needs_no_other_file(levels, small_world, tmp_path, monkeypat
             "name": "levels", "storage": str(tmp_path / "runs"),
             "data": {
                 "input_schema": "text:str:1,score:str:1", "first_sequence": "text", "label": "score", "task": "regression",
-                "train": [write_rows(tmp_path / "train.tsv", 200, 1)], "test": [write_rows(tmp_path / "test.tsv", 80, 2)],
+                "train": [write_rated_rows(tmp_path / "train.tsv", 200, 1)],
+                "test": [write_rated_rows(tmp_path / "test.tsv", 80, 2)],
                 "validation": 0.2, "sequence_length": 32,
             },
             "teacher": {"model": save_headless(save_model, tmp_path / "teacher"), "training": training},

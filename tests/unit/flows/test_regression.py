@@ -11,50 +11,10 @@ from raykd.config.load import load_job
 from raykd.data.storage import read_json
 from raykd.errors import ConfigError, DataError
 from raykd.report.files import read_report, write_report
-from tests.conftest import FILLERS, WORDS
-from tests.unit.flows.test_multi_label import save_headless
 
 
-def write_rows(path: Path, count: int, seed: int) -> str:
-    """Ten words a row; the label is the number of happy words less that of sad ones, in tenths."""
-    draw = np.random.default_rng(seed)
-    lines = []
-    for _ in range(count):
-        happy = int(draw.integers(0, 7))
-        words = [str(word) for word in draw.choice(WORDS["1"], happy)] + [
-            str(word) for word in draw.choice(WORDS["0"], 6 - happy)
-        ]
-        words += [str(word) for word in draw.choice(FILLERS, 4)]
-        draw.shuffle(words)
-        lines.append(f"{' '.join(words)}\t{(2 * happy - 6) / 10}\n")
-    path.write_text("".join(lines))
-    return str(path)
-
-
-@pytest.fixture
-def content(small_world, tmp_path):
-    from tests.unit.metakd.worlds import save_model
-
-    training = {"epochs": 5, "batch_size": 16, "learning_rate": 5e-3, "log_every": 5}
-    return {
-        "name": "numbers",
-        "storage": str(tmp_path / "runs"),
-        "data": {
-            "input_schema": "text:str:1,score:str:1", "first_sequence": "text", "label": "score", "task": "regression",
-            "train": [write_rows(tmp_path / "train.tsv", 300, 1)], "test": [write_rows(tmp_path / "test.tsv", 120, 2)],
-            "validation": 0.2, "sequence_length": 32,
-        },
-        "teacher": {"model": save_headless(save_model, tmp_path / "teacher"), "training": training},
-        "student": {
-            "model": save_headless(save_model, tmp_path / "student"), "training": training,
-            "objective": {"kind": "mse_kd", "alpha": 0.7}, "seeds": [1, 2],
-        },
-        "compute": {"engine": {"kind": "torch"}},
-    }  # fmt: skip
-
-
-def test_a_regression_is_distilled_reported_and_exported(content, local, capsys):
-    pipeline = local(build(content))
+def test_a_regression_is_distilled_reported_and_exported(rated, local, capsys):
+    pipeline = local(build(rated))
     comparison = pipeline.run()
     assert (comparison.task, comparison.headline, comparison.labels) == ("regression", "pearson", ("value",))
     teacher, _, student = comparison.systems
@@ -85,7 +45,7 @@ def test_a_regression_is_distilled_reported_and_exported(content, local, capsys)
     model = folder / "students/kd-seed1/model"
     assert read_json(str(model / "config.json"))["problem_type"] == "regression"
     assert "One number a row, `value`" in (model / "README.md").read_text()
-    _check_stock_pipeline(model, str(content["data"]["test"][0]))
+    _check_stock_pipeline(model, str(rated["data"]["test"][0]))
     _check_export(model, pipeline)
 
 
@@ -108,11 +68,11 @@ def _check_export(model: Path, pipeline) -> None:
     assert made.largest_difference < 1e-4
 
 
-def test_labels_that_are_no_numbers_are_named_with_file_and_line(content, local, tmp_path):
+def test_labels_that_are_no_numbers_are_named_with_file_and_line(rated, local, tmp_path):
     for cell in ("good", "nan", "inf", "1e40", "1_0", ""):
         (tmp_path / "train.tsv").write_text(f"happy film\t0.5\nsad film\t{cell}\n")
         with pytest.raises(DataError, match=rf"train\.tsv:2: label '{cell}' is not a finite number"):
-            local(build(content)).tokenised("train", content["student"]["model"])
+            local(build(rated)).tokenised("train", rated["student"]["model"])
 
 
 @pytest.mark.parametrize(
@@ -125,23 +85,23 @@ def test_labels_that_are_no_numbers_are_named_with_file_and_line(content, local,
         ({"student": {"objective": {"kind": "dist_kd"}}}, "dist_kd needs exactly one class per row, .* use mse_kd"),
     ],
 )
-def test_settings_that_do_not_fit_numbers_are_refused(changes, message, content):
+def test_settings_that_do_not_fit_numbers_are_refused(changes, message, rated):
     for section, values in changes.items():
-        content[section] |= values
+        rated[section] |= values
     with pytest.raises(ConfigError, match=message):
-        build(content)
+        build(rated)
 
 
-def test_a_metric_of_classes_is_refused(content, local):
-    content["student"]["training"] = {"metric": "accuracy"}
+def test_a_metric_of_classes_is_refused(rated, local):
+    rated["student"]["training"] = {"metric": "accuracy"}
     with pytest.raises(
         ConfigError, match=r"student\.training\.metric = 'accuracy': evaluations have pearson, spearman, rmse, loss"
     ):
-        local(build(content))
+        local(build(rated))
 
 
-def test_a_configuration_written_and_read_again_is_the_same(content):
-    config = build(content)
+def test_a_configuration_written_and_read_again_is_the_same(rated):
+    config = build(rated)
     assert build(config.model_dump(mode="json")) == config
     assert config.data.labels == ()
 
@@ -151,16 +111,16 @@ def test_ratings_of_sst5_are_learned(shared_data, shared_models, tmp_path, local
     """The job file on its first rows."""
     monkeypatch.chdir(Path(__file__).parents[3])
     job = load_job("jobs/sst5-regression.yaml")
-    content = job.model_dump(mode="json")
+    rated = job.model_dump(mode="json")
     for part, rows in (("train", 640), ("validation", 100), ("test", 100)):
-        (tmp_path / f"{part}.tsv").write_text("".join(_first(content["data"][part][0], rows)))
-        content["data"][part] = [str(tmp_path / f"{part}.tsv")]
-    content |= {"storage": str(tmp_path / "runs"), "compute": {"engine": {"kind": "torch"}}}
-    content["data"]["sequence_length"] = 48
-    content["teacher"]["training"] |= {"epochs": 1}
-    content["student"]["training"] |= {"epochs": 1}
-    content["student"] |= {"seeds": [1], "baseline": False}
-    comparison = local(build(content)).run()
+        (tmp_path / f"{part}.tsv").write_text("".join(_first(rated["data"][part][0], rows)))
+        rated["data"][part] = [str(tmp_path / f"{part}.tsv")]
+    rated |= {"storage": str(tmp_path / "runs"), "compute": {"engine": {"kind": "torch"}}}
+    rated["data"]["sequence_length"] = 48
+    rated["teacher"]["training"] |= {"epochs": 1}
+    rated["student"]["training"] |= {"epochs": 1}
+    rated["student"] |= {"seeds": [1], "baseline": False}
+    comparison = local(build(rated)).run()
     assert comparison.systems[0].metrics["pearson"].mean > 0.4
 
 

@@ -27,10 +27,9 @@ from raykd.trainers.auxiliary import Composite, with_modules
 from raykd.trainers.features.feature_kd import PROJECTIONS
 from raykd.trainers.features.layer_map import layer_map
 from tests.unit.metakd.features import ROWS, make_batch, make_head, make_model
-from tests.unit.metakd.test_tasks import train, weights
+from tests.unit.metakd.tasks import train
 from tests.unit.metakd.worlds import LABELS, save_model
 
-__all__ = ["weights"]
 LENGTH = 20
 PADDING = Padding(LENGTH, 0)
 

@@ -8,38 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from raykd.config import MetaKDConfig
-from raykd.config.stage_names import META_STAGES, SPLITS
+from raykd.config.stage_names import META_STAGES
 from raykd.data.side_tables import SideTable
 from raykd.errors import ConfigError, DataError, RaykdError
 from raykd.metakd.report import read
 from raykd.report.domain_accuracy import contrast, system_row
 from tests.local_pipeline import LocalMetaPipeline
-from tests.unit.metakd.worlds import DOMAINS, SCHEMA, save_model, write_rows
-
-
-def make_config(tmp_path: Path, **student: Any) -> MetaKDConfig:
-    for part, (count, seed) in {"train": (90, 1), "validation": (30, 2), "test": (60, 3)}.items():
-        write_rows(tmp_path / f"{part}.tsv", count, seed=seed)
-    training = {"epochs": 1, "batch_size": 16, "learning_rate": 5e-3}
-    files = {part: [str(tmp_path / f"{part}.tsv")] for part in SPLITS}
-    data = {"input_schema": SCHEMA, "first_sequence": "text", "label": "label", "domain": "domain"}
-    small = save_model(tmp_path / "student", hidden=8, layers=1, heads=1, seed=2)
-    return MetaKDConfig.model_validate(
-        {
-            "kind": "meta_kd",
-            "name": "small",
-            "storage": str(tmp_path / "runs"),
-            "data": data | files,
-            "domains": DOMAINS,
-            "sequence_length": 32,
-            "teacher": {"model": save_model(tmp_path / "teacher", hidden=16), "training": training},
-            "student": {"model": small, "domains": ["dvd"], "seeds": [1, 2]}
-            | {stage: {"training": training} for stage in ("intermediate", "prediction")}
-            | student,
-            "compute": {"engine": {"kind": "torch"}},
-        }
-    )
+from tests.unit.metakd.worlds import make_config, save_model
 
 
 def test_every_row_of_the_table_is_made_once(tmp_path: Path) -> None:

@@ -11,55 +11,20 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from raykd.config import ComputeConfig, DeepSpeedEngineConfig, EngineConfig, TorchEngineConfig, TrainingConfig
+from raykd.config import DeepSpeedEngineConfig, EngineConfig, TorchEngineConfig
 from raykd.config.metakd import EasyNLPArithmetic, MetaDistillationObjective, MetaTeacherObjective, PredictionObjective
-from raykd.config.task_objective import TaskObjective
 from raykd.data.side_tables import SideTable, commit, write_part
-from raykd.data.step_stream import local_feed
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ConfigError, ModelError, RaykdError
-from raykd.metakd.build_meta_objective import build_meta_objective
 from raykd.metakd.domain_head import DomainHead
-from raykd.metakd.embeddings import EMBEDDING
-from raykd.metakd.prototypes import DOMAIN_ID, WEIGHT, prototypes, weigh
+from raykd.metakd.prototypes import DOMAIN_ID, WEIGHT
 from raykd.models import load_classifier
 from raykd.predict import ScoreJob, score_locally
-from raykd.run.task import TrainTask, make_task
-from raykd.run.train_task import run_task
-from raykd.trainers.context import local_context
-from tests.unit.metakd.worlds import DOMAINS, LABELS, save_model, side_of
+from raykd.run.task import TrainTask
+from tests.unit.metakd.tasks import TRAINING, train
+from tests.unit.metakd.worlds import LABELS, save_model
 
-TORCH = TorchEngineConfig()
 COMPAT = EasyNLPArithmetic(sequence_length=32)
-TRAINING = TrainingConfig(epochs=2, batch_size=16, learning_rate=1e-3, dropout=0.0)
-
-
-@pytest.fixture
-def weights(rows: TokenisedSet, tmp_path: Path) -> SideTable:
-    vectors = np.random.default_rng(1).standard_normal((rows.num_rows, 4)).astype(np.float32)
-    side = side_of(rows, tmp_path / "e", EMBEDDING, vectors)
-    found = prototypes(rows, side, domain="domain", domains=DOMAINS)
-    return weigh(rows, side, found, domain="domain", domains=DOMAINS, out=str(tmp_path / "w"))
-
-
-def train(
-    folder: Path,
-    model: str,
-    rows: TokenisedSet,
-    objective: TaskObjective,
-    *,
-    engine: EngineConfig = TORCH,
-    training: TrainingConfig = TRAINING,
-    validation: TokenisedSet | None = None,
-    **tables: Any,
-) -> TrainTask:
-    task = make_task(
-        name=folder.name, folder=str(folder), model=model, model_digest="", labels=LABELS, train=rows, validation=validation,
-        objective=objective, training=training, seed=1, compute=ComputeConfig(engine=engine, precision="fp32"), **tables,
-    )  # fmt: skip
-    with local_context() as context:
-        run_task(task, context, build_feed=local_feed, build_objective=build_meta_objective)
-    return task
 
 
 def weight_table(rows: TokenisedSet, folder: Path, values: np.ndarray[Any, Any]) -> SideTable:

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from raykd.config import MetaKDConfig
+from raykd.config.stage_names import SPLITS
 from raykd.data.prepare import PrepareSpec, prepare
 from raykd.data.side_tables import SideTable, commit, logits_array, write_part
 from raykd.data.tokenised_set import TokenisedSet
@@ -64,3 +66,28 @@ def side_of(prepared: TokenisedSet, folder: Path, column: str, values: np.ndarra
         tables.append(names.append_column(column, logits_array(values[start : start + rows])))
         start += int(rows)
     return commit(str(folder), prepared, [write_part(str(folder), 0, tables)], [column], {})
+
+
+def make_config(tmp_path: Path, **student: Any) -> MetaKDConfig:
+    """A job on small rows and models; ``student`` replaces settings of its student."""
+    for part, (count, seed) in {"train": (90, 1), "validation": (30, 2), "test": (60, 3)}.items():
+        write_rows(tmp_path / f"{part}.tsv", count, seed=seed)
+    training = {"epochs": 1, "batch_size": 16, "learning_rate": 5e-3}
+    files = {part: [str(tmp_path / f"{part}.tsv")] for part in SPLITS}
+    data = {"input_schema": SCHEMA, "first_sequence": "text", "label": "label", "domain": "domain"}
+    small = save_model(tmp_path / "student", hidden=8, layers=1, heads=1, seed=2)
+    return MetaKDConfig.model_validate(
+        {
+            "kind": "meta_kd",
+            "name": "small",
+            "storage": str(tmp_path / "runs"),
+            "data": data | files,
+            "domains": DOMAINS,
+            "sequence_length": 32,
+            "teacher": {"model": save_model(tmp_path / "teacher", hidden=16), "training": training},
+            "student": {"model": small, "domains": ["dvd"], "seeds": [1, 2]}
+            | {stage: {"training": training} for stage in ("intermediate", "prediction")}
+            | student,
+            "compute": {"engine": {"kind": "torch"}},
+        }
+    )

@@ -1,6 +1,5 @@
 """Comparisons of invented models, as they would come out of a run."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import pytest
 
 from raykd.report.comparison import Comparison, Entry, compare
 from raykd.trainers.events import Evaluated, GradientShares, TrainingEvent
-from tests.training_events import step_metrics
+from tests.training_events import step_metrics, write_events
 
 
 def invent_logits(dice: np.random.Generator, base: np.ndarray, labels: np.ndarray, skill: float) -> np.ndarray:
@@ -28,8 +27,7 @@ def write_history(path: Path, *terms: str) -> str:
             lines.append(Evaluated(step=step, metrics={"accuracy": 1 - 1 / step}, best=False))
             if len(terms) > 1:
                 lines.append(GradientShares(step=step, shares={term: 1 / len(terms) for term in terms}))
-    path.write_text("".join(json.dumps(line.to_json()) + "\n" for line in lines))
-    return str(path)
+    return write_events(path, lines)
 
 
 @pytest.fixture

@@ -5,13 +5,8 @@ import pytest
 
 from raykd.errors import DataError
 from raykd.report.history import MAX_POINTS, read_curves
-from raykd.trainers.events import CheckpointSaved, Evaluated, GradientShares, StepMetrics, TrainingEvent
-from tests.training_events import step_metrics
-
-
-def write(path: Path, events: list[TrainingEvent]) -> str:
-    path.write_text("".join(json.dumps(event.to_json()) + "\n" for event in events))
-    return str(path)
+from raykd.trainers.events import CheckpointSaved, Evaluated, GradientShares, StepMetrics
+from tests.training_events import step_metrics, write_events
 
 
 def train(step: int, **terms: float) -> StepMetrics:
@@ -19,7 +14,7 @@ def train(step: int, **terms: float) -> StepMetrics:
 
 
 def test_events_become_series(tmp_path: Path):
-    path = write(
+    path = write_events(
         tmp_path / "history.jsonl",
         [
             train(1, kd_kl=0.5, ce=0.25),
@@ -38,13 +33,13 @@ def test_events_become_series(tmp_path: Path):
 
 
 def test_a_step_repeated_after_a_restart_counts_once(tmp_path: Path):
-    path = write(tmp_path / "h", [train(1, ce=1.0), train(2, ce=9.0), train(2, ce=2.0), train(3, ce=3.0)])
+    path = write_events(tmp_path / "h", [train(1, ce=1.0), train(2, ce=9.0), train(2, ce=2.0), train(3, ce=3.0)])
     assert read_curves(path, seed=1).terms.values == {"ce": (1.0, 2.0, 3.0)}
 
 
 def test_long_histories_are_averaged_to_few_points(tmp_path: Path):
     steps = 10 * MAX_POINTS
-    path = write(tmp_path / "h", [train(step, ce=float(step)) for step in range(1, steps + 1)])
+    path = write_events(tmp_path / "h", [train(step, ce=float(step)) for step in range(1, steps + 1)])
     terms = read_curves(path, seed=1).terms
     assert len(terms.steps) == len(terms.values["ce"]) == MAX_POINTS
     assert terms.steps[0] == terms.values["ce"][0] == pytest.approx(5.5)
@@ -52,12 +47,12 @@ def test_long_histories_are_averaged_to_few_points(tmp_path: Path):
 
 
 def test_terms_that_come_and_go_leave_gaps(tmp_path: Path):
-    path = write(tmp_path / "h", [train(1, ce=1.0), train(2, ce=1.0, kd=2.0), train(3, kd=float("nan"))])
+    path = write_events(tmp_path / "h", [train(1, ce=1.0), train(2, ce=1.0, kd=2.0), train(3, kd=float("nan"))])
     assert read_curves(path, seed=1).terms.values == {"ce": (1.0, 1.0, None), "kd": (None, 2.0, None)}
 
 
 def test_an_empty_history_has_no_points(tmp_path: Path):
-    curves = read_curves(write(tmp_path / "h", []), seed=None)
+    curves = read_curves(write_events(tmp_path / "h", []), seed=None)
     assert curves.terms.steps == curves.metrics.steps == ()
 
 

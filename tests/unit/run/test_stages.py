@@ -18,7 +18,7 @@ from raykd.run import scoring
 from raykd.run.progress import Terminal
 from raykd.run.stages import StageRunner, run_pipeline
 from tests.local_pipeline import LocalMetaPipeline, LocalRunner
-from tests.unit.metakd.test_pipeline import make_config
+from tests.unit.metakd.worlds import make_config
 
 
 def runner(folder: Path, *wanted: str) -> StageRunner:

@@ -20,10 +20,10 @@ from raykd.data.prepare import prepare, spec_from_config
 from raykd.data.side_tables import SideTable, commit
 from raykd.data.step_stream import local_feed
 from raykd.data.tokenised_set import TokenisedSet
-from raykd.distill.tasks import student_tasks, teacher_task
+from raykd.distill.tasks import student_tasks
 from raykd.errors import CheckpointError, ConfigError, DataError, TrainingError
 from raykd.models import build_classifier, load_classifier, load_tokenizer, model_digest, save_classifier
-from raykd.run.task import TrainTask, cache_folder, key_of
+from raykd.run.task import TrainTask, cache_folder
 from raykd.run.train_task import open_task, run_open_task, run_task
 from raykd.task_kinds import label_codec
 from raykd.tracking import read_offline_run
@@ -33,30 +33,13 @@ from raykd.trainers.events import CheckpointSaved, Evaluated, TrainingEvent
 from raykd.trainers.fine_tune import FineTune
 from raykd.trainers.gradient_norms import GradientNormProbe
 from raykd.trainers.model_selection import ModelSelection
+from tests.unit.run.tasks import TORCH, Make, task_of, train
 
-Make = Callable[..., ExperimentConfig]
 GOLDEN = Path(__file__).parents[2] / "assets" / "golden_losses.json"
-TORCH = {"compute__engine": {"kind": "torch"}}
 
 
 class InterruptedRunError(Exception):
     """Stands for the end of a killed process, without killing the tests."""
-
-
-def task_of(config: ExperimentConfig, **changes: Any) -> TrainTask:
-    assert config.teacher is not None
-    sets = {
-        part: prepare(spec_from_config(config.data, part, config.teacher.model, label_codec(config.data)), cache_folder(config))  # type: ignore[arg-type]
-        for part in ("train", "validation")
-    }
-    task = teacher_task(config, **sets, digest=model_digest(config.teacher.model))
-    return task.model_copy(update=changes | ({"key": key_of(str(changes))} if changes else {}))
-
-
-def train(task: TrainTask, listen: Callable[[TrainingEvent], None] = lambda _: None) -> list[dict[str, Any]]:
-    with local_context() as context:
-        run_task(task, context, build_feed=local_feed, listeners=(listen,))
-    return [json.loads(line) for line in Path(task.history).read_text().splitlines()]
 
 
 def weights(task: TrainTask) -> dict[str, torch.Tensor]:

@@ -5,13 +5,7 @@ from pathlib import Path
 
 import pytest
 
-JOB = """
-name: demo
-storage: /shared/runs
-data: {input_schema: "label:str:1,sent:str:1", first_sequence: sent, label: label, train: [/shared/train.tsv]}
-teacher: {model: teacher}
-student: {model: student}
-"""
+from tests.unit.submit.job_files import JOB
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 from raykd.config import load_job
 from raykd.errors import ConfigError, ResourceError
 from raykd.submit import job_submission
-from tests.unit.submit.conftest import JOB
+from tests.unit.submit.job_files import JOB, head_command
 
 ADDRESS = "http://127.0.0.1:8265"
 
@@ -57,14 +57,6 @@ def test_the_job_runs_in_the_uploaded_folder(folder: Path, monkeypatch: pytest.M
 
 
 JOBS = Path(__file__).parents[3] / "jobs"
-
-
-def head_command(job: Path) -> str:
-    """The command at the head of a job file that submits it, its lines joined."""
-    comments = [line.removeprefix("#").strip() for line in job.read_text().splitlines() if line.startswith("#")]
-    start = next(i for i, line in enumerate(comments) if "ray job submit" in line)
-    end = next(i for i, line in enumerate(comments) if i >= start and not line.endswith("\\"))
-    return " ".join(line.removesuffix("\\").strip() for line in comments[start : end + 1])
 
 
 @pytest.mark.parametrize("job", sorted(JOBS.glob("*.yaml")), ids=lambda job: job.stem)

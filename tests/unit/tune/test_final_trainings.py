@@ -30,9 +30,9 @@ from raykd.tune.search_tables import conclusion, markdown
 from raykd.tune.trial_plan import TrialPlan
 from raykd.tune.trial_record import TrialJournal, TrialRecord
 from tests.local_pipeline import LocalGroup, LocalPipeline, LocalRunner
-from tests.unit.flows.test_multi_label import LABELS, save_headless, write_rows
-from tests.unit.metakd.test_pipeline import make_config
-from tests.unit.tune.test_local_trial import GAMMA1, TEMPERATURE, LocalShared
+from tests.unit.flows.tagged_rows import LABELS, save_headless, write_tagged_rows
+from tests.unit.metakd.worlds import make_config
+from tests.unit.tune.small_search import GAMMA1, TEMPERATURE, LocalShared
 
 Result = tuple[SearchReport, LocalGroup, FinalTrainings]
 Finish = Callable[..., Result]
@@ -143,8 +143,8 @@ def test_rows_with_several_labels_are_compared_by_exact_match(tmp_path: Path, fi
         "storage": str(tmp_path / "runs"),
         "data": {
             "input_schema": "text:str:1,tags:str:1", "first_sequence": "text", "label": "tags", "labels": list(LABELS),
-            "task": "multi_label", "train": [write_rows(tmp_path / "train.tsv", 300, 1)],
-            "test": [write_rows(tmp_path / "test.tsv", 120, 2)], "validation": 0.2, "sequence_length": 32,
+            "task": "multi_label", "train": [write_tagged_rows(tmp_path / "train.tsv", 300, 1)],
+            "test": [write_tagged_rows(tmp_path / "test.tsv", 120, 2)], "validation": 0.2, "sequence_length": 32,
         },
         "teacher": {"model": save_headless(save_model, tmp_path / "teacher"), "training": training},
         "student": {"model": save_headless(save_model, tmp_path / "student"), "training": {**training, "learning_rate": 1e-6}},

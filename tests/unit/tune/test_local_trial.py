@@ -7,36 +7,21 @@ from typing import Any
 
 import pytest
 
-from raykd.config import MetaKDConfig
 from raykd.config.search_space import Value
 from raykd.data import storage
 from raykd.errors import ConfigError, DataError
-from raykd.run.progress import Terminal
 from raykd.tracking import NullTracker
 from raykd.trainers.context import local_context
 from raykd.trainers.features.stored_states import close_shared_stores
-from raykd.tune.jobs.metakd_job import MetaKDPlan, MetaKDWork
+from raykd.tune.jobs.metakd_job import MetaKDPlan
 from raykd.tune.local_trial import TrialRun
 from raykd.tune.trial_plan import TrialPlan
 from raykd.tune.trial_record import SharedWorkCount, TrialJournal
-from tests.local_pipeline import LocalMetaPipeline
-from tests.unit.metakd.test_pipeline import make_config
+from tests.unit.metakd.worlds import make_config
+from tests.unit.tune.small_search import GAMMA1, GAMMA2, TEMPERATURE, LocalShared
 
-TEMPERATURE, GAMMA2, GAMMA1 = (
-    "student.prediction.temperature",
-    "student.intermediate.domain_loss_weight",
-    "teacher.domain_loss_weight",
-)
 BATCHES = 2
 """Of a domain's 30 rows, 16 at a time."""
-
-
-class LocalShared(MetaKDWork):
-    """Everything but Ray."""
-
-    def __init__(self, base: MetaKDConfig) -> None:
-        super().__init__(base, Terminal())
-        self.pipeline: LocalMetaPipeline = LocalMetaPipeline(self.base)
 
 
 @pytest.fixture

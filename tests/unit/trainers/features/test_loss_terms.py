@@ -12,26 +12,14 @@ from raykd.config.features import FeatureLossConfig
 from raykd.trainers.auxiliary import Composite
 from raykd.trainers.features import loss_terms
 from raykd.trainers.features.encoder_outputs import TOKEN_AXES, encoder_outputs
-from raykd.trainers.features.feature_kd import PROJECTIONS, FeatureKD, projections
+from raykd.trainers.features.feature_kd import PROJECTIONS, FeatureKD
 from raykd.trainers.features.loss_terms import LOSS_TERMS, LossTerm
 from raykd.trainers.logit_kd import VanillaKD
 from tests.unit.metakd.features import gradients, make_batch, make_losses, make_model, make_teacher
-from tests.unit.trainers.features.test_stored_states import cached
+from tests.unit.trainers.features.objectives import made
+from tests.unit.trainers.features.teachers import cached
 
 ONLY_RELATION = {"embedding": 0.0, "hidden": 0.0, "attention": 0.0, "relation": 0.7}
-
-
-def made(*, logit_objective: Any = None, architecture: str = "bert", **settings: Any) -> tuple[Composite, FeatureKD]:
-    """A student of width 8 and 2 heads, a teacher of width 16 and 4 heads."""
-    student = make_model(hidden=8, architecture=architecture)
-    teacher = make_model(hidden=16, layers=4, heads=4, seed=2, architecture=architecture)
-    losses = make_losses(student, teacher, **settings)
-    live = make_teacher(student, teacher, losses)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(7)
-        auxiliary = {PROJECTIONS: projections(8, 16, losses.projected)}
-    objective = FeatureKD(teacher=live, losses=losses, auxiliary=auxiliary, logit_objective=logit_objective)
-    return Composite(student, objective.trainable), objective
 
 
 def relation_reference(model: Any, teacher: Any, batch: Any, pairs: Any, heads: int) -> Tensor:

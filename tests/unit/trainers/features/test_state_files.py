@@ -13,7 +13,7 @@ from raykd.trainers.features.live_teacher import TeacherTargets
 from raykd.trainers.features.state_files import SharedFiles, remove_unused_folders, shared_folder
 from raykd.trainers.features.stored_states import StateStore
 from tests.unit.metakd.features import make_batch
-from tests.unit.trainers.features.test_stored_states import assert_same, cached, made, part
+from tests.unit.trainers.features.teachers import assert_same, cached, made, part
 
 HOLD = """
     import sys, time

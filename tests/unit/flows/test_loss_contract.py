@@ -12,6 +12,7 @@ from torch import Tensor
 
 from raykd import losses
 from raykd.losses import keep, valid_sum
+from tests.unit.losses.logits import gradient
 
 T = 2.5
 B, C, L, H, HEADS = 5, 4, 6, 3, 2
@@ -148,10 +149,6 @@ CASES = [
 def cases(*flags: str) -> pytest.MarkDecorator:
     chosen = [case for case in CASES if all(getattr(case, flag) for flag in flags)]
     return pytest.mark.parametrize("case", chosen, ids=lambda case: case.name)
-
-
-def gradient(loss: Tensor, values: Tensor) -> Tensor:
-    return torch.autograd.grad(loss, values)[0]
 
 
 @cases()
@@ -321,3 +318,18 @@ def test_a_temperature_that_is_not_positive_is_refused(
     student, teacher = CASES[1].inputs()
     with pytest.raises(ValueError, match="temperature must be > 0"):
         loss(student, teacher, temperature)
+
+
+def test_a_very_confident_teacher_and_a_very_wrong_student_stay_finite() -> None:
+    student = torch.tensor([[-1e4, 1e4, 0.0]], requires_grad=True)
+    teacher = torch.tensor([[1e4, -1e4, 0.0]])
+    terms = [
+        losses.soft_target_kl(student, teacher, temperature=1),
+        losses.bce_kd(student, teacher, temperature=1),
+        losses.target_class_kd(student, teacher, torch.tensor([0]), temperature=1),
+        losses.non_target_class_kd(student, teacher, torch.tensor([0]), temperature=1),
+        losses.inter_class_correlation(student, teacher, temperature=1),
+    ]
+    for term in terms:
+        assert term.isfinite().all()
+        assert gradient(term.sum(), student).isfinite().all()

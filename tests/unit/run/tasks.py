@@ -1,0 +1,36 @@
+"""Training tasks of the small experiment, trained in this process."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from raykd.config import ExperimentConfig
+from raykd.data.prepare import prepare, spec_from_config
+from raykd.data.step_stream import local_feed
+from raykd.distill.tasks import teacher_task
+from raykd.models import model_digest
+from raykd.run.task import TrainTask, cache_folder, key_of
+from raykd.run.train_task import run_task
+from raykd.task_kinds import label_codec
+from raykd.trainers.context import local_context
+from raykd.trainers.events import TrainingEvent
+
+Make = Callable[..., ExperimentConfig]
+TORCH = {"compute__engine": {"kind": "torch"}}
+
+
+def task_of(config: ExperimentConfig, **changes: Any) -> TrainTask:
+    assert config.teacher is not None
+    sets = {
+        part: prepare(spec_from_config(config.data, part, config.teacher.model, label_codec(config.data)), cache_folder(config))  # type: ignore[arg-type]
+        for part in ("train", "validation")
+    }
+    task = teacher_task(config, **sets, digest=model_digest(config.teacher.model))
+    return task.model_copy(update=changes | ({"key": key_of(str(changes))} if changes else {}))
+
+
+def train(task: TrainTask, listen: Callable[[TrainingEvent], None] = lambda _: None) -> list[dict[str, Any]]:
+    with local_context() as context:
+        run_task(task, context, build_feed=local_feed, listeners=(listen,))
+    return [json.loads(line) for line in Path(task.history).read_text().splitlines()]

@@ -99,7 +99,11 @@ def settings_of(comparison: Comparison, candidate: Candidate, data: DataConfig) 
     system = next(one for one in comparison.systems if (one.role, one.name) == (candidate.role, candidate.system))
     temperature = system.metrics.get("temperature")
     seed = system.seeds.index(candidate.seed)
-    return ModelSettings(data.sequence_length, 1.0 if temperature is None else temperature.values[seed])
+    return ModelSettings(
+        sequence_length=data.sequence_length,
+        temperature=1.0 if temperature is None else temperature.values[seed],
+        escalation_threshold=None if system.cascade is None else system.cascade.thresholds[seed],
+    )
 
 
 def measure_teacher(

@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError
 from raykd.data import storage
 from raykd.errors import DataError
 from raykd.report.bootstrap import REPLICATES
+from raykd.report.cascade import with_cascades
 from raykd.report.exports import Export
 from raykd.report.footprint import footprint
 from raykd.report.history import read_curves
@@ -148,14 +149,11 @@ def compare(
     task = Task(kind, labels, tuple(label_names), positive_label, selected)
     groups = _group(entries)
     logits = [[_array(entry.logits) for entry in group] for group in groups]
-    teacher = logits[0][0] if groups[0][0].role == "teacher" else None
-    fitted = [_temperatures(kind, group, validation_labels) for group in groups]
-    systems = [
-        _system(task, group, given, teacher, latencies or {}, temperatures=temperatures)
-        for group, given, temperatures in zip(groups, logits, fitted, strict=True)
-    ]
-    if teacher is not None:
-        systems = [one if one.role == "teacher" else beside_teacher(one, systems[0], task.headline) for one in systems]
+    validation = [_validation(group) for group in groups]
+    systems = _systems(
+        task, groups, logits, latencies or {}, [_temperatures(kind, one, validation_labels) for one in validation]
+    )
+    systems = with_cascades(task, systems, logits, validation, validation_labels, seed=seed, replicates=replicates)
     found = contrasts(task, systems, logits, seed=seed, replicates=replicates)
     shown = kind.table_metrics(len(task.label_names))
     return Comparison(
@@ -179,6 +177,24 @@ def compare(
     )
 
 
+def _systems(
+    task: Task,
+    groups: Sequence[Sequence[Entry]],
+    logits: Sequence[Sequence[NDArray[Any]]],
+    latencies: Mapping[tuple[str, ...], Latency],
+    temperatures: Sequence[Sequence[float]],
+) -> list[System]:
+    """Every group measured, students beside the first teacher."""
+    teacher = logits[0][0] if groups[0][0].role == "teacher" else None
+    systems = [
+        _system(task, group, given, teacher, latencies, temperatures=fitted)
+        for group, given, fitted in zip(groups, logits, temperatures, strict=True)
+    ]
+    if teacher is None:
+        return systems
+    return [one if one.role == "teacher" else beside_teacher(one, systems[0], task.headline) for one in systems]
+
+
 def _group(entries: Sequence[Entry]) -> list[list[Entry]]:
     """Entries of one role and name together, teachers first, students with KD last."""
     groups: dict[tuple[int, str], list[Entry]] = {}
@@ -191,11 +207,15 @@ def _array(logits: NDArray[Any] | str) -> NDArray[Any]:
     return load_logits(logits) if isinstance(logits, str) else logits
 
 
-def _temperatures(kind: TaskKind, group: Sequence[Entry], labels: NDArray[Any] | None) -> list[float]:
-    """The temperature of each entry; empty where outputs are no probabilities, or some entry has no validation logits."""
-    if labels is None or any(entry.validation is None for entry in group):
-        return []
-    fitted = [kind.temperature(labels, _array(entry.validation)) for entry in group if entry.validation is not None]
+def _validation(group: Sequence[Entry]) -> list[NDArray[Any]]:
+    """Logits on the validation rows of each entry; empty where some entry has none."""
+    given = [entry.validation for entry in group if entry.validation is not None]
+    return [_array(one) for one in given] if len(given) == len(group) else []
+
+
+def _temperatures(kind: TaskKind, validation: Sequence[NDArray[Any]], labels: NDArray[Any] | None) -> list[float]:
+    """The temperature of each entry by its logits on the validation rows; empty where outputs are no probabilities."""
+    fitted = [] if labels is None else [kind.temperature(labels, one) for one in validation]
     return [one for one in fitted if one is not None]
 
 

@@ -9,10 +9,13 @@ from raykd.report import plots
 from raykd.report.cells import LONG_ROLES, NONE, caption, legend, metric_header, table
 from raykd.report.comparison import Comparison
 from raykd.report.markdown import (
+    CASCADE_NOTE,
     ONE_TEACHER,
+    cascade_table,
     class_note,
     class_table,
     export_table,
+    has_cascades,
     has_classes,
     metric_table,
     speed_table,
@@ -55,6 +58,7 @@ def html(comparison: Comparison) -> str:
         *_differences(comparison),
         *_training(comparison),
         *_calibration(comparison),
+        *_cascades(comparison),
         "<h2>All metrics</h2>",
         html_table(*metric_table(comparison)),
         *_classes(comparison),
@@ -122,6 +126,13 @@ def _calibration(comparison: Comparison) -> list[str]:
         '<p class="quiet">How often a model is right when it is so sure, over all its seeds; pale bars hold few rows. Below '
         "the dashed line it is surer than it should be.</p>",
     ]
+
+
+def _cascades(comparison: Comparison) -> list[str]:
+    if not has_cascades(comparison):
+        return []
+    plot = drawing(lambda: plots.cascade_plot(comparison), "The metric by the share of rows handed on to the teacher")
+    return ["<h2>Cascade</h2>", plot, html_table(*cascade_table(comparison)), f'<p class="quiet">{CASCADE_NOTE}</p>']
 
 
 def _speed(comparison: Comparison) -> list[str]:

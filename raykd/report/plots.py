@@ -92,6 +92,33 @@ def reliability_plot(comparison: Comparison) -> str | None:
         return as_svg(figure)
 
 
+def cascade_plot(comparison: Comparison) -> str | None:
+    """The headline metric on the validation rows by the share of rows handed on; a dot is the chosen threshold on the report's.
+
+    None without a cascade.
+    """
+    metric = task_kind(comparison.task).headline
+    cascades = [(name, one, one.cascade) for name, one in _named(comparison) if one.cascade is not None]
+    if not cascades:
+        return None
+    factor = 100 if metric.percent else 1
+    figure = new_figure(7.0, 3.4)
+    with plot_style():
+        axes = figure.subplots()
+        for number, (name, _, cascade) in enumerate(cascades):
+            color = LINE_COLORS[number % len(LINE_COLORS)]
+            curve = factor * np.array(cascade.curve)
+            axes.plot(100 * np.array(cascade.shares), curve, color=color, linewidth=1.8, label=name)
+            axes.plot([100 * cascade.escalated.mean], [factor * cascade.headline.mean], "o", color=color, markersize=6)
+        teacher = next(one for one in comparison.systems if one.role == "teacher").metrics[metric.name].mean
+        axes.axhline(factor * teacher, color=ROLE_COLORS["teacher"], linestyle="--", linewidth=1, label="teacher")
+        axes.set_xlabel("rows handed on to the teacher, %")
+        axes.set_ylabel(metric_header(metric))
+        axes.set_xlim(-2, 102)
+        axes.legend(loc="best")
+        return as_svg(figure)
+
+
 def _lowest_edge(bins: Bins) -> float:
     """Left edge of the first bin with rows."""
     return next((index for index, rows in enumerate(bins.rows) if rows), 0) / len(bins.rows)

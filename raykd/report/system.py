@@ -8,6 +8,7 @@ import numpy as np
 
 from raykd.metrics.arrays import Labels, Logits
 from raykd.metrics.calibration import Reliability
+from raykd.report.bootstrap import Verdict
 from raykd.report.footprint import Footprint
 from raykd.report.history import Curves
 from raykd.report.latency import Latency
@@ -36,6 +37,23 @@ class Bins(Record):
     rows: tuple[int, ...]
 
 
+class Cascade(Record):
+    """A student that hands the rows it is unsure of on to the teacher; one threshold a seed, chosen on the validation rows."""
+
+    shares: tuple[float, ...]
+    """Shares of the rows handed on, 0 to 1."""
+    curve: tuple[float, ...]
+    """The headline metric on the validation rows at each share; mean over the seeds."""
+    thresholds: tuple[float, ...]
+    """Calibrated confidence below which a row goes to the teacher, one a seed."""
+    escalated: Spread
+    """Share of the report's rows handed on at the thresholds."""
+    headline: Spread
+    """The headline metric on the report's rows at the thresholds."""
+    against_teacher: Verdict
+    """The cascade's headline metric minus the teacher's, with its interval."""
+
+
 class System(Record):
     """One system of a report, with its metrics."""
 
@@ -56,6 +74,8 @@ class System(Record):
     """Curves of its trainings, where a history was kept."""
     footprint: Footprint | None = None
     latency: Latency | None = None
+    cascade: Cascade | None = None
+    """The student with its teacher behind it."""
     speed_up: float | None = None
     """Its throughput in batches over the teacher's."""
     latency_speed_up: float | None = None

@@ -8,8 +8,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from raykd.report.cells import caption, table
+from raykd.report.cells import LONG_ROLES, caption, system_names, table
 from raykd.report.comparison import Comparison
+from raykd.task_kinds import task_kind
 
 VERDICT_STYLES = {"better": "bold green", "worse": "bold red", "not separable": "bold yellow"}
 
@@ -21,7 +22,7 @@ def render(comparison: Comparison) -> RenderableType:
     for cells in body:
         grid.add_row(*(Text(cell) for cell in cells))
     notes = [Text(f"warning: {warning}", style="yellow") for warning in comparison.warnings]
-    notes += [Text(line) for line in comparison.conclusion[1:]]
+    notes += [Text(line) for line in [*comparison.conclusion[1:], *cascade_lines(comparison)]]
     verdict = Text(comparison.verdict(), style=_style(comparison))
     return Group(
         Padding(Text(f"{comparison.name}: {caption(comparison)}", style="bold"), (1, 1, 0, 1)),
@@ -29,6 +30,22 @@ def render(comparison: Comparison) -> RenderableType:
         *(Padding(note, (0, 1)) for note in notes),
         Padding(verdict, (0, 1)),
     )
+
+
+def cascade_lines(comparison: Comparison) -> list[str]:
+    """A sentence for each student with KD that was measured with its teacher behind it."""
+    metric = task_kind(comparison.task).headline
+    unit = " points" if metric.percent else ""
+    lines = []
+    for name, system in zip(system_names(comparison.systems, LONG_ROLES), comparison.systems, strict=True):
+        if system.cascade is not None and system.role == "student_kd":
+            result = system.cascade.against_teacher
+            lines.append(
+                f"Cascade: the {name} hands {system.cascade.escalated.mean:.1%} of the rows on to the teacher: {metric.title} "
+                f"{metric.text(system.cascade.headline.mean)}, {metric.difference(result.difference)}{unit} against the "
+                f"teacher, 95% interval {metric.difference(result.low)} to {metric.difference(result.high)}."
+            )
+    return lines
 
 
 def grid_of_runs(sections: Sequence[tuple[str, list[list[str]]]], header: Sequence[str]) -> Table:

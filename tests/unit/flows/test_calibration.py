@@ -43,6 +43,7 @@ def test_temperatures_are_fitted_on_validation_rows_and_stored_with_the_models(r
         )
         settings = read_settings(str(folder / f"students/kd-seed{seed}/model"))
         assert (settings.sequence_length, settings.temperature) == (pipeline.config.data.sequence_length, temperature)
+        assert settings.escalation_threshold == student.cascade.thresholds[index]
     scored = [Path(job.output).relative_to(folder).as_posix() for job in pipeline.runner.jobs]
     assert len(scored) == len(set(scored)), "each model scores a split once"
     assert "evaluation/validation/teacher" not in scored, (

@@ -1,7 +1,7 @@
 """Configuration of jobs: pydantic only, neither torch nor Ray."""
 
 from raykd.config.data import DataConfig
-from raykd.config.experiment import ExperimentConfig, StudentConfig, TeacherConfig, TrackingConfig
+from raykd.config.experiment import ExperimentConfig, TeacherConfig, TrackingConfig
 from raykd.config.load import build, load, load_job, merge, parse_override, read_yaml
 from raykd.config.load_tune import is_search, load_tune, with_values
 from raykd.config.logits import LogitsConfig
@@ -15,6 +15,7 @@ from raykd.config.objectives import (
     ObjectiveConfig,
     VanillaKDConfig,
 )
+from raykd.config.student import StudentConfig, StudentVariant
 from raykd.config.training import (
     ComputeConfig,
     DeepSpeedEngineConfig,
@@ -41,6 +42,7 @@ __all__ = [
     "MseKDConfig",
     "ObjectiveConfig",
     "StudentConfig",
+    "StudentVariant",
     "TeacherConfig",
     "TorchEngineConfig",
     "TrackingConfig",

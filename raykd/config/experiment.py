@@ -1,17 +1,17 @@
 """Configuration of a distillation: the frozen object that job files, overrides and EasyNLP's flags resolve to."""
 
 import re
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from raykd.config.data import DataConfig
-from raykd.config.features import IntermediateConfig
 from raykd.config.logits import LogitsConfig
-from raykd.config.objectives import ObjectiveConfig, VanillaKDConfig, supported_objectives
+from raykd.config.objectives import supported_objectives
 from raykd.config.paths import StoragePath
 from raykd.config.searched_job import SearchedJob
 from raykd.config.section import Section
+from raykd.config.student import StudentConfig, StudentVariant
 from raykd.config.training import ComputeConfig, ModelTask, TrainingConfig
 
 STORAGE = "runs"
@@ -30,30 +30,6 @@ class WeightedTeacher(TeacherConfig):
 
     weight: float = Field(1.0, gt=0)
     """Weight in the average of the teachers' logits, relative to the sum of all weights."""
-
-
-class StudentConfig(ModelTask):
-    """The small model."""
-
-    objective: ObjectiveConfig = VanillaKDConfig()
-    """Training objective."""
-    intermediate: IntermediateConfig | None = None
-    """Intermediate-layer distillation, before or together with `objective`; null distils logits alone."""
-    baseline: bool = True
-    """Also train the same student on hard labels alone; the report needs it to show a gain."""
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = (1,)
-    """Seeds: one student and one baseline are trained for each."""
-
-    @property
-    def summary(self) -> str:
-        """Objective and intermediate-layer distillation in one line, for a model card."""
-        return " ".join([self.objective.summary, *([] if self.intermediate is None else [self.intermediate.summary])])
-
-    @model_validator(mode="after")
-    def _check_seeds(self) -> Self:
-        if not self.seeds or len(set(self.seeds)) != len(self.seeds):
-            raise ValueError(f"student.seeds = {list(self.seeds)}: give at least one seed, each once")
-        return self
 
 
 class TrackingConfig(Section):
@@ -76,7 +52,15 @@ class ExperimentConfig(SearchedJob):
         for part in ("training", "intermediate.training")
         for key in ("epochs", "batch_size", "max_steps")
     )
-    fixed_paths: ClassVar = ("student.seeds", "student.baseline", "student.model", "teacher.model", "teacher.fine_tune")
+    fixed_paths: ClassVar = (
+        "student.seeds",
+        "student.variants",
+        "student.against",
+        "student.match",
+        "student.model",
+        "teacher.model",
+        "teacher.fine_tune",
+    )
 
     name: str
     """Name of the run; its folder is `storage/name`."""
@@ -109,22 +93,49 @@ class ExperimentConfig(SearchedJob):
     @property
     def warnings(self) -> tuple[str, ...]:
         """Warnings about valid but suspicious settings, one sentence each."""
-        return tuple(f"student.objective.{warning}" for warning in self.student.objective.warnings)
+        found = [
+            f"{one.key('objective')}.{warning}" for one in self.student_variants for warning in one.student.objective.warnings
+        ]
+        return tuple(dict.fromkeys(found))
+
+    @property
+    def student_variants(self) -> tuple[StudentVariant, ...]:
+        """The students that are trained and compared; the first is the baseline."""
+        return self.student.resolved_variants()
+
+    @property
+    def learns_from_layers(self) -> bool:
+        """True when a student learns from the teacher's layers."""
+        return any(one.student.intermediate is not None for one in self.student_variants)
 
     @property
     def distils_from_teacher(self) -> bool:
-        """True when students learn from a teacher's logits, computed or given."""
-        return self.student.objective.distils and (bool(self.every_teacher) or self.logits.file is not None)
+        """True when a student learns from a teacher's logits, computed or given."""
+        return self._has_logits and any(one.student.objective.distils for one in self.student_variants)
+
+    @property
+    def _has_logits(self) -> bool:
+        return bool(self.every_teacher) or self.logits.file is not None
 
     @property
     def selected_training(self) -> TrainingConfig:
-        """The student's training."""
-        return self.student.training
+        """The searched student's training."""
+        return self.searched_variant.student.training
+
+    @property
+    def searched_variant(self) -> StudentVariant:
+        """The student that a search trains with different values: the last variant."""
+        return self.student_variants[-1]
 
     @property
     def teacher_models(self) -> tuple[str, ...]:
         """Models of the teachers."""
         return tuple(one.model for one in self.every_teacher)
+
+    @property
+    def student_models(self) -> tuple[str, ...]:
+        """Initial models of the students, each once."""
+        return tuple(dict.fromkeys(one.student.model for one in self.student_variants))
 
     @property
     def shared_work(self) -> str:
@@ -142,7 +153,9 @@ class ExperimentConfig(SearchedJob):
             "temperature": {"kind": "loguniform", "low": 1.0, "high": 10.0},
             "alpha": {"kind": "uniform", "low": 0.0, "high": 1.0},
         }
-        return {f"student.objective.{key}": one for key, one in space.items() if hasattr(self.student.objective, key)}
+        searched = self.searched_variant
+        usual = {key: one for key, one in space.items() if hasattr(searched.student.objective, key)}
+        return {f"student.objective.{key}": one for key, one in usual.items() if not searched.sets(f"objective.{key}")}
 
     def trains_baseline(self, path: str) -> bool:
         """True for the student's training; the student without distillation has the epochs of the intermediate one too."""
@@ -150,8 +163,11 @@ class ExperimentConfig(SearchedJob):
 
     def check_searchable(self) -> None:
         """Raise ValueError without distillation, labels or test rows."""
-        if not self.student.objective.distils:
-            raise ValueError("base: student.objective.kind = 'fine_tune' distils nothing; search a job that distils")
+        searched = self.searched_variant
+        if not searched.student.objective.distils:
+            raise ValueError(
+                f"base: {searched.key('objective')}.kind = 'fine_tune' distils nothing; search a job whose last variant distils"
+            )
         if not self.data.traits.takes_labels:
             raise ValueError(
                 f"base: data.task = {self.data.task}: verdicts of a search count right rows; search a classification task"
@@ -164,12 +180,21 @@ class ExperimentConfig(SearchedJob):
 
     def refuse_population(self) -> str | None:
         """Return the reason why population-based training cannot search the job, or None."""
-        if self.student.intermediate is None:
+        if self.searched_variant.student.intermediate is None:
             return None
         return (
             "population-based training changes the values of one training on logits, and student.intermediate trains on "
             "features too; use another scheduler, or remove that section"
         )
+
+    def refuse_path(self, path: str) -> str | None:
+        """Return the reason why trials cannot differ in a value: also that the searched variant sets it itself."""
+        searched = self.searched_variant
+        if path.startswith("student.") and searched.sets(path.removeprefix("student.")):
+            return (
+                f"the searched student, the last of student.variants, sets {searched.key(path.removeprefix('student.'))} itself"
+            )
+        return super().refuse_path(path)
 
     def refuse_teacher(self) -> str | None:
         """Return the reason why trials cannot train teachers of their own, or None."""
@@ -188,63 +213,63 @@ class ExperimentConfig(SearchedJob):
             raise ValueError(f"name = {self.name!r}: use letters, digits, '.', '_' and '-', beginning with a letter or digit")
         if self.teacher is not None and self.teachers:
             raise ValueError("both teacher and teachers are given; list the teacher among teachers, or remove one of the two")
-        if not self.student.objective.distils and not self.student.baseline:
-            raise ValueError(
-                "student.objective.kind = fine_tune with student.baseline = false trains no student; set student.baseline to "
-                "true, or choose a kind that distils (vanilla_kd)"
-            )
-        if self.student.objective.needs_teacher and not self.distils_from_teacher:
-            raise ValueError("student.objective distils, but there is neither a teacher nor logits.file; give one of them")
-        if self.student.intermediate is not None:
-            self._check_intermediate()
+        for variant in self.student_variants:
+            self._check_variant(variant)
         if self.logits.folds is not None:
             self._check_folds(self.logits.folds)
-        self._check_task()
         self._check_class_weights()
         self._check_logits()
         if self.data.label is None:
             self._check_unlabelled()
         return self
 
-    def _check_intermediate(self) -> None:
-        if not self.student.objective.distils:
+    def _check_variant(self, variant: StudentVariant) -> None:
+        objective, outputs = variant.student.objective, self.data.traits.outputs
+        if objective.needs_teacher and not self._has_logits:
             raise ValueError(
-                f"student.intermediate distils, but student.objective.kind = {self.student.objective.kind} trains the baseline "
-                "alone; choose a kind that distils (vanilla_kd), or remove student.intermediate"
+                f"{variant.key('objective')} distils, but there is neither a teacher nor logits.file; give one of them"
             )
-        if self.teachers:
-            raise ValueError(
-                f"student.intermediate learns from the layers of one teacher, but teachers lists {len(self.teachers)}; give "
-                "teacher instead, or remove student.intermediate"
-            )
-        if self.teacher is None:
-            raise ValueError(
-                "student.intermediate runs the teacher, but there are only its logits (logits.file); add teacher, or remove "
-                "student.intermediate"
-            )
-
-    def _check_task(self) -> None:
-        outputs, objective = self.data.traits.outputs, self.student.objective
+        if variant.student.intermediate is not None:
+            self._check_intermediate(variant)
         if outputs not in objective.supported_outputs:
             needed = "exactly one class per row" if objective.supported_outputs == ("classes",) else "probabilities"
             raise ValueError(
-                f"student.objective.kind = {objective.kind} needs {needed}, which data.task = {self.data.task} does not have; "
-                f"use {' or '.join(supported_objectives(outputs))}"
+                f"{variant.key('objective')}.kind = {objective.kind} needs {needed}, which data.task = {self.data.task} does "
+                f"not have; use {' or '.join(supported_objectives(outputs))}"
+            )
+
+    def _check_intermediate(self, variant: StudentVariant) -> None:
+        section, objective = variant.key("intermediate"), variant.student.objective
+        if not objective.distils:
+            raise ValueError(
+                f"{section} distils, but {variant.key('objective')}.kind = {objective.kind} learns from labels alone; choose a "
+                f"kind that distils (vanilla_kd), or set intermediate to null in student.variants.{variant.name}"
+            )
+        if self.teachers:
+            raise ValueError(
+                f"{section} learns from the layers of one teacher, but teachers lists {len(self.teachers)}; give "
+                f"teacher instead, or remove {section}"
+            )
+        if self.teacher is None:
+            raise ValueError(
+                f"{section} runs the teacher, but there are only its logits (logits.file); add teacher, or remove {section}"
             )
 
     def _check_class_weights(self) -> None:
-        given = {"teacher": [teacher.training for teacher in self.every_teacher], "student": [self.student.training]}
-        weighed = [name for name, trainings in given.items() if any(one.class_weights != "none" for one in trainings)]
+        given = [("teacher.training.class_weights", teacher.training) for teacher in self.every_teacher]
+        given += [(one.key("training.class_weights"), one.student.training) for one in self.student_variants]
+        weighed = [key for key, training in given if training.class_weights != "none"]
         if weighed and (self.data.label is None or self.data.traits.outputs != "classes"):
             raise ValueError(
-                f"{weighed[0]}.training.class_weights = balanced needs rows with one class each (data.label, and data.task = "
+                f"{weighed[0]} = balanced needs rows with one class each (data.label, and data.task = "
                 "single_label); leave it out"
             )
-        if "student" in weighed and self.student.objective.custom_class is not None:
-            raise ValueError(
-                "student.training.class_weights = balanced weighs the losses that raykd has, but student.objective.kind = "
-                "custom computes its own; weigh the rows there, and leave class_weights out"
-            )
+        for one in self.student_variants:
+            if one.student.training.class_weights != "none" and one.student.objective.custom_class is not None:
+                raise ValueError(
+                    f"{one.key('training.class_weights')} = balanced weighs the losses that raykd has, but "
+                    f"{one.key('objective')}.kind = custom computes its own; weigh the rows there, and leave class_weights out"
+                )
 
     def _check_logits(self) -> None:
         if self.logits.kind != "logits" and self.data.traits.outputs != "classes":
@@ -271,8 +296,11 @@ class ExperimentConfig(SearchedJob):
     def _check_unlabelled(self) -> None:
         needs = [
             ("teacher.fine_tune = true", self.logits.file is None and any(one.fine_tune for one in self.every_teacher)),
-            ("student.baseline = true", self.student.baseline),
-            *((f"student.objective.{setting}", True) for setting in self.student.objective.needs_labels_for),
+            *(
+                (f"{variant.key('objective')}.{setting} (variant {variant.name})", True)
+                for variant in self.student_variants
+                for setting in variant.student.objective.needs_labels_for
+            ),
         ]
         for setting, needed in needs:
             if needed:

@@ -3,7 +3,7 @@
 import difflib
 import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from raykd.config.experiment import ExperimentConfig
 from raykd.config.metakd import MetaKDConfig
 from raykd.config.paths import expand_home, root_context
+from raykd.config.section import InvalidPartsError, PartOf
 from raykd.config.yaml_reader import DuplicateKeyError, parse_yaml
 from raykd.errors import ConfigError
 
@@ -22,6 +23,7 @@ _Root = TypeVar("_Root", bound=BaseModel)
 _NEEDED = {
     "string_type": "text is needed here; put it in quotes",
     "int_parsing": "a whole number is needed here, written with digits alone",
+    "dict_type": "a section is needed here, as in {key: value}; {} has no keys",
     "tuple_type": "a list is needed here, as in [a, b]",
     "model_type": "a section is needed here, with keys of its own",
     "model_attributes_type": "a section is needed here, with keys of its own",
@@ -133,9 +135,19 @@ def validate(model: type[_Root], content: Mapping[str, Any], *, source: str, roo
     try:
         return model.model_validate(content, context=root_context(root))
     except ValidationError as error:
-        items = error.errors(include_url=False)
-        lines = [_describe(item, model) for item in items if not _is_other_branch(item, items)]
-        raise ConfigError(f"{source}: " + "\n  ".join(dict.fromkeys(lines))) from None
+        raise ConfigError(f"{source}: " + "\n  ".join(dict.fromkeys(_lines(error, model)))) from None
+
+
+def _lines(error: ValidationError, root: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """One line per error; ``prefix`` is the key of ``root``, with a dot, where that is a part of the configuration."""
+    items = error.errors(include_url=False)
+    for item in items:
+        inner = item.get("ctx", {}).get("error")
+        if isinstance(inner, InvalidPartsError):
+            for key, model, errors in inner.parts:
+                yield from _lines(errors, model, f"{key}.")
+        elif not _is_other_branch(item, items):
+            yield _describe(item, root, prefix)
 
 
 def _is_other_branch(item: Any, items: Sequence[Any]) -> bool:
@@ -145,13 +157,13 @@ def _is_other_branch(item: Any, items: Sequence[Any]) -> bool:
     return item["type"] == "string_type" and isinstance(item["input"], list) and inside
 
 
-def _describe(item: Any, root: type[BaseModel]) -> str:
-    path, kind = _path(item["loc"], root), item["type"]
+def _describe(item: Any, root: type[BaseModel], prefix: str) -> str:
+    path, kind = prefix + _path(item["loc"], root), item["type"]
     message: str = item["msg"].removeprefix("Value error, ")
     if kind == "extra_forbidden":
         return f"unknown key {path}{_nearest(item['loc'], root)}"
     if kind == "value_error":
-        return message
+        return f"{prefix.removesuffix('.')}: {message}" if prefix else message
     if kind in ("missing", "union_tag_not_found"):
         return f"{path if kind == 'missing' else f'{path}.kind'} is missing"
     if kind == "union_tag_invalid":
@@ -203,4 +215,6 @@ def _kind(model: type[BaseModel]) -> str | None:
 def _models_in(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
+    if isinstance(annotation, PartOf):
+        return [annotation.model]
     return [model for inner in get_args(annotation) for model in _models_in(inner)]

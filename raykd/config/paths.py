@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ValidationInfo
 
+from raykd.config.section import Section
 from raykd.errors import ConfigError
 
 _ROOT = "root"
@@ -93,6 +94,8 @@ def field_roles(model: type[BaseModel], name: str) -> Mapping[bool, PathRole]:
 
 def local_paths(config: BaseModel, folder: str, prefix: str = "") -> Iterator[tuple[str, str, list[str]]]:
     """Key, value and absolute matches of every input or model that is relative to ``folder``."""
+    for key, section in config.inner_sections() if isinstance(config, Section) else ():
+        yield from local_paths(section, folder, f"{prefix}{key}.")
     for name in type(config).model_fields:
         value, key = getattr(config, name), f"{prefix}{name}"
         roles = field_roles(type(config), name)

@@ -11,6 +11,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from raykd.config.json_schema import JOB_KINDS, SET, schema_text
+from raykd.config.section import PartOf
+from raykd.config.student import VariantConfig
 
 INTRODUCTION = """# Configuration
 
@@ -37,6 +39,9 @@ NOTES = {
     f"default search space. A file may also hold `set`. {SET}\n"
 }
 PLAIN = {str: "text", int: "integer", float: "number", bool: "true or false", type(None): "null"}
+PARTS = (VariantConfig,)
+"""Sections whose inherited keys have the default of another section."""
+INHERITED = "that of the section"
 PREFIXES = {"run": "", "meta_kd": "meta_kd: ", "tune": "tune: "}
 
 
@@ -64,11 +69,11 @@ def _collect(model: type[BaseModel], title: str, path: str, titles: dict[type[Ba
 def _table(title: str, model: type[BaseModel], titles: dict[type[BaseModel], str]) -> str:
     level = "##" if title in TITLES.values() else "###"
     lines = [f"\n{level} {title}\n\n{' '.join((model.__doc__ or '').split())}\n", NOTES.get(title, "")]
+    own = model.__annotations__ if model in PARTS else model.model_fields
     lines.append("\n| key | value | default | meaning |\n|---|---|---|---|\n")
-    lines += [
-        f"| `{name}` | {_type(field, titles)} | {_default(field)} | {' '.join((field.description or '').split())} |\n"
-        for name, field in model.model_fields.items()
-    ]
+    for name, field in model.model_fields.items():
+        default = _default(field) if name in own else INHERITED
+        lines.append(f"| `{name}` | {_type(field, titles)} | {default} | {' '.join((field.description or '').split())} |\n")
     return "".join(lines)
 
 
@@ -80,6 +85,8 @@ def _anchor(title: str) -> str:
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
+    if isinstance(annotation, PartOf):
+        yield annotation.model
     for inner in get_args(annotation):
         yield from _models(inner)
 
@@ -102,7 +109,8 @@ def _name(annotation: Any, titles: dict[type[BaseModel], str]) -> str:
         case origin if origin in (Union, types.UnionType):
             name = " or ".join(dict.fromkeys(_name(inner, titles) for inner in arguments))
         case origin if origin is Annotated:
-            name = _name(arguments[0], titles)
+            parts = [item.model for item in arguments[1:] if isinstance(item, PartOf)]
+            name = _name(parts[0] if parts else arguments[0], titles)
         case origin if origin is tuple:
             first = _name(arguments[0], titles)
             name = f"list of {first}" if Ellipsis in arguments else f"list of {len(arguments)} {first}s"

@@ -78,7 +78,8 @@ class SearchedJob(Section):
         """Return the reason why trials cannot differ in the value at ``path``, with the alternative, or None."""
         if path.endswith("training.metric"):
             return "it is what trials are compared by; set it in the base (--set base.a.b=c)"
-        if path in self.fixed_paths or not path.startswith(("student.", "teacher.")):
+        fixed = any(path == one or path.startswith(f"{one}.") for one in self.fixed_paths)
+        if fixed or not path.startswith(("student.", "teacher.")):
             return (
                 "all trials share rows and models; search values of student or teacher, or run a search for each value of this "
                 "one (--set base.a.b=c --set name=another)"

@@ -1,9 +1,12 @@
 """Base class of every configuration section."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, ValidationError, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 
 class Section(BaseModel):
@@ -28,6 +31,10 @@ class Section(BaseModel):
             if field.discriminator == "kind" and kind is not None and isinstance(given, Mapping) and "kind" not in given:
                 filled[name] = {"kind": kind, **given}
         return {**content, **filled}
+
+    def inner_sections(self) -> Iterator[tuple[str, BaseModel]]:
+        """Key and content of sections that follow from this one's fields, besides the fields themselves."""
+        yield from ()
 
 
 class ObjectiveSection(Section):
@@ -70,3 +77,46 @@ class ObjectiveSection(Section):
 
 def _short(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+@dataclass(frozen=True)
+class PartOf:
+    """Mark on a mapping: some keys of a section, which are checked when they are merged over another one."""
+
+    model: type[BaseModel]
+
+    def __get_pydantic_json_schema__(self, _: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Return the section's schema without required keys and default values."""
+        whole = handler.resolve_ref_schema(handler(self.model.__pydantic_core_schema__))
+        properties = {name: {key: one[key] for key in one if key != "default"} for name, one in whole["properties"].items()}
+        return {key: value for key, value in whole.items() if key != "required"} | {"properties": properties}
+
+
+class InvalidPartsError(ValueError):
+    """Errors of parts of a section, each with its key and the model that it was checked by."""
+
+    def __init__(self, parts: Sequence[tuple[str, type[BaseModel], ValidationError]]) -> None:
+        super().__init__("; ".join(f"{key}: {error}" for key, _, error in parts))
+        self.parts = tuple(parts)
+
+
+def merge_sections(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of ``base`` with ``changes``, merged key by key; a section whose ``kind`` changes is replaced whole."""
+    merged = dict(base)
+    for key, value in changes.items():
+        own = base.get(key)
+        if isinstance(own, Mapping) and isinstance(value, Mapping) and value.get("kind", own.get("kind")) == own.get("kind"):
+            merged[key] = merge_sections(own, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def keep_keys(content: Mapping[str, Any], like: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of ``like``, in its order, with the values of ``content``."""
+    return {
+        key: keep_keys(content[key], value)
+        if isinstance(value, Mapping) and isinstance(content[key], Mapping)
+        else content[key]
+        for key, value in like.items()
+    }

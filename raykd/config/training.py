@@ -1,5 +1,6 @@
 """Training, engines and compute resources."""
 
+import math
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -51,6 +52,11 @@ class TrainingConfig(Section):
     """Optimiser steps between checkpoints; null spaces them by time alone."""
     checkpoint_seconds: float = Field(300.0, gt=0)
     """Seconds after which a checkpoint is written at the next step."""
+
+    def num_steps(self, num_rows: int) -> int:
+        """Optimiser steps on so many training rows."""
+        steps = self.epochs * math.ceil(num_rows / self.batch_size)
+        return steps if self.max_steps is None else min(steps, self.max_steps)
 
 
 class DeepSpeedEngineConfig(Section):

@@ -1,6 +1,6 @@
 """Errors of an experiment that can be found before Ray starts: in files, in models, and in settings that need both."""
 
-from raykd.config import ExperimentConfig, FineTuneConfig, ObjectiveConfig, TrainingConfig
+from raykd.config import ExperimentConfig
 from raykd.config.data import TASKS
 from raykd.data import storage
 from raykd.data.first_rows import first_texts
@@ -26,15 +26,19 @@ def check_experiment(config: ExperimentConfig) -> None:
         storage.expand([config.logits.file])
     _check_intermediate(config)
     kind, num_labels = task_kind(data.task), len(label_codec(data).names)
-    for model in (*config.every_teacher, config.student):
-        check_sequence_length(load_config(model.model), data.sequence_length)
-        load_tokenizer(model.model)
-    for name, training, objective in _trainings(config):
-        kind.check_metric(f"{name}.training.metric", training.metric, num_labels)
+    for model in dict.fromkeys([*config.teacher_models, *config.student_models]):
+        check_sequence_length(load_config(model), data.sequence_length)
+        load_tokenizer(model)
+    for teacher in config.every_teacher:
+        if teacher.fine_tune:
+            kind.check_metric("teacher.training.metric", teacher.training.metric, num_labels)
+    for variant in config.student_variants:
+        training = variant.student.training
+        kind.check_metric(variant.key("training.metric"), training.metric, num_labels)
         whole = training.micro_batch_size is None and config.compute.num_workers == 1
-        built = objective_from_config(objective, kind)
+        built = objective_from_config(variant.student.objective, kind)
         built.check(num_labels=num_labels, whole_batch=whole)
-        _check_inputs(f"{name}.objective", built, config)
+        _check_inputs(variant.key("objective"), built, config)
 
 
 def require_classes(rows: TokenisedSet, task: str) -> None:
@@ -57,29 +61,24 @@ def require_classes(rows: TokenisedSet, task: str) -> None:
 def probe_models(config: ExperimentConfig) -> None:
     """Run every model forward, and backward where it is trained, on the first training rows. Raises ModelError."""
     data, codec = config.data, label_codec(config.data)
-    texts = first_texts(spec_from_config(data, "train", config.student.model, codec), PROBE_ROWS)
-    models = {teacher.model: teacher.fine_tune for teacher in config.every_teacher} | {config.student.model: True}
+    texts = first_texts(spec_from_config(data, "train", config.student_models[0], codec), PROBE_ROWS)
+    models = {teacher.model: teacher.fine_tune for teacher in config.every_teacher} | dict.fromkeys(config.student_models, True)
     for model, train in models.items():
         probe_classifier(model, texts, labels=codec.names, sequence_length=data.sequence_length, train=train)
 
 
-def _trainings(config: ExperimentConfig) -> list[tuple[str, TrainingConfig, ObjectiveConfig]]:
-    """The trainings: path in the configuration, settings, objective."""
-    found: list[tuple[str, TrainingConfig, ObjectiveConfig]] = [
-        ("teacher", teacher.training, FineTuneConfig()) for teacher in config.every_teacher if teacher.fine_tune
-    ]
-    return [*found, ("student", config.student.training, config.student.objective)]
-
-
 def _check_intermediate(config: ExperimentConfig) -> None:
-    """Raise RaykdError when the student cannot learn from the teacher's layers."""
-    if config.student.intermediate is not None and config.teacher is not None:
-        from raykd.trainers.features.compatibility import check_teacher_and_student
+    """Raise RaykdError when a student cannot learn from the teacher's layers."""
+    if not config.learns_from_layers or config.teacher is None:
+        return
+    from raykd.trainers.features.compatibility import check_teacher_and_student
 
-        names = ("teacher.model", "student.model")
-        models = (config.teacher.model, config.student.model)
-        losses, pairs = config.student.intermediate, config.data.second_sequence is not None
-        check_teacher_and_student(*models, losses=losses, cache=cache_folder(config), names=names, pairs=pairs)
+    pairs, cache = config.data.second_sequence is not None, cache_folder(config)
+    for variant in config.student_variants:
+        models, losses = (config.teacher.model, variant.student.model), variant.student.intermediate
+        if losses is not None:
+            names = ("teacher.model", variant.key("model"))
+            check_teacher_and_student(*models, losses=losses, cache=cache, names=names, pairs=pairs)
 
 
 def _check_inputs(path: str, objective: Objective, config: ExperimentConfig) -> None:

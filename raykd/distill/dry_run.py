@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from raykd.config import ExperimentConfig
+from raykd.config import ExperimentConfig, StudentVariant
 from raykd.config.stage_names import STAGES, StageName
 from raykd.data import storage
 from raykd.run.task import run_folder
@@ -10,10 +10,7 @@ from raykd.run.task import run_folder
 
 def outline(config: ExperimentConfig, only: Sequence[StageName] = ()) -> str:
     """A line for each stage: what it makes, from what, and whether a result exists."""
-    student, compute = config.student, config.compute
-    section = student.intermediate
-    kind = " ".join(["with", student.objective.kind, *([] if section is None else [section.summary])])
-    variants = ["without KD"] * student.baseline + [kind] * student.objective.distils
+    compute = config.compute
     folds = f", {config.logits.folds} more without a fold of the rows each" if config.logits.folds else ""
     teachers = [
         f"fine-tune {one.model}{folds}" if one.fine_tune else f"taken as it is: {one.model}" for one in config.every_teacher
@@ -21,7 +18,7 @@ def outline(config: ExperimentConfig, only: Sequence[StageName] = ()) -> str:
     stages: dict[StageName, str] = {
         "teacher": "; ".join(teachers) or "none",
         "logits": _logits(config),
-        "students": f"{student.model} {' and '.join(variants)}, seeds {', '.join(map(str, student.seeds))}",
+        "students": _students(config),
         "evaluation": f"score {'the test rows' if config.data.has_test_set else 'the validation rows'} with every model",
         "report": "compare: report.json, report.md, report.html",
     }
@@ -31,6 +28,19 @@ def outline(config: ExperimentConfig, only: Sequence[StageName] = ()) -> str:
     ]
     wanted = [name for name in STAGES if not only or name in only]
     return "\n".join(lines + [f"  {name:<11}{stages[name]}{_state(config, name)}" for name in wanted])
+
+
+def _students(config: ExperimentConfig) -> str:
+    """The variants, each with its objective, and their seeds."""
+    variants = [_variant(one) for one in config.student_variants]
+    return f"{', '.join(config.student_models)}: {'; '.join(variants)}; seeds {', '.join(map(str, config.student.seeds))}"
+
+
+def _variant(variant: StudentVariant) -> str:
+    section = variant.student.intermediate
+    words = [variant.student.objective.kind, *([] if section is None else [section.summary])]
+    extra = ["labelled rows"] * (variant.rows == "labelled") + ["augmented views"] * variant.augment
+    return f"{variant.name} ({', '.join([' '.join(words), *extra])})"
 
 
 def _logits(config: ExperimentConfig) -> str:

@@ -63,7 +63,7 @@ def _join(config: ExperimentConfig, runner: StageRunner) -> IdJoin | None:
     section, data = config.logits, config.data
     if section.key is None:
         return None
-    spec = spec_from_config(data, "train", config.student.model, label_codec(data))
+    spec = spec_from_config(data, "train", config.student_models[0], label_codec(data))
     rows = runner.tokenise(replace(spec, keep=None, extra_columns=(section.key,)), f"training, with {section.key}")
     return IdJoin(
         section.key,

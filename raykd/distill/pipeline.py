@@ -1,7 +1,7 @@
 """A distillation from text files to the comparison table, stage by stage, on the driver."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -15,8 +15,16 @@ from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.distill.checks import check_experiment, probe_models, require_classes
 from raykd.distill.report import Candidate, build_comparison, settings_of
-from raykd.distill.tasks import ModelFolder, intermediate_tasks, model_folder, student_tasks, task_folders
+from raykd.distill.tasks import (
+    ModelFolder,
+    StudentInputs,
+    intermediate_task,
+    model_folder,
+    student_task,
+    task_folders,
+)
 from raykd.distill.teachers import ENSEMBLE, Teachers
+from raykd.distill.training_length import match_lengths
 from raykd.errors import ConfigError, DataError
 from raykd.models import model_digest
 from raykd.models.model_settings import write_settings
@@ -42,6 +50,14 @@ def run_experiment(config: ExperimentConfig, *, only: Sequence[StageName] = (), 
     if comparison is not None:
         pipeline.runner.terminal.print_line(f"report: {storage.join(pipeline.runner.folder, 'report', 'report.html')}")
         print_result(render(comparison), summary=comparison.verdict())
+
+
+@dataclass(frozen=True)
+class TrainedStudent:
+    """A trained student: a variant with one seed."""
+
+    inputs: StudentInputs
+    task: TrainTask
 
 
 class DistillationPipeline:
@@ -89,13 +105,13 @@ class DistillationPipeline:
 
     def tokenise_all(self) -> None:
         """Tokenise the rows of all stages asked for: errors in test files are found before anything is trained."""
-        models = [model.model for model in (*self.config.every_teacher, self.config.student)]
+        models = [*self.config.teacher_models, *self.config.student_models]
         reports = not {"evaluation", "report"}.isdisjoint(self.only)
         splits: tuple[Split, ...] = SPLITS if reports and self.config.data.has_test_set else SPLITS[:2]
         for model in dict.fromkeys(models):
             for split in splits:
                 self.tokenised(split, model)
-        require_classes(self.tokenised("train", self.config.student.model), self.config.data.task)
+        require_classes(self.tokenised("train", self.config.student_models[0]), self.config.data.task)
         for overlap in self._overlaps if reports else ():
             self.runner.terminal.print_line(f"warning: {overlap}")
 
@@ -135,7 +151,7 @@ class DistillationPipeline:
     def _overlaps(self) -> list[Overlap]:
         """Texts that the splits share. Raises DataError where the job refuses them."""
         splits: tuple[Split, ...] = ("train", *self._held_out)
-        found = find_overlaps({split: [self.tokenised(split, self.config.student.model)] for split in splits})
+        found = find_overlaps({split: [self.tokenised(split, self.config.student_models[0])] for split in splits})
         if found and self.config.data.overlap == "error":
             raise DataError(f"{'; '.join(map(str, found))}; remove them from the files, or set data.overlap to drop or warn")
         return found
@@ -149,36 +165,54 @@ class DistillationPipeline:
         """The teacher logits that students distil from, on the training rows; ``None`` without distillation."""
         return self.teachers.logits()
 
-    def students(self) -> list[TrainTask]:
-        """All students, trained."""
-        logits = self.logits()
-        model, teacher = self.config.student.model, self._feature_teacher()
-        train, digest = self.tokenised("train", model), model_digest(model)
-        first = intermediate_tasks(self.config, train=train, digest=digest, teacher=teacher) if teacher else {}
-        self.runner.train("students", list(first.values()))
-        tasks = student_tasks(
-            self.config,
-            train=train,
-            validation=self.tokenised("validation", model),
-            logits=logits,
-            digest=digest,
-            teacher=teacher,
-            initial={seed: model_folder(task.model_folder) for seed, task in first.items()},
-        )
+    def students(self) -> list[TrainedStudent]:
+        """All variants with all seeds, trained."""
+        inputs, seeds = self._student_inputs(), self.config.student.seeds
+        pairs = [(one, seed) for one in inputs for seed in seeds]
+        first = {(one.variant.name, seed): intermediate_task(self.config, one, seed) for one, seed in pairs}
+        self.runner.train("students", [task for task in first.values() if task is not None])
+        tasks = []
+        for one, seed in pairs:
+            before = first[one.variant.name, seed]
+            initial = None if before is None else model_folder(before.model_folder)
+            tasks.append(student_task(self.config, one, seed, initial=initial))
         self.runner.train("students", tasks)
-        return tasks
+        return [TrainedStudent(one, task) for (one, _), task in zip(pairs, tasks, strict=True)]
+
+    def _student_inputs(self) -> list[StudentInputs]:
+        """Rows, initial weights and lengths of all variants."""
+        logits, teacher = self.logits(), self._feature_teacher()
+        variants = self.config.student_variants
+        starts = [model_folder(one.student.model) for one in variants]
+        rows = [self.tokenised("train", start.path) for start in starts]
+        counts = {one.name: given.num_rows for one, given in zip(variants, rows, strict=True)}
+        lengths = match_lengths(variants, counts, unit=self.config.student.match)
+        return [
+            StudentInputs(
+                variant=variant,
+                start=start,
+                train=train,
+                validation=self.tokenised("validation", start.path),
+                logits=logits,
+                length=lengths[variant.name],
+                teacher=teacher if variant.student.intermediate is not None else None,
+            )
+            for variant, start, train in zip(variants, starts, rows, strict=True)
+        ]
 
     def _feature_teacher(self) -> ModelFolder | None:
         """The trained teacher whose layers students learn from; None without intermediate-layer distillation."""
-        return None if self.config.student.intermediate is None else model_folder(self.teachers.models()[0])
+        return model_folder(self.teachers.models()[0]) if self.config.learns_from_layers else None
 
     def candidates(self) -> list[Candidate]:
         """The models that the report compares."""
         students = self.students()
         found = self.teachers.candidates()
-        for task in students:
-            role: Role = "student_kd" if task.objective.distils else "student_no_kd"
-            found.append(Candidate(role, task.name, task.seed, task.model_folder, self.config.student.model, task.history))
+        for one in students:
+            variant, task = one.inputs.variant, one.task
+            role: Role = "student_kd" if variant.student.objective.distils else "student_no_kd"
+            start = one.inputs.start.path
+            found.append(Candidate(role, task.name, task.seed, task.model_folder, start, task.history, variant=variant))
         return found
 
     def evaluation(self) -> list[tuple[Candidate, SideTable]]:
@@ -247,7 +281,7 @@ class DistillationPipeline:
         if self.runner.skip_or_begin(stage):
             return read_report(folder)
         self.runner.release_workers()  # latency is measured on idle processors
-        rows = self.tokenised(self._report_split, self.config.student.model)
+        rows = self.tokenised(self._report_split, self.config.student_models[0])
         comparison = build_comparison(
             scored,
             name=self.config.name,
@@ -256,7 +290,7 @@ class DistillationPipeline:
             quality=self.teachers.quality,
             overlaps=self._overlaps,
             validation=validation,
-            validation_rows=self.tokenised("validation", self.config.student.model),
+            validation_rows=self.tokenised("validation", self.config.student_models[0]),
         )
         write_report(comparison, folder)
         self._write_cards(comparison, [candidate for candidate, _ in scored])
@@ -266,12 +300,10 @@ class DistillationPipeline:
 
     def _write_cards(self, comparison: Comparison, candidates: Sequence[Candidate]) -> None:
         """Write a model card with the table into the folder of every student."""
-        student = self.config.student
         for candidate in candidates:
-            if candidate.role != "teacher":
-                distils = candidate.role != "student_no_kd"
-                objective = student.summary if distils else "cross entropy with the labels"
-                card = model_card(comparison, role=candidate.role, seed=candidate.seed, objective=objective, base=student.model)
+            if candidate.variant is not None:
+                objective, base = candidate.variant.summary, candidate.tokenizer
+                card = model_card(comparison, role=candidate.role, seed=candidate.seed, objective=objective, base=base)
                 storage.write_bytes(storage.join(candidate.model, "README.md"), card.encode())
 
     def _write_settings(self, comparison: Comparison, candidates: Sequence[Candidate]) -> None:

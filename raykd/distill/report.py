@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from raykd.config import DataConfig
+from raykd.config import DataConfig, StudentVariant
 from raykd.data import storage
 from raykd.data.overlap import Overlap
 from raykd.data.readers import Chunk, read_chunk, reader_of, scan
@@ -49,11 +49,13 @@ class Candidate:
     history: str | None
     parts: tuple[str, ...] = ()
     """Folders of the models whose logits it averages, where it is several."""
+    variant: StudentVariant | None = None
+    """The student's variant; None for a teacher."""
 
     @property
     def system(self) -> str:
         """Its name without the seed."""
-        return self.name.partition(" seed ")[0]
+        return self.name if self.seed is None else self.name.removesuffix(f" seed {self.seed}")
 
     def entry(self, logits: str, validation: str | None = None) -> Entry:
         """The candidate with its logits on the report's rows, and on the validation rows."""

@@ -1,9 +1,8 @@
 """From the configuration to training tasks: nothing is started here."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from raykd.config import ExperimentConfig, FineTuneConfig, ObjectiveConfig, TrainingConfig
+from raykd.config import ExperimentConfig, FineTuneConfig, ObjectiveConfig, StudentVariant, TrainingConfig
 from raykd.config.features import FeatureKDConfig, FeatureLossConfig, IntermediateConfig
 from raykd.config.stage_names import StageName
 from raykd.config.task_objective import TaskObjective
@@ -11,6 +10,7 @@ from raykd.data import storage
 from raykd.data.folds import Fold
 from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
+from raykd.distill.training_length import TrainingLength
 from raykd.errors import ConfigError
 from raykd.models import label_names, load_config, model_digest
 from raykd.run.task import TrainTask, make_task, run_folder
@@ -63,79 +63,79 @@ def model_folder(path: str) -> ModelFolder:
     return ModelFolder(path, model_digest(path))
 
 
-def student_tasks(
-    config: ExperimentConfig,
-    *,
-    train: TokenisedSet,
-    validation: TokenisedSet,
-    logits: SideTable | None,
-    digest: str,
-    teacher: ModelFolder | None = None,
-    initial: Mapping[int, ModelFolder] | None = None,
-) -> list[TrainTask]:
-    """For each seed the student without distillation, where asked for, and the one with it: same rows, same order.
+@dataclass(frozen=True)
+class StudentInputs:
+    """The rows, the initial weights and the length of training of one student variant."""
 
-    ``digest`` is the hash of the student's initial model; ``initial`` replaces that model, by seed, for the distilled students.
-    ``teacher`` is needed where their losses on features are joined with the objective.
-    """
-    student, tasks = config.student, []
-    for variant, objective in _variants(config):
-        joined = _joined(config, objective, teacher)
-        for seed in student.seeds:
-            start = ModelFolder(student.model, digest)
-            start = initial.get(seed, start) if initial and objective.distils else start
-            task = _task(
-                config,
-                name=f"student {variant.replace('_', ' ')} seed {seed}",
-                folder=_student_folder(variant, seed),
-                model=start.path,
-                digest=start.digest,
-                train=train,
-                validation=validation,
-                logits=logits if objective.distils else None,
-                objective=joined,
-                training=student.training if objective.distils else _baseline_training(config),
-                seed=seed,
-                teacher_digest=teacher.digest if teacher and joined is not objective else None,
-            )
-            tasks.append(task)
-    return tasks
+    variant: StudentVariant
+    start: ModelFolder
+    """Its initial model."""
+    train: TokenisedSet
+    validation: TokenisedSet
+    logits: SideTable | None
+    """The teacher's logits on its training rows; None unless it distils."""
+    length: TrainingLength
+    teacher: ModelFolder | None = None
+    """The model whose layers it learns from; None unless it does."""
 
 
-def intermediate_tasks(
-    config: ExperimentConfig, *, train: TokenisedSet, digest: str, teacher: ModelFolder
-) -> dict[int, TrainTask]:
-    """For each seed the intermediate-layer distillation that precedes the objective; {} in mode joint."""
-    section = config.student.intermediate
-    if section is None or section.mode != "before":
-        return {}
-    return {
-        seed: _task(
-            config,
-            name=f"student kd seed {seed}, intermediate layers",
-            folder=_intermediate_folder(seed),
-            model=config.student.model,
-            digest=digest,
-            train=train,
-            validation=None,
-            logits=None,
-            objective=_feature_objective(config, section, teacher),
-            training=section.own_training,
-            seed=seed,
-            teacher_digest=teacher.digest,
-        )
-        for seed in config.student.seeds
-    }
+def student_task(
+    config: ExperimentConfig, inputs: StudentInputs, seed: int, *, initial: ModelFolder | None = None
+) -> TrainTask:
+    """The training of a variant with one seed; ``initial`` is the result of a training before, which it starts from."""
+    variant = inputs.variant
+    objective, distils = _joined(config, inputs), variant.student.objective.distils
+    start = initial or inputs.start
+    return _task(
+        config,
+        name=f"{student_name(variant.name)} seed {seed}",
+        folder=_student_folder(variant.name, seed),
+        model=start.path,
+        digest=start.digest,
+        train=inputs.train,
+        validation=inputs.validation,
+        logits=inputs.logits if distils else None,
+        objective=objective,
+        training=inputs.length.training,
+        seed=seed,
+        teacher_digest=inputs.teacher.digest if inputs.teacher and isinstance(objective, FeatureKDConfig) else None,
+    )
 
 
-def _joined(config: ExperimentConfig, objective: ObjectiveConfig, teacher: ModelFolder | None) -> TaskObjective:
+def intermediate_task(config: ExperimentConfig, inputs: StudentInputs, seed: int) -> TrainTask | None:
+    """The intermediate-layer distillation that precedes a variant's objective; None without one, or in mode joint."""
+    section = inputs.variant.student.intermediate
+    if section is None or inputs.teacher is None or not inputs.variant.has_intermediate_task:
+        return None
+    return _task(
+        config,
+        name=f"{student_name(inputs.variant.name)} seed {seed}, intermediate layers",
+        folder=_intermediate_folder(inputs.variant.name, seed),
+        model=inputs.start.path,
+        digest=inputs.start.digest,
+        train=inputs.train,
+        validation=None,
+        logits=None,
+        objective=_feature_objective(config, section, inputs.teacher),
+        training=section.own_training,
+        seed=seed,
+        teacher_digest=inputs.teacher.digest,
+    )
+
+
+def student_name(variant: str) -> str:
+    """Display name of a variant's trainings, without their seed."""
+    return f"student {variant.replace('_', ' ')}"
+
+
+def _joined(config: ExperimentConfig, inputs: StudentInputs) -> TaskObjective:
     """The objective, with the losses on features in mode joint."""
-    section = config.student.intermediate
-    if section is None or section.mode != "joint" or not objective.distils:
-        return objective
-    if teacher is None:
+    student = inputs.variant.student
+    if student.intermediate is None or student.intermediate.mode != "joint":
+        return student.objective
+    if inputs.teacher is None:
         raise ValueError("student.intermediate needs the teacher's model")
-    return _feature_objective(config, section, teacher, objective)
+    return _feature_objective(config, student.intermediate, inputs.teacher, student.objective)
 
 
 def _feature_objective(
@@ -145,14 +145,6 @@ def _feature_objective(
     return FeatureKDConfig(teacher=teacher.path, trainings=len(config.student.seeds), logit_objective=joined, **given)
 
 
-def _baseline_training(config: ExperimentConfig) -> TrainingConfig:
-    """The student's training, for as many epochs as the distilled student has in all."""
-    training, section = config.student.training, config.student.intermediate
-    if section is None or section.mode != "before":
-        return training
-    return training.model_copy(update={"epochs": training.epochs + section.own_training.epochs})
-
-
 def task_folders(config: ExperimentConfig) -> list[tuple[StageName, str]]:
     """Stage and folder of every task the experiment trains."""
     folders: list[tuple[StageName, str]] = []
@@ -160,21 +152,12 @@ def task_folders(config: ExperimentConfig) -> list[tuple[StageName, str]]:
         if teacher.fine_tune:
             each = [None, *range(config.logits.folds or 0)]
             folders += [("teacher", _teacher_folder(config, number, fold)) for fold in each]
-    folders += [
-        ("students", _student_folder(variant, seed)) for variant, _ in _variants(config) for seed in config.student.seeds
-    ]
-    section = config.student.intermediate
-    if section is not None and section.mode == "before":
-        folders += [("students", _intermediate_folder(seed)) for seed in config.student.seeds]
+    for variant in config.student_variants:
+        for seed in config.student.seeds:
+            folders.append(("students", _student_folder(variant.name, seed)))
+            if variant.has_intermediate_task:
+                folders.append(("students", _intermediate_folder(variant.name, seed)))
     return [(stage, storage.join(run_folder(config), folder)) for stage, folder in folders]
-
-
-def _variants(config: ExperimentConfig) -> list[tuple[str, ObjectiveConfig]]:
-    """The students of one seed: without distillation where asked for, then with it."""
-    student = config.student
-    baseline: list[tuple[str, ObjectiveConfig]] = [("no_kd", FineTuneConfig())]
-    distilled: list[tuple[str, ObjectiveConfig]] = [("kd", student.objective)]
-    return baseline * student.baseline + distilled * student.objective.distils
 
 
 def _teacher_folder(config: ExperimentConfig, number: int, fold: int | None) -> str:
@@ -182,8 +165,8 @@ def _teacher_folder(config: ExperimentConfig, number: int, fold: int | None) -> 
     return folder if fold is None else f"{folder}/folds/{fold + 1}"
 
 
-def _intermediate_folder(seed: int) -> str:
-    return f"{_student_folder('kd', seed)}/intermediate"
+def _intermediate_folder(variant: str, seed: int) -> str:
+    return f"{_student_folder(variant, seed)}/intermediate"
 
 
 def _student_folder(variant: str, seed: int) -> str:

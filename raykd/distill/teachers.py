@@ -83,7 +83,7 @@ class Teachers:
         if not self.config.distils_from_teacher:
             return None
         if self.config.logits.file is not None:
-            train = self._tokenised("train", self.config.student.model)
+            train = self._tokenised("train", self.config.student_models[0])
             return import_logits(self.config, self.config.logits.file, train, self._runner)
         models = self.models()
         rows = {(split, number): self._rows(split, number) for split in SCORED_SPLITS for number in range(len(models))}

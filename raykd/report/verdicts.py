@@ -76,7 +76,7 @@ def conclusion(task: Task, systems: Sequence[System], found: Sequence[SystemCont
         baseline = next((one for one in mine if systems[one.reference].role == "student_no_kd"), None)
         who = f"KD ({systems[index].name})" if several else "KD"
         if baseline is None:
-            lines.append(f"No verdict on {who}: there is no student without KD to compare with; set student.baseline to true.")
+            lines.append(f"No verdict on {who}: there is no student without KD to compare with; add one to student.variants.")
         else:
             lines += [_sentence(who, task, systems, baseline), *_unknown_spread(baseline.result)]
         lines += _kept(systems[index], task.kind.headline, who=systems[index].name if several else "The student with KD")

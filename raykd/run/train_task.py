@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from raykd.config import TrainingConfig
 from raykd.data import storage
 from raykd.data.side_tables import SideTable
 from raykd.data.step_stream import Feed, StepRows
@@ -78,7 +77,7 @@ def open_task(
     side_tables = ({"logits": task.logits} if task.logits else {}) | {path: path for path in task.side_tables}
     num_rows = prepared.num_rows if task.without is None else int(task.without.rows_outside.sum())
     steps_per_epoch = math.ceil(num_rows / task.training.batch_size)
-    total = total_steps(task.training, steps_per_epoch)
+    total = task.training.num_steps(num_rows)
     own = Checkpoints(task.checkpoints, identity=task.key, context=context)
     source, start = start_from or (own, own.latest_step() or 0)
     feed = build_feed(
@@ -315,9 +314,3 @@ def _call_at_step(rows: Iterator[StepRows], call: Callable[[], None], *, at: int
         if item.step == at:
             call()
         yield item
-
-
-def total_steps(training: TrainingConfig, steps_per_epoch: int) -> int:
-    """Optimiser steps of a task."""
-    steps = training.epochs * steps_per_epoch
-    return steps if training.max_steps is None else min(steps, training.max_steps)

@@ -54,7 +54,7 @@ class World:
                 "sequence_length": 32,
             },
             "teacher": {"model": save_model(folder / "teacher", hidden=32, seed=1), "training": training},
-            "student": {"model": save_model(folder / "student", hidden=16, seed=2), "training": longer, "baseline": False},
+            "student": {"model": save_model(folder / "student", hidden=16, seed=2), "training": longer, "variants": {"kd": {}}},
             "compute": {"num_workers": 2, "start_timeout_s": 240, "collective_timeout_s": 120},
         }
         (folder / "job.yaml").write_text(yaml.safe_dump(content))

@@ -1,22 +1,27 @@
 """Searches of a distillation: trials share tokenised rows, the teacher and its logits."""
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from raykd.config import ExperimentConfig, FineTuneConfig, with_values
+from raykd.config import ExperimentConfig, StudentVariant, with_values
 from raykd.config.stage_names import Split
 from raykd.data import storage
 from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.distill.pipeline import DistillationPipeline
-from raykd.distill.tasks import ModelFolder, intermediate_tasks, model_folder, student_tasks, teacher_task
+from raykd.distill.tasks import (
+    ModelFolder,
+    StudentInputs,
+    intermediate_task,
+    model_folder,
+    student_task,
+    teacher_task,
+)
+from raykd.distill.training_length import match_lengths
 from raykd.errors import ConfigError
 from raykd.models import model_digest
 from raykd.run.build_objective import BuildObjective, build_objective
 from raykd.run.progress import Terminal
-from raykd.run.task import Phase, TrainTask, run_folder
-from raykd.run.train_task import total_steps
+from raykd.run.task import Phase, run_folder
 from raykd.tune.jobs.job_plan import AdaptTask, JobPlan, TaskChain, Variant, moved_task
 from raykd.tune.trial_record import Schedule
 from raykd.tune.trial_teacher import TrialTeacher, make_trial_teacher
@@ -48,8 +53,7 @@ class DistillationPlan(JobPlan[ExperimentConfig]):
     @property
     def chain_length(self) -> int:
         """Two tasks with intermediate-layer distillation before the objective, else one."""
-        section = self.base.student.intermediate
-        return 2 if section is not None and section.mode == "before" else 1
+        return 2 if self.base.searched_variant.has_intermediate_task else 1
 
     def trial_teacher(self, config: ExperimentConfig) -> TrialTeacher | None:
         """The teacher of students with this configuration; None for the job's own."""
@@ -62,63 +66,52 @@ class DistillationPlan(JobPlan[ExperimentConfig]):
     def chains(
         self, config: ExperimentConfig, *, variant: Variant, seed: int, folder: str, adapt: AdaptTask
     ) -> dict[str, TaskChain]:
-        """One chain, of the student or its baseline."""
-        changes = {"baseline": True, "objective": FineTuneConfig()} if variant == "no_kd" else {"baseline": False}
-        student = config.student.model_copy(update={"seeds": (seed,), **changes})
-        config = config.model_copy(update={"student": student})
-        chain = self._label_chain if variant == "no_kd" else self._distilled_chain
-        return {"": chain(config, folder, adapt)}
+        """One chain, of the searched student or of the baseline."""
+        return {"": self._chain(config, variant, seed=seed, folder=folder, adapt=adapt)}
 
     def num_steps(self, config: ExperimentConfig, max_steps: int | None) -> int:
         """Optimiser steps of the student's trainings, each of at most ``max_steps``."""
         rows = TokenisedSet.open(self.train).num_rows
-        trainings = [config.student.training]
-        section = config.student.intermediate
-        if section is not None and section.mode == "before":
-            trainings.append(section.own_training)
-        totals = [total_steps(one, math.ceil(rows / one.batch_size)) for one in trainings]
+        student = config.searched_variant
+        section = student.student.intermediate
+        trainings = [student.student.training, *([section.own_training] if section and student.has_intermediate_task else [])]
+        totals = [one.num_steps(rows) for one in trainings]
         return sum(total if max_steps is None else min(total, max_steps) for total in totals)
 
-    def _label_chain(self, config: ExperimentConfig, folder: str, adapt: AdaptTask) -> TaskChain:
-        (task,) = self._student_tasks(config, logits=None)
+    def _chain(self, config: ExperimentConfig, variant: Variant, *, seed: int, folder: str, adapt: AdaptTask) -> TaskChain:
+        student = config.student_variants[0 if variant == "no_kd" else -1]
+        own = self.trial_teacher(config) if student.student.objective.distils else None
+        inputs = self._inputs(config, student, own)
+        initial = None
+        intermediate = intermediate_task(config, inputs, seed)
+        if intermediate is not None:
+            task = adapt(moved_task(intermediate, storage.join(folder, "intermediate")), domain="", last=False)
+            yield task
+            initial = model_folder(task.model_folder)
+        if own is not None:
+            inputs = replace(inputs, logits=SideTable.open(own.logits()))
+        task = student_task(config, inputs, seed, initial=initial)
         yield adapt(moved_task(task, folder), domain="", last=True)
 
-    def _distilled_chain(self, config: ExperimentConfig, folder: str, adapt: AdaptTask) -> TaskChain:
-        own, (seed,) = self.trial_teacher(config), config.student.seeds
-        teacher, initial = None, {}
-        if config.student.intermediate is not None:
-            teacher = model_folder(own.model if own else self.teacher)
-            train = TokenisedSet.open(self.train)
-            for intermediate in intermediate_tasks(config, train=train, digest=self.digest, teacher=teacher).values():
-                task = adapt(moved_task(intermediate, storage.join(folder, "intermediate")), domain="", last=False)
-                yield task
-                initial[seed] = model_folder(task.model_folder)
-        logits = SideTable.open(own.logits() if own else self.logits)
-        (task,) = self._student_tasks(config, logits=logits, teacher=teacher, initial=initial)
-        yield adapt(moved_task(task, folder), domain="", last=True)
-
-    def _student_tasks(
-        self,
-        config: ExperimentConfig,
-        *,
-        logits: SideTable | None,
-        teacher: ModelFolder | None = None,
-        initial: Mapping[int, ModelFolder] | None = None,
-    ) -> list[TrainTask]:
-        """The task of the one student."""
-        return student_tasks(
-            config,
-            train=TokenisedSet.open(self.train),
+    def _inputs(self, config: ExperimentConfig, student: StudentVariant, own: TrialTeacher | None) -> StudentInputs:
+        """The rows and lengths of a student; ``own`` is the teacher of its trial."""
+        train = TokenisedSet.open(self.train)
+        variants = (config.student_variants[0], config.searched_variant)
+        lengths = match_lengths(variants, {one.name: train.num_rows for one in variants}, unit=config.student.match)
+        learns = student.student.intermediate is not None
+        return StudentInputs(
+            variant=student,
+            start=ModelFolder(student.student.model, self.digest),
+            train=train,
             validation=TokenisedSet.open(self.validation),
-            logits=logits,
-            digest=self.digest,
-            teacher=teacher,
-            initial=initial,
+            logits=SideTable.open(self.logits),
+            length=lengths[student.name],
+            teacher=model_folder(own.model if own else self.teacher) if learns else None,
         )
 
     def phases(self, schedule: Schedule) -> tuple[Phase, ...]:
         """Learning rate and objective of each later part of the schedule."""
-        students = [(start, with_values(self.base, values).student) for start, values in schedule[1:]]
+        students = [(start, with_values(self.base, values).searched_variant.student) for start, values in schedule[1:]]
         return tuple(
             Phase(start=start, learning_rate=student.training.learning_rate, objective=student.objective)
             for start, student in students
@@ -140,8 +133,8 @@ class DistillationWork:
         """Train the teacher and export its logits; finished stages are skipped."""
         logits = self.pipeline.logits()
         if logits is None:
-            raise ConfigError("base: student.objective distils nothing, so there is nothing to search")
-        model = self.base.student.model
+            raise ConfigError("base: no student distils, so there is nothing to search")
+        model = self.base.searched_variant.student.model
         own = self.base.teacher is not None and self.base.logits.file is None
         return DistillationPlan(
             base=self.base,
@@ -149,7 +142,7 @@ class DistillationWork:
             validation=self.pipeline.tokenised("validation", model).path,
             logits=logits.path,
             digest=model_digest(model),
-            teacher="" if self.base.student.intermediate is None else self.pipeline.teachers.models()[0],
+            teacher=self.pipeline.teachers.models()[0] if self.base.learns_from_layers else "",
             teacher_rows=(self._teacher_rows("train"), self._teacher_rows("validation")) if own else None,
         )
 
@@ -158,7 +151,7 @@ class DistillationWork:
 
     def test_rows(self) -> dict[str, TokenisedSet]:
         """Rows that the search never sees, tokenised for the student."""
-        return {"": self.pipeline.tokenised("test", self.base.student.model)}
+        return {"": self.pipeline.tokenised("test", self.base.searched_variant.student.model)}
 
     def teacher(self) -> tuple[str, dict[str, TokenisedSet]] | None:
         """Folder of the trained teacher, and the test rows tokenised for it; None without a single teacher."""

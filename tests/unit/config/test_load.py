@@ -76,10 +76,6 @@ def test_resolved_json_reads_back_as_the_same_object() -> None:
             "unknown key student.objective.temperature; it belongs to kind: vanilla_kd, decoupled_kd, dist_kd",
         ),
         (
-            {"student__objective": {"kind": "fine_tune"}, "student__baseline": False},
-            "student.objective.kind = fine_tune with student.baseline = false trains no student",
-        ),
-        (
             {
                 "student__training__class_weights": "balanced",
                 "data__task": "regression",
@@ -116,7 +112,12 @@ def test_numbers_are_text_where_text_is_meant_and_text_is_never_a_number() -> No
 
 def test_unlabelled_rows_are_fine_with_alpha_one() -> None:
     objective = {"kind": "vanilla_kd", "alpha": 1.0}
-    changes = {"data__label": None, "teacher__fine_tune": False, "student__baseline": False, "student__objective": objective}
+    changes = {
+        "data__label": None,
+        "teacher__fine_tune": False,
+        "student__variants": {"kd": {}},
+        "student__objective": objective,
+    }
     assert build(minimal(**changes)).data.label is None
 
 

@@ -72,11 +72,11 @@ def test_text_that_looks_like_something_else_stays_as_it_is_written() -> None:
 
 
 def test_numbers_and_truth_values_are_read_where_they_are_meant() -> None:
-    overrides = ["student.training.learning_rate=1e-4", "student.baseline=no", "student.seeds=[010]", "data.skip_header=on"]
+    overrides = ["student.training.learning_rate=1e-4", "teacher.fine_tune=no", "student.seeds=[010]", "data.skip_header=on"]
     config = build(merge(minimal(), map(parse_override, overrides)))
     assert config.student.training.learning_rate == 1e-4
     assert type(config.student.training.learning_rate) is float
-    assert (config.student.baseline, config.student.seeds, config.data.skip_header) == (False, (10,), True)
+    assert (config.teacher.fine_tune, config.student.seeds, config.data.skip_header) == (False, (10,), True)
 
 
 def test_a_key_is_text() -> None:

@@ -29,7 +29,7 @@ def keyed(experiment: Callable[..., ExperimentConfig], small_world: dict[str, st
                 "test": [str(tmp_path / "test.tsv")]}  # fmt: skip
         changes = {f"data__{key}": value for key, value in data.items()}
         changes |= {f"logits__{key}": value for key, value in {"file": str(tmp_path / "answers.jsonl"), **settings}.items()}
-        return experiment(teacher=None, student__training=SHORT, student__seeds=[1], student__baseline=False,
+        return experiment(teacher=None, student__training=SHORT, student__seeds=[1], student__variants={"kd": {}},
                           compute__engine={"kind": "torch"}, **changes)  # fmt: skip
 
     return make

@@ -65,7 +65,7 @@ def test_models_that_cannot_be_used(who, kind, message, raykd_run, request):
     [
         ({"data__train": ["absent.tsv"]}, "absent.tsv"),
         ({"data__test": ["absent.tsv"]}, "absent.tsv"),
-        ({"teacher": None, "logits__file": "absent.tsv", "student__baseline": False}, "absent.tsv"),
+        ({"teacher": None, "logits__file": "absent.tsv", "student__variants": {"kd": {}}}, "absent.tsv"),
         ({"data__sequence_length": 33}, "sequence_length 33 is over the 32 positions of the model"),
         ({"data__validation": ["absent.tsv"]}, "absent.tsv"),
         ({"data__labels": "absent.txt"}, "data.labels: there is no file absent.txt"),
@@ -80,7 +80,12 @@ def test_files_and_lengths_that_cannot_be_used(changes, message, raykd_run, tmp_
 
 
 def test_a_report_on_rows_without_labels(experiment, tmp_path):
-    changes = {"data__label": None, "teacher__fine_tune": False, "student__baseline": False, "student__objective__alpha": 1.0}
+    changes = {
+        "data__label": None,
+        "teacher__fine_tune": False,
+        "student__variants": {"kd": {}},
+        "student__objective__alpha": 1.0,
+    }
     config = experiment(**changes, student__objective__kind="vanilla_kd")
     pipeline = DistillationPipeline(config, terminal=Terminal())
     pipeline.check()
@@ -134,7 +139,7 @@ def test_logits_that_do_not_fit_leave_no_table(lines, message, experiment, local
     # every row trains: the last line is looked at
     validation = tmp_path / "validation.tsv"
     validation.write_text("good\t1\nbad\t0\n")
-    changes = {"teacher": None, "student__baseline": False, "data__validation": [str(validation)]}
+    changes = {"teacher": None, "student__variants": {"kd": {}}, "data__validation": [str(validation)]}
     pipeline = local(experiment(logits__file=str(tmp_path / "logits.tsv"), **changes))
     with pytest.raises(DataError) as caught:
         pipeline.run()

@@ -38,7 +38,7 @@ def test_several_teachers_with_tokenizers_of_their_own_teach_together(experiment
         {"model": small_world["teacher"], "weight": 3.0, "training": SHORT},
         {"model": other_tokenizer, "training": SHORT},
     ]
-    pipeline = local(experiment(**TORCH, teacher=None, teachers=teachers, student__baseline=False))
+    pipeline = local(experiment(**TORCH, teacher=None, teachers=teachers, student__variants={"kd": {}}))
     comparison = pipeline.run()
     assert pipeline.trained == ["teacher 1", "teacher 2", "student kd seed 1"]
 
@@ -66,7 +66,7 @@ def test_several_teachers_with_tokenizers_of_their_own_teach_together(experiment
 
 
 def test_cross_fitted_logits_come_from_teachers_that_never_saw_the_row(experiment, local):
-    pipeline = local(experiment(**TORCH, logits__folds=3, student__baseline=False))
+    pipeline = local(experiment(**TORCH, logits__folds=3, student__variants={"kd": {}}))
     side = pipeline.logits()
     assert pipeline.runner.group.asked == [["teacher", *(f"teacher without fold {number}" for number in (1, 2, 3))]], (
         "one queue"
@@ -109,7 +109,7 @@ def test_students_learn_from_parquet_and_from_another_runs_logits(experiment, lo
     table = names.append_column("logits", pa.array(list(map(list, load_logits(logits.path)))))
     pq.write_table(table, tmp_path / "logits.parquet")
     for name, file in (("parquet", str(tmp_path / "logits.parquet")), ("folder", logits.path)):
-        changes = {"teacher": None, "logits__file": file, "student__baseline": False}
+        changes = {"teacher": None, "logits__file": file, "student__variants": {"kd": {}}}
         pipeline = local(experiment(**{**TORCH, "name": name, **changes, "teacher__training": None}))
         np.testing.assert_array_equal(load_logits(pipeline.logits().path), load_logits(logits.path))
         comparison = pipeline.run()

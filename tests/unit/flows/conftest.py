@@ -24,7 +24,7 @@ def tagged(small_world, tmp_path):
             "test": [write_tagged_rows(tmp_path / "test.tsv", 120, 2)], "validation": 0.2, "sequence_length": 32,
         },
         "teacher": {"model": save_headless(save_model, tmp_path / "teacher"), "training": training},
-        "student": {"model": save_headless(save_model, tmp_path / "student"), "training": training, "baseline": False},
+        "student": {"model": save_headless(save_model, tmp_path / "student"), "training": training, "variants": {"kd": {}}},
         "compute": {"engine": {"kind": "torch"}},
     }  # fmt: skip
 

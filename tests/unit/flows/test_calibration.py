@@ -25,7 +25,7 @@ def run(experiment, local):
 
 
 def test_temperatures_are_fitted_on_validation_rows_and_stored_with_the_models(run, local):
-    pipeline, comparison = run(student__seeds=[1, 2], student__baseline=False)
+    pipeline, comparison = run(student__seeds=[1, 2], student__variants={"kd": {}})
     folder = Path(pipeline.runner.folder)
     model = pipeline.config.student.model
     kind, student = task_kind("single_label"), comparison.systems[-1]
@@ -57,17 +57,17 @@ def test_temperatures_are_fitted_on_validation_rows_and_stored_with_the_models(r
 
 
 def test_without_test_rows_the_logits_of_the_report_are_those_of_the_validation_rows(run):
-    pipeline, comparison = run(data__test="validation", student__baseline=False)
+    pipeline, comparison = run(data__test="validation", student__variants={"kd": {}})
     assert not (Path(pipeline.runner.folder) / "evaluation/validation").exists()
     assert comparison.systems[-1].metrics["temperature"].mean > 0
 
 
 def test_a_teacher_used_as_given_keeps_its_folder(run, tmp_path):
-    pipeline, _ = run(student__baseline=False)
+    pipeline, _ = run(student__variants={"kd": {}})
     teacher = str(Path(pipeline.runner.folder) / "teacher" / "model")
     assert np.isfinite(read_settings(teacher).temperature)
     given = Path(teacher).rename(tmp_path / "given")
     (given / "raykd.json").unlink()
-    run(name="second", student__baseline=False, teacher__model=str(given), teacher__fine_tune=False)
+    run(name="second", student__variants={"kd": {}}, teacher__model=str(given), teacher__fine_tune=False)
     assert not (given / "raykd.json").exists()
     assert read_json(str(tmp_path / "runs" / "second" / "report" / "report.json"))["systems"][0]["metrics"]["temperature"]

@@ -99,6 +99,6 @@ def test_a_job_needs_what_the_objective_reads(experiment, local, package):
     content = experiment(**settings("user_losses:Labels")).model_dump(mode="json")
     content["data"]["label"] = None
     content["teacher"]["fine_tune"] = False
-    content["student"]["baseline"] = False
+    content["student"]["variants"] = {"kd": {}}
     with pytest.raises(ConfigError, match=r"student\.objective needs labels, but data.label is not set"):
         local(build(content))

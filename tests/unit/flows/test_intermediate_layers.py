@@ -62,9 +62,9 @@ def test_before_runs_under_deepspeed_with_weights_that_no_loss_reaches(experimen
     """The relation of the last layer reaches neither the classifier nor the last feed-forward layer."""
     engine = {"kind": "deepspeed", "zero_stage": stage}
     section = {**RELATION, "training": {**SHORT, "epochs": 6}}
-    changes = {**QUICK, "compute__engine": engine, "student__baseline": False, "student__intermediate": section}
+    changes = {**QUICK, "compute__engine": engine, "student__variants": {"kd": {}}, "student__intermediate": section}
     pipeline = local(experiment(**changes))
-    (task,) = pipeline.students()
+    task = pipeline.students()[0].task
     losses = [entry["loss"] for entry in history(Path(task.folder, "intermediate")) if entry["event"] == "train"]
     epoch = len(losses) // 6
     assert sum(losses[-epoch:]) < 0.7 * sum(losses[:epoch])
@@ -73,7 +73,7 @@ def test_before_runs_under_deepspeed_with_weights_that_no_loss_reaches(experimen
 def test_joint_adds_the_losses_to_the_objective_and_projections_stay_out_of_the_model(experiment, local):
     section = {"mode": "joint", "relation_weight": 1.0, "teacher_states": "stored"}
     pipeline = local(experiment(**QUICK, student__intermediate=section))
-    no_kd, kd = pipeline.students()
+    no_kd, kd = (one.task for one in pipeline.students())
     assert terms(kd.folder) == {"embedding", "hidden", "attention", "relation", "kd_kl", "ce"}
     assert terms(no_kd.folder) == {"ce"}
     assert no_kd.training.epochs == 1
@@ -91,7 +91,9 @@ def test_other_losses_train_another_student(experiment, local):
     """The task's key holds the losses and the teacher's content."""
     section = {"mode": "joint"}
     keys = [
-        local(experiment(**QUICK | {"student__baseline": False}, student__intermediate=section | more)).students()[0].key
+        local(experiment(**QUICK | {"student__variants": {"kd": {}}}, student__intermediate=section | more))
+        .students()[0]
+        .task.key
         for more in ({}, {"hidden_weight": 0.5}, {"teacher_states": "live"})
     ]
     assert keys[0] != keys[1]
@@ -120,8 +122,8 @@ class Mine(Objective):
         sys.modules.pop("joined_objective", None)
         importlib.invalidate_caches()
         custom = {"kind": "custom", "target": "joined_objective:Mine"}
-        changes = {**QUICK, "student__baseline": False, "student__intermediate": {"mode": "joint"}}
-        (task,) = local(experiment(**changes, student__objective=custom)).students()
+        changes = {**QUICK, "student__variants": {"kd": {}}, "student__intermediate": {"mode": "joint"}}
+        task = local(experiment(**changes, student__objective=custom)).students()[0].task
         assert terms(task.folder) == {"embedding", "hidden", "attention", "mine"}
         keys.append(task.key)
     assert keys[0] != keys[1]
@@ -132,8 +134,8 @@ def test_multi_label_rows_and_numbers(rows, logit_terms, request, local):
     content = request.getfixturevalue(rows)
     for one in ("teacher", "student"):
         content[one]["training"] = content[one]["training"] | {"epochs": 1}
-    content["student"] |= {"intermediate": {"mode": "joint", "relation_weight": 1.0}, "seeds": [1], "baseline": False}
-    (task,) = local(build(content)).students()
+    content["student"] |= {"intermediate": {"mode": "joint", "relation_weight": 1.0}, "seeds": [1], "variants": {"kd": {}}}
+    task = local(build(content)).students()[0].task
     assert terms(task.folder) == {"embedding", "hidden", "attention", "relation", *logit_terms}
 
 
@@ -145,8 +147,10 @@ def test_pairs_of_texts(experiment, local, small_world, tmp_path):
         "data__input_schema": "text:str:1,other:str:1,label:str:1", "data__second_sequence": "other",
         "data__train": [str(pairs)], "data__test": [str(pairs)],
     }  # fmt: skip
-    config = experiment(**QUICK | {"student__baseline": False}, **data, student__intermediate={**RELATION, "layers": [[1, 1]]})
-    (task,) = local(config).students()
+    config = experiment(
+        **QUICK | {"student__variants": {"kd": {}}}, **data, student__intermediate={**RELATION, "layers": [[1, 1]]}
+    )
+    task = local(config).students()[0].task
     assert terms(Path(task.folder, "intermediate")) == {"relation"}
 
 
@@ -157,16 +161,16 @@ def test_architectures_may_differ_where_the_vocabulary_is_one(experiment, local,
         "student__model": save_small_model(tmp_path / "student", hidden=8, seed=2, architecture=student),
     }
     section = {"mode": "joint", "relation_weight": 1.0}
-    pipeline = local(experiment(**QUICK | models, student__baseline=False, student__intermediate=section))
+    pipeline = local(experiment(**QUICK | models, student__variants={"kd": {}}, student__intermediate=section))
     pipeline.check()
-    (task,) = pipeline.students()
+    task = pipeline.students()[0].task
     assert terms(task.folder) == {"embedding", "hidden", "attention", "relation", "kd_kl", "ce"}
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"student__objective": {"kind": "fine_tune"}}, "student.objective.kind = fine_tune trains the baseline alone"),
+        ({"student__objective": {"kind": "fine_tune"}}, "student.objective.kind = fine_tune learns from labels alone"),
         (
             {"student__intermediate": dict.fromkeys(["embedding_weight", "hidden_weight", "attention_weight"], 0)},
             "is 0; give one",

@@ -45,10 +45,9 @@ def test_other_objectives_of_several_labels(kind, tagged, local):
     tagged["student"] |= {"objective": {"kind": kind}}
     tagged["student"]["training"] = tagged["student"]["training"] | {"epochs": 1}
     tagged["teacher"]["training"] = tagged["teacher"]["training"] | {"epochs": 1}
-    if kind == "fine_tune":
-        tagged["student"] |= {"baseline": True}
     pipeline = local(build(tagged))
-    (task,) = pipeline.students()
+    (student,) = pipeline.students()
+    task = student.task
     entry = next(json.loads(line) for line in Path(task.history).read_text().splitlines() if '"train"' in line)
     assert set(entry["terms"]) == ({"bce"} if kind == "fine_tune" else {"bce", "kd_mse"})
     assert torch.isfinite(torch.tensor(entry["loss"]))

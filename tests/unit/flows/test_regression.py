@@ -119,7 +119,7 @@ def test_ratings_of_sst5_are_learned(shared_data, shared_models, tmp_path, local
     rated["data"]["sequence_length"] = 48
     rated["teacher"]["training"] |= {"epochs": 1}
     rated["student"]["training"] |= {"epochs": 1}
-    rated["student"] |= {"seeds": [1], "baseline": False}
+    rated["student"] |= {"seeds": [1], "variants": {"kd": {}}}
     comparison = local(build(rated)).run()
     assert comparison.systems[0].metrics["pearson"].mean > 0.4
 

@@ -20,9 +20,10 @@ from raykd.data.prepare import prepare, spec_from_config
 from raykd.data.side_tables import SideTable, commit
 from raykd.data.step_stream import local_feed
 from raykd.data.tokenised_set import TokenisedSet
-from raykd.distill.tasks import student_tasks
+from raykd.distill.tasks import StudentInputs, model_folder, student_task
+from raykd.distill.training_length import match_lengths
 from raykd.errors import CheckpointError, ConfigError, DataError, TrainingError
-from raykd.models import build_classifier, load_classifier, load_tokenizer, model_digest, save_classifier
+from raykd.models import build_classifier, load_classifier, load_tokenizer, save_classifier
 from raykd.run.task import TrainTask, cache_folder
 from raykd.run.train_task import open_task, run_open_task, run_task
 from raykd.task_kinds import label_codec
@@ -367,7 +368,7 @@ def unlabelled(experiment: Make, world: dict[str, str], **changes: Any) -> Train
     config = experiment(
         data__label=None,
         teacher={"model": world["teacher"], "fine_tune": False},
-        student__baseline=False,
+        student__variants={"kd": {}},
         student__objective={"kind": "vanilla_kd", "alpha": 1.0},
         student__seeds=[1],
         **TORCH,
@@ -377,9 +378,11 @@ def unlabelled(experiment: Make, world: dict[str, str], **changes: Any) -> Train
         part: prepare(spec_from_config(config.data, part, config.student.model, label_codec(config.data)), cache_folder(config))
         for part in ("train", "validation")
     }
-    digest = model_digest(config.student.model)
-    (task,) = student_tasks(config, **sets, logits=with_logits_of(sets["train"], config), digest=digest)
-    return task
+    (variant,) = config.student_variants
+    length = match_lengths([variant], {variant.name: sets["train"].num_rows}, unit="steps")[variant.name]
+    logits = with_logits_of(sets["train"], config)
+    inputs = StudentInputs(variant=variant, start=model_folder(config.student.model), **sets, logits=logits, length=length)
+    return student_task(config, inputs, seed=1)
 
 
 def test_alpha_one_trains_on_rows_without_labels(experiment: Make, small_world: dict[str, str]) -> None:

@@ -36,7 +36,7 @@ test-long: install
 	$(BIN)/python -m pytest -m long
 
 test-cluster: install
-	$(BIN)/python -m pytest -m cluster
+	$(BIN)/python -m pytest -m 'cluster and not long'
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -178,6 +178,7 @@ def long_and_short_rows(folder: Path) -> Path:
     return folder / "job.yaml"
 
 
+@pytest.mark.long  # one more kind of moment for what the first test does in training and prediction
 def test_nodes_are_removed_while_rows_are_prepared_and_while_models_are_evaluated(
     environment: Mapping[str, str], nodes: Raylets, draw: random.Random, tmp_path: Path
 ) -> None:

@@ -108,12 +108,12 @@ def test_a_node_that_does_not_come_is_an_error(machines: list[Host], environment
     log = tmp_path / "out"
     machines[-1].cut()
     try:
-        with running(script("jobs/demo.yaml"), log=log, env={**environment, "RAYKD_JOIN_LIMIT": "60"}) as process:
+        with running(script("jobs/demo.yaml"), log=log, env={**environment, "RAYKD_JOIN_LIMIT": "30"}) as process:
             wait_until(lambda: process.poll() is not None, "the Slurm script to give up", 300)
             assert process.returncode == 1, log.read_text()
     finally:
         machines[-1].mend()
-    assert re.search(r"[12] of 3 Ray nodes joined within 60 s", log.read_text())
+    assert re.search(r"[12] of 3 Ray nodes joined within 30 s", log.read_text())
     assert "ARGUMENTS" not in log.read_text()
 
 

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from raykd.config.stage_names import META_STAGES, STAGES
 from raykd.errors import ConfigError, RaykdError
+from raykd.stage_names import META_STAGES, STAGES
 from raykd.standard_streams import protect_standard_streams
 
 app = typer.Typer(

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from raykd.config import ExperimentConfig, MetaKDConfig
-from raykd.config.stage_names import META_STAGES, STAGES, MetaStageName, StageName
 from raykd.errors import ConfigError
+from raykd.stage_names import META_STAGES, STAGES, MetaStageName, StageName
 
 
 def _outline_distillation(config: ExperimentConfig, stages: Sequence[StageName]) -> str:

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from raykd.config import ExperimentConfig, MetaKDConfig
-from raykd.config.stage_names import MetaStageName, StageName
 from raykd.data.side_tables import SideTable
 from raykd.data.step_stream import local_feed
 from raykd.distill.pipeline import DistillationPipeline
@@ -15,6 +14,7 @@ from raykd.run.build_objective import BuildObjective, build_objective
 from raykd.run.stages import StageRunner
 from raykd.run.task import TrainTask
 from raykd.run.train_task import run_task
+from raykd.stage_names import MetaStageName, StageName
 from raykd.trainers.context import local_context
 from raykd.trainers.events import TrainingEvent
 

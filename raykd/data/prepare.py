@@ -14,7 +14,6 @@ from typing import Any
 
 from raykd.config import DataConfig
 from raykd.config.data import VALIDATION
-from raykd.config.stage_names import Split
 from raykd.data import storage
 from raykd.data.chunks import ChunkJob, ChunkResult, RejectedRow
 from raykd.data.examples import RowParser
@@ -31,6 +30,7 @@ from raykd.data.splits import HashRange
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.data.tokenizer import PAIR_FORMAT, RowTokenizer, load_row_tokenizer
 from raykd.errors import ConfigError, DataError
+from raykd.stage_names import Split
 
 __all__ = ["PrepareSpec", "prepare", "read_labels", "spec_from_config"]
 

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from raykd.config import ExperimentConfig, StudentVariant
-from raykd.config.stage_names import STAGES, StageName
 from raykd.data import storage
 from raykd.run.task import run_folder
+from raykd.stage_names import STAGES, StageName
 
 
 def outline(config: ExperimentConfig, only: Sequence[StageName] = ()) -> str:

@@ -7,7 +7,6 @@ from typing import Literal
 
 from raykd.config import ExperimentConfig
 from raykd.config.data import MIN_TEST_ROWS, TASKS
-from raykd.config.stage_names import SPLITS, STAGES, Split, StageName
 from raykd.data import storage
 from raykd.data.overlap import Overlap, find_overlaps
 from raykd.data.prepare import spec_from_config
@@ -37,6 +36,7 @@ from raykd.report.terminal import render
 from raykd.run.progress import Terminal, print_result
 from raykd.run.stages import Stage, StageRunner, run_pipeline
 from raykd.run.task import TrainTask, cache_folder, run_folder, side_digest
+from raykd.stage_names import SPLITS, STAGES, Split, StageName
 from raykd.task_kinds import label_codec
 
 

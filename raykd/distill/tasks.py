@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from raykd.config import ExperimentConfig, FineTuneConfig, ObjectiveConfig, StudentVariant, TrainingConfig
 from raykd.config.features import FeatureKDConfig, FeatureLossConfig, IntermediateConfig
-from raykd.config.stage_names import StageName
 from raykd.config.task_objective import TaskObjective
 from raykd.data import storage
 from raykd.data.folds import Fold
@@ -14,6 +13,7 @@ from raykd.distill.training_length import TrainingLength
 from raykd.errors import ConfigError
 from raykd.models import label_names, load_config, model_digest
 from raykd.run.task import TrainTask, make_task, run_folder
+from raykd.stage_names import StageName
 from raykd.task_kinds import label_codec
 
 

@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 from raykd.config import ExperimentConfig
 from raykd.config.experiment import WeightedTeacher
-from raykd.config.stage_names import Split
 from raykd.data import storage
 from raykd.data.folds import Fold, assign_folds
 from raykd.data.logits_mix import average_logits, gather_folds
@@ -20,6 +19,7 @@ from raykd.models import model_digest
 from raykd.predict import ScoreJob
 from raykd.run.stages import StageRunner
 from raykd.run.task import TrainTask, cache_folder
+from raykd.stage_names import Split
 from raykd.task_kinds import task_kind
 
 ENSEMBLE = "teacher ensemble"

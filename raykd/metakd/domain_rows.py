@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from raykd.config import MetaKDConfig
 from raykd.config.metakd import DomainDataConfig, ReviewsConfig
-from raykd.config.stage_names import SPLITS, Split
 from raykd.data import storage
 from raykd.data.examples import RowParser
 from raykd.data.prepare import PrepareSpec
@@ -17,6 +16,7 @@ from raykd.errors import DataError
 from raykd.metakd.domain_files import check_classes, check_domain_names, split_by_domain
 from raykd.metakd.reviews import read_reviews, split_reviews, without_duplicates, write_reviews
 from raykd.run.stages import Stage, StageRunner
+from raykd.stage_names import SPLITS, Split
 from raykd.task_kinds import SINGLE_LABEL
 
 

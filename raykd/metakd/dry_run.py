@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from raykd.config import MetaKDConfig
-from raykd.config.stage_names import META_STAGES, MetaStageName
 from raykd.data import storage
 from raykd.metakd.tasks import TEACHER_OF, methods, students, teachers
 from raykd.run.task import run_folder
+from raykd.stage_names import META_STAGES, MetaStageName
 
 
 def outline(config: MetaKDConfig, only: Sequence[MetaStageName] = ()) -> str:

@@ -6,7 +6,6 @@ from functools import cached_property
 
 from raykd.cluster import uses_gpu
 from raykd.config import MetaKDConfig
-from raykd.config.stage_names import META_STAGES, SPLITS, MetaStageName
 from raykd.data import storage
 from raykd.data.first_rows import first_texts
 from raykd.data.overlap import Overlap, find_overlaps
@@ -40,6 +39,7 @@ from raykd.report.load_tables import load_labels, load_logits
 from raykd.run.progress import Terminal, print_result
 from raykd.run.stages import StageRunner, run_pipeline
 from raykd.run.task import TrainTask, cache_folder, run_folder, side_digest
+from raykd.stage_names import META_STAGES, SPLITS, MetaStageName
 
 TITLES: dict[str, str] = {
     "single": "one domain's teacher",

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from raykd.config.stage_names import Split
 from raykd.data import storage
 from raykd.errors import DataError
+from raykd.stage_names import Split
 
 Sentiment = Literal["positive", "negative"]
 SENTIMENTS: tuple[Sentiment, ...] = ("positive", "negative")

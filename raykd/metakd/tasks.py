@@ -6,13 +6,13 @@ from typing import Literal
 
 from raykd.config import FineTuneConfig, MetaKDConfig, TrainingConfig
 from raykd.config.metakd import EasyNLPArithmetic, MetaDistillationObjective, MetaTeacherObjective, PredictionObjective
-from raykd.config.stage_names import MetaStageName
 from raykd.config.task_objective import TaskObjective
 from raykd.data import storage
 from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.metakd import DOMAIN_HEAD
 from raykd.run.task import TrainTask, make_task, run_folder
+from raykd.stage_names import MetaStageName
 
 TeacherKind = Literal["meta", "mixed", "single"]
 Method = Literal["hard_labels", "single_teacher", "mixed_teacher", "meta_teacher", "meta_kd"]

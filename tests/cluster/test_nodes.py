@@ -10,7 +10,6 @@ import pytest
 import yaml
 
 from raykd.config import ExperimentConfig, load_job
-from raykd.config.stage_names import SPLITS
 from raykd.data.prepare import prepare, spec_from_config
 from raykd.data.side_tables import SideTable
 from raykd.data.step_stream import local_feed
@@ -20,6 +19,7 @@ from raykd.models import model_digest
 from raykd.predict import ScoreJob, score_locally
 from raykd.run.task import cache_folder
 from raykd.run.train_task import open_task, run_open_task
+from raykd.stage_names import SPLITS
 from raykd.task_kinds import label_codec
 from raykd.trainers.context import local_context
 from raykd.trainers.control import ControlRequests, StopRequested

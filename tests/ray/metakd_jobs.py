@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from raykd.config import MetaKDConfig
-from raykd.config.stage_names import SPLITS
+from raykd.stage_names import SPLITS
 from tests.unit.metakd.worlds import DOMAINS, SCHEMA, save_model, write_rows
 
 

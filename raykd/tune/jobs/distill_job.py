@@ -3,7 +3,6 @@
 from dataclasses import dataclass, replace
 
 from raykd.config import ExperimentConfig, StudentVariant, with_values
-from raykd.config.stage_names import Split
 from raykd.data import storage
 from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
@@ -22,6 +21,7 @@ from raykd.models import model_digest
 from raykd.run.build_objective import BuildObjective, build_objective
 from raykd.run.progress import Terminal
 from raykd.run.task import Phase, run_folder
+from raykd.stage_names import Split
 from raykd.tune.jobs.job_plan import AdaptTask, JobPlan, TaskChain, Variant, moved_task
 from raykd.tune.trial_record import Schedule
 from raykd.tune.trial_teacher import TrialTeacher, make_trial_teacher

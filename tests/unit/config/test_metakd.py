@@ -9,11 +9,11 @@ from typer.testing import CliRunner
 
 from raykd.cli import app
 from raykd.config import MetaKDConfig, load_job, merge
-from raykd.config.stage_names import SPLITS
 from raykd.errors import ConfigError
 from raykd.metakd.pipeline import MetaKDPipeline
 from raykd.metakd.tasks import label_training, students, teachers
 from raykd.run.progress import Terminal
+from raykd.stage_names import SPLITS
 from tests.unit.metakd.worlds import DOMAINS, SCHEMA, save_model, write_rows
 
 

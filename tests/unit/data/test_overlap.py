@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from raykd.config import ExperimentConfig
-from raykd.config.stage_names import SPLITS
 from raykd.errors import DataError
 from raykd.run.stages import run_pipeline
+from raykd.stage_names import SPLITS
 from tests.local_pipeline import LocalPipeline
 
 Make = Callable[..., ExperimentConfig]

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from raykd.config.stage_names import META_STAGES
 from raykd.data.side_tables import SideTable
 from raykd.errors import ConfigError, DataError, RaykdError
 from raykd.metakd.report import read
 from raykd.report.domain_accuracy import contrast, system_row
+from raykd.stage_names import META_STAGES
 from tests.local_pipeline import LocalMetaPipeline
 from tests.unit.metakd.worlds import make_config, save_model
 

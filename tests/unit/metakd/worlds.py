@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from raykd.config import MetaKDConfig
-from raykd.config.stage_names import SPLITS
 from raykd.data.prepare import PrepareSpec, prepare
 from raykd.data.side_tables import SideTable, commit, logits_array, write_part
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.models import build_classifier, save_classifier
+from raykd.stage_names import SPLITS
 from raykd.task_kinds import SINGLE_LABEL
 
 DOMAINS = ("books", "dvd", "kitchen")

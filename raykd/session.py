@@ -185,16 +185,19 @@ def _children_without_hang_up() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _for_this_machine() -> Iterator[None]:
-    """Let a Ray that starts in the block, and gloo in its workers, listen on 127.0.0.1 only and collect no metrics.
+    """Let a Ray that starts in the block, and gloo in its workers, listen on 127.0.0.1 only; no metrics, no lower priority.
 
     On Linux they would listen on every address: Ray 2.60 does this for Windows and macOS only, and reads its variable once, at
-    import. Metrics cost a port and 6 MB per minute in Ray Data's actor; the variable set to 1 turns them on.
+    import. Metrics cost a port and 6 MB per minute in Ray Data's actor; the variable set to 1 turns them on. Ray runs workers
+    at niceness 15, where any other program of the machine takes their processors; ``RAY_worker_niceness`` sets another number.
     """
     from ray._private import ray_constants
 
     given = {}
     if "RAY_enable_metrics_collection" not in os.environ:
         given["RAY_enable_metrics_collection"] = "0"
+    if "RAY_worker_niceness" not in os.environ:
+        given["RAY_worker_niceness"] = "0"
     if "GLOO_SOCKET_IFNAME" not in os.environ:
         given["GLOO_SOCKET_IFNAME"] = next(name for _, name in socket.if_nameindex() if name in ("lo", "lo0"))
     clusters, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False

@@ -1,4 +1,7 @@
-"""Classification metrics of one model on rows with one label each; scikit-learn does what it has, the rest is a few lines."""
+"""Classification metrics of one model on rows with one label each.
+
+Those of an evaluation during training need numpy alone: a worker would import scikit-learn for more than a second.
+"""
 
 from collections.abc import Sequence
 
@@ -8,6 +11,7 @@ from numpy.typing import NDArray
 from raykd.errors import ConfigError, DataError
 from raykd.metrics.arrays import Labels, Logits
 from raykd.metrics.calibration import CALIBRATION_BINS, Reliability, bin_confidence
+from raykd.metrics.class_counts import accuracy, class_counts, correlation, f1_of, macro_f1
 
 
 def classification_metrics(
@@ -19,17 +23,15 @@ def classification_metrics(
     ``labels``, ``auc`` is 0.5 and ``mcc`` 0: no ranking and no correlation can be seen. ``loss`` is the mean negative log
     likelihood in nats. Raises DataError when shapes, label ids or values do not fit; ConfigError for an unknown positive label.
     """
-    from sklearn.metrics import f1_score
-
     positive = positive_index(label_names, positive_label)
     check_rows(labels, logits, label_names)
-    predictions, every = logits.argmax(axis=1), np.arange(len(label_names))
-    metrics = {"accuracy": float(np.mean(predictions == labels))}
+    counts = class_counts(labels, logits.argmax(axis=1), len(label_names))
+    metrics = {"accuracy": float(accuracy(counts))}
     if len(label_names) == 2:
-        metrics["f1"] = float(f1_score(labels, predictions, pos_label=positive, zero_division=0.0))
-    metrics["macro_f1"] = float(f1_score(labels, predictions, labels=every, average="macro", zero_division=0.0))
-    metrics["micro_f1"] = float(f1_score(labels, predictions, labels=every, average="micro", zero_division=0.0))
-    metrics["mcc"] = _correlation(labels, predictions)
+        metrics["f1"] = float(f1_of(positive)(counts))
+    metrics["macro_f1"] = float(macro_f1(counts))
+    metrics["micro_f1"] = metrics["accuracy"]  # every row has one label and one prediction
+    metrics["mcc"] = correlation(counts)
     metrics["auc"] = _area(labels, logits)
     metrics["loss"] = float(row_losses(labels, logits).mean())
     metrics["ece"] = expected_calibration_error(labels, logits)
@@ -105,25 +107,23 @@ def check_rows(labels: Labels, logits: Logits, label_names: Sequence[str]) -> No
         raise DataError(f"logits of row {row} are {logits[row].tolist()}; metrics need finite numbers")
 
 
-def _correlation(labels: Labels, predictions: Labels) -> float:
-    from sklearn.metrics import matthews_corrcoef
-
-    if labels.min() == labels.max() or predictions.min() == predictions.max():
-        return 0.0  # scikit-learn gives the same, with a warning when both are the one class
-    return float(matthews_corrcoef(labels, predictions))
-
-
 def _area(labels: Labels, logits: Logits) -> float:
     """Area under the ROC curve: of the second class for two, else the mean of one against the rest over classes seen.
 
     Rows are ranked by the log odds of a class, not by its probability: ``softmax`` rounds large margins to one and the same 1.
     """
-    from sklearn.metrics import roc_auc_score
-
     classes = [1] if logits.shape[1] == 2 else list(range(logits.shape[1]))
     odds = _log_odds(logits)
-    areas = [roc_auc_score(labels == index, odds[:, index]) for index in classes if 0 < np.sum(labels == index) < len(labels)]
+    areas = [_two_class_area(labels == index, odds[:, index]) for index in classes if 0 < np.sum(labels == index) < len(labels)]
     return float(np.mean(areas)) if areas else 0.5
+
+
+def _two_class_area(positive: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
+    """Fraction of pairs of a positive and another row in which the positive has the higher score; equal scores count half."""
+    _, place, repeats = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(repeats) - (repeats - 1) / 2)[place]  # of equal scores, their mean rank; from 1
+    count = int(positive.sum())
+    return float((ranks[positive].sum() - count * (count + 1) / 2) / (count * (len(scores) - count)))
 
 
 def _log_odds(logits: Logits) -> NDArray[np.float64]:

@@ -40,6 +40,11 @@ def test_a_local_ray_gathers_no_metrics_that_nobody_reads() -> None:
 
 
 @pytest.mark.usefixtures("ray_session")
+def test_workers_of_a_local_ray_have_the_priority_of_the_command() -> None:
+    assert ray.get(ray.remote(num_cpus=0)(lambda: os.nice(0)).remote()) == os.nice(0)
+
+
+@pytest.mark.usefixtures("ray_session")
 def test_ray_prints_no_message_of_its_own_below_the_last_line_of_a_command(capsys: pytest.CaptureFixture[str]) -> None:
     from ray._private import worker
 

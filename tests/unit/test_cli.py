@@ -16,11 +16,40 @@ def raykd(*arguments: str, code: str = "from raykd.cli import main; main()") -> 
 def test_help_imports_neither_torch_nor_ray() -> None:
     code = (
         "import sys\nfrom raykd.cli import main\ntry:\n    main()\nexcept SystemExit as stop:\n    assert not stop.code\n"
-        "heavy = {'torch', 'ray', 'transformers', 'deepspeed', 'pyarrow'} & set(sys.modules)\nassert not heavy, heavy"
+        "heavy = {'torch', 'ray', 'transformers', 'deepspeed', 'pyarrow', 'pydantic', 'numpy'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
     )
     result = raykd("--help", code=code)
     assert result.returncode == 0, result.stderr
     assert "distillation" in result.stdout
+
+
+REPORTING = {"sklearn", "scipy", "matplotlib", "wandb", "tensorboard", "optuna"}
+"""Packages that a report, a tracker or a search needs, and no process before it."""
+MODULES = {
+    "raykd.config": {"torch", "ray", "transformers", "deepspeed", "pyarrow", "numpy"} | REPORTING,
+    "raykd.session": {"torch", "ray", "transformers", "deepspeed", "pandas"} | REPORTING,
+    "raykd.distill.pipeline": {"ray", "transformers", "deepspeed", "pandas"} | REPORTING,
+    "raykd.metakd.pipeline": {"ray", "transformers", "deepspeed", "pandas"} | REPORTING,
+    "raykd.predict.scorer": {"ray", "transformers", "deepspeed", "pandas"} | REPORTING,
+    "raykd.run.worker": {"transformers", "deepspeed"} | REPORTING,
+}
+"""Modules that processes of a run begin with, and packages that these must not import."""
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_process_starts_without_what_it_does_not_need(module: str) -> None:
+    code = f"import sys, {module}; print(*sorted({MODULES[module]!r} & set(sys.modules)))"
+    result = raykd(code=code)
+    assert (result.returncode, result.stdout.strip()) == (0, ""), result.stderr
+
+
+def test_metrics_of_an_evaluation_need_neither_scikit_learn_nor_scipy() -> None:
+    code = (
+        "import sys, numpy as np\nfrom raykd.task_kinds import SINGLE_LABEL\n"
+        "SINGLE_LABEL.measure(np.array([0, 1]), np.eye(2), ['a', 'b'])\nprint(*sorted({'sklearn', 'scipy'} & set(sys.modules)))"
+    )
+    assert raykd(code=code).stdout.strip() == ""
 
 
 @pytest.mark.parametrize("job", sorted(JOBS.glob("*.yaml")), ids=lambda path: path.name)

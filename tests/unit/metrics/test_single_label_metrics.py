@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import log_loss, roc_auc_score
+from sklearn.metrics import accuracy_score, f1_score, log_loss, matthews_corrcoef, roc_auc_score
 
 from raykd.errors import ConfigError, DataError
 from raykd.metrics.single_label_metrics import (
@@ -64,6 +64,27 @@ def test_three_classes_agree_with_scikit_learn():
     assert metrics["auc"] == pytest.approx(roc_auc_score(labels, softmax(logits), multi_class="ovr", average="macro"))
     assert metrics["loss"] == pytest.approx(log_loss(labels, softmax(logits)))
     assert metrics["micro_f1"] == pytest.approx(metrics["accuracy"])
+
+
+@given(data=st.data(), classes=st.integers(2, 4), rows=st.integers(2, 60))
+@settings(max_examples=60, deadline=None)
+def test_any_rows_agree_with_scikit_learn(data: st.DataObject, classes: int, rows: int):
+    """Equal scores, classes that are missing and predictions of one class included."""
+    ids = st.lists(st.integers(0, classes - 1), min_size=rows, max_size=rows).map(np.array)
+    labels, steps = data.draw(ids), [data.draw(ids) for _ in range(classes)]
+    logits = np.stack(steps, axis=1).astype(np.float32)
+    metrics = classification_metrics(labels, logits, [str(index) for index in range(classes)])
+    said = logits.argmax(axis=1)
+    expected = {
+        "accuracy": accuracy_score(labels, said),
+        "macro_f1": f1_score(labels, said, labels=range(classes), average="macro", zero_division=0.0),
+        "micro_f1": f1_score(labels, said, labels=range(classes), average="micro", zero_division=0.0),
+        "mcc": matthews_corrcoef(labels, said) if len(set(labels)) > 1 and len(set(said)) > 1 else 0.0,
+    }
+    if classes == 2:
+        expected["f1"] = f1_score(labels, said, zero_division=0.0)
+        expected["auc"] = roc_auc_score(labels, logits[:, 1] - logits[:, 0]) if len(set(labels)) > 1 else 0.5
+    assert {name: metrics[name] for name in expected} == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("names", [TWO, THREE])

@@ -5,12 +5,14 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from raykd.metrics.arrays import Labels
+
 Floats = NDArray[np.float64]
 Statistic = Callable[[Floats], Floats]
 """From class counts ``[..., 3, C]`` (right, labelled, predicted) to one number each, ``[...]``."""
 
 
-def class_counts(labels: NDArray[np.int64], predictions: NDArray[np.int64], classes: int) -> Floats:
+def class_counts(labels: Labels, predictions: Labels, classes: int) -> Floats:
     """Counts ``[3, C]`` of class ids ``[N]``."""
     right = labels[labels == predictions]
     return np.stack([np.bincount(ids, minlength=classes) for ids in (right, labels, predictions)]).astype(np.float64)

@@ -135,16 +135,29 @@ def report(
 def export(
     model: Annotated[str, typer.Argument(metavar="DIR", help="Folder of a trained model.")],
     format_: Annotated[str, typer.Option("--format", help="Format; onnx is the only one.")] = "onnx",
-    int8: Annotated[bool, typer.Option(help="Also write a file with 8-bit weights.")] = False,
+    int8: Annotated[bool, typer.Option(help="Also write a file with 8-bit weights, unless it is worse.")] = False,
+    tolerance: Annotated[
+        float,
+        typer.Option(
+            min=0.0,
+            help="Points of the headline metric that the lower end of int8's 95% interval on the run's validation rows may lie "
+            "below the float file.",
+        ),
+    ] = 0.5,
 ) -> None:
-    """Export a model to DIR/onnx, compare its logits with the original's, and measure both speeds."""
+    """Export a model to DIR/onnx, compare its logits with the original's, and time both. Exit code 1: int8 was refused."""
     if format_ != "onnx":
         raise ConfigError(f"--format {format_}: there is no such format; use onnx")
     from raykd.config.paths import expand_home
     from raykd.model_export import export as export_model
+    from raykd.report.int8_gate import Int8RefusedError
     from raykd.run.progress import Terminal
 
-    export_model(expand_home(model), int8=int8, terminal=Terminal())
+    try:
+        export_model(expand_home(model), int8=int8, terminal=Terminal(), tolerance=tolerance)
+    except Int8RefusedError as error:
+        typer.echo(f"raykd: {error}", err=True)
+        raise typer.Exit(1) from None
 
 
 @app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True}, add_help_option=False)

@@ -12,12 +12,15 @@ import numpy.typing as npt
 
 from raykd.config import DataConfig, ExperimentConfig, build
 from raykd.data import storage
+from raykd.distill.pipeline import DistillationPipeline
 from raykd.distill.report import LATENCY_SECONDS, SAMPLE_ROWS, sample_rows
 from raykd.errors import ConfigError, ModelError
 from raykd.models import load_config, load_tokenizer, local_folder, max_sequence_length
 from raykd.models.onnx import export_onnx, open_session, quantize, require_onnx, run_session
+from raykd.report.bootstrap import Verdict
 from raykd.report.exports import FOLDER, INDEX, Export, read_exports, write_exports
 from raykd.report.files import REPORT, read_report, write_report
+from raykd.report.int8_gate import Int8Gate, Int8RefusedError
 from raykd.report.latency import Latency, Predictor, Row, encode, load_predictor, measure_latency
 from raykd.run.progress import Terminal
 from raykd.task_kinds import task_kind_of_model
@@ -29,11 +32,12 @@ LENGTH = 128
 """Tokens a row may have where no job file sets a length."""
 
 
-def export(model: str, *, int8: bool, terminal: Terminal) -> list[Export]:
+def export(model: str, *, int8: bool, terminal: Terminal, tolerance: float = 0.5) -> list[Export]:
     """Write ``model.onnx``, and with ``int8`` ``model_int8.onnx``, into the folder ``onnx`` of a model.
 
+    The int8 file of a run's model is compared with the float file on the run's validation rows; see :class:`Int8Gate`.
     Raises ConfigError when the libraries are absent or the folder is no model's, ModelError when the logits are not the
-    model's own; nothing is left then.
+    model's own; nothing is left then. Raises Int8RefusedError, after the float file is there, when the int8 file is refused.
     """
     require_onnx()
     model = model.removeprefix("file://")
@@ -43,8 +47,10 @@ def export(model: str, *, int8: bool, terminal: Terminal) -> list[Export]:
     if int8:
         targets["ONNX int8"] = storage.join(model, FOLDER, "model_int8.onnx")
     try:
-        made = _make(model, targets, run[1].data if run else None)
+        made, refusal = _make(model, targets, run[1] if run else None, tolerance)
         write_exports(model, made)
+        if refusal is not None:
+            storage.remove(targets["ONNX int8"])  # of an earlier export
     except BaseException:  # an interrupted command leaves no file either
         for file in (*targets.values(), storage.join(model, FOLDER, INDEX)):
             storage.remove(file)
@@ -54,27 +60,56 @@ def export(model: str, *, int8: bool, terminal: Terminal) -> list[Export]:
             f"{one.name}: {one.file}, {one.bytes_on_disk / 1e6:.1f} MB; on {one.rows} rows logits differ by at most "
             f"{one.largest_difference:.2g}, predictions agree on {one.agreement:.1%}"
         )
+        if one.against_float is None and "int8" in one.name:
+            terminal.print_line(
+                f"warning: {one.name}: not compared on labelled rows, since there is no run with such rows above it"
+            )
     if run is not None:
         _enter(run[0], terminal)
+    if refusal is not None:
+        raise refusal
     return made
 
 
-def _make(model: str, targets: Mapping[str, str], data: DataConfig | None) -> list[Export]:
-    """Write and check the files in a local folder, then copy them to ``targets``."""
+def _make(
+    model: str, targets: Mapping[str, str], config: ExperimentConfig | None, tolerance: float
+) -> tuple[list[Export], Int8RefusedError | None]:
+    """Write and check the files in a local folder, then copy them to ``targets``; a refused int8 file is left out."""
+    verdict, refusal = None, None
     with local_folder(model) as folder, tempfile.TemporaryDirectory(prefix="raykd-export-") as aside:
         files = {name: storage.join(aside, Path(target).name) for name, target in targets.items()}
         export_onnx(str(folder), files["ONNX"])
-        for name, file in files.items():
-            if name != "ONNX":
-                quantize(files["ONNX"], file)
-        length, rows = _rows(str(folder), data)
+        if "ONNX int8" in files:
+            try:
+                verdict = _quantise(str(folder), files["ONNX"], files["ONNX int8"], config, tolerance)
+            except Int8RefusedError as error:
+                refusal = error
+                del files["ONNX int8"]
+        length, rows = _rows(str(folder), config.data if config else None)
         made = _measure(str(folder), files, rows, length=length)
-        for name, target in targets.items():
-            with open(files[name], "rb") as source, storage.open_output(target) as stream:
+        for name, file in files.items():
+            with open(file, "rb") as source, storage.open_output(targets[name]) as stream:
                 shutil.copyfileobj(source, stream)
     label = Path(model).parent.name if Path(model).name == "model" else Path(model).name
-    renamed = zip(made, targets.items(), strict=True)
-    return [one.model_copy(update={"name": f"{label}, {name}", "file": target}) for one, (name, target) in renamed]
+    updates = [{"name": f"{label}, {name}", "file": targets[name]} for name in files]
+    renamed = [one.model_copy(update=update) for one, update in zip(made, updates, strict=True)]
+    return [one.model_copy(update={"against_float": verdict}) if "int8" in one.name else one for one in renamed], refusal
+
+
+def _quantise(model: str, file: str, out: str, config: ExperimentConfig | None, tolerance: float) -> Verdict | None:
+    """Write the int8 file; without a run's labelled rows it is not judged. Raises Int8RefusedError."""
+    if config is None or config.data.label is None:
+        quantize(file, out)
+        return None
+    pipeline = DistillationPipeline(config)
+    gate = Int8Gate(
+        rows=pipeline.tokenised("validation", model),
+        calibration=pipeline.tokenised("train", model),
+        kind=task_kind_of_model(load_config(model)),
+        tolerance=tolerance,
+        positive_label=config.data.positive_label,
+    )
+    return gate.write(file, out)
 
 
 def exports_of(models: Sequence[str]) -> list[Export]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from raykd.data import storage
 from raykd.models import model_digest
+from raykd.report.bootstrap import Verdict
 from raykd.report.latency import Latency
 from raykd.report.record import Record
 
@@ -25,6 +26,8 @@ class Export(Record):
     """Of any logit."""
     agreement: float
     """Fraction of rows on which it predicts what the model predicts."""
+    against_float: Verdict | None = None
+    """Headline metric of an int8 file minus the float file's on the run's validation rows; None where not compared."""
     latency: Latency
 
 

@@ -12,11 +12,16 @@ import pytest
 import torch
 
 from raykd import model_export as export_module
+from raykd.cli import main
 from raykd.errors import ConfigError, ModelError
 from raykd.model_export import export
 from raykd.models import build_classifier, load_classifier, load_tokenizer, save_classifier
-from raykd.models.onnx import export_onnx
+from raykd.models.onnx import export_onnx, quantize
+from raykd.report import int8_gate
+from raykd.report.int8_gate import Int8Gate, onnx_logits
+from raykd.report.load_tables import load_logits
 from raykd.run.progress import Terminal
+from raykd.task_kinds import task_kind
 
 SHORT = {"epochs": 1, "batch_size": 32, "learning_rate": 5e-3}
 
@@ -41,10 +46,12 @@ def test_exports_have_the_models_logits_and_a_row_in_the_report(run, small_world
     assert before["conclusion"][0] in card
     assert not (folder / "teacher/model/README.md").exists()
 
-    plain, small = export(str(model), int8=True, terminal=Terminal())
+    plain, small = export(str(model), int8=True, terminal=Terminal(), tolerance=100)
     assert plain.largest_difference < 1e-4
     assert plain.agreement == 1.0
     assert small.bytes_on_disk < plain.bytes_on_disk
+    assert small.against_float.rows == run.tokenised("validation", run.config.student.model).num_rows
+    assert plain.against_float is None
     tokenizer, own = load_tokenizer(str(model)), load_classifier(str(model), labels=("0", "1")).eval()
     for texts in (["good"], ["the plot was awful", "fine film and a lovely scene", "is"]):
         batch = tokenizer(texts, padding=True, return_tensors="np")
@@ -64,6 +71,56 @@ def test_exports_have_the_models_logits_and_a_row_in_the_report(run, small_world
     shutil.rmtree(folder / "report")
     again = run.report()
     assert [one.name for one in again.exports] == ["kd-seed1, ONNX", "kd-seed1, ONNX int8"]
+
+
+def test_int8_that_is_worse_on_validation_rows_is_refused(run, monkeypatch, capsys):
+    """Both 8-bit forms answer the other class; the float file is published all the same."""
+    import onnx
+    from onnx import numpy_helper
+
+    forms = []
+
+    def opposite(file, out, *, calibration=None):
+        forms.append("dynamic" if calibration is None else f"static, {len(next(iter(calibration))['input_ids'])} rows a batch")
+        model = onnx.load(file)
+        name = model.graph.output[0].name
+        model.graph.output[0].name = "kept"
+        for node in model.graph.node:
+            node.output[:] = ["kept" if one == name else one for one in node.output]
+        model.graph.initializer.append(numpy_helper.from_array(np.array(-1, np.float32), "minus"))
+        model.graph.node.append(onnx.helper.make_node("Mul", ["kept", "minus"], [name]))
+        model.graph.output[0].name = name
+        onnx.save(model, out)
+
+    monkeypatch.setattr(int8_gate, "quantize", opposite)
+    model = Path(run.runner.folder) / "students/kd-seed1/model"
+    (model / "onnx").mkdir()
+    (model / "onnx/model_int8.onnx").write_bytes(b"of an earlier export")
+    monkeypatch.setattr(sys, "argv", ["raykd", "export", str(model), "--int8"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    said = capsys.readouterr().err
+    assert ended.value.code == 1
+    assert "the int8 file is not published: on " in said
+    assert "more than 0.5 points below the float file's (per-channel weights: −" in said
+    assert forms == ["dynamic", "static, 32 rows a batch"]
+    assert sorted(path.name for path in (model / "onnx").iterdir()) == ["export.json", "model.onnx"]
+
+
+def test_static_activations_keep_the_answers(run, tmp_path):
+    import onnx
+
+    model = str(Path(run.runner.folder) / "students/kd-seed1/model")
+    rows = run.tokenised("validation", model)
+    gate = Int8Gate(rows, run.tokenised("train", model), task_kind("single_label"), tolerance=0.5)
+    export_onnx(model, str(tmp_path / "model.onnx"))
+    quantize(str(tmp_path / "model.onnx"), str(tmp_path / "static.onnx"), calibration=gate._calibration())
+    own, static = (onnx_logits(str(tmp_path / name), rows) for name in ("model.onnx", "static.onnx"))
+    assert "QuantizeLinear" in {node.op_type for node in onnx.load(tmp_path / "static.onnx").graph.node}
+    assert np.mean(own.argmax(1) == static.argmax(1)) > 0.9
+    assert not np.array_equal(own, static)
+    side = load_logits(str(Path(run.runner.folder) / "evaluation/validation/student-kd-seed-1"))
+    np.testing.assert_allclose(own, side, atol=1e-4, err_msg="rows come back in their order")
 
 
 def test_a_file_that_is_not_the_model_is_deleted(tmp_path, small_world, monkeypatch):

@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from raykd.config import DataConfig, ExperimentConfig, build
 from raykd.data import storage
+from raykd.data.sample_rows import sample_rows
 from raykd.distill.pipeline import DistillationPipeline
-from raykd.distill.report import LATENCY_SECONDS, SAMPLE_ROWS, sample_rows
 from raykd.errors import ConfigError, ModelError
 from raykd.models import load_config, load_tokenizer, local_folder, max_sequence_length
 from raykd.models.onnx import export_onnx, open_session, quantize, require_onnx, run_session
@@ -21,7 +21,7 @@ from raykd.report.bootstrap import Verdict
 from raykd.report.exports import FOLDER, INDEX, Export, read_exports, write_exports
 from raykd.report.files import REPORT, read_report, write_report
 from raykd.report.int8_gate import Int8Gate, Int8RefusedError
-from raykd.report.latency import Latency, Predictor, Row, encode, load_predictor, measure_latency
+from raykd.report.latency import LATENCY_SECONDS, SAMPLE_ROWS, Latency, Predictor, Row, encode, load_predictor, measure_latency
 from raykd.run.progress import Terminal
 from raykd.task_kinds import task_kind_of_model
 

@@ -83,6 +83,10 @@ class TorchEngineConfig(Section):
         return "torch"
 
 
+Precision = Literal["fp32", "bf16"]
+"""Number format of matrix products; parameters, losses and sums are in fp32."""
+PrecisionChoice = Literal["auto", "fp32", "bf16"]
+"""auto: bf16 on GPUs that compute in it, else fp32."""
 AtLeastOne = Annotated[int, Field(ge=1)]
 
 EngineConfig = Annotated[DeepSpeedEngineConfig | TorchEngineConfig, Field(discriminator="kind")]
@@ -101,7 +105,7 @@ class ComputeConfig(Section):
     """Give each worker a GPU; null uses GPUs where the cluster has them."""
     engine: EngineConfig = DeepSpeedEngineConfig()
     """Training engine."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: PrecisionChoice = "auto"
     """Precision of the forward pass; auto is bf16 on GPUs that support it, else fp32. Weights and optimiser stay fp32."""
     prediction_actors: int = Field(1, ge=1)
     """Number of Ray Data actors that run a model for prediction; the output does not depend on it."""

@@ -11,7 +11,7 @@ from raykd.data.examples import Example, RowParser
 from raykd.data.label_codec import LabelCodec
 from raykd.data.parquet_files import GROUP_ROWS, PartInfo, write_part
 from raykd.data.readers import Chunk, RawRow, reader_of
-from raykd.data.schema import Column, Value
+from raykd.data.schema import CellValue, Column
 from raykd.data.splits import HashRange, text_key
 from raykd.data.tokenizer import RowTokenizer, Text
 from raykd.errors import DataError
@@ -99,7 +99,7 @@ class _RowColumns:
         self.numbers: list[int] = []
         self.texts: list[Text] = []
         self.labels: list[Any] = []
-        self.extras: list[tuple[Value, ...]] = []
+        self.extras: list[tuple[CellValue, ...]] = []
 
     def add(self, number: int, example: Example) -> None:
         """Append a row."""

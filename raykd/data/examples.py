@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from raykd.data.label_codec import LabelCodec
 from raykd.data.readers import Reader
-from raykd.data.schema import InputSchema, Value
+from raykd.data.schema import CellValue, InputSchema
 from raykd.data.tokenizer import Text
 from raykd.errors import ConfigError, DataError
 
@@ -19,7 +19,7 @@ class Example(NamedTuple):
     text: Text
     label: Any
     """Value that the codec parsed; None for unlabelled rows."""
-    extras: tuple[Value, ...]
+    extras: tuple[CellValue, ...]
 
 
 class RowParser:

@@ -3,17 +3,15 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from raykd.data.folds import Fold
 from raykd.data.parquet_files import write_part
-from raykd.data.side_tables import ROW_ID, SideTable, commit, join, logits_array, logits_numpy
+from raykd.data.side_tables import ROW_ID, LogitsArray, SideTable, commit, join, logits_array, logits_numpy
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import DataError
 
 COLUMN = "logits"
-Logits = npt.NDArray[np.float32]
 
 
 def average_logits(sides: Sequence[SideTable], weights: Sequence[float], prepared: TokenisedSet, out: str) -> SideTable:
@@ -23,7 +21,7 @@ def average_logits(sides: Sequence[SideTable], weights: Sequence[float], prepare
     """
     shares = np.asarray(weights, np.float64) / np.sum(weights)
 
-    def mix(group: int, names: pa.Table) -> Logits:
+    def mix(group: int, names: pa.Table) -> LogitsArray:
         each = [_read(side, group, names) for side in sides]
         widths = [one.shape[1] for one in each]
         if len(set(widths)) > 1:
@@ -37,7 +35,7 @@ def average_logits(sides: Sequence[SideTable], weights: Sequence[float], prepare
 def gather_folds(sides: Sequence[SideTable], folds: Sequence[Fold], prepared: TokenisedSet, out: str) -> SideTable:
     """Every row's logits from the table of its own fold. Raises DataError when a table was made for other rows."""
 
-    def mix(group: int, names: pa.Table) -> Logits:
+    def mix(group: int, names: pa.Table) -> LogitsArray:
         members = [fold.members(group, names) for fold in folds]
         each = [_read(side, group, names) for side in sides]
         logits = np.full_like(each[0], np.nan)
@@ -52,7 +50,7 @@ def _write(
     sides: Sequence[SideTable],
     prepared: TokenisedSet,
     out: str,
-    mix: Callable[[int, pa.Table], Logits],
+    mix: Callable[[int, pa.Table], LogitsArray],
     provenance: Mapping[str, object],
 ) -> SideTable:
     for side in sides:
@@ -70,5 +68,5 @@ def _write(
     return commit(out, prepared, parts, [COLUMN], provenance)
 
 
-def _read(side: SideTable, group: int, names: pa.Table) -> Logits:
+def _read(side: SideTable, group: int, names: pa.Table) -> LogitsArray:
     return logits_numpy(join(names, side.read_group(group, [*ROW_ID, COLUMN]))[COLUMN])

@@ -11,20 +11,18 @@ from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raykd.data import file_systems, storage
 from raykd.data.logits_tsv import SourceLines, name_files
 from raykd.data.parquet_files import GROUP_ROWS, write_part
-from raykd.data.side_tables import ROW_ID, SideTable, commit, logits_array
+from raykd.data.side_tables import ROW_ID, LogitsArray, SideTable, commit, logits_array
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import DataError
 
 COLUMN = "logits"
 FINGERPRINT = b"raykd.rows_fingerprint"
-Logits = npt.NDArray[np.float32]
 
 
 def import_parquet(path: str, prepared: TokenisedSet, *, out: str, column: str = COLUMN) -> SideTable:
@@ -61,7 +59,7 @@ def file_digest(path: str) -> str:
 
 
 class _LogitsSource(Protocol):
-    def take(self, names: pa.Table) -> Logits:
+    def take(self, names: pa.Table) -> LogitsArray:
         """Logits ``[n, C]`` of the rows of a group."""
         ...
 
@@ -72,7 +70,7 @@ class _MatrixParser:
     def __init__(self, path: str, width: int | None) -> None:
         self._path, self._width = path, width
 
-    def __call__(self, column: pa.Array, first: int) -> Logits:
+    def __call__(self, column: pa.Array, first: int) -> LogitsArray:
         """Logits ``[n, C]`` of a column whose first row is row ``first`` of the file."""
         if column.null_count or column.flatten().null_count:
             last = first + len(column) - 1
@@ -110,7 +108,7 @@ class _OrderedLogits:
         self._batches = file.iter_batches(GROUP_ROWS, columns=[column])
         self._start, self._current = 0, np.empty((0, 0), np.float32)
 
-    def take(self, names: pa.Table) -> Logits:
+    def take(self, names: pa.Table) -> LogitsArray:
         wanted, found = self._lines.of(names), []
         while len(wanted):
             stop = self._start + len(self._current)
@@ -148,7 +146,7 @@ class _KeyedLogits:
             raise DataError(f"{path} has {self._name(shard[at], row[at])} twice; give each row once")
         self._logits = parse_matrix(table[column].chunk(0), 0) if len(table) else np.empty((0, 0), np.float32)
 
-    def take(self, names: pa.Table) -> Logits:
+    def take(self, names: pa.Table) -> LogitsArray:
         wanted = self._lines.of(names)
         positions = np.searchsorted(self._numbers, wanted)
         missing = np.flatnonzero(np.append(self._numbers, -1)[positions] != wanted)

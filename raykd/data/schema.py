@@ -8,7 +8,7 @@ from typing import Any, Literal, cast
 from raykd.errors import ConfigError, DataError
 
 Scalar = str | int | float
-Value = Scalar | list[int] | list[float]
+CellValue = Scalar | list[int] | list[float]
 ColumnType = Literal["str", "int", "float"]
 _INT64 = range(-(2**63), 2**63)
 
@@ -27,7 +27,7 @@ class Column:
         """True when a cell holds a list of numbers."""
         return self.type != "str" and self.length != 1
 
-    def parse(self, cell: str) -> Value:
+    def parse(self, cell: str) -> CellValue:
         """The cell's value. Raises DataError when it is not of the column's type, finite, and of its length."""
         if self.type == "str":
             return cell
@@ -87,7 +87,7 @@ class InputSchema:
         """The column of that name. Raises ConfigError when there is none."""
         return self.columns[self.position(name)]
 
-    def parse_row(self, cells: list[str]) -> dict[str, Value]:
+    def parse_row(self, cells: list[str]) -> dict[str, CellValue]:
         """The values of a row by their columns' names. Raises DataError as :meth:`parse_values`."""
         return dict(zip(self.names, self.parse_values(cells), strict=False))
 

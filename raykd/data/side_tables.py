@@ -21,6 +21,8 @@ from raykd.errors import DataError
 
 __all__ = ["ROW_ID", "SideTable", "commit", "join", "logits_array", "logits_numpy", "restrict", "write_part"]
 
+LogitsArray = npt.NDArray[np.float32]
+"""``[N, C]``."""
 KIND = "side table"
 ROW_ID = ("shard", "row")
 
@@ -95,17 +97,17 @@ def commit(
     return table
 
 
-def restrict(side: SideTable, whole: TokenisedSet, part: TokenisedSet, *, out: str) -> SideTable:
-    """The rows of ``part``, whose files are some of those of ``whole``, in a side table made for ``whole``.
+def restrict(side: SideTable, whole: TokenisedSet, subset: TokenisedSet, *, out: str) -> SideTable:
+    """The rows of ``subset``, whose files are some of those of ``whole``, in a side table made for ``whole``.
 
-    Raises DataError when ``side`` is of other rows, or the rows of ``part`` are not among them.
+    Raises DataError when ``side`` is of other rows, or the rows of ``subset`` are not among them.
     """
     side.check_fits(whole)
-    shards = {source.path: shard for shard, source in enumerate(part.sources)}
+    shards = {source.path: shard for shard, source in enumerate(subset.sources)}
     renamed = {shard: shards[source.path] for shard, source in enumerate(whole.sources) if source.path in shards}
     tables = _renamed_groups(side, whole, renamed)
-    checked = _fitting(tables, part)
-    return commit(out, part, [write_part(out, 0, checked)], side.columns, {"part_of": side.path, **side.provenance})
+    checked = _fitting(tables, subset)
+    return commit(out, subset, [write_part(out, 0, checked)], side.columns, {"part_of": side.path, **side.provenance})
 
 
 def _renamed_groups(side: SideTable, whole: TokenisedSet, renamed: dict[int, int]) -> Iterator[pa.Table]:
@@ -118,13 +120,13 @@ def _renamed_groups(side: SideTable, whole: TokenisedSet, renamed: dict[int, int
             yield table.set_column(table.column_names.index("shard"), "shard", pa.array(number))
 
 
-def _fitting(tables: Iterator[pa.Table], part: TokenisedSet) -> Iterator[pa.Table]:
-    groups = range(len(part.group_rows))
+def _fitting(tables: Iterator[pa.Table], subset: TokenisedSet) -> Iterator[pa.Table]:
+    groups = range(len(subset.group_rows))
     for group, table in zip(groups, tables, strict=False):
-        names = part.read_group(group, ["shard", "row"])
+        names = subset.read_group(group, ["shard", "row"])
         if not (names["row"].equals(table["row"]) and names["shard"].equals(table["shard"])):
             raise DataError(
-                f"row group {group} of {part.path} is not among the rows of the table; prepare both from the same files"
+                f"row group {group} of {subset.path} is not among the rows of the table; prepare both from the same files"
             )
         yield table
 

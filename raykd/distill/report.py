@@ -1,37 +1,25 @@
 """The last stage: from logits of every model to ``report.json``, ``report.md`` and ``report.html``."""
 
 import json
-import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 from raykd.config import DataConfig, StudentVariant
-from raykd.data import storage
 from raykd.data.overlap import Overlap
-from raykd.data.readers import Chunk, read_chunk, reader_of, scan
-from raykd.data.schema import InputSchema
+from raykd.data.sample_rows import sample_rows
 from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
-from raykd.errors import DataError
 from raykd.models import load_config
 from raykd.models.model_settings import ModelSettings
 from raykd.report.comparison import Comparison, Entry, compare
 from raykd.report.environment import environment
 from raykd.report.exports import read_exports
-from raykd.report.latency import Latency, Row, load_predictor, measure_latency, one_after_the_other
+from raykd.report.latency import LATENCY_SECONDS, SAMPLE_ROWS, Latency, load_predictor, measure_latency, one_after_the_other
 from raykd.report.load_tables import load_labels, load_logits
 from raykd.report.system import Role
 from raykd.report.teacher_quality import TeacherQuality, teacher_quality
 from raykd.task_kinds import TaskKind, task_kind
-
-SAMPLE_ROWS = 256
-"""Rows that latency is measured on."""
-CANDIDATE_ROWS = 20_000
-"""Rows that the sample is taken from: more, since some may not parse."""
-LATENCY_SECONDS = 1.0
-"""Seconds of single rows, and again of batches, for each model."""
 
 
 @dataclass(frozen=True)
@@ -140,27 +128,3 @@ def _shape(model: str) -> str:
     """The part of a model's configuration that its speed depends on."""
     settings = load_config(model).to_dict()
     return json.dumps({key: value for key, value in settings.items() if key != "_name_or_path"}, sort_keys=True, default=str)
-
-
-def sample_rows(data: DataConfig, count: int) -> list[Row]:
-    """Texts of random rows of the test files, or training files, in random order; rows that do not parse are skipped."""
-    files = data.test if isinstance(data.test, tuple) else data.train
-    chunks = scan(storage.expand(files), data.skip_header)
-    numbers = range(sum(chunk.rows for chunk in chunks))
-    chosen = random.Random(0).sample(numbers, min(len(numbers), CANDIDATE_ROWS))
-    return list(islice(_texts(data, chunks, chosen), count))
-
-
-def _texts(data: DataConfig, chunks: Sequence[Chunk], chosen: Sequence[int]) -> Iterator[Row]:
-    """Texts of the rows with the ``chosen`` numbers, which count the rows of all chunks, in their order."""
-    schema = InputSchema.parse(data.input_schema)
-    columns = [column for column in (data.first_sequence, data.second_sequence) if column is not None]
-    wanted = frozenset(chosen)
-    rows = enumerate((chunk.path, raw.data) for chunk in chunks for raw in read_chunk(chunk))
-    found = {number: row for number, row in rows if number in wanted}
-    for path, content in map(found.__getitem__, chosen):
-        try:
-            cells = schema.parse_row(reader_of(path).cells(content.decode(), schema.names))
-        except (DataError, UnicodeDecodeError):
-            continue
-        yield tuple(str(cells[column]) for column in columns)

@@ -18,7 +18,7 @@ from raykd.data import storage
 from raykd.easynlp.folder import TRAIN_CONFIG
 from raykd.easynlp.labels import read_mapping
 from raykd.errors import ConfigError, ModelError
-from raykd.task_kinds import task_kind
+from raykd.task_kinds import MULTI_LABEL, SINGLE_LABEL, TaskKind
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,10 +27,10 @@ log = logging.getLogger(__name__)
 
 WEIGHTS = "pytorch_model.bin"
 WITHOUT_HEAD = "--without_head"
-MULTI_LABEL = "--multi_label"
+SEVERAL_LABELS = "--multi_label"
 USAGE = (
-    f"raykd easynlp import DIR OUT [{WITHOUT_HEAD}] [{MULTI_LABEL}], where DIR holds config.json and {WEIGHTS}, or is another "
-    ".bin file there"
+    f"raykd easynlp import DIR OUT [{WITHOUT_HEAD}] [{SEVERAL_LABELS}], where DIR holds config.json and {WEIGHTS}, or is "
+    "another .bin file there"
 )
 POOLED = ("bert", "albert")
 DENSE_HEAD = ("roberta", "xlm-roberta", "camembert")
@@ -45,15 +45,16 @@ def import_command(arguments: Sequence[str]) -> None:
     """Run the command. Raises RaykdError."""
     paths = [expand_home(argument) for argument in arguments if not argument.startswith("--")]
     options = [argument for argument in arguments if argument.startswith("--")]
-    if len(paths) != 2 or not {WITHOUT_HEAD, MULTI_LABEL}.issuperset(options):
+    if len(paths) != 2 or not {WITHOUT_HEAD, SEVERAL_LABELS}.issuperset(options):
         raise ConfigError(f"import was given {' '.join(arguments) or 'nothing'}; use: {USAGE}")
-    import_checkpoint(paths[0], paths[1], with_head=WITHOUT_HEAD not in options, multi_label=MULTI_LABEL in options)
+    kind = MULTI_LABEL if SEVERAL_LABELS in options else None
+    import_checkpoint(paths[0], paths[1], with_head=WITHOUT_HEAD not in options, kind=kind)
 
 
-def import_checkpoint(source: str, out: str, *, with_head: bool = True, multi_label: bool = False) -> None:
+def import_checkpoint(source: str, out: str, *, with_head: bool = True, kind: TaskKind | None = None) -> None:
     """Write the checkpoint at ``source`` as a Hugging Face folder at ``out``.
 
-    Rows may have any number of labels where its own flags, or ``multi_label``, are set; the weights do not show it.
+    ``kind`` is the kind of its task; by default the one that its own flags name, since the weights do not show it.
 
     Raises ConfigError for paths, ModelError when weights, configuration and vocabulary do not make a stock model, or its head
     is Meta-KD's and ``with_head`` asks for it.
@@ -71,8 +72,7 @@ def import_checkpoint(source: str, out: str, *, with_head: bool = True, multi_la
     with tempfile.TemporaryDirectory(prefix="raykd-import-") as staged:
         config = _stage(folder, Path(staged))
         if with_head:
-            many = multi_label or _trained_with_many_labels(folder)
-            config["problem_type"] = task_kind("multi_label" if many else "single_label").problem_type
+            config["problem_type"] = (kind or _kind_of(folder)).problem_type
         model = _build(config, weights, labels=_labels(str(folder), weights) if with_head else None, name=str(weights_file))
         _save(model, staged, out)
     log.info("%s written%s", out, "" if with_head else ": encoder alone, its classifier will be new")
@@ -120,17 +120,17 @@ def _stage(folder: Path, staged: Path) -> dict[str, Any]:
     return config
 
 
-def _trained_with_many_labels(folder: Path) -> bool:
-    """User-defined parameters in ``train_config.json``: the text of the flag, or EasyNLP's parsed form."""
+def _kind_of(folder: Path) -> TaskKind:
+    """Kind of task by the user-defined parameters in ``train_config.json``: the text of the flag, or EasyNLP's parsed form."""
     path = str(folder / TRAIN_CONFIG)
     if not storage.exists(path):
-        return False
+        return SINGLE_LABEL
     content = storage.read_json(path)
     given = content.get("user_defined_parameters") if isinstance(content, Mapping) else None
     if isinstance(given, str):
-        return "multi_label=True" in given.split()
+        return MULTI_LABEL if "multi_label=True" in given.split() else SINGLE_LABEL
     nested = given.get("app_parameters") if isinstance(given, Mapping) else None
-    return isinstance(nested, Mapping) and nested.get("multi_label") is True
+    return MULTI_LABEL if isinstance(nested, Mapping) and nested.get("multi_label") is True else SINGLE_LABEL
 
 
 def _labels(folder: str, weights: Mapping[str, "Tensor"]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from raykd.data import storage
 from raykd.data.readers import reader_of, scan
-from raykd.data.schema import InputSchema, Value
+from raykd.data.schema import CellValue, InputSchema
 from raykd.data.side_tables import SideTable, logits_numpy
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import DataError
@@ -38,7 +38,7 @@ class PredictionFormat:
         """True when a line contains input columns."""
         return bool(self._append) or (ID in self._columns and ID in schema.names)
 
-    def line(self, address: str, record: Mapping[str, Value], logits: NDArray[Any], probabilities: NDArray[Any]) -> str:
+    def line(self, address: str, record: Mapping[str, CellValue], logits: NDArray[Any], probabilities: NDArray[Any]) -> str:
         """One line, with its line end.
 
         ``address`` names the row among all rows, ``record`` holds its input columns; logits and probabilities are float32
@@ -48,7 +48,7 @@ class PredictionFormat:
         return "\t".join([*cells, *(str(record[name]) for name in self._append)]) + "\n"
 
     def _cell(
-        self, name: str, address: str, record: Mapping[str, Value], logits: NDArray[Any], probabilities: NDArray[Any]
+        self, name: str, address: str, record: Mapping[str, CellValue], logits: NDArray[Any], probabilities: NDArray[Any]
     ) -> str:
         if name == ID:
             # where EasyNLP draws a random one: the same command gives the same file
@@ -84,7 +84,10 @@ def write_predictions(
 
 
 def _lines(
-    form: PredictionFormat, prepared: TokenisedSet, table: pa.Table, records: Iterator[tuple[RowName, dict[str, Value]]] | None
+    form: PredictionFormat,
+    prepared: TokenisedSet,
+    table: pa.Table,
+    records: Iterator[tuple[RowName, dict[str, CellValue]]] | None,
 ) -> Iterator[str]:
     logits = logits_numpy(table["logits"])
     probabilities = form.probabilities(logits)
@@ -97,7 +100,7 @@ def _lines(
         yield form.line(f"{source}#{name[1]}", record, logits[index], probabilities[index])
 
 
-def _records(prepared: TokenisedSet, parser: InputSchema, skip_header: bool) -> Iterator[tuple[RowName, dict[str, Value]]]:
+def _records(prepared: TokenisedSet, parser: InputSchema, skip_header: bool) -> Iterator[tuple[RowName, dict[str, CellValue]]]:
     """Every input row, parsed, with its name."""
     for chunk in scan([source.path for source in prepared.sources], skip_header):
         reader = reader_of(chunk.path)

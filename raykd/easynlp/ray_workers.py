@@ -7,7 +7,8 @@ from contextlib import contextmanager
 
 from raykd.cluster import DATA_CPUS
 from raykd.config import ComputeConfig
-from raykd.easynlp.settings import Precision, Workers
+from raykd.config.training import Precision
+from raykd.easynlp.settings import Workers
 from raykd.errors import ResourceError
 from raykd.session import start_ray, stop_ray
 

@@ -23,7 +23,7 @@ from raykd.models import check_sequence_length, label_names, load_config
 from raykd.predict import ScoreJob
 from raykd.report.load_tables import load_labels, load_logits
 from raykd.run.scoring import score_models
-from raykd.task_kinds import TaskKind, task_kind_of_model
+from raykd.task_kinds import MULTI_LABEL, TaskKind, task_kind_of_model
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ def _labels(settings: ScoreSettings) -> tuple[tuple[str, ...], TaskKind]:
     """
     config = load_config(settings.checkpoint_dir)
     kind = task_kind_of_model(config)
-    if settings.kind.name == "multi_label" and kind is not settings.kind:
+    if settings.kind is MULTI_LABEL and kind is not MULTI_LABEL:
         raise ConfigError(
             f"{settings.checkpoint_dir} was trained for one label a row, but --app_name or multi_label=True asks for any "
             "number; leave that out, or give the folder of a multi-label training"

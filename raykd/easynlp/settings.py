@@ -3,9 +3,10 @@
 import logging
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from raykd.config import FineTuneConfig, ObjectiveConfig, TrainingConfig, VanillaKDConfig
+from raykd.config.training import Precision
 from raykd.data import storage
 from raykd.easynlp.columns import FileColumns, LogitsFile
 from raykd.easynlp.flags import FlagValues, parse_flags
@@ -13,11 +14,12 @@ from raykd.easynlp.labels import read_labels
 from raykd.easynlp.model_names import refuse_unimported, resolve_model
 from raykd.easynlp.user_parameters import HINTS, parse_user_parameters
 from raykd.errors import ConfigError
-from raykd.task_kinds import TaskKind, task_kind
+from raykd.task_kinds import MULTI_LABEL, SINGLE_LABEL, TaskKind
 
 log = logging.getLogger(__name__)
 
-Precision = Literal["fp32", "bf16"]
+SELECTION_METRIC = {SINGLE_LABEL: "accuracy", MULTI_LABEL: "macro_f1"}
+"""Metric that EasyNLP selects weights by."""
 BATCH_ROWS = 64
 """Rows per forward pass in scoring unless --micro_batch_size is given; its default of two would be slow."""
 OUTPUT_COLUMNS = ("id", "output", "predictions", "probabilities", "logits")
@@ -96,7 +98,7 @@ def _task_kind(flags: FlagValues, user: dict[str, Any]) -> TaskKind:
     if flags["app_name"] == "text_match_two_tower":
         log.warning("--app_name=text_match_two_tower without two_tower=True is a single tower in EasyNLP, and here")
     many = user.get("multi_label", flags["app_name"] == "text_classify_multi_label")
-    return task_kind("multi_label" if many else "single_label")
+    return MULTI_LABEL if many else SINGLE_LABEL
 
 
 def _train(flags: FlagValues, user: dict[str, Any], kind: TaskKind) -> TrainSettings:
@@ -115,7 +117,7 @@ def _train(flags: FlagValues, user: dict[str, Any], kind: TaskKind) -> TrainSett
         columns=_columns(flags, label=name, labels=read_labels(flags["label_enumerate_values"]), kind=kind),
         logits=logits,
         objective=objective,
-        training=_training(flags, workers, metric="macro_f1" if kind.name == "multi_label" else "accuracy"),
+        training=_training(flags, workers, metric=SELECTION_METRIC[kind]),
         model=_model(user),
         checkpoint_dir=flags.required("checkpoint_dir"),
         seed=flags["random_seed"],

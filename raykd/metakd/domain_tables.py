@@ -16,7 +16,7 @@ from raykd.predict import ScoreJob
 from raykd.run.stages import Stage, StageRunner
 from raykd.run.task import TrainTask, side_digest
 
-Teacher = tuple[TeacherKind, tuple[str, ...]]
+TeacherKey = tuple[TeacherKind, tuple[str, ...]]
 """Kind of a teacher, and the domains it is trained on."""
 
 
@@ -40,10 +40,10 @@ class DomainSideTables:
         """
         if domains not in self._weights:
             every = domains == self._config.domains
-            self._weights[domains] = self._all_weights() if every else self._part_of_weights(domains)
+            self._weights[domains] = self._all_weights() if every else self._subset_weights(domains)
         return self._weights[domains]
 
-    def logits(self, teachers: Mapping[Teacher, TrainTask]) -> dict[tuple[TeacherKind, str], SideTable]:
+    def logits(self, teachers: Mapping[TeacherKey, TrainTask]) -> dict[tuple[TeacherKind, str], SideTable]:
         """Every teacher's logits on its training rows, by the domain whose students read them: each teacher runs once."""
         stages = {self._logits_stage(teacher, task): teacher for teacher, task in teachers.items()}
         jobs = {
@@ -65,15 +65,15 @@ class DomainSideTables:
             for domain, folder in self._domain_folders(stage, teacher).items()
         }
 
-    def _teacher_rows(self, teacher: Teacher) -> TokenisedSet:
+    def _teacher_rows(self, teacher: TeacherKey) -> TokenisedSet:
         return self._rows.tokenised("train", teacher[1], self._config.teacher.model)
 
-    def _domain_folders(self, stage: Stage, teacher: Teacher) -> dict[str, str]:
+    def _domain_folders(self, stage: Stage, teacher: TeacherKey) -> dict[str, str]:
         """Folder of a teacher's logits on the rows of each domain whose students read them."""
         chosen = self._config.chosen_domains
         return {domain: storage.join(stage.folder, domain) for domain in teacher[1] if domain in chosen}
 
-    def _logits_stage(self, teacher: Teacher, task: TrainTask) -> Stage:
+    def _logits_stage(self, teacher: TeacherKey, task: TrainTask) -> Stage:
         kind, domains = teacher
         name = f"logits/{kind}" + (f"-{domains[0]}" if kind == "single" else "")
         rows = self._teacher_rows(teacher)
@@ -102,7 +102,7 @@ class DomainSideTables:
         table.check_fits(rows)
         return table
 
-    def _part_of_weights(self, domains: tuple[str, ...]) -> SideTable:
+    def _subset_weights(self, domains: tuple[str, ...]) -> SideTable:
         whole = self.weights(self._config.domains)
         stage = self._runner.stage(f"weights/of-{'-'.join(domains)}", side_digest(whole), domains)
         if not stage.is_done():

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from torch import Tensor, nn
 
+from raykd.config.metakd import DomainLoss
 from raykd.data.batch import Batch
 from raykd.errors import ConfigError, DataError
 from raykd.losses import cross_entropy, keep, permuted_domains, reverse_gradient, wrong_domain_ce
@@ -15,8 +15,6 @@ from raykd.metakd.prototypes import DOMAIN_ID, WEIGHT
 from raykd.trainers.features.feature_kd import valid_terms
 from raykd.trainers.gradient_norms import ReportNorms, term_gradient_norms
 from raykd.trainers.objective import Objective, ObjectiveOutput, valid_labels
-
-DomainLoss = Literal["wrong", "permuted", "reversed"]
 
 
 def side_column(batch: Batch, name: str) -> Tensor:

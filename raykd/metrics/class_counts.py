@@ -3,11 +3,9 @@
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
-from raykd.metrics.arrays import Labels
+from raykd.metrics.arrays import Floats, Labels
 
-Floats = NDArray[np.float64]
 Statistic = Callable[[Floats], Floats]
 """From class counts ``[..., 3, C]`` (right, labelled, predicted) to one number each, ``[...]``."""
 

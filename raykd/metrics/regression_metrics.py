@@ -6,10 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raykd.errors import DataError
-from raykd.metrics.arrays import Logits
+from raykd.metrics.arrays import Floats, Logits
 
 Values = NDArray[np.floating[Any]]
-Floats = NDArray[np.float64]
 
 
 def regression_metrics(values: Values, outputs: Logits) -> dict[str, float]:

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from raykd.metrics.arrays import Floats
 from raykd.metrics.class_counts import Statistic
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -156,7 +156,7 @@ def input_names(classifier: Any) -> tuple[str, ...]:
 def _logits_of(classifier: Any, names: tuple[str, ...]) -> Any:
     from torch import Tensor, nn
 
-    class Logits(nn.Module):
+    class LogitsModule(nn.Module):
         """The classifier with positional inputs and nothing but logits out."""
 
         def __init__(self) -> None:
@@ -167,7 +167,7 @@ def _logits_of(classifier: Any, names: tuple[str, ...]) -> Any:
             logits: Tensor = self.classifier(**dict(zip(names, inputs, strict=True))).logits
             return logits
 
-    return Logits().eval()
+    return LogitsModule().eval()
 
 
 @contextmanager

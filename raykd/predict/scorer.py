@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from raykd import models
+from raykd.config.training import PrecisionChoice
 from raykd.data.batch import Batch
 from raykd.data.folds import Fold
 from raykd.data.length_batches import length_batches
@@ -19,8 +20,6 @@ from raykd.data.side_tables import logits_array, write_part
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ModelError
 from raykd.trainers.precision import resolve_precision
-
-Precision = Literal["auto", "fp32", "bf16"]
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,9 @@ class Scorer:
     column = "logits"
     """Column of the output."""
 
-    def __init__(self, jobs: Sequence[ScoreJob], *, threads: int, batch_rows: int, precision: Precision, use_gpu: bool) -> None:
+    def __init__(
+        self, jobs: Sequence[ScoreJob], *, threads: int, batch_rows: int, precision: PrecisionChoice, use_gpu: bool
+    ) -> None:
         self._jobs = jobs
         self._batch_rows = batch_rows
         self._device = torch.device("cuda" if use_gpu else "cpu")

@@ -7,23 +7,23 @@ names travel back, and the manifest is written last.
 
 import functools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
 import torch
 
 from raykd import models
+from raykd.config.training import PrecisionChoice
 from raykd.data import storage
 from raykd.data.parquet_files import MANIFEST
+from raykd.data.prepare import Progress
 from raykd.data.ray_map import run_actors
 from raykd.data.side_tables import SideTable, commit
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ResourceError
-from raykd.predict.scorer import Precision, ScoredPart, ScoreItem, ScoreJob, Scorer
+from raykd.predict.scorer import ScoredPart, ScoreItem, ScoreJob, Scorer
 
-Progress = Callable[[int, int], None]
-"""Called with the rows that are done and all rows, over all jobs."""
 BATCH_ROWS = 64
 """Rows of one forward pass."""
 PARTS_AIM, MAX_GROUPS_PER_PART = 64, 32
@@ -36,7 +36,7 @@ def score(
     actors: int = 1,
     cpus_per_actor: int = 1,
     batch_rows: int = BATCH_ROWS,
-    precision: Precision = "auto",
+    precision: PrecisionChoice = "auto",
     use_gpu: bool = False,
     progress: Progress | None = None,
     scorer: type[Scorer] = Scorer,
@@ -69,7 +69,7 @@ def score_locally(
     *,
     threads: int = 1,
     batch_rows: int = BATCH_ROWS,
-    precision: Precision = "auto",
+    precision: PrecisionChoice = "auto",
     use_gpu: bool = False,
     progress: Progress | None = None,
     scorer: type[Scorer] = Scorer,

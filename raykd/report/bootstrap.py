@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from raykd.errors import DataError
+from raykd.metrics.arrays import Floats
 from raykd.metrics.class_counts import Statistic, accuracy
 from raykd.report.record import Record
-
-Floats = NDArray[np.float64]
 
 INTERVAL = 0.95
 REPLICATES = 10_000

@@ -10,7 +10,7 @@ from raykd.task_kinds import task_kind
 NONE = "–"
 SHORT_ROLES: dict[Role, str] = {"teacher": "teacher", "student_no_kd": "student, no KD", "student_kd": "student, KD"}
 LONG_ROLES: dict[Role, str] = {"teacher": "teacher", "student_no_kd": "student without KD", "student_kd": "student with KD"}
-Column = tuple[str, Callable[[System], str]]
+TableColumn = tuple[str, Callable[[System], str]]
 
 
 def table(comparison: Comparison, *, titles: dict[Role, str] = SHORT_ROLES) -> tuple[list[str], list[list[str]]]:
@@ -46,7 +46,7 @@ def system_names(systems: Sequence[System], titles: dict[Role, str]) -> list[str
     return [f"{titles[one.role]} ({one.name})" if roles.count(one.role) > 1 else titles[one.role] for one in systems]
 
 
-def _columns(comparison: Comparison) -> list[Column]:
+def _columns(comparison: Comparison) -> list[TableColumn]:
     kind = task_kind(comparison.task)
     first, *others = (kind.metric(name) for name in comparison.table_metrics)
     agreement = kind.metric("agreement")

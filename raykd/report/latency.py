@@ -12,6 +12,10 @@ import numpy as np
 from raykd.errors import ConfigError
 from raykd.report.record import Record
 
+SAMPLE_ROWS = 256
+"""Rows that latency is measured on."""
+LATENCY_SECONDS = 1.0
+"""Seconds of single rows, and again of batches, for each model."""
 Row = tuple[str, ...]
 """A row's text, or the two of a pair."""
 Predictor = Callable[[Sequence[Row]], object]

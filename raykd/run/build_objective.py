@@ -15,6 +15,7 @@ from raykd.config import (
 )
 from raykd.config.features import FeatureKDConfig
 from raykd.config.task_objective import TaskObjective
+from raykd.config.training import Precision
 from raykd.data.class_balance import balanced_weights, class_counts
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ConfigError
@@ -23,7 +24,6 @@ from raykd.task_kinds import TaskKind, task_kind
 from raykd.trainers import fine_tune, logit_kd
 from raykd.trainers.context import WorkerContext
 from raykd.trainers.custom_objective import load_objective
-from raykd.trainers.engines.engine import Precision
 from raykd.trainers.events import TrainingEvent
 from raykd.trainers.features.build_features import StudentTask, build_feature_kd
 from raykd.trainers.objective import Objective

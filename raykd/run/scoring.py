@@ -6,10 +6,11 @@ import torch
 
 from raykd.cluster import uses_gpu, wait_for_resources
 from raykd.config import ComputeConfig
+from raykd.data.prepare import Progress
 from raykd.data.side_tables import SideTable
 from raykd.predict import ScoreJob, score, score_locally
 from raykd.predict.scorer import Scorer
-from raykd.predict.scoring_job import BATCH_ROWS, Progress
+from raykd.predict.scoring_job import BATCH_ROWS
 
 
 def report_compute(compute: ComputeConfig) -> ComputeConfig:

@@ -10,10 +10,20 @@ from raykd.task_kinds.regression import Regression
 from raykd.task_kinds.single_label import SingleLabel
 from raykd.task_kinds.task_kind import TaskKind
 
-__all__ = ["SINGLE_LABEL", "TASK_KINDS", "TaskKind", "label_codec", "task_kind", "task_kind_of_model", "write_task_kind"]
+__all__ = [
+    "MULTI_LABEL",
+    "SINGLE_LABEL",
+    "TASK_KINDS",
+    "TaskKind",
+    "label_codec",
+    "task_kind",
+    "task_kind_of_model",
+    "write_task_kind",
+]
 
 SINGLE_LABEL: TaskKind = SingleLabel()
-TASK_KINDS: dict[str, TaskKind] = {kind.name: kind for kind in (SINGLE_LABEL, MultiLabel(), Regression())}
+MULTI_LABEL: TaskKind = MultiLabel()
+TASK_KINDS: dict[str, TaskKind] = {kind.name: kind for kind in (SINGLE_LABEL, MULTI_LABEL, Regression())}
 """All kinds by their name, the value of `data.task`."""
 TASK_KEY = "raykd_task"
 """Key in a model's config.json that names its kind."""

@@ -8,8 +8,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from raykd.config.training import Precision
 from raykd.errors import CheckpointError
-from raykd.trainers.engines.engine import ParameterState, Precision
+from raykd.trainers.engines.engine import ParameterState
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 """AdamW's names of the moments, which a checkpoint keeps besides the step."""

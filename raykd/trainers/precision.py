@@ -2,7 +2,7 @@
 
 import torch
 
-from raykd.trainers.engines.engine import Precision
+from raykd.config.training import Precision
 
 
 def resolve_precision(precision: str, device: torch.device) -> Precision:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from raykd.config.training import Precision
 from raykd.data.batch import copied_to
 from raykd.data.step_stream import StepRows
 from raykd.errors import TrainingError
@@ -17,7 +18,7 @@ from raykd.losses.reduce import valid_sum
 from raykd.trainers.checkpointer import Checkpointer
 from raykd.trainers.context import WorkerContext
 from raykd.trainers.control import ControlRequests, StopRequested
-from raykd.trainers.engines.engine import Engine, Precision
+from raykd.trainers.engines.engine import Engine
 from raykd.trainers.evaluation import Evaluator
 from raykd.trainers.event_log import EventLog
 from raykd.trainers.events import (

@@ -23,7 +23,7 @@ from raykd.tune.jobs.job_plan import AdaptTask, TaskChain, same_group, share_tea
 from raykd.tune.search_systems import DEFAULT, NO_KD, NO_KD_TUNED, TUNED
 from raykd.tune.teacher_locks import make_teacher_in_group
 from raykd.tune.trial_metrics import best_metric
-from raykd.tune.trial_record import Schedule
+from raykd.tune.trial_record import ValueSchedule
 from raykd.tune.trial_teacher import TrialTeacher
 
 INTERMEDIATE = "intermediate layers"
@@ -65,7 +65,7 @@ class FinalTrainings:
 
     config: TuneConfig
     plan: JobPlan[Any]
-    schedule: Schedule
+    schedule: ValueSchedule
     """The best trial's values over time."""
     folder: str
     new_group: Callable[[], Group]

@@ -11,7 +11,7 @@ from raykd.config.search_space import Value
 from raykd.data import storage
 from raykd.report.record import Record
 
-Schedule = tuple[tuple[float, dict[str, Value]], ...]
+ValueSchedule = tuple[tuple[float, dict[str, Value]], ...]
 """Values by the fraction of the steps from which they apply; the first ones apply from the start."""
 Status = Literal["running", "finished", "stopped", "failed"]
 ENDED: tuple[Status, ...] = ("finished", "stopped", "failed")
@@ -73,7 +73,7 @@ class TrialRecord(Record):
         """True when it needs no further work."""
         return self.status in ENDED
 
-    def schedule(self, total_steps: int) -> "Schedule":
+    def schedule(self, total_steps: int) -> "ValueSchedule":
         """Its values over a training of ``total_steps``."""
         if not self.lineage:
             return ((0.0, self.values),)

@@ -43,6 +43,15 @@ def nodes(kinds: type[ast.AST] | tuple[type[ast.AST], ...]) -> Iterator[tuple[Pa
         yield from ((path, node) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, kinds))
 
 
+def type_aliases() -> Iterator[tuple[str, str]]:
+    """Names in CamelCase that modules assign, and where."""
+    for path in SOURCES:
+        for node in ast.parse(path.read_text()).body:
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+            names = [one.id for one in targets if isinstance(one, ast.Name)]
+            yield from ((name, relative(path)) for name in names if re.fullmatch(r"_?[A-Z][A-Za-z0-9]*[a-z][A-Za-z0-9]*", name))
+
+
 def test_module_names_are_unique() -> None:
     assert not duplicates((path.name, relative(path)) for path in SOURCES if path.name not in PAIRED_MODULES)
 
@@ -74,9 +83,9 @@ def test_tests_share_helpers_in_modules_without_tests() -> None:
     assert not [str(path.relative_to(tests)) for path in tests.rglob("*.py") if shared.search(path.read_text())]
 
 
-def test_class_names_are_unique() -> None:
-    named = ((node.name, relative(path)) for path, node in nodes(ast.ClassDef) if isinstance(node, ast.ClassDef))
-    assert not duplicates(named)
+def test_names_of_classes_and_type_aliases_are_unique() -> None:
+    classes = ((node.name, relative(path)) for path, node in nodes(ast.ClassDef) if isinstance(node, ast.ClassDef))
+    assert not duplicates([*classes, *type_aliases()])
 
 
 def test_docstrings_are_noun_phrases_or_imperatives() -> None:

@@ -6,8 +6,9 @@ import torch
 from torch import nn
 
 from raykd.config import EngineConfig
+from raykd.config.training import Precision
 from raykd.trainers.engines.deepspeed_engine import DeepSpeedEngine
-from raykd.trainers.engines.engine import Engine, Precision
+from raykd.trainers.engines.engine import Engine
 from raykd.trainers.engines.torch_engine import TorchEngine
 from raykd.trainers.optimizer import adamw
 

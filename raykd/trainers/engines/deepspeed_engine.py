@@ -15,8 +15,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from raykd.config.training import Precision
 from raykd.trainers import optimizer as shared
-from raykd.trainers.engines.engine import ParameterState, Precision
+from raykd.trainers.engines.engine import ParameterState
 
 BUCKET_ELEMENTS = 2**25
 """Upper bound of DeepSpeed's buckets: 128 MiB of fp32. Its own default keeps a buffer of 2 GB for the smallest model."""

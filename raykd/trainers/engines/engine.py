@@ -14,12 +14,10 @@ One optimiser step of the trainer, written with the methods below (``scale = wor
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-
-Precision = Literal["fp32", "bf16"]
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from raykd.config.training import Precision
 from raykd.trainers import optimizer as shared
-from raykd.trainers.engines.engine import ParameterState, Precision
+from raykd.trainers.engines.engine import ParameterState
 
 BUCKET_ELEMENTS = 2**24
 """Gradient elements per all-reduce (64 MiB): large enough for the network, small compared with a model."""

@@ -8,10 +8,10 @@ from typing import Any
 from torch import nn
 
 from raykd.config.features import FeatureKDConfig, FeatureLossConfig, TeacherFeaturesConfig
+from raykd.config.training import Precision
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.models import load_classifier, model_digest, use_given_masks
 from raykd.trainers.context import WorkerContext
-from raykd.trainers.engines.engine import Precision
 from raykd.trainers.events import TrainingEvent
 from raykd.trainers.features.compatibility import relation_heads
 from raykd.trainers.features.encoder_outputs import expose_attention

@@ -21,23 +21,23 @@ from numpy.typing import NDArray
 
 from raykd.data import storage
 
-Choice = Literal["live", "stored"]
-Shape = tuple[int, ...]
-Array = Any
+TargetSource = Literal["live", "stored"]
+ArrayShape = tuple[int, ...]
+StoredArray = Any
 """A memory-mapped array of float32."""
 
 
 class StateFiles(Protocol):
     """Storage of flags and records."""
 
-    choice: Choice | None
+    choice: TargetSource | None
     """Result of timing the first batches; None before."""
 
     def flags(self, rows: int) -> NDArray[np.bool_]:
         """Flags of the rows that are stored, ``[rows]``; writing into them is kept."""
         ...
 
-    def arrays(self, shapes: Mapping[str, Shape] | None) -> dict[str, Array]:
+    def arrays(self, shapes: Mapping[str, ArrayShape] | None) -> dict[str, StoredArray]:
         """The records by name, created with these shapes where absent; None returns only those that exist."""
         ...
 
@@ -54,13 +54,13 @@ class PrivateFiles:
     """Unnamed files of this process; blocks that were never written take no disk space."""
 
     def __init__(self) -> None:
-        self.choice: Choice | None = None
+        self.choice: TargetSource | None = None
 
     def flags(self, rows: int) -> NDArray[np.bool_]:
         """See :class:`StateFiles`."""
         return np.zeros(rows, bool)
 
-    def arrays(self, shapes: Mapping[str, Shape] | None) -> dict[str, Array]:
+    def arrays(self, shapes: Mapping[str, ArrayShape] | None) -> dict[str, StoredArray]:
         """See :class:`StateFiles`."""
         return {name: _unnamed(shape) for name, shape in (shapes or {}).items()}
 
@@ -72,7 +72,7 @@ class PrivateFiles:
         """See :class:`StateFiles`."""
 
 
-def _unnamed(shape: Shape) -> Array:
+def _unnamed(shape: ArrayShape) -> StoredArray:
     with tempfile.TemporaryFile(prefix="raykd-states-") as stream:
         return np.memmap(stream, np.float32, mode="w+", shape=shape)
 
@@ -82,13 +82,13 @@ class SharedFiles:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._choice: Choice | None = None
+        self._choice: TargetSource | None = None
         users = _enter(folder)
         self._lock = os.open(folder / "lock", os.O_CREAT | os.O_RDWR, 0o600)
         self._end = weakref.finalize(self, _leave, folder, users, self._lock)
 
     @property
-    def choice(self) -> Choice | None:
+    def choice(self) -> TargetSource | None:
         """Choice of the process that timed first, valid for all."""
         path = str(self._folder / "choice.json")
         if self._choice is None and os.path.exists(path):
@@ -96,7 +96,7 @@ class SharedFiles:
         return self._choice
 
     @choice.setter
-    def choice(self, value: Choice | None) -> None:
+    def choice(self, value: TargetSource | None) -> None:
         storage.write_json(str(self._folder / "choice.json"), value)
         self._choice = value
 
@@ -106,7 +106,7 @@ class SharedFiles:
             flags: NDArray[np.bool_] = _mapped(self._folder / "flags", bool, (rows,))
             return flags
 
-    def arrays(self, shapes: Mapping[str, Shape] | None) -> dict[str, Array]:
+    def arrays(self, shapes: Mapping[str, ArrayShape] | None) -> dict[str, StoredArray]:
         """See :class:`StateFiles`."""
         path = str(self._folder / "arrays.json")
         with self.locked():
@@ -148,7 +148,7 @@ def _parent() -> Path:
     return Path(tempfile.gettempdir(), f"raykd-states-{os.getuid()}")
 
 
-def _mapped(path: Path, kind: Any, shape: Shape) -> Any:
+def _mapped(path: Path, kind: Any, shape: ArrayShape) -> Any:
     return np.memmap(path, kind, mode="r+" if path.exists() else "w+", shape=shape)
 
 

@@ -28,7 +28,7 @@ from raykd.data.batch import Batch, copied_to
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.trainers.events import TeacherStatesChosen, TrainingEvent
 from raykd.trainers.features.live_teacher import LiveTeacher, TeacherTargets, token_axes
-from raykd.trainers.features.state_files import Array, Choice, PrivateFiles, SharedFiles, StateFiles, shared_folder
+from raykd.trainers.features.state_files import PrivateFiles, SharedFiles, StateFiles, StoredArray, TargetSource, shared_folder
 
 Source = Literal["auto", "live", "stored"]
 TIMED_BATCHES, WARM_UP = 6, 2
@@ -45,15 +45,15 @@ class StateStore:
         self._files: StateFiles = files or PrivateFiles()
         self._first = np.concatenate([[0], np.cumsum([source.rows for source in rows.sources])])
         self._has = self._files.flags(int(self._first[-1]))
-        self._arrays: dict[str, Array] = {}
+        self._arrays: dict[str, StoredArray] = {}
 
     @property
-    def choice(self) -> Choice | None:
+    def choice(self) -> TargetSource | None:
         """Result of the timing; None before."""
         return self._files.choice
 
     @choice.setter
-    def choice(self, value: Choice) -> None:
+    def choice(self, value: TargetSource) -> None:
         self._files.choice = value
 
     def has(self, batch: Batch) -> NDArray[np.bool_]:
@@ -199,7 +199,7 @@ class CachedTeacher:
         cost = Cost(**{name: statistics.median(getattr(one, name) for one in counted) for name in Cost.__annotations__})
         limit_bytes = shutil.disk_usage(tempfile.gettempdir()).free * DISK_SHARE / self.workers
         size = self.store.bytes_for(targets)
-        choice: Choice = "stored" if size <= limit_bytes and storing_pays(cost, self.uses, self.workers) else "live"
+        choice: TargetSource = "stored" if size <= limit_bytes and storing_pays(cost, self.uses, self.workers) else "live"
         self.store.choice = choice
         if choice == "live":
             self.store.drop()

@@ -23,7 +23,7 @@ from raykd.run.progress import Terminal
 from raykd.run.task import Phase, run_folder
 from raykd.stage_names import Split
 from raykd.tune.jobs.job_plan import AdaptTask, JobPlan, TaskChain, Variant, moved_task
-from raykd.tune.trial_record import Schedule
+from raykd.tune.trial_record import ValueSchedule
 from raykd.tune.trial_teacher import TrialTeacher, make_trial_teacher
 
 
@@ -109,7 +109,7 @@ class DistillationPlan(JobPlan[ExperimentConfig]):
             teacher=model_folder(own.model if own else self.teacher) if learns else None,
         )
 
-    def phases(self, schedule: Schedule) -> tuple[Phase, ...]:
+    def phases(self, schedule: ValueSchedule) -> tuple[Phase, ...]:
         """Learning rate and objective of each later part of the schedule."""
         students = [(start, with_values(self.base, values).searched_variant.student) for start, values in schedule[1:]]
         return tuple(

@@ -15,7 +15,7 @@ from raykd.config.searched_job import SearchedJob
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.run.build_objective import BuildObjective
 from raykd.run.task import Phase, TrainTask
-from raykd.tune.trial_record import Schedule
+from raykd.tune.trial_record import ValueSchedule
 from raykd.tune.trial_teacher import TrialTeacher
 
 Variant = Literal["kd", "no_kd"]
@@ -62,7 +62,7 @@ class JobPlan(ABC, Generic[Config]):
         del config, max_steps
         return 1
 
-    def phases(self, schedule: Schedule) -> tuple[Phase, ...]:
+    def phases(self, schedule: ValueSchedule) -> tuple[Phase, ...]:
         """Settings that follow those at the start, for values that changed during training."""
         del schedule
         return ()
@@ -105,6 +105,6 @@ def moved_task(task: TrainTask, folder: str) -> TrainTask:
     return task.model_copy(update={"folder": folder})
 
 
-def values_at_start(schedule: Schedule) -> Mapping[str, Value]:
+def values_at_start(schedule: ValueSchedule) -> Mapping[str, Value]:
     """Values that a training begins with."""
     return schedule[0][1]

@@ -105,20 +105,12 @@ class RowTokenizer:
         pipeline = _pipeline(self.backend, sequence_length, self.truncation_side, self.split_special_tokens)
         encodings = pipeline.encode_batch_fast([_without_empty_second(text) for text in texts])
         lengths = np.fromiter(map(len, encodings), np.int32, len(encodings))
-        offsets = np.zeros(len(encodings) + 1, np.int32)
-        np.cumsum(lengths, out=offsets[1:])
-
-        def column(values: npt.NDArray[np.generic]) -> pa.ListArray:
-            flat = pa.array(values)
-            item = pa.field("element", flat.type, nullable=False)
-            return pa.ListArray.from_arrays(pa.array(offsets), flat, type=pa.list_(item))
-
-        total = int(offsets[-1])
+        total = int(lengths.sum())
         ids = np.fromiter(itertools.chain.from_iterable(encoding.ids for encoding in encodings), np.int32, total)
         if not self.has_token_types:
-            return Encoded(lengths, column(ids), None)
+            return Encoded(lengths, ragged_column(ids, lengths), None)
         types = np.fromiter(itertools.chain.from_iterable(encoding.type_ids for encoding in encodings), np.uint8, total)
-        return Encoded(lengths, column(ids), column(types))
+        return Encoded(lengths, ragged_column(ids, lengths), ragged_column(types, lengths))
 
     def check(self, text: Text) -> None:
         """Raise DataError for a text that a model which counts end-of-sequence tokens cannot process in a batch."""
@@ -136,6 +128,15 @@ class RowTokenizer:
                 f"the text spells {token}, the end-of-sequence token, which the model's tokenizer cannot read as "
                 "text; remove it"
             )
+
+
+def ragged_column(flat: npt.NDArray[np.generic], lengths: npt.NDArray[np.int32]) -> pa.ListArray:
+    """The values of all rows, ``flat``, as a column with a list of ``lengths[i]`` values in row i."""
+    offsets = np.zeros(len(lengths) + 1, np.int32)
+    np.cumsum(lengths, out=offsets[1:])
+    values = pa.array(flat)
+    item = pa.field("element", values.type, nullable=False)
+    return pa.ListArray.from_arrays(pa.array(offsets), values, type=pa.list_(item))
 
 
 def _without_empty_second(text: Text) -> Text:

@@ -26,13 +26,13 @@ def holds_vocabulary(files: Iterable[str]) -> bool:
     return any(fnmatchcase(file, pattern) for file in files for pattern in VOCABULARIES)
 
 
-def open_tokenizer(source: str, *, name: str) -> Any:
+def open_tokenizer(source: str, *, name: str, needs_padding: bool = True) -> Any:
     """Open the fast tokenizer of a local folder or of a model on the hub through ``AutoTokenizer``.
 
     Special tokens that a text spells are read as a stock pipeline reads them: as the token itself, unless the tokenizer has
     ``split_special_tokens``. Models that count end-of-sequence tokens get that setting, in memory and in what they save.
     ``name`` is what errors call the folder. Raises ModelError: a missing package, unreadable files, no vocabulary that belongs
-    to the tokenizer's class, no fast version, or no padding token.
+    to the tokenizer's class, no fast version, or no padding token though it ``needs_padding``.
     """
     from transformers import AutoTokenizer
 
@@ -48,7 +48,7 @@ def open_tokenizer(source: str, *, name: str) -> Any:
     _check_vocabulary(tokenizer, Path(source), name)
     if not tokenizer.is_fast:
         raise ModelError(f"the tokenizer of {name} has no fast version (tokenizer.json); raykd needs one")
-    if tokenizer.pad_token_id is None:
+    if needs_padding and tokenizer.pad_token_id is None:
         raise ModelError(f"the tokenizer of {name} has no padding token; set pad_token in its tokenizer_config.json")
     if model_type_of(source) in COUNTS_END_TOKENS:
         keep_setting(tokenizer, "split_special_tokens", True)

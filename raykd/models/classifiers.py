@@ -28,10 +28,11 @@ NUMBERED_LAYER = re.compile(r"(^|\.)(layers?|h|blocks?)\.\d+\.")
 def load_config(path: str) -> Any:
     """The configuration of a model folder. Raises ModelError: none there, not readable, or a kind that needs remote code."""
     with local_folder(path) as folder:
-        return _open_config(folder, name=path)
+        return open_config(folder, name=path)
 
 
-def _open_config(folder: Path, *, name: str) -> Any:
+def open_config(folder: Path, *, name: str) -> Any:
+    """The configuration of a local folder, which errors call ``name``."""
     from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig
 
@@ -65,7 +66,7 @@ def load_classifier(
     """
     with local_folder(path) as folder:
         check_weights(folder)
-        config = _open_config(folder, name=path)
+        config = open_config(folder, name=path)
         own_labels = label_names(config)
         _set_labels(config, labels)
         if kind is not None:

@@ -99,6 +99,13 @@ class Scorer:
         """Output for each row of a batch, ``[B, width]`` float32."""
         return forward(model, batch)
 
+    def outputs(
+        self, model: torch.nn.Module, job: ScoreJob, prepared: TokenisedSet, group: int, batches: Iterator[Batch]
+    ) -> list[Tensor]:
+        """Output of each batch of a row group."""
+        del job, prepared, group  # for subclasses whose output depends on more than the batch
+        return [self.forward(model, batch.to(self._device)) for batch in batches]
+
     def _score_group(self, model: torch.nn.Module, job: ScoreJob, prepared: TokenisedSet, group: int) -> pa.Table:
         names = prepared.read_group(group, ["shard", "row"])
         chosen = None if job.only is None else np.flatnonzero(job.only.members(group, names))
@@ -107,7 +114,7 @@ class Scorer:
             return names.append_column(self.column, logits_array(nothing))
         order, batches = group_batches(prepared, group, model=model, batch_rows=self._batch_rows, chosen=chosen)
         with torch.inference_mode(), torch.autocast(self._device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            outputs = [self.forward(model, batch.to(self._device)) for batch in batches]
+            outputs = self.outputs(model, job, prepared, group, batches)
         sorted_logits = torch.cat(outputs).cpu().numpy()
         if not np.isfinite(sorted_logits).all():
             raise ModelError(

@@ -142,7 +142,7 @@ def _speed(comparison: Comparison) -> list[str]:
     return [
         "<h2>Speed</h2>",
         html_table(*speed_table(comparison)),
-        '<p class="quiet">On CPU, tokenisation included.</p>',
+        '<p class="quiet">On CPU, tokenisation included. Calls: single rows and batches that were timed.</p>',
         *exports,
     ]
 

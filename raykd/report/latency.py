@@ -14,14 +14,14 @@ from raykd.report.record import Record
 
 SAMPLE_ROWS = 256
 """Rows that latency is measured on."""
-LATENCY_SECONDS = 1.0
-"""Seconds of single rows, and again of batches, for each model."""
+LATENCY_SECONDS = 3.0
+"""Seconds of the calls of all models together; the number of calls stands in the report."""
 Row = tuple[str, ...]
 """A row's text, or the two of a pair."""
 Predictor = Callable[[Sequence[Row]], object]
 """Tokenises rows and runs the model on them as one batch."""
 
-WARM_UP_CALLS = 3
+WARM_UP_CALLS = 2
 TAIL_CALLS = 200
 """Single rows that a 99th percentile needs: the slowest two decide it."""
 SINGLE_ROWS_TURN = 20
@@ -41,6 +41,8 @@ class Latency(Record):
     """Rows of a batch."""
     single_rows: int
     """Single rows timed."""
+    batches: int
+    """Batches timed."""
     threads: int
     """CPU threads."""
 
@@ -53,14 +55,15 @@ def measure_latency(
     rows: Sequence[Row],
     *,
     batch_size: int = 32,
-    seconds: float = 1.0,
+    seconds: float = 3.0,
     threads: int = 1,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[Name, Latency]:
     """Time every predictor in exactly the same calls, in turns, so that a busy machine is busy for all.
 
-    ``rows`` should be in random order; they are repeated in that order. Single rows take ``seconds`` times the number of
-    predictors, batches as long again, whatever share of it a slow one needs. Raises ConfigError when there are no rows.
+    ``rows`` should be in random order; they are repeated in that order. The calls of all predictors take ``seconds`` together,
+    half for single rows and half for batches; more only where one turn of each takes longer. Raises ConfigError when there are
+    no rows.
     """
     if not rows:
         raise ConfigError("latency needs sample rows; give at least one")
@@ -69,9 +72,8 @@ def measure_latency(
             for _ in range(WARM_UP_CALLS):
                 predict(next(_batches(rows, batch_size)))
                 predict(rows[:1])
-        limit = seconds * len(predictors)
-        singles = _time(predictors, _batches(rows, 1), SINGLE_ROWS_TURN, limit, clock)
-        batches = _time(predictors, _batches(rows, batch_size), 1, limit, clock)
+        singles = _time(predictors, _batches(rows, 1), SINGLE_ROWS_TURN, seconds / 2, clock)
+        batches = _time(predictors, _batches(rows, batch_size), 1, seconds / 2, clock)
     return {name: _summary(singles[name], batches[name], batch_size=batch_size, threads=threads) for name in predictors}
 
 
@@ -120,6 +122,7 @@ def _summary(singles: Sequence[float], batches: Sequence[float], *, batch_size: 
         rows_per_second=batch_size / float(np.median(batches)),
         batch_size=batch_size,
         single_rows=len(singles),
+        batches=len(batches),
         threads=threads,
     )
 

@@ -133,7 +133,10 @@ def cascade_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
 
 
 def speed_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
-    """Latency and throughput on CPU, tokenisation included; exported files stand below the models."""
+    """Latency and throughput on CPU, tokenisation included, and the calls behind them: single rows and batches.
+
+    Exported files stand below the models.
+    """
     names = system_names(comparison.systems, LONG_ROLES)
     timed = [(name, system.latency) for name, system in zip(names, comparison.systems, strict=True)]
     teacher = next((system.latency for system in comparison.systems if system.role == "teacher"), None)
@@ -142,8 +145,9 @@ def speed_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
         if latency is not None:
             tail = NONE if latency.p99_ms is None else f"{latency.p99_ms:.2f}"
             times = [f"{latency.p50_ms:.2f}", tail, f"{latency.rows_per_second:,.0f}"]
-            body.append([name, str(latency.threads), *times, *_gains(latency, teacher)])
-    header = ["", "threads", "one row p50 ms", "p99 ms", "batches, rows/s", "faster, one row", "faster, batches"]
+            calls = f"{latency.single_rows:,} + {latency.batches:,}"
+            body.append([name, str(latency.threads), *times, *_gains(latency, teacher), calls])
+    header = ["", "threads", "one row p50 ms", "p99 ms", "batches, rows/s", "faster, one row", "faster, batches", "calls"]
     shown = [column for column in range(len(header)) if column != TAIL or any(cells[TAIL] != NONE for cells in body)]
     return [header[column] for column in shown], [[cells[column] for column in shown] for cells in body]
 

@@ -8,7 +8,7 @@ from raykd.report.system import beside_teacher
 
 def fill(comparison: Comparison) -> Comparison:
     """With every column that a table can have."""
-    speed = Latency(p50_ms=12.5, p99_ms=120.25, rows_per_second=1234.5, batch_size=32, single_rows=9, threads=1)
+    speed = Latency(p50_ms=12.5, p99_ms=120.25, rows_per_second=1234.5, batch_size=32, single_rows=9, batches=3, threads=1)
     update = {"footprint": Footprint(parameters=109_483_778, bytes_on_disk=438_000_000), "latency": speed}
     systems = [one.model_copy(update=update) for one in comparison.systems]
     systems = [systems[0], *(beside_teacher(one, systems[0], comparison.headline) for one in systems[1:])]

@@ -177,7 +177,13 @@ def test_size_and_speed_come_from_the_model(tmp_path: Path):
 
     def latency(p50_ms: float, rows_per_second: float) -> Latency:
         return Latency(
-            p50_ms=p50_ms, p99_ms=2 * p50_ms, rows_per_second=rows_per_second, batch_size=32, single_rows=100, threads=1
+            p50_ms=p50_ms,
+            p99_ms=2 * p50_ms,
+            rows_per_second=rows_per_second,
+            batch_size=32,
+            single_rows=100,
+            batches=3,
+            threads=1,
         )
 
     big, little = model("big", 40), model("little", 4)

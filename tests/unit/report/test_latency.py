@@ -41,7 +41,7 @@ def test_latency_and_throughput_from_the_clock():
         "teacher": clock.predictor("teacher", single=0.01, row=0.004),
         "student": clock.predictor("student", single=0.004, row=0.001),
     }
-    measured = measure_latency(predictors, ROWS, batch_size=8, seconds=3, clock=clock)
+    measured = measure_latency(predictors, ROWS, batch_size=8, seconds=12, clock=clock)
     assert (measured["teacher"].p50_ms, measured["teacher"].p99_ms) == (pytest.approx(10), pytest.approx(10))
     assert measured["teacher"].rows_per_second == pytest.approx(250)
     assert measured["student"].rows_per_second == pytest.approx(1000)
@@ -52,9 +52,10 @@ def test_latency_and_throughput_from_the_clock():
 def test_models_take_turns_on_the_same_calls():
     clock = Clock()
     predictors = {name: clock.predictor(name, single=0.0625, row=0.0625) for name in "ab"}
-    measure_latency(predictors, ROWS, batch_size=2, seconds=1.5, clock=clock)
+    measured = measure_latency(predictors, ROWS, batch_size=2, seconds=6, clock=clock)
     order = [name for index, (name, _) in enumerate(clock.calls) if not index or clock.calls[index - 1][0] != name]
     assert order == list("ab") * (1 + 2 + 12)  # the warm-up, 2 turns of 20 single rows, 12 batches
+    assert {(one.single_rows, one.batches) for one in measured.values()} == {(40, 12)}
     assert [size for name, size in clock.calls if name == "a"] == [size for name, size in clock.calls if name == "b"]
 
 
@@ -83,10 +84,21 @@ def test_ten_times_faster_on_every_row_reads_as_ten(lengths: list[int], cost: fl
     assert (slow.p99_ms is None) == (slow.single_rows < 200)
 
 
+@given(costs=st.lists(st.floats(1e-4, 0.5), min_size=1, max_size=6), seconds=st.floats(0.1, 3))
+@settings(deadline=None, max_examples=50)
+def test_all_models_share_the_seconds(costs: list[float], seconds: float):
+    """One turn of every model is measured anyway: 20 single rows, and a batch of 8."""
+    clock = Clock()
+    predictors = {index: clock.predictor(str(index), single=cost, row=cost / 4) for index, cost in enumerate(costs)}
+    measure_latency(predictors, ROWS, batch_size=8, seconds=seconds, clock=clock)
+    turn, warm_up = sum(costs) * (20 + 2), 2 * 3 * sum(costs)
+    assert clock.now <= seconds + turn + warm_up + 1e-6
+
+
 def test_a_slow_row_shows_in_the_tail_only():
     clock = Clock()
     measured = measure_latency(
-        {"m": clock.predictor("m", single=0.001, row=0.001, slow_every=20)}, ROWS, seconds=2, clock=clock
+        {"m": clock.predictor("m", single=0.001, row=0.001, slow_every=20)}, ROWS, seconds=4, clock=clock
     )
     assert measured["m"].p50_ms == pytest.approx(1)
     assert measured["m"].p99_ms == pytest.approx(10)

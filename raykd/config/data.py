@@ -46,11 +46,17 @@ MIN_TEST_ROWS = 50
 
 
 class DataConfig(Section):
-    """TSV files and the meaning of their columns."""
+    """Data files and the meaning of their columns."""
 
-    input_schema: str
+    format: str | None = None
+    """Format of all files: tsv, csv, jsonl, parquet or arrow; null goes by the names of the files (.tsv, .csv, .jsonl, .ndjson,
+    .parquet, .arrow; other names are TSV)."""
+    delimiter: str = Field(",", min_length=1, max_length=1)
+    """Character between the cells of CSV files."""
+    input_schema: str | None = None
     """Columns in file order, `name:type:length` joined by commas; type is str, int or float (`sent:str:1,label:str:1`). A row
-    has exactly these cells; others are rejected."""
+    has exactly these cells; others are rejected. TSV files need it. null finds the columns by name: in the header of CSV
+    files, which is then not skipped by `skip_header`, and in JSONL, Parquet and Arrow files (`a.b` is field b of a)."""
     first_sequence: str
     """Column that holds the text."""
     second_sequence: str | None = None
@@ -66,7 +72,8 @@ class DataConfig(Section):
     positive_label: str | None = None
     """Label whose F1 is reported for two classes; null is the second, as in EasyNLP."""
     train: tuple[PathField, ...]
-    """Training files: paths or globs, plain or .gz, local or s3://, gs://, hdfs://."""
+    """Training files: paths or globs, local or s3://, gs://, hdfs://; text formats plain, .gz or .zst. A folder that
+    `datasets.save_to_disk` wrote stands for its Arrow files."""
     validation: tuple[PathField, ...] | float = 0.05
     """Validation set, which selects the best model: files, or the fraction of `train` held out by a hash of the text."""
     test: tuple[PathField, ...] | float | Literal["validation"] = 0.1
@@ -112,12 +119,18 @@ class DataConfig(Section):
             raise ValueError(
                 f"data.positive_label is for rows with one of two labels; leave it out with data.task = {self.task}"
             )
-        columns = [item.split(":")[0] for item in self.input_schema.split(",")]
+        if self.delimiter in '"\r\n':
+            raise ValueError(f"data.delimiter = {self.delimiter!r}: use a character other than quotes and line ends")
+        if self.input_schema is not None:
+            self._check_columns(self.input_schema)
+        return self
+
+    def _check_columns(self, input_schema: str) -> None:
+        columns = [item.split(":")[0] for item in input_schema.split(",")]
         for field in ("first_sequence", "second_sequence", "label"):
             name = getattr(self, field)
             if name is not None and name not in columns:
                 raise ValueError(f"data.{field} = {name!r} is not a column of data.input_schema ({', '.join(columns)})")
-        return self
 
     def _check_splits(self) -> None:
         for name, given in (("validation", self.validation), ("test", self.test)):

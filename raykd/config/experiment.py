@@ -42,7 +42,7 @@ class TrackingConfig(Section):
 
 
 class ExperimentConfig(SearchedJob):
-    """A distillation from TSV files to a comparison table."""
+    """A distillation from data files to a comparison table."""
 
     movable_paths: ClassVar = (
         "student.training.learning_rate", "student.objective.temperature", "student.objective.alpha",
@@ -277,6 +277,8 @@ class ExperimentConfig(SearchedJob):
                 f"logits.kind = {self.logits.kind} is for rows with exactly one label, but data.task = {self.data.task}; give "
                 "logits"
             )
+        if self.data.input_schema is None:
+            return
         columns = [item.strip().split(":")[0] for item in self.data.input_schema.split(",")]
         if self.logits.key is not None and self.logits.key not in columns:
             raise ValueError(f"logits.key = {self.logits.key!r} is not a column of data.input_schema ({', '.join(columns)})")

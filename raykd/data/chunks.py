@@ -10,7 +10,7 @@ import pyarrow as pa
 from raykd.data.examples import Example, RowParser
 from raykd.data.label_codec import LabelCodec
 from raykd.data.parquet_files import GROUP_ROWS, PartInfo, write_part
-from raykd.data.readers import Chunk, RawRow, reader_of
+from raykd.data.readers import Chunk, FileFormat, RawRow, reader_of
 from raykd.data.schema import CellValue, Column
 from raykd.data.splits import HashRange, text_key
 from raykd.data.tokenizer import RowTokenizer, Text
@@ -28,6 +28,8 @@ class RejectedRow:
     line: int
     """From 1."""
     reason: str
+    place: str
+    """File and line, or row, in words."""
     data: bytes
     """The row, or its first 64 KiB."""
 
@@ -62,6 +64,7 @@ class ChunkJob:
     extra_columns: tuple[Column, ...]
     tokenizer: RowTokenizer
     sequence_length: int
+    files: FileFormat
     max_rejected_rows: int
     excluded: frozenset[int] = frozenset()
     """Hashes of normalised texts whose rows are left out."""
@@ -113,7 +116,7 @@ class _ChunkPass:
     """One pass over a chunk, with its counts."""
 
     def __init__(self, job: ChunkJob, chunk: Chunk) -> None:
-        self._job, self._chunk, self._reader = job, chunk, reader_of(chunk.path)
+        self._job, self._chunk, self._reader = job, chunk, reader_of(chunk.path, job.files)
         self.read = self.filtered = self.excluded = self.max_length = 0
         self.rejected: list[RejectedRow] = []
         self.text_keys: list[int] = []
@@ -121,7 +124,7 @@ class _ChunkPass:
     def tables(self) -> Iterator[pa.Table]:
         """The kept rows, ``GROUP_ROWS`` at a time."""
         rows = _RowColumns()
-        for raw in self._reader.read(self._chunk):
+        for raw in self._reader.read(self._chunk, self._job.parser.names):
             self.read += 1
             example = self._parse(raw)
             if example is not None:
@@ -140,7 +143,8 @@ class _ChunkPass:
             self._check_line_ends(raw)
             self._job.tokenizer.check(example.text)
         except DataError as error:
-            self.rejected.append(RejectedRow(self._chunk.path, raw.line, str(error), raw.data[:_SHOWN_BYTES]))
+            place = self._reader.place(self._chunk.path, raw)
+            self.rejected.append(RejectedRow(self._chunk.path, raw.line, str(error), place, _shown(raw.data)))
             return None
         key = text_key(example.text)
         outside = self._job.keep is not None and key not in self._job.keep
@@ -156,7 +160,8 @@ class _ChunkPass:
 
     def _check_line_ends(self, raw: RawRow) -> None:
         """Raise DataError for a file of one row that holds carriage returns: line ends of classic Mac OS."""
-        if self._job.parser.strict and self._chunk.shard in self._job.single_row_shards and b"\r" in raw.data:
+        one_line = self._job.parser.strict and self._chunk.shard in self._job.single_row_shards
+        if one_line and isinstance(raw.data, bytes) and b"\r" in raw.data:
             raise DataError(
                 "the file is one row that holds carriage returns, which are no line ends here; end lines with line feeds"
             )
@@ -178,6 +183,12 @@ class _ChunkPass:
             columns[column.name] = pa.array([extras[index] for extras in rows.extras], _arrow_type(column))
         fields = [pa.field(name, column.type, nullable=False) for name, column in columns.items()]
         return pa.Table.from_arrays(list(columns.values()), schema=pa.schema(fields))
+
+
+def _shown(data: Any) -> bytes:
+    """The beginning of a row's content."""
+    content = data if isinstance(data, bytes) else repr(data).encode(errors="backslashreplace")
+    return content[:_SHOWN_BYTES]
 
 
 def _arrow_type(column: Column) -> pa.DataType:

@@ -1,9 +1,10 @@
-"""Parser from the bytes of a row to an example: text, label, extra values."""
+"""Parser from the content of a row to an example: text, label, extra values."""
 
 import codecs
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from raykd.data.cell_values import label_cell, text_cell
 from raykd.data.label_codec import LabelCodec
 from raykd.data.readers import Reader
 from raykd.data.schema import CellValue, InputSchema
@@ -23,7 +24,7 @@ class Example(NamedTuple):
 
 
 class RowParser:
-    """Parses lines of one schema. The constructor raises ConfigError when a required column is missing or of a wrong type."""
+    """Parses rows of one schema. The constructor raises ConfigError when a required column is missing or of a wrong type."""
 
     def __init__(
         self,
@@ -48,15 +49,33 @@ class RowParser:
         self._codec = codec
         self._extras = tuple(map(schema.position, extra_columns))
 
-    def parse(self, data: bytes, reader: Reader) -> Example:
-        """Parse a row of ``reader``'s format. Raises DataError with the found and the allowed content."""
-        values = self._schema.parse_values(reader.cells(self._decode(data), self._schema.names))
-        text = values[self._first] if self._second is None else (values[self._first], values[self._second])
-        label = None if self._label is None or self._codec is None else self._codec.parse(str(values[self._label]))
-        return Example(text, label, tuple(values[index] for index in self._extras) if self._extras else ())
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns of a row."""
+        return self._schema.names
 
-    def is_labelled_row(self, data: bytes, reader: Reader) -> bool:
-        """True when a line parses as a row with a known label, which a header does not."""
+    def parse(self, data: Any, reader: Reader) -> Example:
+        """Parse a row of ``reader``'s format. Raises DataError with the found and the allowed content."""
+        cells = reader.cells(self._decode(data) if isinstance(data, bytes) else data, self.names)
+        if reader.names_columns and not self._schema.named:
+            cells = [label_cell(cell, name) for cell, name in zip(cells, self.names, strict=True)]
+        values = self._schema.parse_values(cells)
+        first = self._text(values, self._first)
+        text = first if self._second is None else (first, self._text(values, self._second))
+        label = None if self._label is None or self._codec is None else self._codec.parse(self._cell(values, self._label))
+        return Example(text, label, tuple(self._extra(values, index) for index in self._extras) if self._extras else ())
+
+    def _text(self, values: list[Any], index: int) -> str:
+        return text_cell(values[index], self.names[index])
+
+    def _cell(self, values: list[Any], index: int) -> str:
+        return label_cell(values[index], self.names[index]) if self._schema.named else str(values[index])
+
+    def _extra(self, values: list[Any], index: int) -> CellValue:
+        return self._cell(values, index) if self._schema.named else values[index]
+
+    def is_labelled_row(self, data: Any, reader: Reader) -> bool:
+        """True when a row's content parses as a row with a known label, which a header does not."""
         if self._label is None:
             return False
         try:

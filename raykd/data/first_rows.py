@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from itertools import islice
 
-from raykd.data import storage
+from raykd.data.examples import RowParser
 from raykd.data.prepare import PrepareSpec
-from raykd.data.readers import read_chunk, reader_of, scan
+from raykd.data.readers import reader_of, scan
 from raykd.data.schema import InputSchema
+from raykd.data.sources import expand_data
 from raykd.data.tokenizer import Text
 from raykd.errors import DataError
 
@@ -16,14 +17,20 @@ def first_texts(spec: PrepareSpec, count: int) -> list[Text]:
     return list(islice(_texts(spec), count))
 
 
+def text_parser(input_schema: str | None, first_sequence: str, second_sequence: str | None) -> RowParser:
+    """Parser of the texts of a row alone."""
+    schema = InputSchema.of(input_schema, (first_sequence, second_sequence))
+    return RowParser(schema, first_sequence=first_sequence, second_sequence=second_sequence, label=None, codec=None)
+
+
 def _texts(spec: PrepareSpec) -> Iterator[Text]:
-    schema = InputSchema.parse(spec.input_schema)
-    for file in storage.expand(spec.files):
-        for chunk in scan([file], spec.skip_header):
-            for row in read_chunk(chunk):
+    parser = text_parser(spec.input_schema, spec.first_sequence, spec.second_sequence)
+    for file in expand_data(spec.files):
+        reader = reader_of(file, spec.format)
+        for chunk in scan([file], spec.skip_header, files=spec.format):
+            for row in reader.read(chunk, parser.names):
                 try:
-                    cells = schema.parse_row(reader_of(file).cells(row.data.decode(), schema.names))
-                except (DataError, UnicodeDecodeError):
+                    text = parser.parse(row.data, reader).text
+                except DataError:
                     continue
-                first = str(cells[spec.first_sequence])
-                yield first if spec.second_sequence is None else (first, str(cells[spec.second_sequence]))
+                yield text

@@ -1,33 +1,54 @@
-"""Checks of header lines that are skipped: a first line that is a row would be lost, reordered columns would be swapped."""
+"""Checks of data files before their rows are read: formats, columns, and header lines that are skipped.
+
+A first line that is a row would be lost, and reordered columns would be swapped.
+"""
 
 from collections.abc import Iterable
+from typing import Any
 
 from raykd.data.examples import RowParser
-from raykd.data.readers import Reader, reader_of
+from raykd.data.readers import TSV, FileFormat, Reader, reader_of
 from raykd.data.schema import InputSchema
-from raykd.errors import DataError
+from raykd.errors import ConfigError, DataError
 
 
-def check_headers(paths: Iterable[str], schema: InputSchema, parser: RowParser) -> None:
-    """Raise DataError for a first line that is a labelled row, names columns in another order, or holds the whole file."""
+def check_files(
+    paths: Iterable[str], schema: InputSchema, parser: RowParser, files: FileFormat = TSV, *, skip_header: bool
+) -> None:
+    """Check the format, the columns and the header of every file.
+
+    Raises ConfigError for settings that do not fit a file's format; DataError for one that does not open or lacks a column.
+    """
     for path in paths:
-        reader = reader_of(path)
-        line = reader.first_line(path)
-        if b"\r" in line:
-            raise DataError(
-                f"{path}:1: the header holds carriage returns, which do not end lines here; end lines with line feeds"
+        reader = reader_of(path, files)
+        if schema.named and not reader.names_columns:
+            raise ConfigError(
+                f"{path} does not name its columns: give data.input_schema (text:str:1,label:str:1), or data.format for a file "
+                "that is not TSV"
             )
-        if parser.is_labelled_row(line, reader):
-            raise DataError(
-                f"{path}:1: data.skip_header = true, but the first line is a row with a label; set data.skip_header to false"
-            )
-        _check_order(path, _header_cells(line, reader), schema.names)
+        if skip_header and not reader.may_have_header:
+            raise ConfigError(f"data.skip_header = true, but files such as {path} have no header line; leave it out")
+        if reader.names_columns:
+            reader.check(path, schema.names)
+        elif skip_header:
+            _check_header(path, reader, schema, parser)
 
 
-def _header_cells(line: bytes, reader: Reader) -> list[str]:
+def _check_header(path: str, reader: Reader, schema: InputSchema, parser: RowParser) -> None:
+    row = reader.first_row(path)
+    if isinstance(row, bytes) and b"\r" in row:
+        raise DataError(f"{path}:1: the header holds carriage returns, which do not end lines here; end lines with line feeds")
+    if parser.is_labelled_row(row, reader):
+        raise DataError(
+            f"{path}:1: data.skip_header = true, but the first line is a row with a label; set data.skip_header to false"
+        )
+    _check_order(path, _header_cells(row, reader), schema.names)
+
+
+def _header_cells(row: Any, reader: Reader) -> list[str]:
     """Cells of a header; none of a blank line."""
     try:
-        return reader.cells(line.decode("utf-8", errors="replace"), ())
+        return reader.cells(row.decode("utf-8", errors="replace") if isinstance(row, bytes) else row, ())
     except DataError:
         return []
 

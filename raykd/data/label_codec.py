@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
+from raykd.data.cell_values import integer_text
 from raykd.data.schema import shorten
 from raykd.errors import DataError
 
@@ -34,9 +35,9 @@ class LabelCodec(Protocol):
 
 
 def label_id(ids: dict[str, int], text: str) -> int:
-    """The id of a label. Raises DataError for an unknown one."""
+    """The id of a label; of the integer where the text is one as a float (``1.0``). Raises DataError for an unknown one."""
     try:
-        return ids[text]
+        return ids[text if text in ids else integer_text(text)]
     except KeyError:
         known = ", ".join(map(repr, list(ids)[:_SHOWN_LABELS])) + (", ..." if len(ids) > _SHOWN_LABELS else "")
         raise DataError(f"label {shorten(text)} is not one of {known}") from None

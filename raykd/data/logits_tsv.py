@@ -106,7 +106,7 @@ class _LogitsParser:
         return logits
 
     def _cell(self, line: RawRow) -> bytes:
-        cells = line.data.split(b"\t")
+        cells: list[bytes] = line.data.split(b"\t")
         if len(cells) <= self._column:
             raise self._error(line, f"there is no column {self._column}; columns count from 0, and this line has {len(cells)}")
         return cells[self._column]

@@ -17,22 +17,23 @@ from raykd.config.data import VALIDATION
 from raykd.data import storage
 from raykd.data.chunks import ChunkJob, ChunkResult, RejectedRow
 from raykd.data.examples import RowParser
-from raykd.data.headers import check_headers
+from raykd.data.headers import check_files
 from raykd.data.label_budget import RowSelection
 from raykd.data.label_codec import LabelCodec
 from raykd.data.overlap import TEXT_KEYS, text_keys
 from raykd.data.parquet_files import GROUP_ROWS, MANIFEST
 from raykd.data.ray_map import run_job
-from raykd.data.readers import CHUNK_BYTES, Chunk
+from raykd.data.readers import CHUNK_BYTES, TSV, Chunk, FileFormat, reader_of
+from raykd.data.readers.tsv import TsvReader
 from raykd.data.schema import InputSchema
-from raykd.data.sources import Sources, find_sources
+from raykd.data.sources import Sources, expand_data, find_sources
 from raykd.data.splits import HashRange
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.data.tokenizer import PAIR_FORMAT, RowTokenizer, load_row_tokenizer
 from raykd.errors import ConfigError, DataError
 from raykd.stage_names import Split
 
-__all__ = ["PrepareSpec", "prepare", "read_labels", "spec_from_config"]
+__all__ = ["PrepareSpec", "check_sources", "file_format", "prepare", "spec_from_config"]
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,8 @@ class PrepareSpec:
 
     files: tuple[str, ...]
     """Paths or globs."""
-    input_schema: str
+    input_schema: str | None
+    """Columns by position; None finds them by name in files that name them."""
     first_sequence: str
     second_sequence: str | None
     label: str | None
@@ -74,6 +76,14 @@ class PrepareSpec:
     """Rows of the files to keep, by name; None keeps all."""
     strict_rows: bool = True
     """Reject rows that EasyNLP accepts: more cells than columns, byte-order marks, zero bytes, headers among the rows."""
+    format: FileFormat = TSV
+    """Format of the files."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns that are read."""
+        names = (self.first_sequence, self.second_sequence, self.label, *self.extra_columns)
+        return tuple(dict.fromkeys(name for name in names if name is not None))
 
 
 def spec_from_config(data: DataConfig, split: Split, tokenizer: str, codec: LabelCodec) -> PrepareSpec:
@@ -91,7 +101,13 @@ def spec_from_config(data: DataConfig, split: Split, tokenizer: str, codec: Labe
         max_rejected_rows=data.max_rejected_rows,
         tokenizer=tokenizer,
         keep=keep,
+        format=file_format(data),
     )
+
+
+def file_format(data: DataConfig) -> FileFormat:
+    """Format of a configuration's files."""
+    return FileFormat(data.format, data.delimiter, named=data.input_schema is None)
 
 
 def _split_files(data: DataConfig, split: Split) -> tuple[tuple[str, ...], HashRange | None]:
@@ -109,25 +125,13 @@ def _split_files(data: DataConfig, split: Split) -> tuple[tuple[str, ...], HashR
     return data.train, HashRange(*ranges[split])
 
 
-def read_labels(labels: tuple[str, ...] | str) -> tuple[str, ...]:
-    """Label texts in the order of their ids; from a file, one value a line, spaces around it removed.
+def check_sources(spec: PrepareSpec) -> None:
+    """Find errors in files without reading their rows: absent, damaged, of another format, without a column.
 
-    Raises ConfigError when there is no such file, or it has fewer than two labels, one of them twice, or is not text.
+    Raises DataError, and ConfigError when settings do not fit the files.
     """
-    if not isinstance(labels, str):
-        return labels
-    if not storage.exists(labels):
-        raise ConfigError(f"data.labels: there is no file {labels}; give a list of labels, or a file with one a line")
-    try:
-        lines = storage.read_bytes(labels).decode("utf-8-sig").removesuffix("\n").split("\n")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"data.labels: {labels} is not UTF-8 text ({error.reason} at byte {error.start})") from None
-    values = tuple(line.strip() for line in lines)
-    if "" in values:
-        raise ConfigError(f"data.labels: line {values.index('') + 1} of {labels} is blank; remove it, each line is a label")
-    if len(values) < 2 or len(set(values)) != len(values):
-        raise ConfigError(f"data.labels: {labels} holds {list(values)}; it needs at least two labels, each once, one a line")
-    return values
+    schema, parser = _schema_and_parser(spec)
+    check_files(expand_data(spec.files), schema, parser, spec.format, skip_header=spec.skip_header)
 
 
 def prepare(spec: PrepareSpec, cache: str, *, progress: Progress | None = None) -> TokenisedSet:
@@ -138,14 +142,14 @@ def prepare(spec: PrepareSpec, cache: str, *, progress: Progress | None = None) 
     """
     cache = storage.absolute(cache)
     schema, parser = _schema_and_parser(spec)
-    sources = find_sources(spec.files, spec.skip_header, cache)
+    sources = find_sources(spec.files, spec.skip_header, cache, files=spec.format)
     tokenizer = load_row_tokenizer(spec.tokenizer, cache)
     empty = _empty_set(spec, cache, sources, tokenizer)
     made = _already_made(empty.path, spec)
     if made is not None:
         return made
-    if spec.skip_header and spec.strict_rows:
-        check_headers((source.path for source in sources.files), schema, parser)
+    if spec.strict_rows:
+        check_files([source.path for source in sources.files], schema, parser, spec.format, skip_header=spec.skip_header)
     job = ChunkJob(
         folder=empty.path,
         owner=f"{uuid.uuid4().hex[:8]}-",
@@ -155,6 +159,7 @@ def prepare(spec: PrepareSpec, cache: str, *, progress: Progress | None = None) 
         extra_columns=tuple(schema.column(name) for name in spec.extra_columns),
         tokenizer=tokenizer,
         sequence_length=spec.sequence_length,
+        files=spec.format,
         max_rejected_rows=spec.max_rejected_rows,
         excluded=frozenset(key for prepared in spec.exclude for key in text_keys(prepared).tolist()),
         chosen=None if spec.selection is None else spec.selection.rows_by_shard(),
@@ -165,7 +170,7 @@ def prepare(spec: PrepareSpec, cache: str, *, progress: Progress | None = None) 
 
 
 def _schema_and_parser(spec: PrepareSpec) -> tuple[InputSchema, RowParser]:
-    schema = InputSchema.parse(spec.input_schema, strict=spec.strict_rows)
+    schema = InputSchema.of(spec.input_schema, spec.columns, strict=spec.strict_rows)
     if (spec.label is None) != (spec.codec is None):
         raise ConfigError(f"label column {spec.label!r} with codec {spec.codec!r}: give both, or neither for unlabelled rows")
     for name in spec.extra_columns:
@@ -187,6 +192,7 @@ def _schema_and_parser(spec: PrepareSpec) -> tuple[InputSchema, RowParser]:
 def _empty_set(spec: PrepareSpec, cache: str, sources: Sources, tokenizer: RowTokenizer) -> TokenisedSet:
     """The set without rows: its folder, and the fingerprints of the inputs that determine its content."""
     names = spec.codec.names if spec.codec else None
+    readers = [reader_of(source.path, spec.format) for source in sources.files]
     rows_fingerprint = _hash(
         {
             "format": _FORMAT,
@@ -196,6 +202,7 @@ def _empty_set(spec: PrepareSpec, cache: str, sources: Sources, tokenizer: RowTo
             "keep": None if spec.keep is None else asdict(spec.keep),
             **(spec.codec.identity if spec.codec else {}),
             **({} if spec.selection is None else {"selection": (spec.selection.key, spec.selection.others)}),
+            **({} if all(isinstance(reader, TsvReader) for reader in readers) else {"readers": [repr(one) for one in readers]}),
             **({"exclude": [TokenisedSet.open(one).rows_fingerprint for one in spec.exclude]} if spec.exclude else {}),
         }
     )
@@ -273,7 +280,7 @@ def _rejected(results: Iterable[ChunkResult]) -> list[RejectedRow]:
 
 
 def _too_many(rejected: Sequence[RejectedRow], allowed: int) -> DataError:
-    first = f"{rejected[0].file}:{rejected[0].line}: {rejected[0].reason}"
+    first = f"{rejected[0].place}: {rejected[0].reason}"
     if not allowed:
         return DataError(f"{first}; correct the line, or set data.max_rejected_rows to skip such rows")
     return DataError(f"more than data.max_rejected_rows = {allowed} rows do not parse; the first of them: {first}")

@@ -1,6 +1,7 @@
 """Columns of input rows: ``name:type:length`` joined by commas, the notation of EasyNLP's ``input_schema``."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, cast
@@ -57,6 +58,16 @@ class InputSchema:
     columns: tuple[Column, ...]
     strict: bool = True
     """Reject rows with more cells than columns, and headers; EasyNLP ignores cells after the last column."""
+    named: bool = False
+    """Columns are those that rows are asked for by name, and values have the types of the files."""
+
+    @staticmethod
+    def of(text: str | None, columns: Iterable[str | None], *, strict: bool = True) -> "InputSchema":
+        """Parse ``text``; without one, the schema of ``columns`` that files name themselves, each once, None left out."""
+        if text is not None:
+            return InputSchema.parse(text, strict=strict)
+        names = dict.fromkeys(name for name in columns if name is not None)
+        return InputSchema(tuple(Column(name, "str", 1) for name in names), strict, named=True)
 
     @staticmethod
     def parse(text: str, *, strict: bool = True) -> "InputSchema":
@@ -87,16 +98,18 @@ class InputSchema:
         """The column of that name. Raises ConfigError when there is none."""
         return self.columns[self.position(name)]
 
-    def parse_row(self, cells: list[str]) -> dict[str, CellValue]:
+    def parse_row(self, cells: list[Any]) -> dict[str, CellValue]:
         """The values of a row by their columns' names. Raises DataError as :meth:`parse_values`."""
         return dict(zip(self.names, self.parse_values(cells), strict=False))
 
-    def parse_values(self, cells: list[str]) -> list[Any]:
+    def parse_values(self, cells: list[Any]) -> list[Any]:
         """The values of a row's cells, in the order of the columns; quotes are plain characters.
 
         Raises DataError (without file and line, which the caller adds) for a cell that is not of its column's type, and in a
         strict schema for more cells than columns, and for a header.
         """
+        if self.named:
+            return cells
         if self.strict:
             self._check_shape(cells)
         values: list[Any] = cells

@@ -9,8 +9,9 @@ from typing import Any
 
 from raykd.data import storage
 from raykd.data.ray_map import run_job
-from raykd.data.readers import CHUNK_BYTES, Chunk, scan
+from raykd.data.readers import CHUNK_BYTES, TSV, Chunk, FileFormat, scan
 from raykd.data.tokenised_set import SourceFile
+from raykd.errors import DataError
 
 _IN_PROCESS_BYTES = 256 << 20
 """Bytes in which counting newlines takes less time than starting a Ray Data job."""
@@ -26,20 +27,40 @@ class Sources:
     chunks: tuple[Chunk, ...]
 
 
-def find_sources(patterns: Sequence[str], skip_header: bool, cache: str) -> Sources:
+def expand_data(patterns: Sequence[str]) -> list[str]:
+    """The data files that paths and globs name, each once, sorted; a folder of Hugging Face datasets has those it lists.
+
+    Raises DataError for a pattern without a file, a missing file, another folder.
+    """
+    return sorted({storage.absolute(path) for pattern in patterns for path in _expand(pattern)})
+
+
+def _expand(pattern: str) -> list[str]:
+    if not storage.is_dir(pattern):
+        return storage.expand([pattern])
+    if storage.exists(splits := storage.join(pattern, "dataset_dict.json")):
+        names = [storage.join(pattern, name) for name in storage.read_json(splits)["splits"]]
+        raise DataError(f"{pattern} holds several splits; name one of {', '.join(names)}")
+    if not storage.exists(state := storage.join(pattern, "state.json")):
+        return storage.expand([pattern])  # raises: another folder
+    return [storage.join(pattern, file["filename"]) for file in storage.read_json(state)["_data_files"]]
+
+
+def find_sources(patterns: Sequence[str], skip_header: bool, cache: str, *, files: FileFormat = TSV) -> Sources:
     """Expand paths and globs and count their rows, as a Ray Data job for large files.
 
-    Raises DataError for a pattern without a file, a missing file, a damaged .gz.
+    Raises DataError for a pattern without a file, a missing file, a damaged file.
     """
-    paths = sorted(storage.absolute(path) for path in storage.expand(patterns))
+    paths = expand_data(patterns)
     infos = [storage.info(path) for path in paths]
     state = [(path, info.size, info.mtime_ns) for path, info in zip(paths, infos, strict=True)]
-    kept = storage.join(cache, "scans", f"{_hash(json.dumps([state, skip_header, CHUNK_BYTES]))}.json")
+    settings = [] if files == TSV else [asdict(files)]
+    kept = storage.join(cache, "scans", f"{_hash(json.dumps([state, skip_header, CHUNK_BYTES, *settings]))}.json")
     if storage.exists(kept):
         return _sources(paths, [Chunk(**chunk) for chunk in storage.read_json(kept)])
     started_ns = time.time_ns()
     in_process = sum(info.size for info in infos) <= _IN_PROCESS_BYTES
-    chunks = scan(paths, skip_header, map_fn=_ordered_map(in_process), chunk_bytes=CHUNK_BYTES)
+    chunks = scan(paths, skip_header, files=files, map_fn=_ordered_map(in_process), chunk_bytes=CHUNK_BYTES)
     if all(started_ns - info.mtime_ns > _SETTLED_NS for info in infos):
         storage.write_json(kept, [asdict(chunk) for chunk in chunks])
     return _sources(paths, chunks)

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from raykd.data import storage
 from raykd.data.prepare import PrepareSpec
-from raykd.data.readers import reader_of
+from raykd.data.readers import Reader, reader_of
 from raykd.data.schema import InputSchema
+from raykd.data.sources import expand_data
 from raykd.errors import DataError
 
 
@@ -20,17 +20,22 @@ def unlabelled_spec(labelled: PrepareSpec, files: Sequence[str]) -> PrepareSpec:
     )
 
 
-def unlabelled_schema(labelled: PrepareSpec, files: Sequence[str]) -> str:
+def unlabelled_schema(labelled: PrepareSpec, files: Sequence[str]) -> str | None:
     """Columns of the files, by the number of cells in their first lines: the training schema, or its text columns in order.
+
+    None finds the text columns by name, as the training files' columns are found.
 
     Raises DataError naming the file whose first line has another number of cells, or other columns than the first file.
     """
+    if labelled.input_schema is None:
+        return None
     schema = InputSchema.parse(labelled.input_schema)
     wanted = {labelled.first_sequence, labelled.second_sequence}
     texts = [column.name for column in schema.columns if column.name in wanted]
     found: dict[int, str] = {}
-    for path in storage.expand(files):
-        cells = _number_of_cells(path)
+    for path in expand_data(files):
+        reader = reader_of(path, labelled.format)
+        cells = len(texts) if reader.names_columns else _number_of_cells(path, reader)
         if cells not in (len(texts), len(schema.names)):
             raise DataError(
                 f"{path}:1: {cells} columns, but data.unlabelled needs {len(texts)} ({', '.join(texts)}) or those of the "
@@ -45,9 +50,9 @@ def unlabelled_schema(labelled: PrepareSpec, files: Sequence[str]) -> str:
     return ",".join(item for item in labelled.input_schema.split(",") if item.split(":")[0] in wanted)
 
 
-def _number_of_cells(path: str) -> int:
-    reader = reader_of(path)
+def _number_of_cells(path: str, reader: Reader) -> int:
+    row = reader.first_row(path)
     try:
-        return len(reader.cells(reader.first_line(path).decode(errors="replace"), ()))
+        return len(reader.cells(row.decode(errors="replace") if isinstance(row, bytes) else row, ()))
     except DataError as error:
         raise DataError(f"{path}:1: {error}") from None

@@ -1,15 +1,16 @@
 """Errors of an experiment that can be found before Ray starts: in files, in models, and in settings that need both."""
 
-from raykd.config import ExperimentConfig
+from raykd.config import DataConfig, ExperimentConfig
 from raykd.config.data import TASKS
 from raykd.data import storage
 from raykd.data.first_rows import first_texts
-from raykd.data.prepare import spec_from_config
+from raykd.data.prepare import check_sources, spec_from_config
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ConfigError, DataError
 from raykd.models import PROBE_ROWS, check_sequence_length, load_config, load_tokenizer, probe_classifier
 from raykd.run.build_objective import objective_from_config
 from raykd.run.task import cache_folder
+from raykd.stage_names import SPLITS
 from raykd.task_kinds import label_codec, task_kind
 from raykd.tracking import check_tracking
 from raykd.trainers.objective import Objective
@@ -19,9 +20,7 @@ def check_experiment(config: ExperimentConfig) -> None:
     """Check everything that a later stage would fail on. Raises RaykdError."""
     data = config.data
     check_tracking(config.tracking.kind)
-    for files in (data.train, data.validation, data.test):
-        if isinstance(files, tuple):
-            storage.expand(files)
+    _check_data(data)
     if config.logits.file is not None and not storage.is_dir(config.logits.file):
         storage.expand([config.logits.file])
     _check_intermediate(config)
@@ -56,6 +55,12 @@ def require_classes(rows: TokenisedSet, task: str) -> None:
             f"all {rows.num_rows:,} training rows have the label {label!r}: a classifier needs rows of two classes or more; "
             "check data.train, data.label and data.labels"
         )
+
+
+def _check_data(data: DataConfig) -> None:
+    """Raise RaykdError for files that are absent, do not open, or lack columns."""
+    for split in SPLITS:
+        check_sources(spec_from_config(data, split, "", label_codec(data)))
 
 
 def probe_models(config: ExperimentConfig) -> None:

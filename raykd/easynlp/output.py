@@ -104,5 +104,5 @@ def _records(prepared: TokenisedSet, parser: InputSchema, skip_header: bool) -> 
     """Every input row, parsed, with its name."""
     for chunk in scan([source.path for source in prepared.sources], skip_header):
         reader = reader_of(chunk.path)
-        for raw in reader.read(chunk):
+        for raw in reader.read(chunk, parser.names):
             yield (chunk.shard, raw.row), parser.parse_row(reader.cells(raw.data.decode(), parser.names))

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 
 from raykd.data import storage
 from raykd.data.examples import RowParser
-from raykd.data.headers import check_headers
+from raykd.data.headers import check_files
 from raykd.data.readers import read_chunk, reader_of, scan
 from raykd.data.schema import InputSchema
 from raykd.errors import ConfigError, DataError
@@ -32,8 +32,7 @@ def split_by_domain(
     domain without rows.
     """
     index = schema.position(domain)
-    if skip_header:
-        check_headers(storage.expand(patterns), schema, parser)
+    check_files(storage.expand(patterns), schema, parser, skip_header=skip_header)
     paths = {name: storage.join(folder, f"{name}.tsv") for name in domains}
     counts = dict.fromkeys(domains, 0)
     with ExitStack() as stack:
@@ -56,7 +55,7 @@ def _rows(patterns: Sequence[str], skip_header: bool, parser: RowParser) -> Iter
     """``file:line`` and bytes of every row that is not blank."""
     for chunk in scan(storage.expand(patterns), skip_header):
         reader = reader_of(chunk.path)
-        for row in reader.read(chunk):
+        for row in reader.read(chunk, parser.names):
             where = f"{chunk.path}:{row.line}"
             if row.data:
                 try:

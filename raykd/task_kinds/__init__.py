@@ -4,7 +4,7 @@ from typing import Any
 
 from raykd.config import DataConfig
 from raykd.data.label_codec import LabelCodec
-from raykd.data.prepare import read_labels
+from raykd.data.label_names import read_labels
 from raykd.task_kinds.multi_label import MultiLabel
 from raykd.task_kinds.regression import Regression
 from raykd.task_kinds.single_label import SingleLabel

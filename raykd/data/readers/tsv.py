@@ -1,69 +1,72 @@
-r"""TSV files, plain or gzip: rows are lines, cells are separated by tabs, quotes are plain characters.
+r"""TSV files: rows are lines, cells are separated by tabs, quotes are plain characters.
 
 A row ends at ``\n`` with an optional ``\r`` before it, and at nothing else; a byte-order mark at the start of a file is not
-part of it. A plain file is cut into chunks of whole rows, each owning the rows that *start* in its ``CHUNK_BYTES``; a ``.gz``
-file is one chunk. Memory holds one block of ``CHUNK_BYTES``, or the longest row if that is longer.
+part of it. A plain file is cut into chunks of whole rows, each owning the rows that *start* in its ``CHUNK_BYTES``; a
+compressed file is one chunk. Memory holds one block of ``CHUNK_BYTES``, or the longest row if that is longer.
 """
 
-import gzip
 import hashlib
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from typing import Any, ClassVar
 
 from raykd.data import storage
-from raykd.data.readers.reader import CHUNK_BYTES, Chunk, Piece, Range, RawRow, changed
+from raykd.data.readers.compression import is_compressed, open_rows, seek
+from raykd.data.readers.reader import CHUNK_BYTES, Chunk, Piece, Range, RawRow, Reader, changed
 from raykd.errors import DataError
 
-_BOM = b"\xef\xbb\xbf"
+BOM = b"\xef\xbb\xbf"
 _TAIL_BYTES = 64 << 10
 
 
-class TsvReader:
+class TsvReader(Reader):
     """Reads lines of tab-separated cells."""
 
+    suffixes: ClassVar[tuple[str, ...]] = (".tsv",)
+
     def ranges(self, path: str, *, skip_header: bool, chunk_bytes: int) -> Iterator[Range]:
-        """Ranges of ``chunk_bytes``; a .gz file has one."""
+        """Ranges of ``chunk_bytes``; a compressed file has one."""
         size = storage.file_size(path)
-        step = max(size, 1) if _is_gzip(path) else chunk_bytes
+        step = max(size, 1) if is_compressed(path) else chunk_bytes
         for start in range(0, size, step):
             yield Range(path, start, min(start + step, size), skip_header and start == 0)
 
     def count(self, part: Range) -> Piece | None:
         """Count the lines that start in a range."""
-        return _count_gzip(part) if _is_gzip(part.path) else _count_plain(part)
+        return _count_compressed(part) if is_compressed(part.path) else count_lines(part)
 
-    def read(self, chunk: Chunk) -> Iterator[RawRow]:
+    def read(self, chunk: Chunk, names: Sequence[str]) -> Iterator[RawRow]:
         """Stream the lines of a chunk."""
+        del names
         row, offset = chunk.first_row, chunk.first_line - chunk.first_row
         for data in _split_rows(_blocks(chunk)):
             yield RawRow(row, row + offset, data)
             row += 1
 
-    def first_line(self, path: str) -> bytes:
+    def first_row(self, path: str) -> bytes:
         """The first line, without its end and byte-order mark."""
         line = b""
-        with (_open_gzip if _is_gzip(path) else storage.open_input)(path) as stream:
+        with open_rows(path) as stream:
             while b"\n" not in line and (block := stream.read(_TAIL_BYTES)):
                 line += block
-        return line.split(b"\n", 1)[0].removeprefix(_BOM).removesuffix(b"\r")
+        return line.split(b"\n", 1)[0].removeprefix(BOM).removesuffix(b"\r")
 
-    def cells(self, line: str, names: Sequence[str]) -> list[str]:
+    def cells(self, data: str, names: Sequence[str]) -> list[Any]:
         """Split at tabs; cells beyond the columns are kept at the end. Raises DataError for a blank line or missing cells."""
-        if not line:
+        if not data:
             raise DataError("the line is blank")
-        cells = line.split("\t")
-        if len(cells) < len(names):
-            found = "1 column" if len(cells) == 1 else f"{len(cells)} columns"
-            raise DataError(f"{found} where {len(names)} are needed ({', '.join(names)}), split at tabs")
-        return cells
+        return enough_cells(data.split("\t"), names, "tabs")
 
 
-def _is_gzip(path: str) -> bool:
-    return path.endswith(".gz")
+def enough_cells(cells: list[Any], names: Sequence[str], separators: str) -> list[Any]:
+    """The cells of a row. Raises DataError when there are fewer than ``names``."""
+    if len(cells) < len(names):
+        found = "1 column" if len(cells) == 1 else f"{len(cells)} columns"
+        raise DataError(f"{found} where {len(names)} are needed ({', '.join(names)}), split at {separators}")
+    return cells
 
 
-def _count_plain(item: Range) -> Piece | None:
+def count_lines(item: Range) -> Piece | None:
+    """Count and hash the lines that start in a range of a plain file; None without any."""
     lead = min(item.start, 1)  # a row starts at the range's first byte when the byte before it ends a row
     with storage.open_input(item.path) as stream:
         stream.seek(item.start - lead)
@@ -86,14 +89,14 @@ def _count_plain(item: Range) -> Piece | None:
 
 def _content_start(data: bytes, skip_header: bool) -> int:
     """Offset of the first row at the start of a file; the length of ``data`` when no row starts in it."""
-    start = len(_BOM) if data.startswith(_BOM) else 0
+    start = len(BOM) if data.startswith(BOM) else 0
     return (data.find(b"\n", start) + 1 or len(data)) if skip_header else start
 
 
-def _count_gzip(item: Range) -> Piece | None:
+def _count_compressed(item: Range) -> Piece | None:
     digest, rows, last = hashlib.blake2b(digest_size=16), 0, b""
-    with _open_gzip(item.path) as stream:
-        start = len(stream.read(len(_BOM))) if stream.peek(len(_BOM)).startswith(_BOM) else 0
+    with open_rows(item.path) as stream:
+        start = len(stream.read(len(BOM))) if stream.peek(len(BOM)).startswith(BOM) else 0
         if item.skip_header:
             start += len(stream.readline())
         stop = start
@@ -103,16 +106,6 @@ def _count_gzip(item: Range) -> Piece | None:
             rows += block.count(b"\n")
             last = block[-1:]
     return Piece(start, stop, rows + (last != b"\n"), digest.hexdigest()) if last else None
-
-
-@contextmanager
-def _open_gzip(path: str) -> Iterator[gzip.GzipFile]:
-    with storage.open_input(path) as stored:
-        try:
-            with gzip.GzipFile(fileobj=stored, mode="rb") as stream:
-                yield stream
-        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise DataError(f"{path} is not a whole gzip file ({error}); compress or copy it again") from None
 
 
 def _split_rows(blocks: Iterable[bytes]) -> Iterator[bytes]:
@@ -131,8 +124,8 @@ def _split_rows(blocks: Iterable[bytes]) -> Iterator[bytes]:
 
 def _blocks(chunk: Chunk) -> Iterator[bytes]:
     digest = hashlib.blake2b(digest_size=16)
-    with (_open_gzip if _is_gzip(chunk.path) else storage.open_input)(chunk.path) as stream:
-        stream.seek(chunk.start)
+    with open_rows(chunk.path) as stream:
+        seek(chunk.path, stream, chunk.start)
         left = chunk.stop - chunk.start
         while block := stream.read(min(left, CHUNK_BYTES)):
             digest.update(block)

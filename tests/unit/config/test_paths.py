@@ -15,7 +15,7 @@ from raykd.errors import ConfigError
 from tests.unit.config.sections import sections_of
 
 WORDS = ("path", "folder", "file", "model")
-NO_PATHS = {"name", "input_schema", "metric", "column", "space"}
+NO_PATHS = {"name", "input_schema", "format", "delimiter", "metric", "column", "space"}
 """Fields of text whose docstring speaks of files, folders or models without being one."""
 DATA = {"input_schema": "text:str:1,label:str:1", "first_sequence": "text", "label": "label", "train": ["train.tsv"]}
 JOB: dict[str, Any] = {"name": "run", "data": DATA, "teacher": {"model": "large"}, "student": {"model": "small"}}

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from raykd.config import DataConfig
 from raykd.data import sources, storage
-from raykd.data.prepare import PrepareSpec, prepare, read_labels, spec_from_config
+from raykd.data.prepare import PrepareSpec, prepare, spec_from_config
 from raykd.data.splits import HashRange
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ConfigError, DataError, ModelError, RaykdError
@@ -436,25 +436,6 @@ def test_specs_from_the_configuration(tmp_path: Path) -> None:
     assert spec_from_config(files, "validation", "m", label_codec(files)).files == ("s.tsv",)
     assert spec_from_config(files, "train", "m", label_codec(files)).codec is None
     json.dumps(asdict(train))
-
-
-def test_label_files(tmp_path: Path) -> None:
-    path = tmp_path / "labels"
-    path.write_text("a\n b c \r\n\u2028d")
-    assert read_labels(str(path)) == ("a", "b c", "d")
-    for content, complaint in (
-        (b"a\n\nb\n", "line 2 of .* is blank"),
-        (b"a\nb\n \n", "line 3 of .* is blank"),
-        (b"a\na\n", "each once"),
-        (b"a\n", "at least two"),
-        (b"\xff", "not UTF-8"),
-        ("a\nb".encode("utf-16"), "not UTF-8"),
-    ):
-        path.write_bytes(content)
-        with pytest.raises(ConfigError, match=complaint):
-            read_labels(str(path))
-    with pytest.raises(ConfigError, match=r"there is no file 0,1; give a list of labels"):
-        read_labels("0,1")
 
 
 def test_real_rows(shared_data: Path, shared_models: Path, tmp_path: Path, spec: PrepareSpec) -> None:

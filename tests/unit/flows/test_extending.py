@@ -54,9 +54,18 @@ def test_the_example_of_a_custom_objective_works(weight: float, tmp_path: Path, 
 
 def test_the_example_of_a_reader_works() -> None:
     names: dict[str, type] = {}
-    exec(textwrap.dedent(re.search(r"```python\n( +import json.*?)```", PAGE, flags=re.S)[1]), names)
-    reader = names["JsonLinesReader"]()
-    assert reader.cells('{"label": 1, "text": "good"}', ("text", "label")) == ["good", "1"]
-    for line in ('{"text": "good"}', "good", "3"):
-        with pytest.raises(DataError, match="not an object with text, label"):
+    exec(
+        textwrap.dedent(
+            re.search(r"```python\n( +from collections.abc import Sequence.*?FastTextReader.*?)```", PAGE, flags=re.S)[1]
+        ),
+        names,
+    )
+    reader = names["FastTextReader"]()
+    assert reader.names_columns
+    assert reader.cells("__label__1 good film", ("text", "label")) == ["good film", "1"]
+    for line in ("good", "__label__1", "", "good film"):
+        with pytest.raises(DataError, match="does not begin with __label__NAME"):
             reader.cells(line, ("text", "label"))
+    reader.check("a.ft", ("text",))
+    with pytest.raises(DataError, match=r"a\.ft has the columns label and text"):
+        reader.check("a.ft", ("txt",))

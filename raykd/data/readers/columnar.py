@@ -1,0 +1,63 @@
+"""Rows of Arrow record batches: the common part of Parquet and Arrow files."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from raykd.data.readers.reader import RawRow, Reader, column_position, missing_column
+from raykd.errors import DataError
+
+
+class ColumnarReader(Reader):
+    """Base of formats that store typed columns under names."""
+
+    compressible = False
+    may_have_header = False
+
+    @property
+    def names_columns(self) -> bool:
+        """Always."""
+        return True
+
+    def cells(self, data: Any, names: Sequence[str]) -> list[Any]:
+        """The values that were read."""
+        del names
+        return list(data)
+
+    def first_row(self, path: str) -> list[Any]:
+        """No header."""
+        del path
+        return []
+
+
+def check_names(path: str, schema: pa.Schema, names: Sequence[str]) -> None:
+    """Raise DataError when a file has no column of some name, or several."""
+    for name in names:
+        if name.partition(".")[0] not in schema.names or name in schema.names:
+            column_position(path, name, schema.names)
+            continue
+        first, *keys = name.split(".")
+        kind = schema.field(column_position(path, first, schema.names)).type
+        for key in keys:
+            if not pa.types.is_struct(kind) or kind.get_field_index(key) < 0:
+                inside = [field.name for field in kind] if pa.types.is_struct(kind) else []
+                raise DataError(f"{path}: {missing_column(name, [f'{first}.{one}' for one in inside] or schema.names)}")
+            kind = kind.field(key).type
+
+
+def rows_of(batches: Iterable[pa.RecordBatch], names: Sequence[str], first_row: int) -> Iterator[RawRow]:
+    """The rows of batches, numbered from ``first_row``, with the values of ``names``, which :func:`check_names` accepted."""
+    for batch in batches:
+        columns = [_column(batch, name).to_pylist() for name in names]
+        for number, values in enumerate(zip(*columns, strict=True), first_row):
+            yield RawRow(number, number + 1, values)
+        first_row += batch.num_rows
+
+
+def _column(batch: pa.RecordBatch, name: str) -> pa.Array:
+    if name in batch.schema.names:
+        return batch.column(name)
+    first, *keys = name.split(".")
+    return pc.struct_field(batch.column(first), keys)

@@ -1,0 +1,184 @@
+"""CSV files as in RFC 4180: quotes around cells that hold the delimiter, quotes (doubled) or line breaks.
+
+Columns are found by the names in the header, or by position where there is an input schema. A file without any quote is cut
+into chunks of lines as TSV is. Where a quote may hold a line break only the lines before tell, so a quoted file is one chunk,
+as a compressed one is. A row that is malformed ends at its line, and the next line begins another.
+"""
+
+import csv
+import functools
+import hashlib
+import logging
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from raykd.data import storage
+from raykd.data.readers.compression import is_compressed, open_rows, seek
+from raykd.data.readers.reader import CHUNK_BYTES, Chunk, Piece, Range, RawRow, Reader, changed, column_position
+from raykd.data.readers.tsv import BOM, count_lines, enough_cells
+from raykd.errors import DataError
+
+log = logging.getLogger(__name__)
+
+_LONGEST_CELL = 64 << 20
+"""Characters of a cell; more are a quote that is not closed."""
+
+Record = tuple[int, list[str] | DataError]
+"""Number of its first line among those read, from 1, and its cells, or the reason why it has none."""
+
+
+class CsvReader(Reader):
+    """Reads records of cells separated by the delimiter."""
+
+    suffixes = (".csv",)
+
+    @property
+    def names_columns(self) -> bool:
+        """True unless an input schema names the columns."""
+        return self.settings.named
+
+    def ranges(self, path: str, *, skip_header: bool, chunk_bytes: int) -> Iterator[Range]:
+        """Ranges of ``chunk_bytes``; a compressed or quoted file has one."""
+        size = storage.file_size(path)
+        whole = is_compressed(path) or (size > chunk_bytes and _is_quoted(path))
+        step = max(size, 1) if whole else chunk_bytes
+        for start in range(0, size, step):
+            yield Range(path, start, min(start + step, size), (skip_header or self.settings.named) and start == 0)
+
+    def count(self, part: Range) -> Piece | None:
+        """Count records; lines, where the file is cut."""
+        whole = is_compressed(part.path) or (not part.start and part.stop == storage.file_size(part.path))
+        if not whole:
+            return count_lines(part)
+        with open_rows(part.path) as stream:
+            lines = _Lines(stream)
+            records = self._records(lines)
+            if part.skip_header:
+                next(records, None)
+            start = lines.begin_digest()
+            rows = sum(1 for _ in records)
+        return Piece(start, lines.position, rows, lines.digest.hexdigest()) if rows else None
+
+    def read(self, chunk: Chunk, names: Sequence[str]) -> Iterator[RawRow]:
+        """Stream the records of a chunk; with a header, their cells in the order of ``names``."""
+        header = self.first_row(chunk.path) if self.settings.named else None
+        columns = None if header is None else [column_position(chunk.path, name, header) for name in names]
+        with open_rows(chunk.path) as stream:
+            seek(chunk.path, stream, chunk.start)
+            lines = _Lines(stream, chunk.stop - chunk.start, start=chunk.start)
+            for row, (line, cells) in enumerate(self._records(lines), chunk.first_row):
+                yield RawRow(row, chunk.first_line - 1 + line, self._pick(cells, columns, len(header or ())))
+        if lines.position != chunk.stop or lines.digest.hexdigest() != chunk.digest:
+            raise changed(chunk.path)
+
+    def cells(self, data: Any, names: Sequence[str]) -> list[Any]:
+        """The cells that were read. Raises DataError for a malformed record or missing cells."""
+        if isinstance(data, DataError):
+            raise data
+        return enough_cells(data, names, f"{self.settings.delimiter!r}")
+
+    def first_row(self, path: str) -> list[str]:
+        """Cells of the first record. Raises DataError when it is malformed or not UTF-8."""
+        with open_rows(path) as stream:
+            _, cells = next(self._records(_Lines(stream)), (1, []))
+        if isinstance(cells, DataError):
+            raise DataError(f"{path}:1: {cells}")
+        for cell in cells:
+            if "\0" in cell or any("\udc80" <= character <= "\udcff" for character in cell):
+                raise DataError(f"{path}:1: the header is not UTF-8 text; convert the file to UTF-8")
+        return cells
+
+    def check(self, path: str, names: Sequence[str]) -> None:
+        """Look for the columns in the header, where there is one."""
+        if self.settings.named:
+            header = self.first_row(path)
+            for name in names:
+                column_position(path, name, header)
+
+    def _records(self, lines: "_Lines") -> Iterator[Record]:
+        csv.field_size_limit(_LONGEST_CELL)
+        reader = csv.reader(iter(lines), delimiter=self.settings.delimiter, strict=True)
+        while True:
+            first = reader.line_num + 1
+            try:
+                cells = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                yield first, _malformed(str(error))
+            else:
+                yield first, cells or DataError("the line is blank")
+
+    def _pick(self, cells: list[str] | DataError, columns: list[int] | None, width: int) -> list[str] | DataError:
+        if columns is None or isinstance(cells, DataError):
+            return cells
+        if len(cells) != width:
+            return DataError(
+                f"{len(cells)} cells where the header has {width}; put quotes around a text that holds "
+                f"{self.settings.delimiter!r}, or set data.delimiter"
+            )
+        return [cells[column] for column in columns]
+
+
+class _Lines:
+    """Decoded lines of a stream, with their ends; counts and hashes the bytes of those taken. Bytes 0x80 and above that are
+    not UTF-8 become lone surrogates, which the parser of rows refuses.
+    """
+
+    def __init__(self, stream: Any, size: int | None = None, *, start: int = 0) -> None:
+        self._stream, self._left = stream, size
+        self.position = start
+        self.digest = hashlib.blake2b(digest_size=16)
+
+    def begin_digest(self) -> int:
+        """Hash from here on; returns the position."""
+        self.digest = hashlib.blake2b(digest_size=16)
+        return self.position
+
+    def __iter__(self) -> Iterator[str]:
+        begun: list[bytes] = []
+        while block := self._block():
+            first, *others = block.split(b"\n")
+            begun.append(first)
+            if others:
+                yield self._take(b"".join(begun) + b"\n")
+                begun = [others.pop()]
+                for line in others:
+                    yield self._take(line + b"\n")
+        if last := b"".join(begun):
+            yield self._take(last)
+
+    def _block(self) -> bytes:
+        block: bytes = self._stream.read(CHUNK_BYTES if self._left is None else min(self._left, CHUNK_BYTES))
+        if self._left is not None:
+            self._left -= len(block)
+        return block
+
+    def _take(self, line: bytes) -> str:
+        at_start = not self.position
+        self.position += len(line)
+        self.digest.update(line)
+        return (line.removeprefix(BOM) if at_start else line).decode(errors="surrogateescape")
+
+
+def _is_quoted(path: str) -> bool:
+    """True when the file holds a quote; says once that it is one task then."""
+    with storage.open_input(path) as stream:
+        while block := stream.read(CHUNK_BYTES):
+            if b'"' in block:
+                _say_whole(path)
+                return True
+    return False
+
+
+@functools.cache
+def _say_whole(path: str) -> None:
+    log.warning("%s has quotes, which may hold line breaks, so one task reads it; cut it into files for more", path)
+
+
+def _malformed(error: str) -> DataError:
+    if "unexpected end of data" in error or "field larger" in error:
+        return DataError("a quote that opens in this row is not closed; close it, and double the quotes inside a text")
+    if "new-line character" in error:
+        return DataError("a carriage return outside quotes; end lines with line feeds, and quote texts that hold line breaks")
+    return DataError(f"malformed quotes ({error}); double the quotes inside a quoted text")

@@ -97,6 +97,9 @@ class ReviewsConfig(Section):
     """Keep each text once; false is the paper's own split, with its sizes."""
     split_seed: int = Field(11111, ge=0)
     """Seed of the split."""
+    test: tuple[PathField, ...] | None = None
+    """Files of further test rows, which replace those of the split: a text and a label a line, separated by a tab; the domain
+    is the beginning of the file's name (`books_test.tsv`). null is the split's own test rows."""
 
 
 class DomainDataConfig(Section):

@@ -14,7 +14,7 @@ from raykd.data.schema import InputSchema
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import DataError
 from raykd.metakd.domain_files import check_classes, check_domain_names, split_by_domain
-from raykd.metakd.reviews import read_reviews, split_reviews, without_duplicates, write_reviews
+from raykd.metakd.reviews import Review, read_labelled_texts, read_reviews, split_reviews, without_duplicates, write_reviews
 from raykd.run.stages import Stage, StageRunner
 from raykd.stage_names import SPLITS, Split
 from raykd.task_kinds import SINGLE_LABEL
@@ -108,10 +108,23 @@ class DomainRows:
         if source.remove_duplicates:
             reviews = without_duplicates(reviews)
         splits = split_reviews(reviews, seed=source.split_seed)
+        if source.test is not None:
+            splits["test"] = self._test_reviews(source.test)
         for split, rows in splits.items():
             for domain, path in files[split].items():
                 write_reviews([row for row in rows if row.domain == domain], path)
         return {split: len(rows) for split, rows in splits.items()}
+
+    def _test_reviews(self, patterns: Sequence[str]) -> list[Review]:
+        """Further test rows of every domain. Raises DataError when a domain has none, or a file is of no domain."""
+        reviews = read_labelled_texts(storage.expand(patterns))
+        found = sorted({review.domain for review in reviews})
+        if found != sorted(self._config.domains):
+            raise DataError(
+                f"reviews.test has files of the domains {', '.join(found)}; domains = {list(self._config.domains)}: give files "
+                "for each, whose names begin with the domain"
+            )
+        return reviews
 
     def _from_tables(self, source: DomainDataConfig, stage: Stage) -> dict[str, int]:
         counts: dict[str, int] = {}
@@ -141,7 +154,7 @@ class DomainRows:
 def _content(source: ReviewsConfig | DomainDataConfig) -> list[str]:
     """Hashes of the source's content. Raises DataError when there is nothing."""
     if isinstance(source, ReviewsConfig):
-        patterns: tuple[str, ...] = (storage.join(source.folder, "*", "*.review"),)
+        patterns: tuple[str, ...] = (storage.join(source.folder, "*", "*.review"), *(source.test or ()))
     else:
         patterns = (*source.train, *source.validation, *source.test)
     return [chunk.digest for chunk in scan(storage.expand(patterns), skip_header=False)]

@@ -5,6 +5,7 @@ The files look like XML and are not: bare ``&``, control characters, no root ele
 last character of lines that begin with a tab, and quoted texts with a ``"`` in them: its rows are not these.)
 """
 
+import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -49,6 +50,25 @@ def read_reviews(folder: str) -> list[Review]:
             reviews += [Review(text, name.split("_")[0], sentiment) for text in texts]
     if not reviews:
         raise DataError(f"{folder} has no domain folders with positive.review and negative.review; give sorted_data_acl's path")
+    return reviews
+
+
+def read_labelled_texts(paths: Sequence[str]) -> list[Review]:
+    """Reviews of files with a text and a sentiment a line; the domain is a file's name up to its first ``_`` or ``.``.
+
+    Raises DataError with file and line for another line.
+    """
+    reviews: list[Review] = []
+    for path in paths:
+        domain = re.split(r"[_.]", path.rsplit("/", 1)[-1])[0]
+        lines = storage.read_bytes(path).decode("utf-8", errors="replace").split("\n")
+        for number, line in enumerate(lines, start=1):
+            text, _, label = line.rpartition("\t")
+            sentiment = next((one for one in SENTIMENTS if one == label.strip()), None)
+            if sentiment is not None and text:
+                reviews.append(Review(_clean(text), domain, sentiment))
+            elif line.strip():
+                raise DataError(f"{path}:{number}: a line has a text, a tab and {' or '.join(SENTIMENTS)}; given {line[:60]!r}")
     return reviews
 
 

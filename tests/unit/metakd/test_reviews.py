@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from raykd.errors import DataError
-from raykd.metakd.reviews import Review, read_reviews, split_reviews, without_duplicates, write_reviews
+from raykd.metakd.reviews import Review, read_labelled_texts, read_reviews, split_reviews, without_duplicates, write_reviews
 
 PAPER = {
     "train": {"books": 1631, "dvd": 1621, "electronics": 1615, "kitchen": 1613},
@@ -61,6 +61,24 @@ def test_duplicates_leave_before_the_split() -> None:
     assert len(without_duplicates(rows)) == 8000
     with pytest.raises(DataError, match="positive and negative"):
         without_duplicates([Review("so so", "dvd", "positive"), Review("so so", "dvd", "negative")])
+
+
+def test_further_test_rows_have_the_domain_of_their_files_name(tmp_path: Path) -> None:
+    (tmp_path / "books_test.tsv").write_text("a\x0bgood\tbook\tpositive\nbad\tnegative\n\n")
+    (tmp_path / "kitchen.tsv").write_text("sharp\tpositive\r\n")
+    assert read_labelled_texts([str(tmp_path / name) for name in ("books_test.tsv", "kitchen.tsv")]) == [
+        Review("a good book", "books", "positive"),
+        Review("bad", "books", "negative"),
+        Review("sharp", "kitchen", "positive"),
+    ]
+
+
+@pytest.mark.parametrize("line", ["no label", "text\tgood", "\tpositive"])
+def test_a_test_row_without_text_or_sentiment_is_named(line: str, tmp_path: Path) -> None:
+    path = tmp_path / "dvd_test.tsv"
+    path.write_text(f"fine\tpositive\n{line}\n")
+    with pytest.raises(DataError, match=r"dvd_test\.tsv:2: a line has a text, a tab and positive or negative"):
+        read_labelled_texts([str(path)])
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 _LONGEST_CELL = 64 << 20
 """Characters of a cell; more are a quote that is not closed."""
 
-Record = tuple[int, list[str] | DataError]
+CsvRecord = tuple[int, list[str] | DataError]
 """Number of its first line among those read, from 1, and its cells, or the reason why it has none."""
 
 
@@ -95,7 +95,7 @@ class CsvReader(Reader):
             for name in names:
                 column_position(path, name, header)
 
-    def _records(self, lines: "_Lines") -> Iterator[Record]:
+    def _records(self, lines: "_Lines") -> Iterator[CsvRecord]:
         csv.field_size_limit(_LONGEST_CELL)
         reader = csv.reader(iter(lines), delimiter=self.settings.delimiter, strict=True)
         while True:

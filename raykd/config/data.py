@@ -74,6 +74,12 @@ class DataConfig(Section):
     train: tuple[PathField, ...]
     """Training files: paths or globs, local or s3://, gs://, hdfs://; text formats plain, .gz or .zst. A folder that
     `datasets.save_to_disk` wrote stands for its Arrow files."""
+    unlabelled: tuple[PathField, ...] = ()
+    """Files of more texts, whose labels are unknown or ignored: the text columns alone, or the columns of `train`. Students
+    learn from the teacher's logits on them. Texts of the validation and test set are left out, and their number is printed."""
+    label_budget: int | None = Field(None, ge=1)
+    """Number of training rows that keep their label, chosen by a hash of the text and stratified by class; the others become
+    unlabelled rows. Teachers are fine-tuned on the labelled rows alone. null keeps every label."""
     validation: tuple[PathField, ...] | float = 0.05
     """Validation set, which selects the best model: files, or the fraction of `train` held out by a hash of the text."""
     test: tuple[PathField, ...] | float | Literal["validation"] = 0.1
@@ -119,6 +125,7 @@ class DataConfig(Section):
             raise ValueError(
                 f"data.positive_label is for rows with one of two labels; leave it out with data.task = {self.task}"
             )
+        self._check_unlabelled_rows()
         if self.delimiter in '"\r\n':
             raise ValueError(f"data.delimiter = {self.delimiter!r}: use a character other than quotes and line ends")
         if self.input_schema is not None:
@@ -161,6 +168,26 @@ class DataConfig(Section):
             raise ValueError(
                 f"data.labels holds {joined[0]!r}, but {separator!r} separates the labels of a row; rename the label"
             )
+
+    def _check_unlabelled_rows(self) -> None:
+        given = {"unlabelled": bool(self.unlabelled), "label_budget": self.label_budget is not None}
+        named = next((name for name, is_given in given.items() if is_given), None)
+        if named is not None and self.label is None:
+            raise ValueError(
+                f"data.{named} is given, but data.label is not set, so that no row of data.train has a label; name the label "
+                "column, or list all files in data.train"
+            )
+        classes = len(self.labels) if self.traits.outputs == "classes" and not isinstance(self.labels, str) else 0
+        if self.label_budget is not None and self.label_budget < classes:
+            raise ValueError(
+                f"data.label_budget = {self.label_budget} is smaller than the {classes} labels of data.labels; raise it, each "
+                "class needs a row"
+            )
+
+    @property
+    def has_unlabelled_rows(self) -> bool:
+        """True when students may train on rows whose label is not known, besides labelled ones."""
+        return bool(self.unlabelled) or self.label_budget is not None
 
     @property
     def has_test_set(self) -> bool:

@@ -221,6 +221,8 @@ class ExperimentConfig(SearchedJob):
         self._check_logits()
         if self.data.label is None:
             self._check_unlabelled()
+        if self.data.unlabelled:
+            self._check_teacher_of_unlabelled()
         return self
 
     def _check_variant(self, variant: StudentVariant) -> None:
@@ -293,6 +295,18 @@ class ExperimentConfig(SearchedJob):
             raise ValueError(
                 f"logits.folds = {folds} trains a teacher for each fold, but {taken} has fine_tune = false; set it to true, "
                 "or leave logits.folds out"
+            )
+
+    def _check_teacher_of_unlabelled(self) -> None:
+        if self.logits.file is not None:
+            raise ValueError(
+                f"data.unlabelled needs a teacher that scores its rows, but logits.file = {self.logits.file} has logits of "
+                "data.train alone; give a teacher instead, or leave data.unlabelled out"
+            )
+        if not self.distils_from_teacher:
+            raise ValueError(
+                "data.unlabelled is learnt from a teacher's answers, but no student distils from a teacher; give a teacher and "
+                "an objective that distils (vanilla_kd), or leave data.unlabelled out"
             )
 
     def _check_unlabelled(self) -> None:

@@ -6,6 +6,7 @@ from raykd.data import storage
 from raykd.data.first_rows import first_texts
 from raykd.data.prepare import check_sources, spec_from_config
 from raykd.data.tokenised_set import TokenisedSet
+from raykd.data.unlabelled import unlabelled_spec
 from raykd.errors import ConfigError, DataError
 from raykd.models import PROBE_ROWS, check_sequence_length, load_config, load_tokenizer, probe_classifier
 from raykd.run.build_objective import objective_from_config
@@ -24,6 +25,7 @@ def check_experiment(config: ExperimentConfig) -> None:
     if config.logits.file is not None and not storage.is_dir(config.logits.file):
         storage.expand([config.logits.file])
     _check_intermediate(config)
+    _check_unlabelled(config)
     kind, num_labels = task_kind(data.task), len(label_codec(data).names)
     for model in dict.fromkeys([*config.teacher_models, *config.student_models]):
         check_sequence_length(load_config(model), data.sequence_length)
@@ -38,6 +40,11 @@ def check_experiment(config: ExperimentConfig) -> None:
         built = objective_from_config(variant.student.objective, kind)
         built.check(num_labels=num_labels, whole_batch=whole)
         _check_inputs(variant.key("objective"), built, config)
+        if config.data.has_unlabelled_rows and variant.rows == "all" and not built.takes_unlabelled:
+            raise ConfigError(
+                f"{variant.key('objective')} (variant {variant.name}) needs the label of every row, but data.unlabelled or "
+                "data.label_budget gives rows without one; set the variant's rows to labelled, or use vanilla_kd"
+            )
 
 
 def require_classes(rows: TokenisedSet, task: str) -> None:
@@ -84,6 +91,18 @@ def _check_intermediate(config: ExperimentConfig) -> None:
         if losses is not None:
             names = ("teacher.model", variant.key("model"))
             check_teacher_and_student(*models, losses=losses, cache=cache, names=names, pairs=pairs)
+
+
+def _check_unlabelled(config: ExperimentConfig) -> None:
+    """Raise RaykdError for files of unlabelled rows with other columns, or a label budget below the number of classes."""
+    data, codec = config.data, label_codec(config.data)
+    if data.unlabelled:
+        check_sources(unlabelled_spec(spec_from_config(data, "train", config.student_models[0], codec), data.unlabelled))
+    if data.label_budget is not None and data.traits.outputs == "classes" and data.label_budget < len(codec.names):
+        raise ConfigError(
+            f"data.label_budget = {data.label_budget} is smaller than the {len(codec.names)} labels of {data.labels}; raise "
+            "it, each class needs a row"
+        )
 
 
 def _check_inputs(path: str, objective: Objective, config: ExperimentConfig) -> None:

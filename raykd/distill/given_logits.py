@@ -17,8 +17,12 @@ from raykd.run.stages import StageRunner
 from raykd.task_kinds import label_codec
 
 
-def import_logits(config: ExperimentConfig, file: str, prepared: TokenisedSet, runner: StageRunner) -> SideTable:
+def import_logits(
+    config: ExperimentConfig, file: str, prepared: TokenisedSet, runner: StageRunner, *, kind: str | None = None
+) -> SideTable:
     """The logits of ``logits.file`` on the training rows ``prepared``, imported once.
+
+    ``kind`` names the rows where they are some of the training rows.
 
     Raises DataError with file and row for a value that cannot be used; ConfigError for a column that fits the format not.
     """
@@ -30,7 +34,7 @@ def import_logits(config: ExperimentConfig, file: str, prepared: TokenisedSet, r
         table.check_fits(prepared)
         return table
     settings = section.model_dump(mode="json", exclude={"file", "folds"})
-    stage = runner.stage("logits", prepared.fingerprint, file_digest(file), settings)
+    stage = runner.stage("logits" if kind is None else f"logits/{kind}", prepared.fingerprint, file_digest(file), settings)
     if not runner.skip_or_begin(stage):
         if section.kind == "logits" and section.key is None and not file.removesuffix(".gz").endswith(".jsonl"):
             _import_matrix(file, section.column, prepared, stage.folder)

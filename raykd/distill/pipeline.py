@@ -1,19 +1,18 @@
 """A distillation from text files to the comparison table, stage by stage, on the driver."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
 from raykd.config import ExperimentConfig
-from raykd.config.data import MIN_TEST_ROWS, TASKS
+from raykd.config.data import TASKS
 from raykd.data import storage
-from raykd.data.overlap import Overlap, find_overlaps
-from raykd.data.prepare import spec_from_config
 from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.distill.checks import check_experiment, probe_models, require_classes
 from raykd.distill.report import Candidate, build_comparison, settings_of
+from raykd.distill.split_rows import SplitRows
 from raykd.distill.tasks import (
     ModelFolder,
     StudentInputs,
@@ -24,7 +23,8 @@ from raykd.distill.tasks import (
 )
 from raykd.distill.teachers import ENSEMBLE, Teachers
 from raykd.distill.training_length import match_lengths
-from raykd.errors import ConfigError, DataError
+from raykd.distill.training_rows import TrainingRows
+from raykd.errors import ConfigError
 from raykd.models import model_digest
 from raykd.models.model_settings import write_settings
 from raykd.predict import ScoreJob
@@ -37,7 +37,6 @@ from raykd.run.progress import Terminal, print_result
 from raykd.run.stages import Stage, StageRunner, run_pipeline
 from raykd.run.task import TrainTask, cache_folder, run_folder, side_digest
 from raykd.stage_names import SPLITS, STAGES, Split, StageName
-from raykd.task_kinds import label_codec
 
 
 def run_experiment(config: ExperimentConfig, *, only: Sequence[StageName] = (), terminal: Terminal | None = None) -> None:
@@ -111,8 +110,10 @@ class DistillationPipeline:
         for model in dict.fromkeys(models):
             for split in splits:
                 self.tokenised(split, model)
+            for kind in self.training_rows.every_kind:
+                self.training_rows.of_kind(kind, model)
         require_classes(self.tokenised("train", self.config.student_models[0]), self.config.data.task)
-        for overlap in self._overlaps if reports else ():
+        for overlap in self.splits.overlaps if reports else ():
             self.runner.terminal.print_line(f"warning: {overlap}")
 
     def run(self) -> Comparison | None:
@@ -129,40 +130,25 @@ class DistillationPipeline:
 
     def tokenised(self, split: Split, model: str) -> TokenisedSet:
         """The rows of a split as a model's tokens. Raises DataError for too few held-out test rows."""
-        data = self.config.data
-        spec = spec_from_config(data, split, model, label_codec(data))
-        if data.overlap == "drop":
-            others = self._held_out if split == "train" else self._held_out[1:] if split == "validation" else ()
-            spec = replace(spec, exclude=tuple(self.tokenised(other, model).path for other in others))
-        rows = self.runner.tokenise(spec, split)
-        if split == "test" and isinstance(data.test, float) and rows.num_rows < MIN_TEST_ROWS:
-            raise DataError(
-                f"data.test = {data.test} holds {rows.num_rows} rows of data.train out, and a verdict needs {MIN_TEST_ROWS} or "
-                "more; raise the fraction, give test files, or set data.test to validation"
-            )
-        return rows
-
-    @property
-    def _held_out(self) -> tuple[Split, ...]:
-        """The splits that no model is trained on."""
-        return ("validation", "test") if self.config.data.has_test_set else ("validation",)
+        return self.splits.tokenised(split, model)
 
     @cached_property
-    def _overlaps(self) -> list[Overlap]:
-        """Texts that the splits share. Raises DataError where the job refuses them."""
-        splits: tuple[Split, ...] = ("train", *self._held_out)
-        found = find_overlaps({split: [self.tokenised(split, self.config.student_models[0])] for split in splits})
-        if found and self.config.data.overlap == "error":
-            raise DataError(f"{'; '.join(map(str, found))}; remove them from the files, or set data.overlap to drop or warn")
-        return found
+    def splits(self) -> SplitRows:
+        """The rows of each split."""
+        return SplitRows(self.config, self.runner)
 
     @cached_property
     def teachers(self) -> Teachers:
         """The teachers and their logits."""
-        return Teachers(self.config, self.runner, self.tokenised)
+        return Teachers(self.config, self.runner, self.splits, self.training_rows)
+
+    @cached_property
+    def training_rows(self) -> TrainingRows:
+        """The training rows, labelled and unlabelled."""
+        return TrainingRows(self.config, self.runner, self.splits)
 
     def logits(self) -> SideTable | None:
-        """The teacher logits that students distil from, on the training rows; ``None`` without distillation."""
+        """The teacher logits of the searched student, the last variant; those of all variants are made. None without any."""
         return self.teachers.logits()
 
     def students(self) -> list[TrainedStudent]:
@@ -181,10 +167,10 @@ class DistillationPipeline:
 
     def _student_inputs(self) -> list[StudentInputs]:
         """Rows, initial weights and lengths of all variants."""
-        logits, teacher = self.logits(), self._feature_teacher()
-        variants = self.config.student_variants
+        self.logits()
+        variants, teacher = self.config.student_variants, self._feature_teacher()
         starts = [model_folder(one.student.model) for one in variants]
-        rows = [self.tokenised("train", start.path) for start in starts]
+        rows = [self.training_rows.of(start.path, rows=one.rows) for one, start in zip(variants, starts, strict=True)]
         counts = {one.name: given.num_rows for one, given in zip(variants, rows, strict=True)}
         lengths = match_lengths(variants, counts, unit=self.config.student.match)
         return [
@@ -193,7 +179,7 @@ class DistillationPipeline:
                 start=start,
                 train=train,
                 validation=self.tokenised("validation", start.path),
-                logits=logits,
+                logits=self.teachers.logits_of(rows=variant.rows) if variant.student.objective.distils else None,
                 length=lengths[variant.name],
                 teacher=teacher if variant.student.intermediate is not None else None,
             )
@@ -288,7 +274,7 @@ class DistillationPipeline:
             rows=rows,
             data=self.config.data,
             quality=self.teachers.quality,
-            overlaps=self._overlaps,
+            overlaps=self.splits.overlaps,
             validation=validation,
             validation_rows=self.tokenised("validation", self.config.student_models[0]),
         )

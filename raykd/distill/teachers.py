@@ -1,11 +1,12 @@
 """Teachers: fine-tuned, their logits on the training rows, averaged and cross-fitted where asked for."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, Literal
 
 from raykd.config import ExperimentConfig
 from raykd.config.experiment import WeightedTeacher
+from raykd.config.student import Rows
 from raykd.data import storage
 from raykd.data.folds import Fold, assign_folds
 from raykd.data.logits_mix import average_logits, gather_folds
@@ -13,32 +14,34 @@ from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.distill.given_logits import import_logits
 from raykd.distill.report import Candidate, measure_teacher
+from raykd.distill.split_rows import SplitRows
 from raykd.distill.tasks import teacher_name, teacher_task
+from raykd.distill.training_rows import LABELLED_ROWS, TrainingRows
 from raykd.errors import ConfigError
 from raykd.models import model_digest
 from raykd.predict import ScoreJob
-from raykd.run.stages import StageRunner
+from raykd.run.stages import Stage, StageRunner
 from raykd.run.task import TrainTask, cache_folder
-from raykd.stage_names import Split
 from raykd.task_kinds import task_kind
 
 ENSEMBLE = "teacher ensemble"
 """Display name of several teachers whose logits are averaged."""
-ScoredSplit = Literal["train", "validation"]
-SCORED_SPLITS: tuple[ScoredSplit, ScoredSplit] = ("train", "validation")
-"""Splits that teachers score: rows to distil from, and unseen rows, which show how far their confidence is justified."""
-Tokenised = Callable[[Split, str], TokenisedSet]
-"""Returns a split's rows as a model's tokens."""
+VALIDATION: Literal["validation"] = "validation"
+"""Rows that teachers score besides the training rows: unseen ones, which show how far their confidence is justified."""
+RowsByTeacher = dict[tuple[str, int], TokenisedSet]
+"""Rows to score, by their kind (or ``validation``) and the number of the teacher whose tokens they are."""
 
 
 class Teachers:
     """The teachers of one experiment and their logits; each method makes its result if it is not there."""
 
-    def __init__(self, config: ExperimentConfig, runner: StageRunner, tokenised: Tokenised) -> None:
+    def __init__(self, config: ExperimentConfig, runner: StageRunner, splits: SplitRows, training_rows: TrainingRows) -> None:
         self.config = config
         self.configs = config.every_teacher
         self._runner = runner
-        self._tokenised = tokenised
+        self._training_rows = training_rows
+        self._splits = splits
+        self._tables: dict[str, SideTable] = {}
         self.weights = [config.weight for config in self.configs]
         self.quality: dict[str, Any] | None = None
         """Quality of the teacher, known once it has scored labelled rows."""
@@ -47,7 +50,7 @@ class Teachers:
 
     @cached_property
     def tasks(self) -> list[TrainTask | None]:
-        """Fine-tuning of each teacher on all rows; ``None`` for one that is used as given."""
+        """Fine-tuning of each teacher on all labelled rows; ``None`` for one that is used as given."""
         return [self._task(number, config) if config.fine_tune else None for number, config in enumerate(self.configs)]
 
     @cached_property
@@ -79,28 +82,59 @@ class Teachers:
         return found
 
     def logits(self) -> SideTable | None:
-        """The logits that students distil from, on the training rows; ``None`` without distillation."""
+        """The logits of the last variant, after those of all variants were made; ``None`` without distillation."""
         if not self.config.distils_from_teacher:
             return None
-        if self.config.logits.file is not None:
-            train = self._tokenised("train", self.config.student_models[0])
-            return import_logits(self.config, self.config.logits.file, train, self._runner)
+        self._tables_of(self._training_rows.distilled_kinds)
+        return self.logits_of(rows=self.config.searched_variant.rows)
+
+    def logits_of(self, *, rows: Rows) -> SideTable:
+        """The logits of one student's training rows."""
+        tables = self._tables_of(self._training_rows.kinds(rows=rows))
+        return self._training_rows.join_logits(tables, storage.join(self._runner.folder, "logits", rows), rows=rows)
+
+    def _tables_of(self, kinds: Sequence[str]) -> dict[str, SideTable]:
+        """Logits by the kind of rows; those that are not there yet are made in one go."""
+        missing = [kind for kind in kinds if kind not in self._tables]
+        file = self.config.logits.file
+        if missing:
+            self._tables |= self._scored(missing) if file is None else {kind: self._given(file, kind) for kind in missing}
+        return {kind: self._tables[kind] for kind in kinds}
+
+    def _given(self, file: str, kind: str) -> SideTable:
+        prepared = self._training_rows.of_kind(kind, self.config.student_models[0])
+        part = kind if self.config.data.has_unlabelled_rows else None
+        return import_logits(self.config, file, prepared, self._runner, kind=part)
+
+    def _scored(self, kinds: Sequence[str]) -> dict[str, SideTable]:
+        """The teachers' logits on each kind of rows; labelled rows bring the validation rows with them."""
         models = self.models()
-        rows = {(split, number): self._rows(split, number) for split in SCORED_SPLITS for number in range(len(models))}
-        trained = [*models, *(task.model_folder for each in self.fold_tasks for task in each)]
+        rows = {kind: self._rows_of(kind) for kind in kinds}
+        stages = {kind: self._stage(kind, models, own) for kind, own in rows.items()}
+        todo = {kind: stage for kind, stage in stages.items() if not self._runner.skip_or_begin(stage)}
+        if todo:
+            self._score(models, {key: one for kind in todo for key, one in rows[kind].items()})
+        for kind, stage in todo.items():
+            stage.finish(**({"quality": self._teacher_quality(rows[kind])} if kind == LABELLED_ROWS else {}))
+        if LABELLED_ROWS in kinds:
+            self.quality = stages[LABELLED_ROWS].results()["quality"]
+            self.validation = self._validation_tables(stages[LABELLED_ROWS].folder, self._combined(VALIDATION))
+        return {kind: SideTable.open(self._combined(kind)) for kind in kinds}
+
+    def _rows_of(self, kind: str) -> RowsByTeacher:
+        """The rows that one stage scores."""
+        names = (LABELLED_ROWS, VALIDATION) if kind == LABELLED_ROWS else (kind,)
+        return {(name, number): self._rows(name, number) for name in names for number in range(len(self.configs))}
+
+    def _stage(self, kind: str, models: Sequence[str], rows: RowsByTeacher) -> Stage:
+        trained = [*models, *(task.model_folder for each in self.fold_tasks for task in each if kind == LABELLED_ROWS)]
         fingerprints = [one.fingerprint for one in rows.values()]
-        stage = self._runner.stage("logits", fingerprints, [model_digest(model) for model in trained], self.weights)
-        folders = {split: storage.join(stage.folder, split) for split in SCORED_SPLITS}
-        if not self._runner.skip_or_begin(stage):
-            made = self._score(stage.folder, models, rows)
-            if len(models) > 1:
-                for split in SCORED_SPLITS:
-                    tables = [made[split, number] for number in range(len(models))]
-                    average_logits(tables, self.weights, rows[split, 0], folders[split])
-            stage.finish(quality=self._teacher_quality(rows, folders))
-        self.quality = stage.results()["quality"]
-        self.validation = self._validation_tables(stage.folder, folders["validation"])
-        return SideTable.open(folders["train"])
+        name = "logits" if kind == LABELLED_ROWS else f"logits/{kind}"
+        return self._runner.stage(name, fingerprints, [model_digest(model) for model in trained], self.weights)
+
+    def _combined(self, name: str) -> str:
+        """Folder of the logits that students learn from: the teacher's, or the average over several."""
+        return storage.join(self._runner.folder, "logits", name)
 
     def _validation_tables(self, folder: str, combined: str) -> dict[str, SideTable]:
         if len(self.configs) == 1:
@@ -115,27 +149,29 @@ class Teachers:
         """The weighted average of all teachers' logits on the same rows."""
         return average_logits(scored, self.weights, rows, out)
 
-    def _score(
-        self, folder: str, models: Sequence[str], rows: Mapping[tuple[ScoredSplit, int], TokenisedSet]
-    ) -> dict[tuple[ScoredSplit, int], SideTable]:
-        """Every teacher's logits on both splits, in ``folder`` itself for one teacher, below it for several."""
+    def _score(self, models: Sequence[str], rows: RowsByTeacher) -> None:
+        """Make every teacher's logits, in ``logits`` itself for one teacher, below it for several, and their average."""
+        folder = storage.join(self._runner.folder, "logits")
         outs = {
-            (split, number): storage.join(folder, *([f"teacher-{number + 1}"] if len(models) > 1 else []), split)
-            for split, number in rows
+            (name, number): storage.join(folder, *([f"teacher-{number + 1}"] if len(models) > 1 else []), name)
+            for name, number in rows
         }
         jobs = []
-        for (split, number), prepared in rows.items():
-            if split == "train" and self.fold_tasks[number]:
-                jobs += self._fold_jobs(number, prepared, outs[split, number])
+        for (name, number), prepared in rows.items():
+            if name == LABELLED_ROWS and self.fold_tasks[number]:
+                jobs += self._fold_jobs(number, prepared, outs[name, number])
             else:
-                jobs.append(ScoreJob(models[number], prepared.path, outs[split, number]))
+                jobs.append(ScoreJob(models[number], prepared.path, outs[name, number]))
         made = {table.path: table for table in self._runner.score(jobs, "teacher logits")}
         for number, tasks in enumerate(self.fold_tasks):
-            if tasks:
-                prepared, out = rows["train", number], outs["train", number]
+            if tasks and (LABELLED_ROWS, number) in rows:
+                prepared, out = rows[LABELLED_ROWS, number], outs[LABELLED_ROWS, number]
                 tables = [made[job.output] for job in self._fold_jobs(number, prepared, out)]
                 gather_folds(tables, self._folds(self.configs[number]), prepared, out)
-        return {key: SideTable.open(out) for key, out in outs.items()}
+        if len(models) > 1:
+            for name in dict.fromkeys(name for name, _ in rows):
+                sides = [SideTable.open(outs[name, number]) for number in range(len(models))]
+                average_logits(sides, self.weights, rows[name, 0], self._combined(name))
 
     def _fold_jobs(self, number: int, prepared: TokenisedSet, out: str) -> list[ScoreJob]:
         """Each fold scored by the teacher that was trained without it."""
@@ -145,13 +181,11 @@ class Teachers:
             if task.without is not None
         ]
 
-    def _teacher_quality(
-        self, rows: Mapping[tuple[ScoredSplit, int], TokenisedSet], folders: Mapping[ScoredSplit, str]
-    ) -> dict[str, Any] | None:
+    def _teacher_quality(self, rows: RowsByTeacher) -> dict[str, Any] | None:
         """The teacher's quality, printed before students are trained; ``None`` without labels."""
-        if rows["train", 0].labels is None:
+        if rows[LABELLED_ROWS, 0].labels is None:
             return None
-        train, validation = ((rows[split, 0], SideTable.open(folders[split])) for split in SCORED_SPLITS)
+        train, validation = ((rows[name, 0], SideTable.open(self._combined(name))) for name in (LABELLED_ROWS, VALIDATION))
         kind = task_kind(self.config.data.task)
         quality = measure_teacher(train, validation, kind)
         headlines = [
@@ -165,19 +199,23 @@ class Teachers:
             self._runner.terminal.print_line(f"warning: {warning}")
         return quality.model_dump(mode="json")
 
-    def _rows(self, split: ScoredSplit, number: int) -> TokenisedSet:
-        return self._tokenised(split, self.configs[number].model)
+    def _rows(self, name: str, number: int) -> TokenisedSet:
+        """The rows of a kind, or the validation set, as a teacher's tokens."""
+        model = self.configs[number].model
+        return self._splits.tokenised(VALIDATION, model) if name == VALIDATION else self._training_rows.of_kind(name, model)
 
     def _folds(self, config: WeightedTeacher) -> list[Fold]:
         assert self.config.logits.folds is not None
-        return assign_folds(self._tokenised("train", config.model), self.config.logits.folds, cache_folder(self.config))
+        return assign_folds(
+            self._training_rows.of_kind(LABELLED_ROWS, config.model), self.config.logits.folds, cache_folder(self.config)
+        )
 
     def _task(self, number: int, config: WeightedTeacher, without: Fold | None = None) -> TrainTask:
         return teacher_task(
             self.config,
             number=number,
-            train=self._rows("train", number),
-            validation=self._rows("validation", number),
+            train=self._rows(LABELLED_ROWS, number),
+            validation=self._rows(VALIDATION, number),
             digest=model_digest(config.model),
             without=without,
         )

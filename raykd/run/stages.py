@@ -172,7 +172,8 @@ class StageRunner:
             made = prepare(spec, self.cache, progress=lambda done, total: self.terminal.advance(bar, done, total))
             if made.path not in {other.path for other in self._tokenised.values()}:  # models may share a tokenizer
                 rejected = f", {made.rejected} rejected" if made.rejected else ""
-                self.terminal.print_line(f"{label}: {made.num_rows} rows, at most {made.max_length} tokens{rejected}")
+                left_out = f", {made.excluded} left out with a text of another split" if made.excluded else ""
+                self.terminal.print_line(f"{label}: {made.num_rows} rows, at most {made.max_length} tokens{rejected}{left_out}")
             self._tokenised[spec] = made
         return self._tokenised[spec]
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from raykd.config import ExperimentConfig, StudentVariant, with_values
+from raykd.config.student import Rows
 from raykd.data import storage
 from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
@@ -21,7 +22,6 @@ from raykd.models import model_digest
 from raykd.run.build_objective import BuildObjective, build_objective
 from raykd.run.progress import Terminal
 from raykd.run.task import Phase, run_folder
-from raykd.stage_names import Split
 from raykd.tune.jobs.job_plan import AdaptTask, JobPlan, TaskChain, Variant, moved_task
 from raykd.tune.trial_record import ValueSchedule
 from raykd.tune.trial_teacher import TrialTeacher, make_trial_teacher
@@ -33,17 +33,20 @@ class DistillationPlan(JobPlan[ExperimentConfig]):
 
     base: ExperimentConfig
     train: str
-    """Tokenised training rows."""
+    """Tokenised training rows of the searched student."""
     validation: str
     """Tokenised validation rows."""
     logits: str
-    """Side table of teacher logits."""
+    """Side table of teacher logits on them."""
     digest: str
     """Hash of the student's initial model."""
     teacher: str = ""
     """Folder of the trained teacher; empty unless students learn from its layers."""
-    teacher_rows: tuple[str, str] | None = None
-    """Training and validation rows tokenised for the teacher; None when no trial can train a teacher."""
+    teacher_rows: tuple[str, str, str] | None = None
+    """Labelled training rows, validation rows and the searched student's rows, tokenised for the teacher; None when no trial
+    can train a teacher."""
+    baseline: tuple[str, str | None] | None = None
+    """Tokenised training rows of the baseline, and the logits that it distils from; None for those of the searched student."""
 
     @property
     def build_objective(self) -> BuildObjective:
@@ -59,9 +62,9 @@ class DistillationPlan(JobPlan[ExperimentConfig]):
         """The teacher of students with this configuration; None for the job's own."""
         if config.teacher == self.base.teacher or config.teacher is None or self.teacher_rows is None:
             return None
-        train, validation = map(TokenisedSet.open, self.teacher_rows)
+        train, validation, scored = map(TokenisedSet.open, self.teacher_rows)
         task = teacher_task(config, train=train, validation=validation, digest=model_digest(config.teacher.model))
-        return make_trial_teacher(task, folder=run_folder(self.base), rows=train.path)
+        return make_trial_teacher(task, folder=run_folder(self.base), rows=scored.path)
 
     def chains(
         self, config: ExperimentConfig, *, variant: Variant, seed: int, folder: str, adapt: AdaptTask
@@ -95,16 +98,19 @@ class DistillationPlan(JobPlan[ExperimentConfig]):
 
     def _inputs(self, config: ExperimentConfig, student: StudentVariant, own: TrialTeacher | None) -> StudentInputs:
         """The rows and lengths of a student; ``own`` is the teacher of its trial."""
-        train = TokenisedSet.open(self.train)
-        variants = (config.student_variants[0], config.searched_variant)
-        lengths = match_lengths(variants, {one.name: train.num_rows for one in variants}, unit=config.student.match)
+        baseline, searched = config.student_variants[0], config.searched_variant
+        tables = {baseline.name: self.baseline or (self.train, self.logits), searched.name: (self.train, self.logits)}
+        rows = {name: TokenisedSet.open(train) for name, (train, _) in tables.items()}
+        counts = {name: one.num_rows for name, one in rows.items()}
+        lengths = match_lengths((baseline, searched), counts, unit=config.student.match)
+        logits = tables[student.name][1]
         learns = student.student.intermediate is not None
         return StudentInputs(
             variant=student,
             start=ModelFolder(student.student.model, self.digest),
-            train=train,
+            train=rows[student.name],
             validation=TokenisedSet.open(self.validation),
-            logits=SideTable.open(self.logits),
+            logits=None if logits is None else SideTable.open(logits),
             length=lengths[student.name],
             teacher=model_folder(own.model if own else self.teacher) if learns else None,
         )
@@ -134,20 +140,30 @@ class DistillationWork:
         logits = self.pipeline.logits()
         if logits is None:
             raise ConfigError("base: no student distils, so there is nothing to search")
-        model = self.base.searched_variant.student.model
+        searched, rows = self.base.searched_variant, self.pipeline.training_rows
+        model = searched.student.model
         own = self.base.teacher is not None and self.base.logits.file is None
         return DistillationPlan(
             base=self.base,
-            train=self.pipeline.tokenised("train", model).path,
+            train=rows.of(model, rows=searched.rows).path,
             validation=self.pipeline.tokenised("validation", model).path,
             logits=logits.path,
             digest=model_digest(model),
             teacher=self.pipeline.teachers.models()[0] if self.base.learns_from_layers else "",
-            teacher_rows=(self._teacher_rows("train"), self._teacher_rows("validation")) if own else None,
+            teacher_rows=self._teacher_rows(searched.rows) if own else None,
+            baseline=self._baseline_rows(),
         )
 
-    def _teacher_rows(self, split: Split) -> str:
-        return self.pipeline.tokenised(split, self.base.every_teacher[0].model).path
+    def _baseline_rows(self) -> tuple[str, str | None]:
+        baseline = self.base.student_variants[0]
+        logits = self.pipeline.teachers.logits_of(rows=baseline.rows) if baseline.student.objective.distils else None
+        train = self.pipeline.training_rows.of(baseline.student.model, rows=baseline.rows)
+        return train.path, None if logits is None else logits.path
+
+    def _teacher_rows(self, scored: Rows) -> tuple[str, str, str]:
+        model, rows = self.base.every_teacher[0].model, self.pipeline.training_rows
+        validation = self.pipeline.tokenised("validation", model)
+        return rows.of(model, rows="labelled").path, validation.path, rows.of(model, rows=scored).path
 
     def test_rows(self) -> dict[str, TokenisedSet]:
         """Rows that the search never sees, tokenised for the student."""

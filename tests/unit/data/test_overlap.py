@@ -42,7 +42,7 @@ def rows_of(pipeline: LocalPipeline, model: str) -> dict[str, list[int]]:
 
 def test_shared_texts_are_counted(shared: Callable[[str], LocalPipeline]) -> None:
     pipeline = shared("warn")
-    assert [str(one) for one in pipeline._overlaps] == [
+    assert [str(one) for one in pipeline.splits.overlaps] == [
         "1 of 2 validation texts (50.0%) are among the train texts",
         "3 of 4 test texts (75.0%) are among the train texts",
         "1 of 4 test texts (25.0%) are among the validation texts",
@@ -55,7 +55,7 @@ def test_shared_texts_are_left_out_of_the_training_and_validation_rows(shared: C
     pipeline = shared("drop")
     for model in (pipeline.config.student.model, pipeline.config.every_teacher[0].model):
         assert rows_of(pipeline, model) == {"train": [0, 4], "validation": [1], "test": [0, 1, 2, 3]}
-    assert pipeline._overlaps == []
+    assert pipeline.splits.overlaps == []
     sets = [pipeline.tokenised("train", one.model) for one in (pipeline.config.student, *pipeline.config.every_teacher)]
     assert len({one.rows_fingerprint for one in sets}) == 1
     assert sets[0].rows_fingerprint != shared("warn").tokenised("train", pipeline.config.student.model).rows_fingerprint

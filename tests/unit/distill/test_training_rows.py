@@ -1,0 +1,141 @@
+"""Unlabelled rows and a label budget, from files to trained students, without Ray."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from raykd.config import ExperimentConfig
+from raykd.data.side_tables import SideTable
+from raykd.data.tokenised_set import TokenisedSet
+from raykd.errors import ConfigError, DataError
+from raykd.report.load_tables import load_logits
+from tests.local_pipeline import LocalPipeline
+
+SHORT = {"epochs": 1, "batch_size": 16, "learning_rate": 5e-3}
+BUDGET = {
+    "compute__engine": {"kind": "torch"},
+    "teacher__training": SHORT,
+    "student__training": SHORT,
+    "student__seeds": [1],
+    "data__label_budget": 60,
+}
+
+
+@pytest.fixture
+def more_texts(small_world: dict[str, str], tmp_path: Path) -> str:
+    """Texts of test rows, which may not be trained on, and three others."""
+    test = [line.split("\t")[0] for line in Path(small_world["test"]).read_text().splitlines()[:7]]
+    (tmp_path / "more.tsv").write_text("\n".join([*test, "good plot", "awful end", "it is one film"]) + "\n")
+    return str(tmp_path / "more.tsv")
+
+
+def trained_on(pipeline: LocalPipeline, folder: str) -> TokenisedSet:
+    from raykd.data.storage import read_json
+
+    return TokenisedSet.open(read_json(f"{pipeline.runner.folder}/{folder}/task.json")["train"])
+
+
+def test_the_teacher_sees_the_budget_and_the_student_all_rows(
+    experiment: Callable[..., ExperimentConfig], local: Callable[..., LocalPipeline], more_texts: str
+) -> None:
+    pipeline = local(experiment(**BUDGET, data__unlabelled=[more_texts]))
+    comparison = pipeline.run()
+    assert comparison is not None
+    whole = pipeline.tokenised("train", pipeline.config.student.model)
+    for folder in ("teacher", "students/no_kd-seed1"):
+        assert trained_on(pipeline, folder).num_rows == 60
+    student = trained_on(pipeline, "students/kd-seed1")
+    assert student.num_rows == whole.num_rows + 3
+    assert student.labelled_groups == 1
+    assert any("7 left out with a text of another split" in line for line in pipeline.runner.said)
+    scored = [job.output.rpartition("/logits/")[2] for job in pipeline.runner.jobs if "/logits/" in job.output]
+    assert sorted(scored) == ["train", "unlabelled", "unlabelled-train", "validation"], "each row once"
+    logits = load_logits(f"{pipeline.runner.folder}/logits/all")
+    parts = [load_logits(f"{pipeline.runner.folder}/logits/{kind}") for kind in ("train", "unlabelled-train", "unlabelled")]
+    np.testing.assert_array_equal(logits, np.concatenate(parts))
+
+    again = local(experiment(**BUDGET, data__unlabelled=[more_texts]))
+    again.run()
+    assert (again.trained, again.runner.jobs) == ([], []), "everything is there"
+
+
+def test_rows_of_test_and_validation_stay_as_they_are(
+    experiment: Callable[..., ExperimentConfig], local: Callable[..., LocalPipeline], more_texts: str
+) -> None:
+    budget, plain = local(experiment(**BUDGET, data__unlabelled=[more_texts])), local(experiment())
+    for split in ("train", "validation", "test"):
+        model = plain.config.student.model
+        assert budget.tokenised(split, model).fingerprint == plain.tokenised(split, model).fingerprint  # type: ignore[arg-type]
+
+
+def test_without_unlabelled_rows_the_set_is_the_training_set(
+    experiment: Callable[..., ExperimentConfig], local: Callable[..., LocalPipeline]
+) -> None:
+    pipeline = local(experiment())
+    model = pipeline.config.student.model
+    assert pipeline.training_rows.of(model, rows="all") == pipeline.tokenised("train", model)
+
+
+def test_a_budget_of_all_rows_leaves_none_unlabelled(
+    experiment: Callable[..., ExperimentConfig], local: Callable[..., LocalPipeline]
+) -> None:
+    model = experiment().student.model
+    rows = local(experiment()).tokenised("train", model).num_rows
+    pipeline = local(experiment(data__label_budget=rows))
+    assert pipeline.training_rows.kinds(rows="all") == ("train",)
+    assert pipeline.training_rows.of(model, rows="all").num_rows == rows
+    with pytest.raises(DataError, match=f"label_budget = {rows + 1}, but data.train has {rows} rows"):
+        local(experiment(data__label_budget=rows + 1)).tokenise_all()
+
+
+def test_given_logits_cover_rows_beyond_the_budget(
+    experiment: Callable[..., ExperimentConfig], local: Callable[..., LocalPipeline], tmp_path: Path
+) -> None:
+    (tmp_path / "logits.tsv").write_text("".join(f"{row},{-row}\n" for row in range(400)))
+    given: dict[str, Any] = {**BUDGET, "teacher": None, "logits__file": str(tmp_path / "logits.tsv")}
+    del given["teacher__training"]
+    pipeline = local(experiment(**given))
+    side = pipeline.logits()
+    assert isinstance(side, SideTable)
+    rows = pipeline.training_rows.of(pipeline.config.student.model, rows="all")
+    side.check_fits(rows)
+    for group in range(len(rows.group_rows)):
+        table = side.read_group(group)
+        assert [value[0] for value in table["logits"].to_pylist()] == table["row"].to_pylist()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data__label_budget": 1}, "label_budget = 1 is smaller than the 2 labels of data.labels"),
+        ({"data__label_budget": 9, "data__label": None}, "data.label_budget is given, but data.label is not set"),
+        ({"data__unlabelled": ["more.tsv"], "teacher": None, "logits__file": "x.tsv"}, "logits.file = x.tsv has logits of"),
+        ({"data__unlabelled": ["more.tsv"], "student__objective": {"kind": "fine_tune"}}, "no student distils"),
+    ],
+)
+def test_settings_that_contradict_each_other(
+    changes: dict[str, Any], message: str, experiment: Callable[..., ExperimentConfig]
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        experiment(**changes)
+
+
+def test_checks_before_ray(
+    experiment: Callable[..., ExperimentConfig], local: Callable[..., LocalPipeline], more_texts: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"student\.objective \(variant kd\) needs the label of every row"):
+        local(experiment(student__objective={"kind": "decoupled_kd"}, data__unlabelled=[more_texts]))
+    variants = {"no_kd": {"objective": {"kind": "fine_tune"}, "rows": "all"}}
+    with pytest.raises(ConfigError, match=r"variants\.no_kd\.objective \(variant no_kd\) needs the label of every row"):
+        local(experiment(student__variants=variants, data__label_budget=60))
+    (tmp_path / "wide.tsv").write_text("a\tb\tc\n")
+    with pytest.raises(DataError, match=r"3 columns, but data\.unlabelled needs 1"):
+        local(experiment(data__unlabelled=[str(tmp_path / "wide.tsv")]))
+    with pytest.raises(DataError, match=r"absent\.tsv"):
+        local(experiment(data__unlabelled=["absent.tsv"]))
+    (tmp_path / "labels.txt").write_text("0\n1\n")
+    with pytest.raises(ConfigError, match="label_budget = 1 is smaller than the 2 labels"):
+        local(experiment(data__label_budget=1, data__labels=str(tmp_path / "labels.txt")))

@@ -12,6 +12,7 @@ from raykd.models.inputs import (
     fit_tokenizer,
     ignore_token_types,
     max_sequence_length,
+    share_token_types,
     takes_token_types,
 )
 from raykd.models.parameters import ParameterCounts, count_parameters
@@ -41,6 +42,7 @@ __all__ = [
     "restore_classifier",
     "row_logits",
     "save_classifier",
+    "share_token_types",
     "takes_token_types",
     "use_given_masks",
     "verify_saved_classifier",

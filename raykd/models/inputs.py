@@ -1,6 +1,7 @@
 """Inputs of a classifier: positions, token types, padding, and the tokenizer that a saved folder is to have."""
 
 import inspect
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from raykd.data.tokenizer_files import READS_LAST_POSITION, keep_setting
@@ -53,6 +54,15 @@ def ignore_token_types(model: "nn.Module") -> None:
 
 def _without_token_types(_: "nn.Module", args: Any, inputs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     return args, {name: value for name, value in inputs.items() if name != "token_type_ids"}
+
+
+def share_token_types(models: Sequence["PreTrainedModel"]) -> bool:
+    """True when a batch for all models needs ``token_type_ids``, since one takes them; the others then ignore them."""
+    takes = [takes_token_types(model) for model in models]
+    for model, taken in zip(models, takes, strict=True):
+        if any(takes) and not taken:
+            ignore_token_types(model)
+    return any(takes)
 
 
 def fit_tokenizer(tokenizer: Any, model: "PreTrainedModel") -> None:

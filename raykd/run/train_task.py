@@ -13,10 +13,10 @@ from raykd.data.side_tables import SideTable
 from raykd.data.step_stream import Feed, StepRows
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.models import (
-    ignore_token_types,
     load_classifier,
     load_tokenizer,
     max_sequence_length,
+    share_token_types,
     takes_token_types,
     use_given_masks,
     verify_trained_model,
@@ -160,7 +160,7 @@ def train_by_evaluation(
         yield trainer
         for _ in trainer.run(rows, start=opened.start):
             yield trainer
-    tracker.finish(_summary(trainer.model_selection))
+    tracker.finish(trainer.model_selection.summary)
     context.barrier()
     if context.is_first:
         if keep_model:
@@ -191,7 +191,9 @@ def build_trainer(
     check_columns(objective, columns)
     whole_batch = training.micro_batch_size is None and context.world_size == 1
     objective.check(num_labels=len(task.labels), whole_batch=whole_batch)
-    with_token_types = prepared.has_token_types and _share_token_types(model, objective)
+    with_token_types = prepared.has_token_types and share_token_types(
+        [one for one in (model, objective.frozen) if one is not None]
+    )
     max_length = max_sequence_length(model.config)
     return Trainer(
         engine=build_engine(
@@ -280,16 +282,6 @@ def _model_selection(task: TrainTask) -> ModelSelection:
     return ModelSelection(metric, smaller_is_better=kind.smaller_is_better(metric), patience=task.training.patience)
 
 
-def _share_token_types(model: Any, objective: Objective) -> bool:
-    """True when a batch needs ``token_type_ids``: the model or its live teacher takes them; the other then ignores them."""
-    models = [model] if objective.frozen is None else [model, objective.frozen]
-    takes = [takes_token_types(one) for one in models]
-    for one, taken in zip(models, takes, strict=True):
-        if any(takes) and not taken:
-            ignore_token_types(one)
-    return any(takes)
-
-
 def _open_tracker(task: TrainTask) -> Tracker:
     """Open the task's one writer of metrics; a restarted task continues the same run."""
     return open_tracker(
@@ -301,12 +293,6 @@ def _open_tracker(task: TrainTask) -> Tracker:
         config=task.model_dump(mode="json"),
         folder=storage.join(task.folder, "tracking"),
     )
-
-
-def _summary(selection: ModelSelection) -> dict[str, float]:
-    """Final values for the tracker."""
-    best = {} if selection.best is None else {f"best/{selection.metric}": selection.best}
-    return {**best, "best/step": float(selection.best_step)}
 
 
 def _call_at_step(rows: Iterator[StepRows], call: Callable[[], None], *, at: int) -> Iterator[StepRows]:

@@ -43,6 +43,12 @@ class ModelSelection:
         """True when patience has run out."""
         return self.patience is not None and self.without_gain >= self.patience
 
+    @property
+    def summary(self) -> dict[str, float]:
+        """The best value and its step, under the names that trackers show."""
+        best = {} if self.best is None else {f"best/{self.metric}": self.best}
+        return {**best, "best/step": float(self.best_step)}
+
     def state(self) -> dict[str, Any]:
         """State for a checkpoint."""
         kept = asdict(self)

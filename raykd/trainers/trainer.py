@@ -1,6 +1,5 @@
 """The one trainer: teacher, meta-teacher and student training differ only in their objective."""
 
-import hashlib
 import math
 import os
 import socket
@@ -26,8 +25,6 @@ from raykd.trainers.events import (
     Ended,
     Evaluated,
     GradientShares,
-    NonFinite,
-    Quantity,
     Resumed,
     Started,
     StepMetrics,
@@ -36,9 +33,11 @@ from raykd.trainers.events import (
 from raykd.trainers.gradient_norms import MEASURE_EVERY, GradientNormProbe
 from raykd.trainers.model_selection import ModelSelection
 from raykd.trainers.model_writer import ModelWriter
+from raykd.trainers.non_finite import find_non_finite
 from raykd.trainers.objective import Objective
 from raykd.trainers.schedule import Schedule
 from raykd.trainers.step_batches import StepBatches
+from raykd.trainers.step_seed import seed_device, step_seed
 from raykd.trainers.throughput import Throughput
 
 
@@ -241,12 +240,7 @@ class Trainer:
     ) -> None:
         """Record what is not finite, by worker and term; raise TrainingError unless it is only a diagnostic. *Collective.*"""
         by_rank = self.context.gather(local.tolist())
-        if not all(map(math.isfinite, sums.values())):
-            found = _non_finite(step, "loss", sums, [values[: len(sums)] for values in by_rank])
-        elif not math.isfinite(grad_norm):
-            found = [NonFinite(step=step, quantity="gradient norm", value=str(grad_norm))]
-        else:
-            found = _non_finite(step, "per-term gradient norm", norms, [values[len(sums) :] for values in by_rank])
+        found = find_non_finite(step, sums, norms, grad_norm, by_rank)
         for event in found:
             self.events.record(event)
         if any(event.stops for event in found):
@@ -289,35 +283,7 @@ class Trainer:
         self.events.flush()
 
 
-def _non_finite(step: int, quantity: Quantity, sums: dict[str, float], by_rank: list[list[float]]) -> list[NonFinite]:
-    """Name the workers and terms of values that are not finite; the term alone where only the sum over the workers is not."""
-    found = [
-        NonFinite(step=step, quantity=quantity, term=term, rank=rank, value=str(value))
-        for rank, values in enumerate(by_rank)
-        for term, value in zip(sums, values, strict=False)
-        if not math.isfinite(value)
-    ]
-    return found or [
-        NonFinite(step=step, quantity=quantity, term=term, value=str(value))
-        for term, value in sums.items()
-        if not math.isfinite(value)
-    ]
-
-
 def read_device(values: Tensor) -> list[float]:
     """Read ``values`` into the host's memory, which waits for the device: the only such wait of a step."""
     found: list[float] = values.tolist()
     return found
-
-
-def seed_device(device: torch.device, seed: int) -> None:
-    """Seed dropout's generators. `torch.manual_seed` does more, for 0.9 ms a step on a CPU."""
-    torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        torch.cuda.manual_seed(seed)
-
-
-def step_seed(seed: int, step: int, rank: int) -> int:
-    """A 63-bit key for one worker's randomness in one step."""
-    digest = hashlib.blake2b(f"{seed}/{step}/{rank}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 1

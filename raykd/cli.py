@@ -160,6 +160,36 @@ def export(
         raise typer.Exit(1) from None
 
 
+@app.command()
+def shrink(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Model folder, or a model name on the Hugging Face hub.")],
+    out: Annotated[str, typer.Option(metavar="DIR", help="Folder of the smaller model; it must not exist.")],
+    layers: Annotated[
+        str | None, typer.Option(metavar="0,2,4", help="Encoder layers to keep, numbered from 0; default: all.")
+    ] = None,
+    text: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE", help="TSV or text file, or glob, whose tokens are kept; may be repeated. Default: all."),
+    ] = None,
+    min_count: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Times that a token must stand in the text to be kept; default: 1.")
+    ] = None,
+) -> None:
+    """Make a smaller model from some layers of a model and the tokens that a text uses, and print the sizes of both."""
+    from raykd.config.paths import expand_home
+    from raykd.model_shrink import shrink as shrink_model_folder
+    from raykd.run.progress import Terminal
+
+    shrink_model_folder(
+        expand_home(model),
+        layers=layers,
+        min_count=min_count,
+        text=[expand_home(file) for file in text or ()],
+        out=expand_home(out),
+        terminal=Terminal(),
+    )
+
+
 @app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True}, add_help_option=False)
 def easynlp(context: typer.Context) -> None:
     """Run EasyNLP's command line: replace `easynlp` by `raykd easynlp`, or `python X.py` by `raykd easynlp X`."""

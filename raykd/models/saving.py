@@ -3,7 +3,8 @@
 import json
 import tempfile
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -28,15 +29,27 @@ def save_classifier(
     whose best weights are not the current ones. ``folder`` is local or remote; what is there is replaced.
     Raises ResourceError when it cannot be written.
     """
+    with replaced_folder(folder) as target:
+        _write(model, tokenizer, target, state)
+
+
+@contextmanager
+def replaced_folder(folder: str) -> Iterator[str]:
+    """A local folder to create and write, which replaces ``folder`` (local or remote) at the end of the block, or not at all.
+
+    Raises ResourceError when it cannot be written.
+    """
     if "://" in folder:
         with tempfile.TemporaryDirectory(prefix="raykd-model-") as local:
-            _write(model, tokenizer, local, state)
+            with _write_errors(folder):
+                yield local
             storage.upload_dir(local, folder)
         return
     target = Path(folder)
     aside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
     try:
-        _write(model, tokenizer, str(aside), state)
+        with _write_errors(folder):
+            yield str(aside)
         if target.exists():
             storage.remove(_backup_of(folder))
             storage.rename_dir(folder, _backup_of(folder))
@@ -58,17 +71,22 @@ def restore_classifier(folder: str) -> None:
 
 
 def _write(model: "PreTrainedModel", tokenizer: Any, folder: str, state: "Mapping[str, Tensor] | None") -> None:
-    from safetensors import SafetensorError
-
     weights = None
     if state is not None:
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     fit_tokenizer(tokenizer, model)
+    with quiet_transformers():
+        model.save_pretrained(folder, state_dict=weights)
+    _write_labels(model.config, Path(folder))
+    tokenizer.save_pretrained(folder)
+
+
+@contextmanager
+def _write_errors(folder: str) -> Iterator[None]:
+    from safetensors import SafetensorError
+
     try:
-        with quiet_transformers():
-            model.save_pretrained(folder, state_dict=weights)
-        _write_labels(model.config, Path(folder))
-        tokenizer.save_pretrained(folder)
+        yield
     except (OSError, SafetensorError) as error:
         raise ResourceError(
             f"cannot write the model folder {folder}: {first_line(error)}; free space there or choose another storage"

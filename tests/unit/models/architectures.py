@@ -98,10 +98,21 @@ def tokenizer_of(kind: str) -> Any:
     return tokenizer
 
 
-def pretrained(folder: Path, kind: str, *, tokenizer: Any = None, auto: Any = hf.AutoModelForSequenceClassification) -> str:
+def pretrained(
+    folder: Path,
+    kind: str,
+    *,
+    tokenizer: Any = None,
+    auto: Any = hf.AutoModelForSequenceClassification,
+    layers: int | None = None,
+) -> str:
     """A folder as transformers saves it, with random weights, large enough for logits to differ."""
     tokenizer = tokenizer or tokenizer_of(kind)
     config = _config(kind, len(tokenizer))
+    if layers is not None:
+        config.num_hidden_layers = layers
+        if kind == "modernbert":
+            config.layer_types = ["sliding_attention" if layer % 3 else "full_attention" for layer in range(layers)]
     config.initializer_range = config.init_std = 0.5
     config.id2label, config.label2id = dict(enumerate(LABELS)), {label: index for index, label in enumerate(LABELS)}
     torch.manual_seed(7)

@@ -1,0 +1,82 @@
+"""``raykd shrink``: a smaller model folder from a larger one, outside a run."""
+
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+
+from raykd.data import storage
+from raykd.data.readers import read_chunk, reader_of, scan
+from raykd.errors import ConfigError, DataError
+from raykd.models import ParameterCounts, count_parameters, folder_bytes, load_config, load_tokenizer
+from raykd.models.shrink import check_layers, shrink_model
+from raykd.models.vocabulary import check_reducible, count_tokens_of_texts, save_vocabulary, tokens_to_keep
+from raykd.run.progress import Terminal
+
+
+def shrink(model: str, *, layers: str | None, min_count: int | None, text: Sequence[str], out: str, terminal: Terminal) -> None:
+    """Write a model with some layers (``"0,2,4"``) and the tokens that stand ``min_count`` times in the files ``text``.
+
+    Prints the sizes of both. Raises RaykdError: ``out`` exists, options that do not go together, layers or a vocabulary that
+    cannot be taken from the model.
+    """
+    numbers = _layers(layers)
+    _check_options(numbers, min_count, text, out)
+    config = load_config(model)
+    check_layers(config, numbers, name=model)
+    tokenizer = load_tokenizer(model)
+    with tempfile.TemporaryDirectory(prefix="raykd-vocabulary-") as folder:
+        if text:
+            check_reducible(tokenizer, config, name=model)
+            counts = count_tokens_of_texts(tokenizer, _texts(text), int(config.vocab_size))
+            kept = tokens_to_keep(tokenizer, config, counts, min_count=min_count or 1)
+            save_vocabulary(tokenizer, kept, folder, name=model)
+        shrink_model(model, out, layers=numbers, vocabulary=folder if text else None)
+    for line in _table(model, out):
+        terminal.print_line(line)
+
+
+def _layers(text: str | None) -> list[int] | None:
+    if text is None:
+        return None
+    if not re.fullmatch(r"\d+(,\d+)*", text.replace(" ", "")):
+        raise ConfigError(f"--layers {text}: give numbers of layers from 0, joined by commas, for example 0,2,4")
+    return [int(number) for number in text.split(",")]
+
+
+def _check_options(layers: Sequence[int] | None, min_count: int | None, text: Sequence[str], out: str) -> None:
+    if layers is None and not text:
+        raise ConfigError("there is nothing to shrink: give --layers, or --text for a smaller vocabulary, or both")
+    if min_count is not None and not text:
+        raise ConfigError(f"--min-count {min_count} counts the tokens of a text; give its files with --text")
+    if storage.exists(out) or storage.is_dir(out):
+        raise ConfigError(f"--out {out} exists and is not overwritten; give another folder")
+
+
+def _texts(files: Sequence[str]) -> Iterator[str]:
+    """The cells of all rows, headers among them. Raises DataError with file and line for one that is not UTF-8."""
+    for chunk in scan(storage.expand(files), skip_header=False):
+        reader = reader_of(chunk.path)
+        for row in read_chunk(chunk):
+            try:
+                yield from reader.cells(row.data.decode(), ())
+            except UnicodeDecodeError as error:
+                raise DataError(f"{chunk.path}:{row.line}: not UTF-8 text ({error.reason}); convert the file") from None
+
+
+def _table(before: str, after: str) -> list[str]:
+    """Sizes of two model folders, side by side."""
+    counts = [count_parameters(model) for model in (before, after)]
+    megabytes = [f"{folder_bytes(model) / 1e6:.1f} MB" for model in (before, after)]
+    rows = [
+        *((name, *(f"{_part(one, name):,}" for one in counts)) for name in ("embeddings", "encoder", "head", "total")),
+        ("tokens", *(f"{load_config(model).vocab_size:,}" for model in (before, after))),
+        ("on disk", *megabytes),
+    ]
+    widths = [max(len(row[column]) for row in (*rows, ("", "before", "after"))) for column in range(3)]
+    lines = [("", "before", "after"), *rows]
+    return [f"{name:<{widths[0]}}  {old:>{widths[1]}}  {new:>{widths[2]}}" for name, old, new in lines]
+
+
+def _part(counts: ParameterCounts, name: str) -> int:
+    value: int = getattr(counts, name)
+    return value

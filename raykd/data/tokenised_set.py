@@ -99,6 +99,11 @@ class TokenisedSet:
         return int(self.group_rows.sum())
 
     @property
+    def num_labelled(self) -> int:
+        """Rows that have a label."""
+        return 0 if self.labels is None else int(self.group_rows[: self.labelled_groups].sum())
+
+    @property
     def group_rows(self) -> npt.NDArray[np.int64]:
         """Rows of each row group, in order."""
         return self._groups.group_rows

@@ -1,7 +1,7 @@
 """A distillation from text files to the comparison table, stage by stage, on the driver."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -29,9 +29,8 @@ from raykd.models import model_digest
 from raykd.models.model_settings import write_settings
 from raykd.predict import ScoreJob
 from raykd.report.card import model_card
-from raykd.report.comparison import Comparison
+from raykd.report.comparison import FORMAT, Comparison
 from raykd.report.files import read_report, write_report
-from raykd.report.system import Role
 from raykd.report.terminal import render
 from raykd.run.progress import Terminal, print_result
 from raykd.run.stages import Stage, StageRunner, run_pipeline
@@ -196,9 +195,9 @@ class DistillationPipeline:
         found = self.teachers.candidates()
         for one in students:
             variant, task = one.inputs.variant, one.task
-            role: Role = "student_kd" if variant.student.objective.distils else "student_no_kd"
-            start = one.inputs.start.path
-            found.append(Candidate(role, task.name, task.seed, task.model_folder, start, task.history, variant=variant))
+            start, work = one.inputs.start.path, one.inputs.work
+            candidate = Candidate("student", task.name, task.seed, task.model_folder, start, task.history)
+            found.append(replace(candidate, variant=variant, work=work))
         return found
 
     def evaluation(self) -> list[tuple[Candidate, SideTable]]:
@@ -263,7 +262,13 @@ class DistillationPipeline:
         folder = storage.join(self.runner.folder, "report")
         validation = self._validation_logits(scored)
         inputs = [(candidate.name, side_digest(side)) for candidate, side in scored]
-        stage = self.runner.stage("report", inputs, {name: side_digest(side) for name, side in validation.items()})
+        stage = self.runner.stage(
+            "report",
+            FORMAT,
+            self.config.student.against,
+            inputs,
+            {name: side_digest(side) for name, side in validation.items()},
+        )
         if self.runner.skip_or_begin(stage):
             return read_report(folder)
         self.runner.release_workers()  # latency is measured on idle processors
@@ -273,6 +278,7 @@ class DistillationPipeline:
             name=self.config.name,
             rows=rows,
             data=self.config.data,
+            student=self.config.student,
             quality=self.teachers.quality,
             overlaps=self.splits.overlaps,
             validation=validation,
@@ -289,7 +295,7 @@ class DistillationPipeline:
         for candidate in candidates:
             if candidate.variant is not None:
                 objective, base = candidate.variant.summary, candidate.tokenizer
-                card = model_card(comparison, role=candidate.role, seed=candidate.seed, objective=objective, base=base)
+                card = model_card(comparison, variant=candidate.system, seed=candidate.seed, objective=objective, base=base)
                 storage.write_bytes(storage.join(candidate.model, "README.md"), card.encode())
 
     def _write_settings(self, comparison: Comparison, candidates: Sequence[Candidate]) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from raykd.config import DataConfig, StudentVariant
+from raykd.config import DataConfig, StudentConfig, StudentVariant
 from raykd.data.overlap import Overlap
 from raykd.data.sample_rows import sample_rows
 from raykd.data.side_tables import SideTable
@@ -17,7 +17,7 @@ from raykd.report.environment import environment
 from raykd.report.exports import read_exports
 from raykd.report.latency import LATENCY_SECONDS, SAMPLE_ROWS, Latency, load_predictor, measure_latency, one_after_the_other
 from raykd.report.load_tables import load_labels, load_logits
-from raykd.report.system import Role
+from raykd.report.system import Role, TrainingWork
 from raykd.report.teacher_quality import TeacherQuality, teacher_quality
 from raykd.task_kinds import TaskKind, task_kind
 
@@ -28,7 +28,7 @@ class Candidate:
 
     role: Role
     name: str
-    """Name of its training; without the seed, the name of its system."""
+    """Name of its training, which has the seed."""
     seed: int | None
     model: str
     """Its folder; empty where it is several models together."""
@@ -39,15 +39,19 @@ class Candidate:
     """Folders of the models whose logits it averages, where it is several."""
     variant: StudentVariant | None = None
     """The student's variant; None for a teacher."""
+    work: TrainingWork | None = None
+    """Size of the student's training."""
 
     @property
     def system(self) -> str:
-        """Its name without the seed."""
-        return self.name if self.seed is None else self.name.removesuffix(f" seed {self.seed}")
+        """Name of its system: the student's variant, or the teacher."""
+        return self.name if self.variant is None else self.variant.name
 
     def entry(self, logits: str, validation: str | None = None) -> Entry:
         """The candidate with its logits on the report's rows, and on the validation rows."""
-        return Entry(self.role, self.system, self.seed, logits, self.model or None, self.history, self.parts, validation)
+        return Entry(
+            self.role, self.system, self.seed, logits, self.model or None, self.history, self.parts, validation, self.work
+        )
 
 
 def build_comparison(
@@ -57,6 +61,7 @@ def build_comparison(
     rows: TokenisedSet,
     data: DataConfig,
     quality: Mapping[str, Any] | None,
+    student: StudentConfig,
     overlaps: Sequence[Overlap] = (),
     validation: Mapping[str, SideTable],
     validation_rows: TokenisedSet,
@@ -65,7 +70,7 @@ def build_comparison(
 
     ``validation`` are logits on ``validation_rows`` by the candidate's name. Raises DataError without labels.
     """
-    first = {candidate.system: candidate for candidate, _ in reversed(scored)}
+    first = {(candidate.role, candidate.system): candidate for candidate, _ in reversed(scored)}
     return compare(
         [one.entry(side.path, validation[one.name].path if one.name in validation else None) for one, side in scored],
         load_labels(rows.path),
@@ -81,6 +86,8 @@ def build_comparison(
         rows_fingerprint=rows.rows_fingerprint,
         validation_labels=load_labels(validation_rows.path) if validation else None,
         selected=not data.has_test_set,
+        against=student.against,
+        match=student.match,
     )
 
 

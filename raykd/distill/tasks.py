@@ -12,6 +12,7 @@ from raykd.data.tokenised_set import TokenisedSet
 from raykd.distill.training_length import TrainingLength
 from raykd.errors import ConfigError
 from raykd.models import label_names, load_config, model_digest
+from raykd.report.system import TrainingWork
 from raykd.run.task import TrainTask, make_task, run_folder
 from raykd.stage_names import StageName
 from raykd.task_kinds import label_codec
@@ -77,6 +78,16 @@ class StudentInputs:
     length: TrainingLength
     teacher: ModelFolder | None = None
     """The model whose layers it learns from; None unless it does."""
+
+    @property
+    def work(self) -> TrainingWork:
+        """Size of the training, for the report."""
+        return TrainingWork(
+            rows=self.train.num_rows,
+            labelled=self.train.num_labelled,
+            steps=self.length.steps,
+            matched=self.length.matched,
+        )
 
 
 def student_task(

@@ -1,9 +1,8 @@
 """The model card of a student: ``README.md`` in its model folder, with the comparison's table."""
 
-from raykd.report.cells import LONG_ROLES, caption, legend
+from raykd.report.cells import caption, legend, system_title
 from raykd.report.comparison import Comparison
-from raykd.report.markdown import markdown_table
-from raykd.report.system import Role
+from raykd.report.markdown import markdown_table, students_section
 from raykd.task_kinds import task_kind
 
 MAX_LABELS = 50
@@ -18,20 +17,21 @@ tags:
 """
 
 
-def model_card(comparison: Comparison, *, role: Role, seed: int | None, objective: str, base: str) -> str:
+def model_card(comparison: Comparison, *, variant: str, seed: int | None, objective: str, base: str) -> str:
     """The card of one student of ``comparison``; ``objective`` is what it minimised, ``base`` the weights it began from."""
     kind = task_kind(comparison.task)
     sections = [
-        f"# {comparison.name}: {LONG_ROLES[role]}" + ("" if seed is None else f", seed {seed}"),
+        f"# {comparison.name}: {system_title('student', variant)}" + ("" if seed is None else f", seed {seed}"),
         _labels(comparison),
         f'```python\nfrom transformers import pipeline\n\npipeline("text-classification", model="path/of/this/folder"'
         f"{kind.pipeline_arguments})\n```",
         f"Started from `{base}`; minimised {objective}.",
         "## Evaluation",
-        comparison.verdict(),
+        "\n\n".join(comparison.verdicts),
         f"{caption(comparison)}. Metrics of several seeds are means.",
         markdown_table(comparison),
         legend(comparison),
+        students_section(comparison),
         *(f"> Warning: {warning}" for warning in comparison.warnings),
         "\n".join(f"- {key}: {value}" for key, value in comparison.environment.items()),
     ]

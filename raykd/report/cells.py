@@ -4,19 +4,17 @@ from collections.abc import Callable, Sequence
 
 from raykd.metrics.metric import Metric
 from raykd.report.comparison import Comparison
-from raykd.report.system import Role, Spread, System
+from raykd.report.system import Role, Spread, System, variant_title
 from raykd.task_kinds import task_kind
 
 NONE = "–"
-SHORT_ROLES: dict[Role, str] = {"teacher": "teacher", "student_no_kd": "student, no KD", "student_kd": "student, KD"}
-LONG_ROLES: dict[Role, str] = {"teacher": "teacher", "student_no_kd": "student without KD", "student_kd": "student with KD"}
 TableColumn = tuple[str, Callable[[System], str]]
 
 
-def table(comparison: Comparison, *, titles: dict[Role, str] = SHORT_ROLES) -> tuple[list[str], list[list[str]]]:
+def table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     """Header and rows, one a system; a column that no system has anything for is left out."""
     columns = [column for column in _columns(comparison) if any(column[1](one) != NONE for one in comparison.systems)]
-    names = system_names(comparison.systems, titles)
+    names = system_names(comparison.systems)
     body = [[name, *(cell(one) for _, cell in columns)] for name, one in zip(names, comparison.systems, strict=True)]
     return ["", *(header for header, _ in columns)], body
 
@@ -40,10 +38,15 @@ def legend(comparison: Comparison) -> str:
     )
 
 
-def system_names(systems: Sequence[System], titles: dict[Role, str]) -> list[str]:
-    """Display name of each system: its role, with its name where several have that role."""
-    roles = [system.role for system in systems]
-    return [f"{titles[one.role]} ({one.name})" if roles.count(one.role) > 1 else titles[one.role] for one in systems]
+def system_names(systems: Sequence[System]) -> list[str]:
+    """Display name of each system: its role, a student's variant, and the name of a teacher where there are several."""
+    teachers = [system.name for system in systems if system.role == "teacher"]
+    return [system_title(one.role, one.name if one.role == "student" or len(teachers) > 1 else "") for one in systems]
+
+
+def system_title(role: Role, name: str) -> str:
+    """Display name of a system: ``student, KD``, ``teacher ensemble``."""
+    return f"student, {variant_title(name)}" if role == "student" else name or "teacher"
 
 
 def _columns(comparison: Comparison) -> list[TableColumn]:

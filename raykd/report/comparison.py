@@ -1,8 +1,8 @@
-"""Teacher, students without KD and students with KD on the same labelled rows: metrics, verdicts, conclusion."""
+"""Teachers and student variants on the same labelled rows: metrics, verdicts, conclusion."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError
@@ -17,12 +17,12 @@ from raykd.report.history import read_curves
 from raykd.report.latency import Latency
 from raykd.report.load_tables import load_logits
 from raykd.report.record import Record
-from raykd.report.system import ROLES, Role, System, Task, beside_teacher, measure
+from raykd.report.system import ROLES, Role, System, Task, TrainingWork, beside_teacher, measure
 from raykd.report.teacher_quality import TeacherQuality
-from raykd.report.verdicts import SystemContrast, conclusion, contrasts
+from raykd.report.verdicts import SystemContrast, conclusion, contrasts, student_contrasts
 from raykd.task_kinds import SINGLE_LABEL, TaskKind
 
-FORMAT = 2
+FORMAT = 3
 SELECTED = (
     "the rows of this report are the validation set, which also selected each model's weights: the metrics are too good, by "
     "one to two points at a few hundred rows; give test rows (data.test)"
@@ -35,7 +35,7 @@ class Entry:
 
     role: Role
     name: str
-    """Name of its system: entries with the same role and name are the same training with other seeds."""
+    """Name of its system, for a student its variant: entries with the same role and name differ in their seed."""
     seed: int | None
     """Seed of its training; None for a model that was not trained here."""
     logits: NDArray[Any] | str
@@ -48,6 +48,8 @@ class Entry:
     """Folders of the models whose logits it averages; size and speed are those of all together."""
     validation: NDArray[Any] | str | None = None
     """Logits on the validation rows, or their side table; None leaves calibration out."""
+    work: TrainingWork | None = None
+    """Size of its training, where it is known."""
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -82,13 +84,15 @@ class Comparison(Record):
     systems: tuple[System, ...]
     contrasts: tuple[SystemContrast, ...]
     conclusion: tuple[str, ...]
-    """Conclusions in sentences; the verdict on KD first."""
+    """Conclusions in sentences; the verdicts on students first."""
     warnings: tuple[str, ...] = ()
     """Caveats about the data and the measurements."""
     teacher_quality: TeacherQuality | None = None
     """The teacher on its training rows."""
     exports: tuple[Export, ...] = ()
     """Exported files of its models."""
+    match: Literal["steps", "epochs"] = "steps"
+    """Unit of the length that the trainings of the students have in common."""
     environment: dict[str, str] = Field(default_factory=dict)
     """Date, command, machine, versions."""
 
@@ -109,13 +113,23 @@ class Comparison(Record):
             raise DataError(f"{path} is not a whole report ({where}: {first['msg']}); run the report stage again") from None
 
     def verdict(self) -> str:
-        """The sentence that matters most."""
-        return self.conclusion[0]
+        """The sentences that matter most, one a line."""
+        return "\n".join(self.verdicts)
 
     @property
-    def judged(self) -> bool:
-        """True when a student with KD was compared with one without; that contrast is then the first."""
-        return bool(self.contrasts) and self.systems[self.contrasts[0].reference].role == "student_no_kd"
+    def judged(self) -> tuple[SystemContrast, ...]:
+        """Contrasts of two students by the headline metric: with the baseline first; empty with one student."""
+        return student_contrasts(self.systems, self.contrasts, self.headline)
+
+    @property
+    def verdicts(self) -> tuple[str, ...]:
+        """A sentence for each judged contrast, or the reason why there is none."""
+        return self.conclusion[: max(len(self.judged), 1)]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The other conclusions."""
+        return self.conclusion[len(self.verdicts) :]
 
 
 def compare(
@@ -134,14 +148,16 @@ def compare(
     rows_fingerprint: str | None = None,
     validation_labels: NDArray[Any] | None = None,
     selected: bool = False,
+    against: str | None = None,
+    match: Literal["steps", "epochs"] = "steps",
     seed: int = 0,
     replicates: int = REPLICATES,
 ) -> Comparison:
-    """Measure every entry on ``labels``, as a task of this ``kind`` stores them, and judge KD.
+    """Measure every entry on ``labels``, as a task of this ``kind`` stores them, and compare the students.
 
-    ``latencies`` by the folders of the models that answer, mostly one; a system takes that of the first of its entries that has
-    one. ``validation_labels`` are those of the rows that temperatures are fitted on. ``selected`` rows are those of the
-    validation set. ``seed`` is the bootstrap's.
+    Each is compared with the first, the baseline, and with the one named ``against``. ``latencies`` are by the folders of the
+    models that answer, mostly one; a system takes that of the first of its entries that has one. ``validation_labels`` belong
+    to the rows that temperatures are fitted on. ``selected`` rows are those of the validation set. ``seed`` is the bootstrap's.
     Raises DataError when logits do not fit the labels or there is no entry; ConfigError for an unknown positive label.
     """
     if not entries:
@@ -150,11 +166,10 @@ def compare(
     groups = _group(entries)
     logits = [[_array(entry.logits) for entry in group] for group in groups]
     validation = [_validation(group) for group in groups]
-    systems = _systems(
-        task, groups, logits, latencies or {}, [_temperatures(kind, one, validation_labels) for one in validation]
-    )
+    temperatures = [_temperatures(kind, one, validation_labels) for one in validation]
+    systems = _systems(task, groups, logits, latencies or {}, temperatures)
     systems = with_cascades(task, systems, logits, validation, validation_labels, seed=seed, replicates=replicates)
-    found = contrasts(task, systems, logits, seed=seed, replicates=replicates)
+    found = contrasts(task, systems, logits, against=against, seed=seed, replicates=replicates)
     shown = kind.table_metrics(len(task.label_names))
     return Comparison(
         name=name,
@@ -173,6 +188,7 @@ def compare(
         warnings=(*([SELECTED] if selected else []), *warnings, *(teacher_quality.warnings if teacher_quality else ())),
         teacher_quality=teacher_quality,
         exports=tuple(exports),
+        match=match,
         environment=dict(environment or {}),
     )
 
@@ -196,7 +212,7 @@ def _systems(
 
 
 def _group(entries: Sequence[Entry]) -> list[list[Entry]]:
-    """Entries of one role and name together, teachers first, students with KD last."""
+    """Entries of one role and name together, teachers first, students in their order."""
     groups: dict[tuple[int, str], list[Entry]] = {}
     for entry in entries:
         groups.setdefault((ROLES.index(entry.role), entry.name), []).append(entry)
@@ -240,5 +256,6 @@ def _system(
         temperatures=temperatures,
         curves=[read_curves(path, seed=seed) for path, seed in histories],
         footprint=footprint(*models[0]) if models else None,
+        work=group[0].work,
         latency=next((latencies[model] for model in models if model in latencies), None),
     )

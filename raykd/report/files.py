@@ -14,6 +14,7 @@ from raykd.report.comparison import Comparison
 from raykd.report.html import html
 from raykd.report.markdown import markdown
 from raykd.report.terminal import grid_of_runs
+from raykd.report.variants import students_differ, variant_table
 
 log = logging.getLogger(__name__)
 
@@ -55,15 +56,17 @@ def compare_runs(folders: Sequence[str]) -> RenderableType:
     runs = [read_report(folder) for folder in folders]
     header = list(dict.fromkeys(name for run in runs for name in table(run)[0]))
     sections = [(run.name, _body(run, header)) for run in runs]
+    students = [(run.name, *variant_table(run)) for run in runs if students_differ(run)]
+    grids = [grid_of_runs([(name, body) for name, _, body in students], students[0][1])] if students else []
     notes = [Text(f"warning: {warning}", style="yellow") for warning in _differences(runs)]
-    notes += [Text.assemble((f"{run.name}: ", "bold"), run.verdict()) for run in runs]
-    return Group(grid_of_runs(sections, header), *(Padding(note, (0, 1)) for note in notes))
+    notes += [Text.assemble((f"{run.name}: ", "bold"), line) for run in runs for line in run.verdicts]
+    return Group(grid_of_runs(sections, header), *grids, *(Padding(note, (0, 1)) for note in notes))
 
 
 def verdicts_of_runs(folders: Sequence[str]) -> str:
     """The verdicts of several finished runs, one a line."""
     runs = [read_report(folder) for folder in folders]
-    return "\n".join(f"{run.name}: {run.verdict()}" for run in runs)
+    return "\n".join(f"{run.name}: {line}" for run in runs for line in run.verdicts)
 
 
 def _body(run: Comparison, header: Sequence[str]) -> list[list[str]]:

@@ -1,33 +1,29 @@
-"""Size of a model: parameters and bytes."""
+"""Size of a model: parameters by part, and bytes."""
 
-import math
-
-from raykd.models.folders import check_weights, folder_bytes, local_folder
+from raykd.models import count_parameters
+from raykd.models.folders import folder_bytes
 from raykd.report.record import Record
 
 
 class Footprint(Record):
-    """Size of one model."""
+    """Size of one model, or of several together."""
 
     parameters: int
     """Numbers in its weights, from the files' headers."""
+    embeddings: int
+    """Those of the tables of tokens, positions and token types."""
+    encoder: int
+    """Those of the layers; pooler and classifier are in neither part."""
     bytes_on_disk: int
     """Bytes of its folder: weights, configuration and tokenizer."""
 
 
 def footprint(*models: str) -> Footprint:
     """Size of a model folder, or of several together, without loading them. Raises ModelError without safetensors weights."""
-    each = [_footprint(model) for model in models]
-    return Footprint(parameters=sum(one.parameters for one in each), bytes_on_disk=sum(one.bytes_on_disk for one in each))
-
-
-def _footprint(model: str) -> Footprint:
-    from safetensors import safe_open
-
-    parameters = 0
-    with local_folder(model) as folder:
-        for file in check_weights(folder):
-            with safe_open(str(file), framework="numpy") as weights:
-                for name in weights.keys():  # noqa: SIM118 - not a mapping
-                    parameters += math.prod(weights.get_slice(name).get_shape())
-    return Footprint(parameters=parameters, bytes_on_disk=folder_bytes(model))
+    counts = [count_parameters(model) for model in models]
+    return Footprint(
+        parameters=sum(one.total for one in counts),
+        embeddings=sum(one.embeddings for one in counts),
+        encoder=sum(one.encoder for one in counts),
+        bytes_on_disk=sum(folder_bytes(model) for model in models),
+    )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from html import escape
 
 from raykd.report import plots
-from raykd.report.cells import LONG_ROLES, NONE, caption, legend, metric_header, table
+from raykd.report.cells import NONE, caption, legend, metric_header, table
 from raykd.report.comparison import Comparison
 from raykd.report.markdown import (
     CASCADE_NOTE,
@@ -21,6 +21,7 @@ from raykd.report.markdown import (
     speed_table,
     verdict_table,
 )
+from raykd.report.variants import length_note, variant_table
 from raykd.task_kinds import task_kind
 
 log = logging.getLogger(__name__)
@@ -49,8 +50,9 @@ def html(comparison: Comparison) -> str:
         f'<p class="quiet">{escape(caption(comparison))}.</p>',
         _verdict(comparison),
         *(f'<div class="warning">{escape(_sentence(warning))}</div>' for warning in comparison.warnings),
-        html_table(*table(comparison, titles=LONG_ROLES)),
+        html_table(*table(comparison)),
         f'<p class="quiet">{escape(legend(comparison))}</p>',
+        *_students(comparison),
         "<h2>Metrics over seeds</h2>",
         drawing(lambda: plots.metric_plot(comparison), "Metrics of each system with their spread over seeds"),
         '<p class="quiet">A dot is one seed, the tick their mean, the bar one standard deviation to both sides. Axes do not '
@@ -82,9 +84,20 @@ def page(title: str, body: Sequence[str]) -> str:
 
 
 def _verdict(comparison: Comparison) -> str:
-    kind = comparison.contrasts[0].result.verdict.replace(" ", "-") if comparison.judged else ""
-    lines = "".join(f"<p>{escape(line)}</p>" for line in comparison.conclusion)
-    return f'<div class="verdict {kind}">{lines}</div>'
+    kinds = [one.result.verdict.replace(" ", "-") for one in comparison.judged] or [""]
+    boxes = [[verdict] for verdict in comparison.verdicts]
+    boxes[-1] += comparison.notes
+    return "".join(
+        f'<div class="verdict {kind}">{"".join(f"<p>{escape(line)}</p>" for line in box)}</div>'
+        for kind, box in zip(kinds, boxes, strict=True)
+    )
+
+
+def _students(comparison: Comparison) -> list[str]:
+    header, body = variant_table(comparison)
+    if not body:
+        return []
+    return ["<h2>Students</h2>", html_table(header, body), f'<p class="quiet">{escape(length_note(comparison))}</p>']
 
 
 def _classes(comparison: Comparison) -> list[str]:

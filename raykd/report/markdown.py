@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 
-from raykd.report.cells import LONG_ROLES, NONE, caption, legend, metric_header, percent, size, spread_text, system_names, table
+from raykd.report.cells import NONE, caption, legend, metric_header, percent, size, spread_text, system_names, table
 from raykd.report.comparison import Comparison
 from raykd.report.latency import Latency
+from raykd.report.variants import length_note, variant_table
 from raykd.task_kinds import task_kind
 
 MAX_CLASSES = 20
@@ -24,11 +25,12 @@ def markdown(comparison: Comparison) -> str:
     """The whole report as Markdown."""
     sections = [
         f"# {comparison.name}",
-        "\n".join([f"**{comparison.verdict()}**", *(f"\n{line}" for line in comparison.conclusion[1:])]),
+        "\n\n".join([*(f"**{line}**" for line in comparison.verdicts), *comparison.notes]),
         "\n>\n".join(f"> Warning: {warning}" for warning in comparison.warnings),
         f"{caption(comparison)}.",
         markdown_table(comparison),
         legend(comparison),
+        students_section(comparison),
         f"## Differences\n\n{pipe_table(*verdict_table(comparison))}\n\n{ONE_TEACHER}" if comparison.contrasts else "",
         "## All metrics\n\nMean ± standard deviation over seeds.\n\n" + pipe_table(*metric_table(comparison)),
         "## Per class" if has_classes(comparison) else "",
@@ -42,14 +44,20 @@ def markdown(comparison: Comparison) -> str:
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
+def students_section(comparison: Comparison) -> str:
+    """Rows, steps and parameters of the students, with what their lengths have in common; empty where it is not known."""
+    header, body = variant_table(comparison)
+    return f"## Students\n\n{pipe_table(header, body)}\n\n{length_note(comparison)}" if body else ""
+
+
 def markdown_table(comparison: Comparison) -> str:
     """The main table alone, as a model card shows it."""
-    return pipe_table(*table(comparison, titles=LONG_ROLES))
+    return pipe_table(*table(comparison))
 
 
 def verdict_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     """Every verdict with its interval; metrics in percent have differences in points."""
-    names = system_names(comparison.systems, LONG_ROLES)
+    names = system_names(comparison.systems)
     kind = task_kind(comparison.task)
     body = []
     for one in comparison.contrasts:
@@ -73,7 +81,7 @@ def metric_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
         [metric_header(metric, short=False), *(spread_text(metric, one.metrics.get(metric.name)) for one in comparison.systems)]
         for metric in map(kind.metric, known)
     ]
-    return ["", *system_names(comparison.systems, LONG_ROLES)], body
+    return ["", *system_names(comparison.systems)], body
 
 
 def has_classes(comparison: Comparison) -> bool:
@@ -83,7 +91,7 @@ def has_classes(comparison: Comparison) -> bool:
 
 def class_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     """Precision, recall and F1 of each class by system, in percent; of many classes, the worst and the best."""
-    names = system_names(comparison.systems, LONG_ROLES)
+    names = system_names(comparison.systems)
     body = [
         [label, f"{system.classes[label]['rows']:,.0f}", name]
         + [f"{100 * system.classes[label][key]:.1f}" for key in ("precision", "recall", "f1")]
@@ -107,7 +115,7 @@ def class_note(comparison: Comparison) -> str:
     shown = len(_shown_classes(comparison))
     if shown == len(comparison.labels):
         return ""
-    name = system_names(comparison.systems, LONG_ROLES)[-1]
+    name = system_names(comparison.systems)[-1]
     return (
         f"{shown} of {len(comparison.labels):,} classes, by the F1 of the {name}, the worst first, then the best; "
         "report.json has all."
@@ -123,7 +131,7 @@ def cascade_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     """Share of rows handed on to the teacher, the cascade's headline metric, and its difference to the teacher's."""
     metric = task_kind(comparison.task).headline
     body = []
-    for name, system in zip(system_names(comparison.systems, LONG_ROLES), comparison.systems, strict=True):
+    for name, system in zip(system_names(comparison.systems), comparison.systems, strict=True):
         if (found := system.cascade) is not None:
             result = found.against_teacher
             interval = f"{metric.difference(result.low)} to {metric.difference(result.high)}"
@@ -137,7 +145,7 @@ def speed_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
 
     Exported files stand below the models.
     """
-    names = system_names(comparison.systems, LONG_ROLES)
+    names = system_names(comparison.systems)
     timed = [(name, system.latency) for name, system in zip(names, comparison.systems, strict=True)]
     teacher = next((system.latency for system in comparison.systems if system.role == "teacher"), None)
     body = []

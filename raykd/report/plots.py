@@ -1,24 +1,30 @@
 """Plots of a report as SVG text: metrics with spread, training curves, reliability diagrams."""
 
 import io
+import itertools
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from raykd.metrics.metric import Metric
-from raykd.report.cells import LONG_ROLES, metric_header, system_names
+from raykd.report.cells import metric_header, system_names
 from raykd.report.comparison import Comparison
 from raykd.report.history import Curves, Series
-from raykd.report.system import Bins, Role, System
+from raykd.report.system import Bins, System
 from raykd.task_kinds import task_kind
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-ROLE_COLORS: dict[Role, str] = {"teacher": "#5b6470", "student_no_kd": "#d9822b", "student_kd": "#1f77b4"}
+TEACHER_COLOR = "#5b6470"
+STUDENT_COLORS = ("#d9822b", "#1f77b4", "#2a9d5c", "#9c4dcc", "#c8372d", "#6b7a8f", "#b5a22b", "#17a2b8")
+"""Colours of the student variants in their order, used again from the ninth on."""
+PANELS = 4
+"""Reliability diagrams beside each other."""
 LINE_COLORS = ("#1f77b4", "#d9822b", "#2a9d5c", "#9c4dcc", "#c8372d", "#6b7a8f")
 STYLE: dict[str, Any] = {
     "font.size": 10,
@@ -37,6 +43,15 @@ STYLE: dict[str, Any] = {
     "legend.fontsize": 9,
     "svg.hashsalt": "raykd",
 }
+
+
+@dataclass(frozen=True)
+class _DrawnSystem:
+    """A system in a plot."""
+
+    name: str
+    color: str
+    system: System
 
 
 def metric_plot(comparison: Comparison) -> str:
@@ -58,20 +73,20 @@ def metric_plot(comparison: Comparison) -> str:
 
 def curve_plot(comparison: Comparison) -> str | None:
     """A line of panels a system: terms of the loss, metric on the validation rows, shares of the gradient where logged."""
-    systems = [(name, one) for name, one in _named(comparison) if any(curves.terms.steps for curves in one.curves)]
+    systems = [each for each in _drawn(comparison) if any(curves.terms.steps for curves in each.system.curves)]
     if not systems:
         return None
-    with_shares = any(curves.shares.steps for _, one in systems for curves in one.curves)
+    with_shares = any(curves.shares.steps for each in systems for curves in each.system.curves)
     figure = new_figure(10.5, 2.5 * len(systems))
     with plot_style():
         panels = figure.subplots(len(systems), 2 + with_shares, squeeze=False)
-        colors = _colors(curves.terms for _, one in systems for curves in one.curves)
-        for line, (name, system) in zip(panels, systems, strict=True):
+        colors = _colors(curves.terms for each in systems for curves in each.system.curves)
+        for line, each in zip(panels, systems, strict=True):
             line[1].sharey(panels[0][1])
-            _term_panel(line[0], name, system, colors)
-            _validation_panel(line[1], comparison.headline, system)
+            _term_panel(line[0], each.name, each.system, colors)
+            _validation_panel(line[1], comparison.headline, each)
             if with_shares:
-                _share_panel(line[2], system.curves, colors)
+                _share_panel(line[2], each.system.curves, colors)
         for axes in panels[-1]:
             axes.set_xlabel("optimiser step")
         return as_svg(figure)
@@ -79,16 +94,21 @@ def curve_plot(comparison: Comparison) -> str | None:
 
 def reliability_plot(comparison: Comparison) -> str | None:
     """One panel per system: accuracy by confidence, as bars; None where outputs are not probabilities."""
-    systems = [(name, one, one.calibration) for name, one in _named(comparison) if one.calibration is not None]
+    systems = [(each, each.system.calibration) for each in _drawn(comparison) if each.system.calibration is not None]
     if not systems:
         return None
-    lowest = min(_lowest_edge(bins) for _, _, bins in systems)
-    figure = new_figure(min(10.5, 3.4 * len(systems)), 3.2)
+    lowest = min(_lowest_edge(bins) for _, bins in systems)
+    columns = min(len(systems), PANELS)
+    lines = -(-len(systems) // columns)
+    figure = new_figure(min(10.5, 3.4 * columns), 3.2 * lines)
     with plot_style():
-        panels = figure.subplots(1, len(systems), squeeze=False, sharey=True)
-        for axes, (name, system, bins) in zip(panels[0], systems, strict=True):
-            _reliability_panel(axes, name, system, bins, lowest=lowest)
-        panels[0][0].set_ylabel("right")
+        panels = figure.subplots(lines, columns, squeeze=False, sharey=True)
+        for axes, (each, bins) in zip(panels.flat, systems, strict=False):
+            _reliability_panel(axes, each, bins, lowest=lowest)
+        for axes in panels.flat[len(systems) :]:
+            axes.set_axis_off()
+        for line in panels:
+            line[0].set_ylabel("right")
         return as_svg(figure)
 
 
@@ -98,20 +118,20 @@ def cascade_plot(comparison: Comparison) -> str | None:
     None without a cascade.
     """
     metric = task_kind(comparison.task).headline
-    cascades = [(name, one, one.cascade) for name, one in _named(comparison) if one.cascade is not None]
+    cascades = [(each, each.system.cascade) for each in _drawn(comparison) if each.system.cascade is not None]
     if not cascades:
         return None
     factor = 100 if metric.percent else 1
     figure = new_figure(7.0, 3.4)
     with plot_style():
         axes = figure.subplots()
-        for number, (name, _, cascade) in enumerate(cascades):
-            color = LINE_COLORS[number % len(LINE_COLORS)]
+        for each, cascade in cascades:
+            color = each.color
             curve = factor * np.array(cascade.curve)
-            axes.plot(100 * np.array(cascade.shares), curve, color=color, linewidth=1.8, label=name)
+            axes.plot(100 * np.array(cascade.shares), curve, color=color, linewidth=1.8, label=each.name)
             axes.plot([100 * cascade.escalated.mean], [factor * cascade.headline.mean], "o", color=color, markersize=6)
         teacher = next(one for one in comparison.systems if one.role == "teacher").metrics[metric.name].mean
-        axes.axhline(factor * teacher, color=ROLE_COLORS["teacher"], linestyle="--", linewidth=1, label="teacher")
+        axes.axhline(factor * teacher, color=TEACHER_COLOR, linestyle="--", linewidth=1, label="teacher")
         axes.set_xlabel("rows handed on to the teacher, %")
         axes.set_ylabel(metric_header(metric))
         axes.set_xlim(-2, 102)
@@ -127,10 +147,10 @@ def _lowest_edge(bins: Bins) -> float:
 def _metric_panel(axes: "Axes", comparison: Comparison, metric: Metric, *, named: bool) -> None:
     heights = range(len(comparison.systems), 0, -1)
     factor = 100 if metric.percent else 1
-    for height, system in zip(heights, comparison.systems, strict=True):
-        if metric.name not in system.metrics:
+    for height, each in zip(heights, _drawn(comparison), strict=True):
+        if metric.name not in each.system.metrics:
             continue
-        color, given = ROLE_COLORS[system.role], system.metrics[metric.name]
+        color, given = each.color, each.system.metrics[metric.name]
         mean, values = factor * given.mean, factor * np.array(given.values)
         if given.sd is not None:
             axes.barh(height, 2 * factor * given.sd, left=mean - factor * given.sd, height=0.5, color=color, alpha=0.25)
@@ -140,7 +160,7 @@ def _metric_panel(axes: "Axes", comparison: Comparison, metric: Metric, *, named
         axes.annotate(text, (1.0, height), xycoords=("axes fraction", "data"), ha="left", va="center", fontsize=9, color=color)
     axes.set_title(_metric_title(metric, smaller=task_kind(comparison.task).smaller_is_better(metric.name)))
     axes.set_ylim(0.4, len(comparison.systems) + 0.6)
-    axes.set_yticks(list(heights), system_names(comparison.systems, LONG_ROLES) if named else [""] * len(heights))
+    axes.set_yticks(list(heights), system_names(comparison.systems) if named else [""] * len(heights))
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="y", visible=False)
     axes.use_sticky_edges = False  # a bar's end is no edge of the panel
@@ -160,12 +180,12 @@ def _term_panel(axes: "Axes", name: str, system: System, colors: Mapping[str, st
         axes.set_ylim(bottom=0)
 
 
-def _validation_panel(axes: "Axes", headline: str, system: System) -> None:
+def _validation_panel(axes: "Axes", headline: str, drawn: _DrawnSystem) -> None:
     """The headline metric; every metric there is where that is not among them."""
-    series = [one.metrics for one in system.curves]
+    series = [one.metrics for one in drawn.system.curves]
     if any(headline in one.values for one in series):
         series = [_only(one, headline) for one in series]
-        _lines(axes, series, {headline: ROLE_COLORS[system.role]}, marker="o")
+        _lines(axes, series, {headline: drawn.color}, marker="o")
     else:
         _lines(axes, series, _colors(series), marker="o")
     axes.set_title("on the validation rows")
@@ -206,9 +226,9 @@ def _lines(axes: "Axes", series: Sequence[Series], colors: Mapping[str, str], *,
         axes.legend(loc="best")
 
 
-def _reliability_panel(axes: "Axes", name: str, system: System, bins: Bins, *, lowest: float) -> None:
+def _reliability_panel(axes: "Axes", drawn: _DrawnSystem, bins: Bins, *, lowest: float) -> None:
     """``lowest`` is the least confidence that is shown."""
-    color = ROLE_COLORS[system.role]
+    color = drawn.color
     width = 1 / len(bins.rows)
     total = max(sum(bins.rows), 1)
     for index, (confidence, right, rows) in enumerate(zip(bins.confidence, bins.accuracy, bins.rows, strict=True)):
@@ -219,7 +239,7 @@ def _reliability_panel(axes: "Axes", name: str, system: System, bins: Bins, *, l
     axes.plot([0, 1], [0, 1], color="#7a838c", linestyle="--", linewidth=1)
     axes.set_xlim(max(0.0, lowest - 0.05), 1)
     axes.set_ylim(0, 1.02)
-    axes.set_title(f"{name}\nECE {system.metrics['ece'].mean:.3f}")
+    axes.set_title(f"{drawn.name}\nECE {drawn.system.metrics['ece'].mean:.3f}")
     axes.set_xlabel("confidence")
 
 
@@ -231,8 +251,11 @@ def _gaps(values: Iterable[float | None]) -> np.ndarray[Any, np.dtype[np.float64
     return np.array([np.nan if value is None else value for value in values])
 
 
-def _named(comparison: Comparison) -> list[tuple[str, System]]:
-    return list(zip(system_names(comparison.systems, LONG_ROLES), comparison.systems, strict=True))
+def _drawn(comparison: Comparison) -> list[_DrawnSystem]:
+    """Each system with its name and its colour: teachers grey, students by their order."""
+    names = zip(system_names(comparison.systems), comparison.systems, strict=True)
+    colors = itertools.cycle(STUDENT_COLORS)
+    return [_DrawnSystem(name, TEACHER_COLOR if one.role == "teacher" else next(colors), one) for name, one in names]
 
 
 def new_figure(width: float, height: float) -> "Figure":

@@ -1,4 +1,4 @@
-"""One system of a comparison: the models of one role trained with several seeds, measured on the same rows."""
+"""One system of a comparison: a teacher or a student variant, trained with several seeds, measured on the same rows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ from raykd.report.latency import Latency
 from raykd.report.record import Record
 from raykd.task_kinds import TaskKind
 
-Role = Literal["teacher", "student_no_kd", "student_kd"]
-ROLES: tuple[Role, ...] = ("teacher", "student_no_kd", "student_kd")
+Role = Literal["teacher", "student"]
+ROLES: tuple[Role, ...] = ("teacher", "student")
 
 
 class Spread(Record):
@@ -54,12 +54,25 @@ class Cascade(Record):
     """The cascade's headline metric minus the teacher's, with its interval."""
 
 
+class TrainingWork(Record):
+    """The size of a student's training."""
+
+    rows: int
+    """Training rows, augmented views included."""
+    labelled: int
+    """Those that have a label."""
+    steps: int
+    """Planned optimiser steps of all its trainings, one after the other."""
+    matched: bool
+    """True when the steps (or epochs) are those of the longest variant; false for a length of its own."""
+
+
 class System(Record):
     """One system of a report, with its metrics."""
 
     role: Role
     name: str
-    """Distinguishing name where several systems have one role."""
+    """Name of a teacher, or of a student's variant."""
     seeds: tuple[int | None, ...]
     """Seeds of its trainings; None where it was not trained here."""
     metrics: dict[str, Spread]
@@ -73,6 +86,8 @@ class System(Record):
     curves: tuple[Curves, ...] = ()
     """Curves of its trainings, where a history was kept."""
     footprint: Footprint | None = None
+    work: TrainingWork | None = None
+    """None where it is not known."""
     latency: Latency | None = None
     cascade: Cascade | None = None
     """The student with its teacher behind it."""
@@ -104,6 +119,11 @@ class Task:
         return self.kind.measure(self.labels, logits, self.label_names, positive_label=self.positive_label)
 
 
+def variant_title(name: str) -> str:
+    """A variant's name in a table or sentence: ``no KD`` for ``no_kd``."""
+    return " ".join("KD" if word == "kd" else word for word in name.split("_"))
+
+
 def spread(values: Sequence[float]) -> Spread:
     """Mean and standard deviation of a metric over seeds."""
     sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
@@ -121,6 +141,7 @@ def measure(
     temperatures: Sequence[float] = (),
     curves: Sequence[Curves] = (),
     footprint: Footprint | None = None,
+    work: TrainingWork | None = None,
     latency: Latency | None = None,
 ) -> System:
     """The system whose models gave ``logits``, ``[N, C]`` for each seed; ``teacher`` is what students should agree with.
@@ -150,6 +171,7 @@ def measure(
         calibration=_pool([task.kind.reliability(task.labels, one) for one in logits]),
         curves=tuple(curves),
         footprint=footprint,
+        work=work,
         latency=latency,
     )
 

@@ -8,37 +8,37 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from raykd.report.cells import LONG_ROLES, caption, system_names, table
+from raykd.report.cells import caption, system_names, table
 from raykd.report.comparison import Comparison
+from raykd.report.variants import length_note, students_differ, variant_table
 from raykd.task_kinds import task_kind
 
 VERDICT_STYLES = {"better": "bold green", "worse": "bold red", "not separable": "bold yellow"}
 
 
 def render(comparison: Comparison) -> RenderableType:
-    """Table, warnings, notes and the verdict line."""
-    header, body = table(comparison)
-    grid = _grid(header)
-    for cells in body:
-        grid.add_row(*(Text(cell) for cell in cells))
+    """Tables, warnings, notes and the verdict lines."""
+    grids = [_filled(*table(comparison)), *([_filled(*variant_table(comparison))] if students_differ(comparison) else [])]
     notes = [Text(f"warning: {warning}", style="yellow") for warning in comparison.warnings]
-    notes += [Text(line) for line in [*comparison.conclusion[1:], *cascade_lines(comparison)]]
-    verdict = Text(comparison.verdict(), style=_style(comparison))
+    lengths = [length_note(comparison)] if students_differ(comparison) else []
+    notes += [Text(line) for line in [*lengths, *comparison.notes, *cascade_lines(comparison)]]
+    styles = [VERDICT_STYLES[one.result.verdict] for one in comparison.judged] or ["bold"]
+    verdicts = [Text(line, style=style) for line, style in zip(comparison.verdicts, styles, strict=True)]
     return Group(
         Padding(Text(f"{comparison.name}: {caption(comparison)}", style="bold"), (1, 1, 0, 1)),
-        grid,
-        *(Padding(note, (0, 1)) for note in notes),
-        Padding(verdict, (0, 1)),
+        *grids,
+        *(Padding(line, (0, 1)) for line in [*notes, *verdicts]),
     )
 
 
 def cascade_lines(comparison: Comparison) -> list[str]:
-    """A sentence for each student with KD that was measured with its teacher behind it."""
+    """A sentence for each student but the baseline that was measured with its teacher behind it."""
     metric = task_kind(comparison.task).headline
     unit = " points" if metric.percent else ""
     lines = []
-    for name, system in zip(system_names(comparison.systems, LONG_ROLES), comparison.systems, strict=True):
-        if system.cascade is not None and system.role == "student_kd":
+    students = [system for system in comparison.systems if system.role == "student"]
+    for name, system in zip(system_names(comparison.systems), comparison.systems, strict=True):
+        if system.cascade is not None and system in (students[1:] or students):
             result = system.cascade.against_teacher
             lines.append(
                 f"Cascade: the {name} hands {system.cascade.escalated.mean:.1%} of the rows on to the teacher: {metric.title} "
@@ -67,5 +67,8 @@ def _grid(header: Sequence[str]) -> Table:
     return grid
 
 
-def _style(comparison: Comparison) -> str:
-    return VERDICT_STYLES[comparison.contrasts[0].result.verdict] if comparison.judged else "bold"
+def _filled(header: Sequence[str], body: Sequence[Sequence[str]]) -> Table:
+    grid = _grid(header)
+    for cells in body:
+        grid.add_row(*(Text(cell) for cell in cells))
+    return grid

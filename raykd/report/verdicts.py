@@ -1,19 +1,22 @@
 """Pairs of systems that are compared, and the conclusion in sentences."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from raykd.config.student import KD, NO_KD
 from raykd.metrics.metric import Metric
 from raykd.metrics.resampling import ClassCountMetric, Resampled, RowMean
 from raykd.report.bootstrap import REPLICATES, Verdict, compare_moments, compare_predictions, paired_bootstrap
 from raykd.report.record import Record
-from raykd.report.system import System, Task
+from raykd.report.system import System, Task, variant_title
 
 FEW_REPLICATES = 2_000
 """Replicates for metrics that cost more than accuracy: counts of all classes or all rows; the ends still hold to 0.1 sd."""
+SEVERAL = 3
+"""Number of verdicts from which a report says that one may be wrong by chance."""
 
 
 class SystemContrast(Record):
@@ -26,15 +29,21 @@ class SystemContrast(Record):
 
 
 def contrasts(
-    task: Task, systems: Sequence[System], logits: Sequence[Sequence[NDArray[Any]]], *, seed: int, replicates: int = REPLICATES
+    task: Task,
+    systems: Sequence[System],
+    logits: Sequence[Sequence[NDArray[Any]]],
+    *,
+    against: str | None = None,
+    seed: int,
+    replicates: int = REPLICATES,
 ) -> tuple[SystemContrast, ...]:
-    """Students with KD against the first one without and against the teacher; the one without against the teacher.
+    """Students against the first of them, against the student named ``against``, and against the teacher.
 
     ``logits`` hold those of each system's seeds, ``[N, C]``.
     """
     metrics = task.kind.resampled(task.label_names, positive_label=task.positive_label)
     found = []
-    for candidate, reference in _pairs(systems):
+    for candidate, reference in _pairs(systems, against):
         for name, metric in metrics.items():
             pair = logits[candidate], logits[reference]
             verdict = judge(task.labels, *pair, metric, seed=seed, replicates=replicates)
@@ -66,39 +75,56 @@ def judge(
     return compare_moments(features[0], features[1], statistic=metric.statistic, seed=seed, replicates=few)
 
 
+def student_contrasts(systems: Sequence[System], found: Sequence[SystemContrast], headline: str) -> tuple[SystemContrast, ...]:
+    """The contrasts of two students by the headline metric."""
+    return tuple(one for one in found if one.metric == headline and systems[one.reference].role == "student")
+
+
 def conclusion(task: Task, systems: Sequence[System], found: Sequence[SystemContrast]) -> tuple[str, ...]:
-    """The effect of KD in plain sentences, the verdict first."""
-    lines = []
-    distilled = [index for index, system in enumerate(systems) if system.role == "student_kd"]
-    several = len(distilled) > 1
-    for index in distilled:
-        mine = [one for one in found if one.candidate == index and one.metric == task.headline]
-        baseline = next((one for one in mine if systems[one.reference].role == "student_no_kd"), None)
-        who = f"KD ({systems[index].name})" if several else "KD"
-        if baseline is None:
-            lines.append(f"No verdict on {who}: there is no student without KD to compare with; add one to student.variants.")
-        else:
-            lines += [_sentence(who, task, systems, baseline), *_unknown_spread(baseline.result)]
-        lines += _kept(systems[index], task.kind.headline, who=systems[index].name if several else "The student with KD")
-    if not distilled:
-        lines.append("No verdict: there is no student with KD in this comparison.")
+    """The differences between students in plain sentences, the verdicts first."""
+    judged = student_contrasts(systems, found, task.headline)
+    students = [system for system in systems if system.role == "student"]
+    if judged:
+        lines = [_sentence(task, systems, one) for one in judged]
+        lines += [*_several(len(judged)), *_unknown_spread([one.result for one in judged])]
+    else:
+        missing = "there is one student only; add another to student.variants" if students else "there is no student"
+        lines = [f"No verdict: {missing}."]
+    for system in students[1:] or students:
+        lines += _kept(system, task.kind.headline, who=_student(system, several=len(students) > 2))
     return tuple(lines)
 
 
-def _sentence(who: str, task: Task, systems: Sequence[System], contrast: SystemContrast) -> str:
+def _student(system: System, *, several: bool) -> str:
+    """Subject of a sentence about one of ``several`` students, or about the only one that is not the baseline."""
+    return f"The student {variant_title(system.name)}" if several or system.name != KD else "The student with KD"
+
+
+def _sentence(task: Task, systems: Sequence[System], contrast: SystemContrast) -> str:
     result, metric = contrast.result, task.kind.headline
-    with_kd, without = (systems[index].metrics[contrast.metric].mean for index in (contrast.candidate, contrast.reference))
-    claim = {
-        "better": f"{who} helps",
-        "worse": f"{who} hurts",
-        "not separable": f"{who} has no measurable effect on these rows",
-    }[result.verdict]
+    candidate, reference = systems[contrast.candidate], systems[contrast.reference]
+    ours, theirs = (metric.text(one.metrics[contrast.metric].mean) for one in (candidate, reference))
+    if (candidate.name, reference.name) == (KD, NO_KD):
+        claims = {"better": "KD helps", "worse": "KD hurts", "not separable": "KD has no measurable effect on these rows"}
+        means = f"{ours} with it, {theirs} without"
+    else:
+        first, second = variant_title(candidate.name), variant_title(reference.name)
+        claims = {one: f"{first} is {one} than {second}" for one in ("better", "worse")}
+        claims["not separable"] = f"{first} and {second} are not separable on these rows"
+        means = f"{ours} against {theirs}"
     low, high, unit = metric.difference(result.low), metric.difference(result.high), " points" if metric.percent else ""
     return (
-        f"{claim}: {metric.title} {metric.text(with_kd)} with it, {metric.text(without)} without: "
+        f"{claims[result.verdict]}: {metric.title} {means}: "
         f"{metric.difference(result.difference)}{unit}, 95% interval {low} to {high} "
         f"({result.verdict}; {_scope(task, result)})."
     )
+
+
+def _several(count: int) -> list[str]:
+    """Caveat about several verdicts at once."""
+    if count < SEVERAL:
+        return []
+    return [f"Each of the {count} intervals holds at 95% by itself; of so many verdicts one may well be wrong by chance."]
 
 
 def _scope(task: Task, result: Verdict) -> str:
@@ -113,8 +139,8 @@ def _seeds(result: Verdict) -> str:
     return f"{result.candidate_seeds} and {result.reference_seeds} seeds"
 
 
-def _unknown_spread(result: Verdict) -> list[str]:
-    fewest = min(result.candidate_seeds, result.reference_seeds)
+def _unknown_spread(results: Sequence[Verdict]) -> list[str]:
+    fewest = min(min(one.candidate_seeds, one.reference_seeds) for one in results)
     if fewest == 1:
         return [
             "One seed does not show how much trainings differ: the spread is unknown and the interval covers the rows only; "
@@ -134,12 +160,11 @@ def _kept(system: System, headline: Metric, *, who: str) -> list[str]:
     return [f"{who} keeps {system.retention.mean:.1%} of this teacher's {headline.title}{speed}."]
 
 
-def _pairs(systems: Sequence[System]) -> list[tuple[int, int]]:
-    by_role = {role: [index for index, system in enumerate(systems) if system.role == role] for role in _roles(systems)}
-    students, baselines, teachers = (by_role.get(role, []) for role in ("student_kd", "student_no_kd", "teacher"))
-    against_baseline = [(student, baselines[0]) for student in students if baselines]
-    return against_baseline + [(student, teachers[0]) for student in students + baselines if teachers]
-
-
-def _roles(systems: Sequence[System]) -> Mapping[str, None]:
-    return dict.fromkeys(system.role for system in systems)
+def _pairs(systems: Sequence[System], against: str | None) -> list[tuple[int, int]]:
+    """Positions of candidate and reference: baseline, the one named, teacher."""
+    students = [index for index, system in enumerate(systems) if system.role == "student"]
+    teachers = [index for index, system in enumerate(systems) if system.role == "teacher"]
+    baseline, others = students[:1], students[1:]
+    named = [index for index in others if systems[index].name == against]
+    pairs = [(student, reference) for reference in (*baseline, *named) for student in others if student != reference]
+    return pairs + [(student, teachers[0]) for student in others + baseline if teachers]

@@ -42,7 +42,7 @@ def test_exports_have_the_models_logits_and_a_row_in_the_report(run, small_world
     before = json.loads((folder / "report/report.json").read_text())
     card = (model / "README.md").read_text()
     assert card.startswith("---\nlibrary_name: transformers\n")
-    assert "| student with KD |" in card
+    assert "| student, KD |" in card
     assert before["conclusion"][0] in card
     assert not (folder / "teacher/model/README.md").exists()
 

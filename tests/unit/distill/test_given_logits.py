@@ -48,7 +48,7 @@ def test_a_student_learns_from_log_probabilities_joined_by_id(
     pipeline = local(config)
     comparison = pipeline.run()
     assert comparison is not None
-    assert [system.role for system in comparison.systems] == ["student_kd"]
+    assert [system.name for system in comparison.systems] == ["kd"]
     assert "logits.file: 400 answers" in pipeline.runner.said
     side = pipeline.logits()
     assert side is not None

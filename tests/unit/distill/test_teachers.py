@@ -52,7 +52,7 @@ def test_several_teachers_with_tokenizers_of_their_own_teach_together(experiment
     ]  # fmt: skip
     names = [(system.role, system.name) for system in comparison.systems]
     assert names == [("teacher", "teacher ensemble"), ("teacher", "teacher 1"), ("teacher", "teacher 2"),
-                     ("student_kd", "student kd")]  # fmt: skip
+                     ("student", "kd")]  # fmt: skip
     both, one, two, student = comparison.systems
     assert both.footprint.parameters == one.footprint.parameters + two.footprint.parameters
     assert both.latency.p50_ms > one.latency.p50_ms
@@ -113,10 +113,10 @@ def test_students_learn_from_parquet_and_from_another_runs_logits(experiment, lo
         pipeline = local(experiment(**{**TORCH, "name": name, **changes, "teacher__training": None}))
         np.testing.assert_array_equal(load_logits(pipeline.logits().path), load_logits(logits.path))
         comparison = pipeline.run()
-        assert [system.role for system in comparison.systems] == ["student_kd"]
+        assert [system.name for system in comparison.systems] == ["kd"]
         assert isinstance(SideTable.open(pipeline.logits().path), SideTable)
 
 
 def test_a_run_without_distillation_is_reported_too(experiment, local):
     comparison = local(experiment(**TORCH, student__objective={"kind": "fine_tune"})).run()
-    assert [system.role for system in comparison.systems] == ["teacher", "student_no_kd"]
+    assert [system.name for system in comparison.systems] == ["teacher", "no_kd"]

@@ -71,7 +71,7 @@ def test_an_objective_from_outside_raykd_distils_and_a_changed_one_trains_again(
     pipeline = local(experiment(**settings(package, weight=0.9)))
     comparison = pipeline.run()
     assert hash_of_raykd() == before
-    assert [system.name for system in comparison.systems][-1] == "student kd"
+    assert [system.name for system in comparison.systems][-1] == "kd"
     history = Path(pipeline.runner.folder) / "students/kd-seed1/history.jsonl"
     steps = [json.loads(line) for line in history.read_text().splitlines()]
     losses = [step for step in steps if step["event"] == "train"]

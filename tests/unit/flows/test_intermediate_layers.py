@@ -48,7 +48,7 @@ def test_before_trains_features_first_and_the_objective_goes_on_from_that_model(
     assert model_digest(str(first / "model")) != model_digest(config.student.model)
     baseline = json.loads((folder / "students/no_kd-seed1/task.json").read_text())
     assert baseline["training"]["epochs"] == 3, "as many as the distilled student has in all"
-    assert [system.role for system in comparison.systems] == ["teacher", "student_no_kd", "student_kd"]
+    assert [system.name for system in comparison.systems] == ["teacher", "no_kd", "kd"]
     card = (student / "model" / "README.md").read_text()
     assert "after intermediate layers (embedding=1, hidden=1, attention=1, relation=2)" in card
 

@@ -30,8 +30,8 @@ def many() -> Comparison:
         logits[np.arange(len(labels)), labels] += 9 * (dice.random(len(labels)) < rate)
         return logits
 
-    entries = [Entry("teacher", "big", 1, answers(0.9)), Entry("student_no_kd", "small", 1, answers(0.5))]
-    return compare([*entries, Entry("student_kd", "small", 1, answers(0.7))], labels, LABELS, name="intents")
+    entries = [Entry("teacher", "big", 1, answers(0.9)), Entry("student", "no_kd", 1, answers(0.5))]
+    return compare([*entries, Entry("student", "kd", 1, answers(0.7))], labels, LABELS, name="intents")
 
 
 def test_pages_are_short_and_the_file_has_all(many: Comparison, tmp_path: Path) -> None:
@@ -40,7 +40,7 @@ def test_pages_are_short_and_the_file_has_all(many: Comparison, tmp_path: Path) 
     assert len(text.splitlines()) < 150
     assert len(page) < 300_000
     for shown in (page, text):
-        assert "20 of 5,000 classes, by the F1 of the student with KD" in shown
+        assert "20 of 5,000 classes, by the F1 of the student, KD" in shown
     content = json.loads((tmp_path / "report.json").read_text())
     assert len(content["systems"][2]["classes"]) == 5000
 
@@ -50,7 +50,7 @@ def test_the_worst_and_the_best_classes_are_shown(many: Comparison, invent: Call
 
     _, body = class_table(many)
     assert len(body) == 20 * 3
-    scores = [float(line[-1]) for line in body if line[2] == "student with KD"]
+    scores = [float(line[-1]) for line in body if line[2] == "student, KD"]
     assert scores == sorted(scores)
     assert (scores[0], scores[-1]) == (0.0, 100.0)
     assert all(int(line[1]) > 0 for line in body)
@@ -63,7 +63,7 @@ def test_terminal_and_card_are_short(many: Comparison) -> None:
     console = Console(file=StringIO(), width=120)
     console.print(render(many))
     assert len(console.file.getvalue().splitlines()) < 30
-    card = model_card(many, role="student_kd", seed=1, objective="cross entropy", base="small")
+    card = model_card(many, variant="kd", seed=1, objective="cross entropy", base="small")
     assert "class 49" in card
     assert "class 50`" not in card
     assert "4,950 more labels" in card

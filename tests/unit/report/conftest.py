@@ -45,9 +45,9 @@ def invent(tmp_path: Path) -> Callable[..., Comparison]:
         ]
         for seed in range(1, seeds + 1):
             history = write_history(tmp_path / f"b{seed}", "ce")
-            entries.append(Entry("student_no_kd", "small", seed, invent_logits(dice, base, labels, 1.2), None, history))
+            entries.append(Entry("student", "no_kd", seed, invent_logits(dice, base, labels, 1.2), None, history))
             history = write_history(tmp_path / f"k{seed}", "kd_kl", "ce")
-            entries.append(Entry("student_kd", "small", seed, invent_logits(dice, base, labels, 1.2 + gain), None, history))
+            entries.append(Entry("student", "kd", seed, invent_logits(dice, base, labels, 1.2 + gain), None, history))
         return compare(entries, labels, names, **{"name": "reviews", **options})
 
     return make

@@ -64,7 +64,7 @@ def reviews(teachers: int = 1, kind: str = "single_label") -> Comparison:
     return compare(
         [
             *(Entry("teacher", f"t{number}", None, teacher, validation=seen_teacher) for number in range(teachers)),
-            *(Entry("student_kd", "s", seed, student * seed, validation=seen_student * seed) for seed in (1, 2)),
+            *(Entry("student", "kd", seed, student * seed, validation=seen_student * seed) for seed in (1, 2)),
         ],
         labels, ("no", "yes"), name="reviews", kind=task_kind(kind), validation_labels=seen_labels,
     )  # fmt: skip
@@ -92,7 +92,7 @@ def test_every_document_has_the_cascade():
     assert "<h2>Cascade</h2>" in page
     assert "cannot be drawn" not in page
     (line,) = cascade_lines(comparison)
-    assert line.startswith("Cascade: the student with KD hands ")
+    assert line.startswith("Cascade: the student, KD hands ")
     assert "points against the teacher, 95% interval" in line
 
 

@@ -34,12 +34,12 @@ def small(*entries: Entry, **options: object) -> Comparison:
 
 def test_figures_by_hand():
     comparison = small(
-        Entry("student_kd", "small", 1, STUDENT),
+        Entry("student", "kd", 1, STUDENT),
         Entry("teacher", "big", 7, TEACHER),
-        Entry("student_kd", "small", 2, TEACHER),
+        Entry("student", "kd", 2, TEACHER),
     )
     teacher, student = comparison.systems
-    assert (teacher.role, student.role) == ("teacher", "student_kd")
+    assert (teacher.role, student.role) == ("teacher", "student")
     assert (teacher.seeds, student.seeds) == ((7,), (1, 2))
     assert student.metrics["accuracy"].values == pytest.approx((0.85, 0.95))
     assert student.metrics["accuracy"].mean == pytest.approx(0.90)
@@ -60,7 +60,7 @@ def test_figures_by_hand():
 def test_verdicts_name_their_sides(invent: Invent):
     comparison = invent()
     sides = [(one.candidate, one.reference, one.metric) for one in comparison.contrasts]
-    assert [one.role for one in comparison.systems] == ["teacher", "student_no_kd", "student_kd"]
+    assert [one.name for one in comparison.systems] == ["big", "no_kd", "kd"]
     expected = [(2, 1), (2, 0), (1, 0)]
     assert sides == [(a, b, metric) for a, b in expected for metric in ("accuracy", "f1")]
     assert comparison.judged
@@ -91,38 +91,53 @@ def test_one_seed_says_that_the_spread_is_unknown(invent: Invent):
 
 
 def test_no_verdict_without_a_baseline():
-    comparison = small(Entry("teacher", "big", 1, TEACHER), Entry("student_kd", "small", 1, STUDENT))
-    assert comparison.verdict().startswith("No verdict on KD: there is no student without KD")
+    comparison = small(Entry("teacher", "big", 1, TEACHER), Entry("student", "kd", 1, STUDENT))
+    assert comparison.verdict().startswith("No verdict: there is one student only; add another to student.variants")
     assert not comparison.judged
     assert "keeps 89.5% of this teacher's accuracy" in comparison.conclusion[1]
 
 
-def test_no_verdict_without_a_distilled_student():
-    comparison = small(Entry("teacher", "big", 1, TEACHER), Entry("student_no_kd", "small", 1, STUDENT))
-    assert comparison.conclusion == ("No verdict: there is no student with KD in this comparison.",)
+def test_no_verdict_on_a_student_without_distillation_alone():
+    comparison = small(Entry("teacher", "big", 1, TEACHER), Entry("student", "no_kd", 1, STUDENT))
+    assert comparison.verdicts == ("No verdict: there is one student only; add another to student.variants.",)
+    assert comparison.notes == ("The student no KD keeps 89.5% of this teacher's accuracy.",)
     assert not comparison.judged
 
 
 def test_no_teacher_leaves_out_what_needs_one():
-    comparison = small(Entry("student_no_kd", "small", 1, STUDENT), Entry("student_kd", "small", 1, STUDENT))
+    comparison = small(Entry("student", "no_kd", 1, STUDENT), Entry("student", "kd", 1, STUDENT))
     assert all(one.retention is None and "agreement" not in one.metrics for one in comparison.systems)
     assert comparison.judged
 
 
-def test_several_objectives_are_several_systems():
-    entries = [Entry("student_no_kd", "small", 1, STUDENT)]
-    entries += [Entry("student_kd", name, 1, TEACHER) for name in ("vanilla", "dist")]
-    comparison = small(*entries)
-    assert [one.name for one in comparison.systems] == ["small", "vanilla", "dist"]
-    told = [line for line in comparison.conclusion if line.startswith("KD (")]
-    assert [line.split(")")[0] for line in told] == ["KD (vanilla", "KD (dist"]
+def test_every_student_is_compared_with_the_first_and_with_the_one_named():
+    entries = [Entry("student", "no_kd", 1, STUDENT), Entry("teacher", "big", 1, TEACHER)]
+    entries += [Entry("student", name, 1, TEACHER) for name in ("kd", "kd_all", "relation")]
+    comparison = small(*entries, against="kd")
+    assert [one.name for one in comparison.systems] == ["big", "no_kd", "kd", "kd_all", "relation"]
+    names = [(comparison.systems[one.candidate].name, comparison.systems[one.reference].name) for one in comparison.judged]
+    assert names == [("kd", "no_kd"), ("kd_all", "no_kd"), ("relation", "no_kd"), ("kd_all", "kd"), ("relation", "kd")]
+    beginnings = [line.split(":")[0] for line in comparison.verdicts]
+    assert beginnings[0].startswith("KD ")
+    assert beginnings[3:] == [f"{one} and KD are not separable on these rows" for one in ("KD all", "relation")]
+    assert "accuracy 95.0% against 95.0%: +0.0 points" in comparison.verdicts[3]
+    assert any("Each of the 5 intervals" in line for line in comparison.notes)
+    assert sum("keeps" in line for line in comparison.notes) == 3
+    others = [(one.candidate, one.reference) for one in comparison.contrasts if one.reference == 0 and one.metric == "accuracy"]
+    assert others == [(2, 0), (3, 0), (4, 0), (1, 0)], "each against the teacher too"
+
+
+def test_two_intervals_need_no_caveat_about_many():
+    comparison = small(*(Entry("student", name, 1, STUDENT) for name in ("a", "b", "c")))
+    assert len(comparison.verdicts) == 2
+    assert not any("intervals" in line for line in comparison.notes)
 
 
 def test_many_labels_a_row():
     targets = np.array([[1, 0, 1], [0, 0, 1], [1, 1, 0], [0, 0, 0]] * 10)
     good, bad = targets * 4.0 - 2.0, np.full(targets.shape, -2.0)
     comparison = compare(
-        [Entry("teacher", "t", 1, good), Entry("student_no_kd", "s", 1, bad), Entry("student_kd", "s", 1, good)],
+        [Entry("teacher", "t", 1, good), Entry("student", "no_kd", 1, bad), Entry("student", "kd", 1, good)],
         targets, ("a", "b", "c"), name="run", kind=task_kind("multi_label"),
     )  # fmt: skip
     assert (comparison.headline, comparison.table_metrics[1], comparison.constant_score) == ("exact_match", "macro_f1", 0.25)
@@ -189,8 +204,8 @@ def test_size_and_speed_come_from_the_model(tmp_path: Path):
     big, little = model("big", 40), model("little", 4)
     comparison = small(
         Entry("teacher", "t", 1, TEACHER, big),
-        Entry("student_kd", "s", 1, STUDENT, None),
-        Entry("student_kd", "s", 2, STUDENT, little),
+        Entry("student", "kd", 1, STUDENT, None),
+        Entry("student", "kd", 2, STUDENT, little),
         latencies={(big,): latency(8.0, 100.0), (little,): latency(2.0, 500.0)},
     )
     teacher, student = comparison.systems

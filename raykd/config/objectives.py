@@ -76,6 +76,17 @@ class MseKDConfig(_LogitKD):
     kind: Literal["mse_kd"] = "mse_kd"
 
 
+class PseudoLabelConfig(_LogitKD):
+    """`alpha * CE with the teacher's class + (1 - alpha) * CE`: distillation on hard labels, the usual self-training. For
+    multi-label rows, the teacher's decision on each label. Not for regression, where it would be `mse_kd`.
+    """
+
+    supported_outputs = ("classes", "labels")
+    kind: Literal["pseudo_label"] = "pseudo_label"
+    min_confidence: float = Field(0.0, ge=0, le=1)
+    """Probability that the teacher's answer needs; rows (or labels) below it have no term of the teacher. 0 takes all."""
+
+
 class DecoupledKDConfig(_SoftenedKD):
     """Target-class and non-target-class distillation with separate weights; Zhao et al. 2022, arXiv:2203.08679. Needs
     labels.
@@ -132,7 +143,13 @@ class CustomObjectiveConfig(_Objective):
 
 
 ObjectiveConfig = Annotated[
-    FineTuneConfig | VanillaKDConfig | MseKDConfig | DecoupledKDConfig | DistKDConfig | CustomObjectiveConfig,
+    FineTuneConfig
+    | VanillaKDConfig
+    | MseKDConfig
+    | PseudoLabelConfig
+    | DecoupledKDConfig
+    | DistKDConfig
+    | CustomObjectiveConfig,
     Field(discriminator="kind"),
 ]
 

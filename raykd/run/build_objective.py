@@ -1,6 +1,6 @@
 """From a task to the objective it minimises. Builders of job kinds extend :func:`build_objective`; they are handed in."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from raykd.config import (
     VanillaKDConfig,
 )
 from raykd.config.features import FeatureKDConfig
+from raykd.config.objectives import PseudoLabelConfig
 from raykd.config.task_objective import TaskObjective
 from raykd.config.training import Precision
 from raykd.data.class_balance import balanced_weights, class_counts
@@ -28,6 +29,15 @@ from raykd.trainers.events import TrainingEvent
 from raykd.trainers.features.build_features import StudentTask, build_feature_kd
 from raykd.trainers.objective import Objective
 from raykd.trainers.phases import PhasedObjective
+
+LOGIT_OBJECTIVES: Mapping[type, type[logit_kd.LogitDistillation]] = {
+    VanillaKDConfig: logit_kd.VanillaKD,
+    MseKDConfig: logit_kd.MseKD,
+    PseudoLabelConfig: logit_kd.PseudoLabel,
+    DecoupledKDConfig: logit_kd.DecoupledKD,
+    DistKDConfig: logit_kd.DistKD,
+}
+"""Objective of each configuration that learns from stored logits; its fields are the objective's arguments."""
 
 
 @dataclass(frozen=True)
@@ -81,14 +91,8 @@ def objective_from_config(config: ObjectiveConfig | TaskObjective, kind: TaskKin
     match config:
         case FineTuneConfig():
             return fine_tune.FineTune(kind)
-        case VanillaKDConfig():
-            return logit_kd.VanillaKD(**arguments)
-        case MseKDConfig():
-            return logit_kd.MseKD(**arguments)
-        case DecoupledKDConfig():
-            return logit_kd.DecoupledKD(**arguments)
-        case DistKDConfig():
-            return logit_kd.DistKD(**arguments)
+        case _ if type(config) in LOGIT_OBJECTIVES:
+            return LOGIT_OBJECTIVES[type(config)](**arguments)
         case CustomObjectiveConfig():
             return load_objective(config.target, config.arguments)
         case _:

@@ -94,6 +94,12 @@ class MultiLabel(TaskKind):
 
         return bce_kd(student, teacher, temperature=temperature)
 
+    def pseudo_loss(self, student: "Tensor", teacher: "Tensor", *, min_confidence: float) -> "Tensor":
+        """Binary cross entropy with the teacher's decision on each label."""
+        from raykd.losses import pseudo_label_bce
+
+        return pseudo_label_bce(student, teacher, min_confidence=min_confidence)
+
     def metric_names(self, num_outputs: int) -> tuple[str, ...]:
         """The same for any number of labels."""
         del num_outputs

@@ -93,6 +93,12 @@ class SingleLabel(TaskKind):
 
         return soft_target_kl(student, teacher, temperature=temperature)
 
+    def pseudo_loss(self, student: "Tensor", teacher: "Tensor", *, min_confidence: float) -> "Tensor":
+        """Cross entropy with the class that the teacher decides for."""
+        from raykd.losses import pseudo_label_ce
+
+        return pseudo_label_ce(student, teacher, min_confidence=min_confidence)
+
     def metric_names(self, num_outputs: int) -> tuple[str, ...]:
         """F1 of the positive class is there for two classes only."""
         of_two = ("f1",) if num_outputs == 2 else ()

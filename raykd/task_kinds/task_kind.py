@@ -78,6 +78,10 @@ class TaskKind(ABC):
         """Return the kind with a hard loss that multiplies each row by the weight of its class; for one class a row only."""
         raise NotImplementedError(f"{self.name} has no classes to weigh ({len(weights)} weights given)")
 
+    def pseudo_loss(self, student: "Tensor", teacher: "Tensor", *, min_confidence: float) -> "Tensor":
+        """Loss of each row against the teacher's decision, fp32 ``[B]``. Only for classes and labels."""
+        raise NotImplementedError(f"{self.name} has no decisions")
+
     # Evaluation
 
     @abstractmethod

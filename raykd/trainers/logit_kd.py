@@ -103,6 +103,20 @@ class MseKD(LogitDistillation):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PseudoLabel(LogitDistillation):
+    """Hard loss with the teacher's decision where it is sure enough. Terms: ``kd_pseudo``, and the hard loss of the label."""
+
+    min_confidence: float = 0.0
+    """Probability that the teacher's decision needs, 0 .. 1; below it a row (or label) has no term of the teacher."""
+
+    def __call__(self, model: nn.Module, batch: Batch) -> ObjectiveOutput:
+        """One forward pass of the student; the teacher's is stored."""
+        student, teacher = valid_logits(model, batch), valid_teacher_logits(batch)
+        loss = self.kind.pseudo_loss(student, teacher, min_confidence=self.min_confidence)
+        return self._mixed({"kd_pseudo": loss}, student, batch)
+
+
+@dataclass(frozen=True, kw_only=True)
 class SoftDistillation(LogitDistillation):
     """Base of the objectives with softened probabilities."""
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from raykd.data.batch import Batch, collate
 from raykd.task_kinds import task_kind
 from raykd.trainers.fine_tune import FineTune
-from raykd.trainers.logit_kd import DecoupledKD, DistKD, MseKD, VanillaKD
+from raykd.trainers.logit_kd import DecoupledKD, DistKD, MseKD, PseudoLabel, VanillaKD
 from raykd.trainers.objective import Objective, ObjectiveOutput
 
 ROWS, CLASSES, VOCABULARY = 7, 3, 40
@@ -22,12 +22,17 @@ SINGLE_LABEL: list[Objective] = [
     VanillaKD(temperature=3.0, alpha=0.3),
     VanillaKD(temperature=4.0, final_temperature=1.0, alpha=1.0, final_alpha=0.2).at(0.6),
     MseKD(alpha=0.7),
+    PseudoLabel(alpha=0.6, min_confidence=0.7),
     DecoupledKD(temperature=2.0, alpha=0.4, target_weight=0.5, non_target_weight=4.0),
     DistKD(alpha=0.6, intra_weight=0.0),
 ]
 
 MANY = task_kind("multi_label")
-MULTI_LABEL: list[Objective] = [FineTune(MANY), VanillaKD(kind=MANY, temperature=2.0, alpha=0.4)]
+MULTI_LABEL: list[Objective] = [
+    FineTune(MANY),
+    VanillaKD(kind=MANY, temperature=2.0, alpha=0.4),
+    PseudoLabel(kind=MANY, min_confidence=0.7),
+]
 WHOLE_BATCH: list[Objective] = [DistKD(alpha=0.6)]
 ROW_WISE = [*SINGLE_LABEL, *MULTI_LABEL]
 EVERY = [*ROW_WISE, *WHOLE_BATCH]
@@ -44,8 +49,11 @@ class BagOfTokens(nn.Module):
             self.embedding = nn.Embedding(VOCABULARY, 8)
             self.head = nn.Linear(8, CLASSES)
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> SimpleNamespace:
-        weights = attention_mask / attention_mask.sum(1, keepdim=True)
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, token_type_ids: Tensor | None = None
+    ) -> SimpleNamespace:
+        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        weights = mask / mask.sum(1, keepdim=True)
         return SimpleNamespace(logits=self.head((self.embedding(input_ids) * weights[..., None]).sum(1)))
 
 

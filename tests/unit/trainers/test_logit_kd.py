@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from raykd.errors import ConfigError, DataError
 from raykd.losses import non_target_class_kd, target_class_kd
-from raykd.trainers.logit_kd import DecoupledKD, DistKD, MseKD, VanillaKD, ramp
+from raykd.trainers.logit_kd import DecoupledKD, DistKD, MseKD, PseudoLabel, VanillaKD, ramp
 from raykd.trainers.objective import Objective
 from tests.unit.trainers.objective_cases import MANY, ROWS, BagOfTokens, gradients, make_batch, make_table, replaced, run
 
@@ -75,7 +75,7 @@ def test_decoupled_kd_at_alpha_one_half_is_half_the_papers_loss() -> None:
     torch.testing.assert_close(2 * objective(model, batch).per_row, paper)
 
 
-@pytest.mark.parametrize("make", [VanillaKD, MseKD, DecoupledKD, DistKD])
+@pytest.mark.parametrize("make", [VanillaKD, MseKD, PseudoLabel, DecoupledKD, DistKD])
 def test_alpha_weighs_the_teachers_terms_and_the_labels_have_the_rest(make: Callable[..., Objective]) -> None:
     half, quarter = run(make(alpha=0.5)).terms, run(make(alpha=0.25)).terms
     for name in half:
@@ -122,7 +122,12 @@ def test_a_schedule_keeps_its_terms_and_needs_where_a_weight_touches_zero() -> N
     assert run(moving.at(0.0)).terms["ce"].eq(0).all()
 
 
-KD_ROWS: list[Objective] = [VanillaKD(alpha=0.3, temperature=3.0), MseKD(alpha=0.7), VanillaKD(kind=MANY, alpha=0.4)]
+KD_ROWS: list[Objective] = [
+    VanillaKD(alpha=0.3, temperature=3.0),
+    MseKD(alpha=0.7),
+    PseudoLabel(alpha=0.2),
+    VanillaKD(kind=MANY, alpha=0.4),
+]
 
 
 @pytest.mark.parametrize("objective", KD_ROWS, ids=lambda objective: type(objective).__name__)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from raykd.errors import DataError
 from raykd.models import build_classifier
 from raykd.trainers.fine_tune import FineTune
-from raykd.trainers.logit_kd import DecoupledKD, DistKD, MseKD, VanillaKD
+from raykd.trainers.logit_kd import DecoupledKD, DistKD, MseKD, PseudoLabel, VanillaKD
 from raykd.trainers.objective import Objective, check_columns
 from raykd.trainers.phases import PhasedObjective
 from tests.unit.trainers.objective_cases import (
@@ -38,6 +38,8 @@ from tests.unit.trainers.objective_cases import (
         (VanillaKD(), ["kd_kl", "ce"]),
         (MseKD(), ["kd_mse", "ce"]),
         (VanillaKD(kind=MANY), ["kd_bce", "bce"]),
+        (PseudoLabel(), ["kd_pseudo", "ce"]),
+        (PseudoLabel(kind=MANY), ["kd_pseudo", "bce"]),
         (DecoupledKD(), ["kd_target", "kd_non_target", "ce"]),
         (DistKD(), ["kd_inter", "kd_intra", "ce"]),
         (DistKD(intra_weight=0), ["kd_inter", "ce"]),

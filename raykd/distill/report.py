@@ -17,7 +17,7 @@ from raykd.report.environment import environment
 from raykd.report.exports import read_exports
 from raykd.report.latency import LATENCY_SECONDS, SAMPLE_ROWS, Latency, load_predictor, measure_latency, one_after_the_other
 from raykd.report.load_tables import load_labels, load_logits
-from raykd.report.system import Role, TrainingWork
+from raykd.report.system import Role, Task, TrainingWork
 from raykd.report.teacher_quality import TeacherQuality, teacher_quality
 from raykd.task_kinds import TaskKind, task_kind
 
@@ -73,19 +73,21 @@ def build_comparison(
     first = {(candidate.role, candidate.system): candidate for candidate, _ in reversed(scored)}
     return compare(
         [one.entry(side.path, validation[one.name].path if one.name in validation else None) for one, side in scored],
-        load_labels(rows.path),
-        rows.labels or (),
+        Task(
+            task_kind(data.task),
+            load_labels(rows.path),
+            rows.labels or (),
+            positive_label=data.positive_label,
+            selected=not data.has_test_set,
+            fingerprint=rows.rows_fingerprint,
+            validation_labels=load_labels(validation_rows.path) if validation else None,
+        ),
         name=name,
-        kind=task_kind(data.task),
-        positive_label=data.positive_label,
         latencies=_latencies(sorted({candidate.parts or (candidate.model,) for candidate in first.values()}), data),
         teacher_quality=TeacherQuality.model_validate(quality) if quality else None,
         warnings=[f"{one}; data.overlap: drop leaves them out" for one in overlaps],
         exports=[one for candidate, _ in scored if candidate.model for one in read_exports(candidate.model)],
         environment=environment(),
-        rows_fingerprint=rows.rows_fingerprint,
-        validation_labels=load_labels(validation_rows.path) if validation else None,
-        selected=not data.has_test_set,
         against=student.against,
         match=student.match,
     )

@@ -64,9 +64,7 @@ def with_cascades(
     systems: Sequence[System],
     logits: Sequence[Sequence[NDArray[Any]]],
     validation: Sequence[Sequence[NDArray[Any]]],
-    validation_labels: NDArray[Any] | None,
     *,
-    seed: int,
     replicates: int = REPLICATES,
 ) -> list[System]:
     """The systems, with each student's cascade where there is one teacher and a metric of right and wrong rows.
@@ -74,6 +72,7 @@ def with_cascades(
     ``logits`` are those on the report's rows by system and seed, ``validation`` those on the validation rows, empty where a
     system has none. Thresholds are chosen on the validation rows and measured on the report's.
     """
+    validation_labels = task.validation_labels
     metric = next(iter(task.kind.resampled(task.label_names, positive_label=task.positive_label).values()))
     teachers = [index for index, system in enumerate(systems) if system.role == "teacher"]
     if len(teachers) != 1 or not isinstance(metric, RowMean) or validation_labels is None or not validation[teachers[0]]:
@@ -90,7 +89,7 @@ def with_cascades(
         for tested, validated, temperature in pairs:
             held_out.append(_rows(task, metric, task.labels, tested / temperature, logits[teacher][0]))
             seen.append(_rows(task, metric, validation_labels, validated / temperature, validation[teacher][0]))
-        cascade = _measure(seen, held_out, seed=seed, replicates=replicates)
+        cascade = _measure(seen, held_out, replicates=replicates)
         made.append(system.model_copy(update={"cascade": cascade}))
     return made
 
@@ -101,7 +100,7 @@ def _rows(task: Task, metric: RowMean, labels: NDArray[Any], student: NDArray[An
     return CascadeRows(confidence, metric.correct(labels, student), metric.correct(labels, teacher))
 
 
-def _measure(seen: Sequence[CascadeRows], held_out: Sequence[CascadeRows], *, seed: int, replicates: int) -> Cascade:
+def _measure(seen: Sequence[CascadeRows], held_out: Sequence[CascadeRows], *, replicates: int) -> Cascade:
     """One cascade a seed: thresholds from the rows ``seen``, the result on the rows ``held_out``."""
     thresholds = [rows.choose(MARGIN) for rows in seen]
     right = [rows.right(threshold) for rows, threshold in zip(held_out, thresholds, strict=True)]
@@ -111,5 +110,5 @@ def _measure(seen: Sequence[CascadeRows], held_out: Sequence[CascadeRows], *, se
         thresholds=tuple(thresholds),
         escalated=spread([rows.share(threshold) for rows, threshold in zip(held_out, thresholds, strict=True)]),
         headline=spread([float(one.mean()) for one in right]),
-        against_teacher=paired_bootstrap(np.stack(right), held_out[0].teacher, seed=seed, replicates=replicates),
+        against_teacher=paired_bootstrap(np.stack(right), held_out[0].teacher, replicates=replicates),
     )

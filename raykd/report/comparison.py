@@ -20,7 +20,7 @@ from raykd.report.record import Record
 from raykd.report.system import ROLES, Role, System, Task, TrainingWork, beside_teacher, measure
 from raykd.report.teacher_quality import TeacherQuality
 from raykd.report.verdicts import SystemContrast, conclusion, contrasts, student_contrasts
-from raykd.task_kinds import SINGLE_LABEL, TaskKind
+from raykd.task_kinds import TaskKind
 
 FORMAT = 3
 SELECTED = (
@@ -134,50 +134,43 @@ class Comparison(Record):
 
 def compare(
     entries: Sequence[Entry],
-    labels: NDArray[Any],
-    label_names: Sequence[str],
+    task: Task,
     *,
     name: str,
-    kind: TaskKind = SINGLE_LABEL,
-    positive_label: str | None = None,
     latencies: Mapping[tuple[str, ...], Latency] | None = None,
     teacher_quality: TeacherQuality | None = None,
     warnings: Sequence[str] = (),
     exports: Sequence[Export] = (),
     environment: Mapping[str, str] | None = None,
-    rows_fingerprint: str | None = None,
-    validation_labels: NDArray[Any] | None = None,
-    selected: bool = False,
     against: str | None = None,
     match: Literal["steps", "epochs"] = "steps",
-    seed: int = 0,
     replicates: int = REPLICATES,
 ) -> Comparison:
-    """Measure every entry on ``labels``, as a task of this ``kind`` stores them, and compare the students.
+    """Measure every entry on the rows of ``task`` and compare the students.
 
     Each is compared with the first, the baseline, and with the one named ``against``. ``latencies`` are by the folders of the
-    models that answer, mostly one; a system takes that of the first of its entries that has one. ``validation_labels`` belong
-    to the rows that temperatures are fitted on. ``selected`` rows are those of the validation set. ``seed`` is the bootstrap's.
+    models that answer, mostly one; a system takes that of the first of its entries that has one. ``replicates`` are the
+    bootstrap's.
     Raises DataError when logits do not fit the labels or there is no entry; ConfigError for an unknown positive label.
     """
     if not entries:
         raise DataError("a comparison needs the logits of one model at least")
-    task = Task(kind, labels, tuple(label_names), positive_label, selected)
+    kind, labels, names = task.kind, task.labels, task.label_names
     groups = _group(entries)
     logits = [[_array(entry.logits) for entry in group] for group in groups]
     validation = [_validation(group) for group in groups]
-    temperatures = [_temperatures(kind, one, validation_labels) for one in validation]
+    temperatures = [_temperatures(kind, one, task.validation_labels) for one in validation]
     systems = _systems(task, groups, logits, latencies or {}, temperatures)
-    systems = with_cascades(task, systems, logits, validation, validation_labels, seed=seed, replicates=replicates)
-    found = contrasts(task, systems, logits, against=against, seed=seed, replicates=replicates)
-    shown = kind.table_metrics(len(task.label_names))
+    systems = with_cascades(task, systems, logits, validation, replicates=replicates)
+    found = contrasts(task, systems, logits, against=against, replicates=replicates)
+    shown = kind.table_metrics(len(names))
     return Comparison(
         name=name,
         rows=len(labels),
-        rows_fingerprint=rows_fingerprint,
-        selected=selected,
-        labels=task.label_names,
-        positive_label=(positive_label or task.label_names[1]) if "f1" in shown else None,
+        rows_fingerprint=task.fingerprint,
+        selected=task.selected,
+        labels=names,
+        positive_label=(task.positive_label or names[1]) if "f1" in shown else None,
         task=kind.name,
         headline=task.headline,
         table_metrics=shown,
@@ -185,7 +178,7 @@ def compare(
         systems=tuple(systems),
         contrasts=found,
         conclusion=conclusion(task, systems, found),
-        warnings=(*([SELECTED] if selected else []), *warnings, *(teacher_quality.warnings if teacher_quality else ())),
+        warnings=(*([SELECTED] if task.selected else []), *warnings, *(teacher_quality.warnings if teacher_quality else ())),
         teacher_quality=teacher_quality,
         exports=tuple(exports),
         match=match,

@@ -108,6 +108,10 @@ class Task:
     """Label whose F1 is `f1` for two classes; None means the second."""
     selected: bool = False
     """True for the rows of the validation set, which selected the models."""
+    fingerprint: str | None = None
+    """Fingerprint of the rows; equal for runs that are measured on the same rows."""
+    validation_labels: Labels | None = None
+    """Labels of the rows that temperatures are fitted on; None leaves calibration out."""
 
     @property
     def headline(self) -> str:

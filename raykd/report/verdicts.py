@@ -34,7 +34,6 @@ def contrasts(
     logits: Sequence[Sequence[NDArray[Any]]],
     *,
     against: str | None = None,
-    seed: int,
     replicates: int = REPLICATES,
 ) -> tuple[SystemContrast, ...]:
     """Students against the first of them, against the student named ``against``, and against the teacher.
@@ -46,7 +45,7 @@ def contrasts(
     for candidate, reference in _pairs(systems, against):
         for name, metric in metrics.items():
             pair = logits[candidate], logits[reference]
-            verdict = judge(task.labels, *pair, metric, seed=seed, replicates=replicates)
+            verdict = judge(task.labels, *pair, metric, replicates=replicates)
             if task.kind.smaller_is_better(name):
                 verdict = verdict.reversed()
             found.append(SystemContrast(metric=name, candidate=candidate, reference=reference, result=verdict))
@@ -59,7 +58,6 @@ def judge(
     reference: Sequence[NDArray[Any]],
     metric: Resampled,
     *,
-    seed: int = 0,
     replicates: int = REPLICATES,
 ) -> Verdict:
     """Bootstrap of a metric where larger is better. ``candidate`` and ``reference`` are the logits of each seed."""
@@ -67,12 +65,12 @@ def judge(
     pair = candidate, reference
     if isinstance(metric, RowMean):
         right = [np.stack([metric.correct(labels, one) for one in logits]) for logits in pair]
-        return paired_bootstrap(right[0], right[1], seed=seed, replicates=replicates)
+        return paired_bootstrap(right[0], right[1], replicates=replicates)
     if isinstance(metric, ClassCountMetric):
         said = [np.stack([one.argmax(axis=1) for one in logits]) for logits in pair]
-        return compare_predictions(labels, said[0], said[1], statistic=metric.statistic, seed=seed, replicates=few)
+        return compare_predictions(labels, said[0], said[1], statistic=metric.statistic, replicates=few)
     features = [[metric.features(labels, one) for one in logits] for logits in pair]
-    return compare_moments(features[0], features[1], statistic=metric.statistic, seed=seed, replicates=few)
+    return compare_moments(features[0], features[1], statistic=metric.statistic, replicates=few)
 
 
 def student_contrasts(systems: Sequence[System], found: Sequence[SystemContrast], headline: str) -> tuple[SystemContrast, ...]:

@@ -21,6 +21,8 @@ LABELS = tuple(f"class {number}" for number in range(5000))
 @pytest.fixture(scope="module")
 def many() -> Comparison:
     from raykd.report.comparison import Entry, compare
+    from raykd.report.system import Task
+    from raykd.task_kinds import SINGLE_LABEL
 
     dice = np.random.default_rng(1)
     labels = dice.integers(0, len(LABELS), 300)
@@ -31,7 +33,7 @@ def many() -> Comparison:
         return logits
 
     entries = [Entry("teacher", "big", 1, answers(0.9)), Entry("student", "no_kd", 1, answers(0.5))]
-    return compare([*entries, Entry("student", "kd", 1, answers(0.7))], labels, LABELS, name="intents")
+    return compare([*entries, Entry("student", "kd", 1, answers(0.7))], Task(SINGLE_LABEL, labels, LABELS), name="intents")
 
 
 def test_pages_are_short_and_the_file_has_all(many: Comparison, tmp_path: Path) -> None:

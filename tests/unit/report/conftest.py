@@ -8,8 +8,13 @@ import numpy as np
 import pytest
 
 from raykd.report.comparison import Comparison, Entry, compare
+from raykd.report.system import Task
+from raykd.task_kinds import SINGLE_LABEL
 from raykd.trainers.events import Evaluated, GradientShares, TrainingEvent
 from tests.training_events import step_metrics, write_events
+
+TASK_OPTIONS = ("positive_label", "selected", "fingerprint")
+"""Options of ``invent`` that describe its rows."""
 
 
 def invent_logits(dice: np.random.Generator, base: np.ndarray, labels: np.ndarray, skill: float) -> np.ndarray:
@@ -48,6 +53,7 @@ def invent(tmp_path: Path) -> Callable[..., Comparison]:
             entries.append(Entry("student", "no_kd", seed, invent_logits(dice, base, labels, 1.2), None, history))
             history = write_history(tmp_path / f"k{seed}", "kd_kl", "ce")
             entries.append(Entry("student", "kd", seed, invent_logits(dice, base, labels, 1.2 + gain), None, history))
-        return compare(entries, labels, names, **{"name": "reviews", **options})
+        task = Task(SINGLE_LABEL, labels, names, **{key: options.pop(key) for key in TASK_OPTIONS if key in options})
+        return compare(entries, task, **{"name": "reviews", **options})
 
     return make

@@ -9,6 +9,7 @@ from raykd.report.cascade import CascadeRows
 from raykd.report.comparison import Comparison, Entry, compare
 from raykd.report.html import html
 from raykd.report.markdown import markdown
+from raykd.report.system import Task
 from raykd.report.terminal import cascade_lines
 from raykd.task_kinds import task_kind
 
@@ -66,7 +67,7 @@ def reviews(teachers: int = 1, kind: str = "single_label") -> Comparison:
             *(Entry("teacher", f"t{number}", None, teacher, validation=seen_teacher) for number in range(teachers)),
             *(Entry("student", "kd", seed, student * seed, validation=seen_student * seed) for seed in (1, 2)),
         ],
-        labels, ("no", "yes"), name="reviews", kind=task_kind(kind), validation_labels=seen_labels,
+        Task(task_kind(kind), labels, ("no", "yes"), validation_labels=seen_labels), name="reviews",
     )  # fmt: skip
 
 

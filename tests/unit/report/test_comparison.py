@@ -9,8 +9,9 @@ from raykd.data import storage
 from raykd.errors import ConfigError, DataError
 from raykd.report.comparison import FORMAT, Comparison, Entry, compare
 from raykd.report.latency import Latency
+from raykd.report.system import Task
 from raykd.report.teacher_quality import teacher_quality
-from raykd.task_kinds import task_kind
+from raykd.task_kinds import MULTI_LABEL, SINGLE_LABEL
 
 Invent = Callable[..., Comparison]
 NAMES = ("negative", "positive")
@@ -29,7 +30,7 @@ STUDENT = right_on(LABELS, [0, 1, 2])
 
 
 def small(*entries: Entry, **options: object) -> Comparison:
-    return compare(entries, LABELS, NAMES, **{"name": "run", **options})  # type: ignore[arg-type]
+    return compare(entries, Task(SINGLE_LABEL, LABELS, NAMES), **{"name": "run", **options})  # type: ignore[arg-type]
 
 
 def test_figures_by_hand():
@@ -138,7 +139,7 @@ def test_many_labels_a_row():
     good, bad = targets * 4.0 - 2.0, np.full(targets.shape, -2.0)
     comparison = compare(
         [Entry("teacher", "t", 1, good), Entry("student", "no_kd", 1, bad), Entry("student", "kd", 1, good)],
-        targets, ("a", "b", "c"), name="run", kind=task_kind("multi_label"),
+        Task(MULTI_LABEL, targets, ("a", "b", "c")), name="run",
     )  # fmt: skip
     assert (comparison.headline, comparison.table_metrics[1], comparison.constant_score) == ("exact_match", "macro_f1", 0.25)
     assert comparison.systems[1].metrics["exact_match"].mean == 0.25

@@ -48,8 +48,8 @@ def test_runs_are_compared_in_one_table(invent: Invent, tmp_path: Path):
 
 
 def test_runs_on_other_rows_are_told_apart(invent: Invent, tmp_path: Path):
-    keep(invent(rows_fingerprint="a"), tmp_path / "1")
-    keep(invent(rows_fingerprint="b").model_copy(update={"name": "other"}), tmp_path / "2")
+    keep(invent(fingerprint="a"), tmp_path / "1")
+    keep(invent(fingerprint="b").model_copy(update={"name": "other"}), tmp_path / "2")
     text = " ".join(" ".join(printed(compare_runs([str(tmp_path / "1"), str(tmp_path / "2")]))).split())
     assert "reviews (600 rows) and other (600 rows) were not measured on the same rows" in text
 

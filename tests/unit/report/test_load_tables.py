@@ -12,6 +12,8 @@ from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import DataError
 from raykd.report.comparison import Entry, compare
 from raykd.report.load_tables import load_labels, load_logits
+from raykd.report.system import Task
+from raykd.task_kinds import SINGLE_LABEL
 
 GROUPS = ((3, 2), (4,))
 LABELS = np.array([0, 1, 1, 0, 1, 0, 0, 1, 1])
@@ -62,8 +64,8 @@ def test_row_order_is_kept(tmp_path: Path):
 def test_a_comparison_reads_side_tables(tmp_path: Path):
     rows = prepared(tmp_path / "rows")
     table = side_table(tmp_path / "logits", rows)
-    stored = compare([Entry("teacher", "t", 1, table)], load_labels(rows.path), ("neg", "pos"), name="run")
-    given = compare([Entry("teacher", "t", 1, LOGITS)], LABELS, ("neg", "pos"), name="run")
+    stored = compare([Entry("teacher", "t", 1, table)], Task(SINGLE_LABEL, load_labels(rows.path), ("neg", "pos")), name="run")
+    given = compare([Entry("teacher", "t", 1, LOGITS)], Task(SINGLE_LABEL, LABELS, ("neg", "pos")), name="run")
     assert stored == given
 
 

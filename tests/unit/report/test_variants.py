@@ -13,9 +13,10 @@ from raykd.report.files import compare_runs, write_report
 from raykd.report.html import html
 from raykd.report.markdown import markdown
 from raykd.report.plots import metric_plot
-from raykd.report.system import TrainingWork, variant_title
+from raykd.report.system import Task, TrainingWork, variant_title
 from raykd.report.terminal import render
 from raykd.report.variants import length_note, students_differ, variant_table
+from raykd.task_kinds import SINGLE_LABEL
 from tests.unit.report.comparisons import SIZE
 
 LABELS = np.array([0, 1] * 30)
@@ -30,7 +31,7 @@ def compared(works: dict[str, TrainingWork], **options: object) -> Comparison:
     logits = np.eye(2)[LABELS]
     entries = [Entry("teacher", "teacher", None, logits)]
     entries += [Entry("student", name, seed, logits, work=work) for name, work in works.items() for seed in (1, 2)]
-    made = compare(entries, LABELS, ("no", "yes"), name="run", replicates=200, **options)  # type: ignore[arg-type]
+    made = compare(entries, Task(SINGLE_LABEL, LABELS, ("no", "yes")), name="run", replicates=200, **options)  # type: ignore[arg-type]
     systems = tuple(one.model_copy(update={"footprint": SIZE}) for one in made.systems)
     return made.model_copy(update={"systems": systems})
 
@@ -84,4 +85,9 @@ def test_two_students_on_the_same_rows_need_no_table_in_the_terminal() -> None:
     assert "optimiser" not in printed(render(same))
     assert "## Students" in markdown(same)
     assert students_differ(compared({"no_kd": FEW, "kd": MANY}))
-    assert variant_table(compare([Entry("student", "kd", 1, np.eye(2)[LABELS])], LABELS, ("a", "b"), name="run"))[1] == []
+    assert (
+        variant_table(
+            compare([Entry("student", "kd", 1, np.eye(2)[LABELS])], Task(SINGLE_LABEL, LABELS, ("a", "b")), name="run")
+        )[1]
+        == []
+    )

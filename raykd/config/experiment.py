@@ -11,7 +11,7 @@ from raykd.config.objectives import supported_objectives
 from raykd.config.paths import StoragePath
 from raykd.config.searched_job import SearchedJob
 from raykd.config.section import Section
-from raykd.config.student import StudentConfig, StudentVariant
+from raykd.config.student import StudentConfig, StudentVariant, check_searched
 from raykd.config.training import ComputeConfig, ModelTask, TrainingConfig
 
 STORAGE = "runs"
@@ -159,15 +159,12 @@ class ExperimentConfig(SearchedJob):
 
     def trains_baseline(self, path: str) -> bool:
         """True for the student's training; the student without distillation has the epochs of the intermediate one too."""
-        return path.startswith("student.training.") or path == "student.intermediate.training.epochs"
+        shared = path.startswith("student.training.") or path == "student.intermediate.training.epochs"
+        return shared and not self.student_variants[0].sets(path.removeprefix("student."))
 
     def check_searchable(self) -> None:
         """Raise ValueError without distillation, labels or test rows."""
-        searched = self.searched_variant
-        if not searched.student.objective.distils:
-            raise ValueError(
-                f"base: {searched.key('objective')}.kind = 'fine_tune' distils nothing; search a job whose last variant distils"
-            )
+        check_searched(self.student_variants)
         if not self.data.traits.takes_labels:
             raise ValueError(
                 f"base: data.task = {self.data.task}: verdicts of a search count right rows; search a classification task"

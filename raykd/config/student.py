@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -148,6 +148,25 @@ class StudentConfig(StudentSection):
             hint = f"did you mean {near[0]}?" if near else f"the variants are {', '.join(self.parts)}"
             raise ValueError(f"student.against = {self.against!r} is no variant; {hint}")
         return self
+
+
+def check_searched(variants: Sequence[StudentVariant]) -> None:
+    """Raise ValueError unless a search can train the last variant and compare it with the first."""
+    baseline, searched = variants[0], variants[-1]
+    if not searched.student.objective.distils:
+        raise ValueError(
+            f"base: {searched.key('objective')}.kind = 'fine_tune' distils nothing; search a job whose last variant distils"
+        )
+    if baseline.student.objective.distils:
+        raise ValueError(
+            f"base: {baseline.name}, the first of student.variants, distils; a search compares with a student on labels alone, "
+            "so name one first (no_kd: {objective: {kind: fine_tune}})"
+        )
+    if baseline.student.model != searched.student.model:
+        raise ValueError(
+            f"base: the variants {baseline.name} and {searched.name} begin from {baseline.student.model} and "
+            f"{searched.student.model}; a search compares students of one model"
+        )
 
 
 def _resolve(name: str, part: Mapping[str, Any], section: Mapping[str, Any]) -> StudentVariant:

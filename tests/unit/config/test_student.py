@@ -1,5 +1,6 @@
 """Student variants: what they inherit and replace, and what is refused."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raykd.config import ExperimentConfig, FineTuneConfig, VanillaKDConfig, build, load_job
+from raykd.config import ExperimentConfig, FineTuneConfig, TuneConfig, VanillaKDConfig, build, load_job
 from raykd.config.features import IntermediateConfig
+from raykd.config.load_tune import build_tune
 from raykd.config.paths import local_paths
 from raykd.errors import ConfigError
 from tests.unit.config.sections import minimal
@@ -155,3 +157,52 @@ def test_variants_survive_the_resolved_configuration(variants: dict[str, Any]) -
     assert again == config
     assert again.student_variants == config.student_variants
     assert config.student.variants == variants
+
+
+@pytest.fixture
+def search(tmp_path: Path) -> Callable[..., TuneConfig]:
+    def build_search(*, space: dict[str, Any] | None = None, **student: Any) -> TuneConfig:
+        base = minimal(**{f"student__{key}": value for key, value in student.items()})
+        return build_tune({"kind": "tune", "name": "search", "base": base, **({"space": space} if space else {})})
+
+    return build_search
+
+
+HARD = {"objective": {"kind": "fine_tune"}}
+RATE = {"kind": "loguniform", "low": 1e-5, "high": 1e-3}
+
+
+def test_a_search_varies_the_last_variant_and_compares_it_with_the_first(search: Callable[..., TuneConfig]) -> None:
+    config = search(variants={"hard": HARD, "middle": {}, "soft": {"objective": {"temperature": 4}}})
+    assert config.base.searched_variant.name == "soft"  # type: ignore[union-attr]
+    assert list(config.space) == ["student.objective.alpha"], "the variant sets its temperature itself"
+    path = "student.training.learning_rate"
+    own = {**HARD, "training": {"learning_rate": 1e-3}}
+    assert search(space={path: RATE}, variants={"hard": HARD, "soft": {}}).baseline_paths == (path,)
+    assert search(space={path: RATE}, variants={"hard": own, "soft": {}}).baseline_paths == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"variants": {"kd": {}}}, "kd, the first of student.variants, distils; a search compares with a student on labels"),
+        ({"variants": {"kd": {}, "hard": HARD}}, r"student\.variants\.hard\.objective\.kind = 'fine_tune' distils nothing"),
+        ({"variants": {"hard": HARD, "kd": {"model": "other"}}}, "hard and kd begin from small and other"),
+        (
+            {"variants": {"hard": HARD, "kd": {"objective": {"alpha": 1}}}, "space": {"student.objective.alpha": RATE}},
+            r"sets student\.variants\.kd\.objective\.alpha itself",
+        ),
+        (
+            {
+                "variants": {"hard": HARD, "kd": {"objective": {"alpha": 1}}},
+                "space": {"student.variants.kd.objective.alpha": RATE},
+            },
+            "student.variants.kd.objective.alpha cannot be searched",
+        ),
+    ],
+)
+def test_searches_that_compare_nothing_are_refused(
+    search: Callable[..., TuneConfig], changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        search(**changes)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from raykd.errors import ConfigError, RaykdError
+from raykd.serving_commands import push, serve
 from raykd.stage_names import META_STAGES, STAGES
 from raykd.standard_streams import protect_standard_streams
 
@@ -188,6 +189,10 @@ def shrink(
         out=expand_home(out),
         terminal=Terminal(),
     )
+
+
+app.command()(push)
+app.command()(serve)
 
 
 @app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True}, add_help_option=False)

@@ -1,6 +1,7 @@
 """The configurations in clusters/: against Ray's own schema and autoscaler, KubeRay's CRD, bash, and against each other."""
 
 import copy
+import importlib
 import os
 import re
 import shlex
@@ -23,7 +24,7 @@ CLUSTERS = ROOT / "clusters"
 IMAGE = f"raykd:{raykd.__version__}"
 RAY_UP = ["on-premises", "aws", "gcp"]
 AUTOSCALED = ["aws", "gcp"]
-KUBERAY = ["kuberay-cluster", "kuberay-job"]
+KUBERAY = ["kuberay-cluster", "kuberay-job", "kuberay-service"]
 SCRIPTS = ["local-node.sh", "slurm.sbatch"]
 
 
@@ -110,9 +111,10 @@ def test_rays_autoscaler_falls_back_to_on_demand(name: str, spot_availability: f
 def ray_clusters() -> Iterator[tuple[str, dict[str, Any]]]:
     yield "kuberay-cluster", read("kuberay-cluster")["spec"]
     yield "kuberay-job", read("kuberay-job")["spec"]["rayClusterSpec"]
+    yield "kuberay-service", read("kuberay-service")["spec"]["rayClusterConfig"]
 
 
-@pytest.mark.parametrize(("name", "kind"), [("kuberay-cluster", "RayCluster"), ("kuberay-job", "RayJob")])
+@pytest.mark.parametrize(("name", "kind"), list(zip(KUBERAY, ["RayCluster", "RayJob", "RayService"], strict=True)))
 def test_kuberay_objects(name: str, kind: str) -> None:
     content = read(name)
     assert (content["apiVersion"], content["kind"]) == ("ray.io/v1", kind)
@@ -136,11 +138,13 @@ def test_kuberay_pods(name: str, spec: dict[str, Any]) -> None:
         assert {"cpu", "memory"} <= set(container["resources"]["limits"])
     for group in spec["workerGroupSpecs"]:
         assert group["minReplicas"] <= group["replicas"] <= group["maxReplicas"]
-        assert group["template"]["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == 1
+        limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
+        assert limits.get("nvidia.com/gpu", 0) == (0 if name == "kuberay-service" else 1), "a small student needs no GPU"
     ports = {
         port["name"]: port["containerPort"] for port in spec["headGroupSpec"]["template"]["spec"]["containers"][0]["ports"]
     }
-    assert ports == {"gcs-server": 6379, "dashboard": 8265, "client": 10001}
+    serve = {"serve": 8000} if name == "kuberay-service" else {}
+    assert ports == {"gcs-server": 6379, "dashboard": 8265, "client": 10001, **serve}
 
 
 def test_the_ray_job_runs_a_valid_job_on_what_every_pod_sees(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,6 +158,33 @@ def test_the_ray_job_runs_a_valid_job_on_what_every_pod_sees(monkeypatch: pytest
     places = [config.storage, *config.data.train, *config.data.test, config.teacher.model, config.student.model]
     assert [place for place in places if not place.startswith("s3://")] == []
     assert config.compute.num_workers == spec["rayClusterSpec"]["workerGroupSpecs"][0]["replicas"]
+
+
+def serve_configurations() -> Iterator[tuple[str, dict[str, Any]]]:
+    yield "serve", read("serve")
+    yield "kuberay-service", yaml.safe_load(read("kuberay-service")["spec"]["serveConfigV2"])
+
+
+@pytest.mark.parametrize(("name", "content"), list(serve_configurations()), ids=["serve", "kuberay-service"])
+def test_ray_serve_accepts_the_application(
+    name: str, content: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("fastapi", reason="the extra raykd[serve] is not installed")
+    from ray.serve.schema import ServeDeploySchema
+
+    from raykd.serve import served_application
+
+    [application] = ServeDeploySchema.model_validate(content).applications
+    module, _, builder = application.import_path.partition(":")
+    assert callable(getattr(importlib.import_module(module), builder))
+    assert application.args["student"].startswith("s3://"), "every node sees it"
+    monkeypatch.setattr(served_application, "served_folder", lambda path: path)
+    settings = served_application.read_arguments(application.args)
+    assert settings.replicas == (1, 4)
+    assert content["http_options"]["port"] == 8000
+    assert content["logging_config"] == {"enable_access_log": False}
+    if name == "kuberay-service":
+        assert application.args == read("serve")["applications"][0]["args"], "the same application"
 
 
 @pytest.mark.parametrize("name", KUBERAY)
@@ -318,7 +349,7 @@ def test_every_configuration_names_one_image_and_files_that_exist() -> None:
 
 def test_every_configuration_is_documented_and_tested() -> None:
     names = {path.name for path in CLUSTERS.iterdir()}
-    tested = {f"{name}.yaml" for name in RAY_UP + KUBERAY} | set(SCRIPTS)
+    tested = {f"{name}.yaml" for name in [*RAY_UP, *KUBERAY, "serve"]} | set(SCRIPTS)
     assert names == tested | {"Dockerfile", "Dockerfile.dockerignore", "runtime-env.yaml"}
     guide = (ROOT / "docs" / "clusters.md").read_text()
     assert [name for name in names - {"Dockerfile.dockerignore"} if f"clusters/{name}" not in guide] == []

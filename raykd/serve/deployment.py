@@ -1,0 +1,116 @@
+"""The server on Ray Serve: an ingress that speaks HTTP, and a deployment of replicas for each model."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from ray import serve
+from ray.exceptions import ActorDiedError, ActorUnavailableError
+from ray.serve.exceptions import BackPressureError
+
+from raykd.data.tokenizer import Text
+from raykd.serve.http_app import MAX_WAITING, build_app, server_info
+from raykd.serve.prediction_service import OverloadedError, ScoredTexts, ScoreTexts
+from raykd.serve.served_application import ServedApplication, read_arguments, service_of
+from raykd.serve.served_model import TOKEN_BUDGET, Format, ServedModel, TokenRow
+from raykd.serve.token_batches import padded_tokens, token_batches
+
+BATCH_WAIT_S = 0.002
+"""Seconds that a batch waits for more rows when the replica is idle."""
+ONGOING, QUEUED = 64, 256
+"""Requests that a replica works on, and that wait for one; more are refused."""
+RETRY_S, RETRIES = 0.2, 300
+"""A request whose replica died is sent again until another one is up: a minute at least."""
+
+
+class ModelReplica:
+    """One copy of a model; rows of concurrent requests share its forward passes."""
+
+    def __init__(self, folder: str, form: Format, int8: bool, threads: int) -> None:
+        self._model = ServedModel.load(folder, form=form, int8=int8, threads=threads)
+        self._budget = max(TOKEN_BUDGET, self._model.description.sequence_length)
+
+    async def score(self, texts: Sequence[Text]) -> ScoredTexts:
+        """Score the texts of one request."""
+        rows = self._model.encode(texts)
+        parts = token_batches([len(row.ids) for row in rows], self._budget)
+        scored = await asyncio.gather(*(self._forward([rows[index] for index in part]) for part in parts))
+        logits = np.empty((len(rows), len(self._model.description.labels)), np.float32)
+        for part, (found, _) in zip(parts, scored, strict=True):
+            logits[part] = found
+        return ScoredTexts(logits, tuple(row.truncated for row in rows), tuple(size for _, size in scored))
+
+    @serve.batch(  # type: ignore[untyped-decorator]
+        max_batch_size=TOKEN_BUDGET,
+        batch_wait_timeout_s=BATCH_WAIT_S,
+        batch_size_fn=lambda parts: padded_tokens([len(row.ids) for part in parts for row in part]),
+    )
+    async def _forward(self, parts: list[list[TokenRow]]) -> list[tuple[NDArray[np.float32], int]]:
+        """Score parts of several requests in one go, sorted by length; each gets its logits back."""
+        rows = [row for part in parts for row in part]
+        logits = await asyncio.to_thread(self._model.logits, rows, budget=self._budget)
+        ends = np.cumsum([len(part) for part in parts])[:-1]
+        return [(found, len(rows)) for found in np.split(logits, ends)]
+
+
+def retried(handle: Any) -> ScoreTexts:
+    """Score through a deployment; a request whose replica died is sent to another. Raises OverloadedError."""
+
+    async def score(texts: Sequence[Text]) -> ScoredTexts:
+        for _ in range(RETRIES):
+            try:
+                scored: ScoredTexts = await handle.score.remote(list(texts))
+            except (ActorDiedError, ActorUnavailableError):
+                await asyncio.sleep(RETRY_S)
+            except BackPressureError:
+                raise OverloadedError("the model has more requests than it can answer; send this one again later") from None
+            else:
+                return scored
+        raise OverloadedError("no replica of the model is up; send this request again later")
+
+    return score
+
+
+class Ingress:
+    """Answers HTTP; asks the models through their deployments."""
+
+    def __init__(self, settings: ServedApplication, student: Any, teacher: Any = None) -> None:
+        self._service = service_of(settings, retried(student), None if teacher is None else retried(teacher))
+        behind = self._service.teacher
+        self._info = server_info(
+            self._service.student,
+            behind.description if behind else None,
+            form=settings.form,
+            threshold=behind.threshold if behind else None,
+        )
+
+    def __serve_build_asgi_app__(self) -> Any:
+        """The application of this replica."""
+        return build_app(self._service, self._info)
+
+
+def application(settings: ServedApplication) -> Any:
+    """The bound Ray Serve application."""
+    low, high = settings.replicas
+    scaling: dict[str, Any] = {"num_replicas": low}
+    if high > low:
+        scaling = {"autoscaling_config": {"min_replicas": low, "max_replicas": high, "target_ongoing_requests": 8}}
+    limits = {"max_ongoing_requests": ONGOING, "max_queued_requests": QUEUED, "health_check_period_s": 2}
+    actor = {"num_cpus": settings.threads}
+    student = serve.deployment(name="student", ray_actor_options=actor, **limits, **scaling)(ModelReplica)
+    models = [student.bind(settings.student, settings.form, settings.int8, settings.threads)]
+    if settings.teacher is not None:
+        teacher = serve.deployment(name="teacher", ray_actor_options=actor, **limits)(ModelReplica)
+        models.append(teacher.bind(settings.teacher, "torch", False, settings.threads))
+    ingress = serve.deployment(
+        name="ingress", ray_actor_options={"num_cpus": 0}, max_ongoing_requests=4 * MAX_WAITING,
+        logging_config={"enable_access_log": False},
+    )(serve.ingress()(Ingress))  # fmt: skip
+    return ingress.bind(settings, *models)
+
+
+def from_arguments(arguments: dict[str, Any]) -> Any:
+    """The application of a Serve configuration file, whose ``args`` are the fields of :class:`ServedApplication`."""
+    return application(read_arguments(arguments))

@@ -1,0 +1,95 @@
+"""``raykd serve``: checks, then a server on Ray Serve until it is stopped, or lines of standard input."""
+
+import importlib
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable
+
+from raykd.errors import ConfigError
+from raykd.serve.prediction_service import PredictionService, ScoredTexts, score_in_process
+from raykd.serve.served_application import ServedApplication, service_of
+from raykd.serve.served_model import ServedModel, onnx_file
+from raykd.serve.stdin_loop import answer_lines
+
+
+def check_served(settings: ServedApplication) -> None:
+    """Find errors in the model folders before anything is loaded. Raises ConfigError, ModelError."""
+    if settings.int8 and settings.form != "onnx":
+        raise ConfigError("--int8 is a form of the ONNX file; add --format onnx")
+    if settings.form == "onnx":
+        onnx_file(settings.student, int8=settings.int8)
+    service_of(settings, _unreachable, None if settings.teacher is None else _unreachable)
+
+
+def serve_lines(settings: ServedApplication) -> None:
+    """Answer the lines of standard input on standard output, without a server and without Ray."""
+    answer_lines(local_service(settings), sys.stdin, sys.stdout)
+
+
+def local_service(settings: ServedApplication) -> PredictionService:
+    """The service with its models in this process."""
+    student = ServedModel.load(settings.student, form=settings.form, int8=settings.int8, threads=settings.threads)
+    teacher = None if settings.teacher is None else ServedModel.load(settings.teacher, threads=settings.threads)
+    return service_of(settings, score_in_process(student), None if teacher is None else score_in_process(teacher))
+
+
+def serve_http(settings: ServedApplication, *, host: str, port: int, tell: Callable[[str], None]) -> None:
+    """Serve over HTTP until the process is interrupted. Raises ConfigError for a port in use or packages that are absent."""
+    require_serve()
+    check_port(host, port)
+    from raykd.session import start_ray, stop_ray
+
+    models = 1 + (settings.teacher is not None)
+    started = start_ray(num_cpus=(settings.replicas[1] + models - 1) * settings.threads + 1)
+    from ray import serve
+
+    from raykd.serve.deployment import application
+
+    try:
+        serve.start(
+            http_options={"host": host, "port": port, "location": "HeadOnly"}, logging_config={"enable_access_log": False}
+        )
+        serve.run(application(settings), name="raykd", route_prefix="/")
+        tell(f"serving {settings.student} on http://{host}:{port}; the page is at /, the API at /docs; Ctrl+C stops it")
+        _wait_for_end()
+    finally:
+        serve.shutdown()
+        if started:
+            stop_ray()
+
+
+def _wait_for_end() -> None:
+    """Wait for SIGINT or SIGTERM."""
+    ended = threading.Event()
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, lambda *_: ended.set())
+    ended.wait()
+
+
+def require_serve() -> None:
+    """Raise ConfigError when the libraries of the server are not installed."""
+    try:
+        for name in ("fastapi", "uvicorn", "starlette", "prometheus_client", "ray.serve"):
+            importlib.import_module(name)
+    except ImportError as error:
+        raise ConfigError(f"serving needs {error.name}, which is not installed; pip install 'raykd[serve]'") from None
+
+
+def check_port(host: str, port: int) -> None:
+    """Raise ConfigError when the address cannot be listened on."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except OSError as error:
+        raise ConfigError(
+            f"--host {host} --port {port} cannot be used ({error.strerror or error}); choose another port, or end what listens "
+            "there"
+        ) from None
+
+
+async def _unreachable(_: object) -> ScoredTexts:
+    raise AssertionError("only checked, never asked")

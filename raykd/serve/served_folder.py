@@ -1,0 +1,37 @@
+"""The model folder that a command is to serve: given itself, or the best student of a run."""
+
+from raykd.data import storage
+from raykd.errors import ConfigError
+from raykd.report.files import read_report
+
+
+def served_folder(path: str) -> str:
+    """The folder of a model; of a run the student with the best headline metric. Raises ConfigError for anything else."""
+    if storage.exists(storage.join(path, "config.json")):
+        return path
+    if storage.exists(storage.join(path, "experiment.json")):
+        return _best_student(path)
+    raise ConfigError(f"{path} is neither a model folder nor a run: it has no config.json and no experiment.json")
+
+
+def _best_student(run: str) -> str:
+    """The student with KD, or without where no other is there, that is best on the report's rows."""
+    from raykd.task_kinds import task_kind
+
+    report = read_report(storage.join(run, "report"))
+    sign = -1 if task_kind(report.task).smaller_is_better(report.headline) else 1
+    students = [system for system in report.systems if system.role != "teacher"]
+    chosen = [system for system in students if system.role == "student_kd"] or students
+    found = [
+        (sign * value, f"{system.name} seed {seed}")
+        for system in chosen
+        for value, seed in zip(system.metrics[report.headline].values, system.seeds, strict=True)
+    ]
+    folders = {
+        storage.read_json(task)["name"]: task.removesuffix("/task.json")
+        for task in storage.expand([storage.join(run, "students/*/task.json")])
+    }
+    for _, name in sorted(found, key=lambda one: -one[0]):  # of equal ones the first
+        if name in folders:
+            return storage.join(folders[name], "model")
+    raise ConfigError(f"{run} has no student of its report; give the folder of a model")

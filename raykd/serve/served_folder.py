@@ -6,7 +6,7 @@ from raykd.report.files import read_report
 
 
 def served_folder(path: str) -> str:
-    """The folder of a model; of a run the student with the best headline metric. Raises ConfigError for anything else."""
+    """The folder of a model; of a run the student that is best in the headline metric. Raises ConfigError for anything else."""
     if storage.exists(storage.join(path, "config.json")):
         return path
     if storage.exists(storage.join(path, "experiment.json")):
@@ -15,23 +15,18 @@ def served_folder(path: str) -> str:
 
 
 def _best_student(run: str) -> str:
-    """The student with KD, or without where no other is there, that is best on the report's rows."""
+    """The model of the best variant and seed on the report's rows; the first variant, the baseline, only where it is alone."""
     from raykd.task_kinds import task_kind
 
     report = read_report(storage.join(run, "report"))
     sign = -1 if task_kind(report.task).smaller_is_better(report.headline) else 1
-    students = [system for system in report.systems if system.role != "teacher"]
-    chosen = [system for system in students if system.role == "student_kd"] or students
+    students = [system for system in report.systems if system.role == "student"]
     found = [
-        (sign * value, f"{system.name} seed {seed}")
-        for system in chosen
+        (sign * value, storage.join(run, f"students/{system.name}-seed{seed}/model"))
+        for system in students[1:] or students
         for value, seed in zip(system.metrics[report.headline].values, system.seeds, strict=True)
     ]
-    folders = {
-        storage.read_json(task)["name"]: task.removesuffix("/task.json")
-        for task in storage.expand([storage.join(run, "students/*/task.json")])
-    }
-    for _, name in sorted(found, key=lambda one: -one[0]):  # of equal ones the first
-        if name in folders:
-            return storage.join(folders[name], "model")
+    for _, folder in sorted(found, key=lambda one: -one[0]):  # of equal ones the first
+        if storage.exists(storage.join(folder, "config.json")):
+            return folder
     raise ConfigError(f"{run} has no student of its report; give the folder of a model")

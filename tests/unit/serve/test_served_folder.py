@@ -1,7 +1,5 @@
 """The folder of a model, of a run, of neither."""
 
-import json
-
 import pytest
 
 from raykd.errors import ConfigError
@@ -21,9 +19,10 @@ def test_a_run_is_its_best_student_with_distillation(invent, tmp_path):
     write_report(comparison, str(tmp_path / "report"))
     (tmp_path / "experiment.json").write_text("{}")
     for seed in (1, 2, 3):
-        folder = tmp_path / f"students/kd-seed{seed}"
-        folder.mkdir(parents=True)
-        (folder / "task.json").write_text(json.dumps({"name": f"small seed {seed}"}))
+        for variant in ("no_kd", "kd"):
+            folder = tmp_path / f"students/{variant}-seed{seed}/model"
+            folder.mkdir(parents=True)
+            (folder / "config.json").write_text("{}")
     student = comparison.systems[-1]
     values = student.metrics["accuracy"].values
     best = student.seeds[values.index(max(values))]

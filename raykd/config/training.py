@@ -33,6 +33,8 @@ class TrainingConfig(Section):
     class_weights: Literal["none", "balanced"] = "none"
     """Weights of the classes in the loss on labels. balanced: each row counts `rows / (classes * rows of its class)`, so that
     every class has the same total weight; the teacher's terms are not weighted. For `data.task: single_label`."""
+    gradient_checkpointing: bool = False
+    """Compute a layer's activations again in the backward pass: less memory for large models, a third more time."""
     dropout: float | None = Field(None, ge=0, lt=1)
     """Replaces every dropout probability of the model; null keeps the model's own."""
     evaluate_every: int | None = Field(None, ge=1)
@@ -73,7 +75,7 @@ class DeepSpeedEngineConfig(Section):
 
 
 class TorchEngineConfig(Section):
-    """Plain PyTorch: gradients are all-reduced once per step."""
+    """Plain PyTorch: gradients are all-reduced once per step, in buckets while backward runs."""
 
     kind: Literal["torch"] = "torch"
 
@@ -107,6 +109,8 @@ class ComputeConfig(Section):
     """Training engine."""
     precision: PrecisionChoice = "auto"
     """Precision of the forward pass; auto is bf16 on GPUs that support it, else fp32. Weights and optimiser stay fp32."""
+    tf32: bool = True
+    """Allow TF32 (10 bits of mantissa) in fp32 matrix products of a training on a GPU. Scoring never uses it."""
     prediction_actors: int = Field(1, ge=1)
     """Number of Ray Data actors that run a model for prediction; the output does not depend on it."""
     max_failures: int = Field(3, ge=0)

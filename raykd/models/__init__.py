@@ -1,5 +1,6 @@
 """Classifiers and tokenizers: stock Hugging Face models in and out, checked on the way."""
 
+from raykd.models.activation_checkpointing import checkpoint_activations
 from raykd.models.attention_masks import use_given_masks
 from raykd.models.classifiers import (
     label_names,
@@ -27,6 +28,7 @@ __all__ = [
     "absolute_model",
     "build_classifier",
     "check_sequence_length",
+    "checkpoint_activations",
     "count_parameters",
     "fit_tokenizer",
     "folder_bytes",

@@ -19,7 +19,7 @@ from raykd.data.parquet_files import PartInfo
 from raykd.data.side_tables import logits_array, write_part
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ModelError
-from raykd.trainers.precision import resolve_precision
+from raykd.trainers.precision import resolve_precision, without_tf32
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,8 @@ class Scorer:
             nothing = np.full((len(names), len(models.label_names(model.config))), np.nan, np.float32)
             return names.append_column(self.column, logits_array(nothing))
         order, batches = group_batches(prepared, group, model=model, batch_rows=self._batch_rows, chosen=chosen)
-        with torch.inference_mode(), torch.autocast(self._device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+        autocast = torch.autocast(self._device.type, torch.bfloat16, enabled=self.precision == "bf16")
+        with torch.inference_mode(), without_tf32(), autocast:
             outputs = self.outputs(model, job, prepared, group, batches)
         sorted_logits = torch.cat(outputs).cpu().numpy()
         if not np.isfinite(sorted_logits).all():

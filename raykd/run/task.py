@@ -101,6 +101,8 @@ class TrainTask(Section):
     seed: int
     engine: EngineConfig
     precision: str
+    tf32: bool = True
+    """Allow TF32 in fp32 matrix products on a GPU."""
     tracking: TrackingConfig = TrackingConfig()
     group: str = ""
     """Group of the experiment's runs in the tracker."""
@@ -169,9 +171,8 @@ def make_task(
     """
     validation = validation if validation is not None and validation.labels is not None else None
     settings = [
-        *_training_settings(objective, training, phases),
+        *_training_settings(objective, training, phases, compute),
         seed,
-        compute.precision,
         list(labels),
         task_kind,
         positive_label,
@@ -195,19 +196,24 @@ def make_task(
         seed=seed,
         engine=compute.engine,
         precision=compute.precision,
+        tf32=compute.tf32,
         tracking=tracking,
         group=group,
         key=key_of(settings, inputs),
     )
 
 
-def _training_settings(objective: TaskObjective, training: TrainingConfig, phases: Sequence[Phase]) -> list[Any]:
+def _training_settings(
+    objective: TaskObjective, training: TrainingConfig, phases: Sequence[Phase], compute: ComputeConfig
+) -> list[Any]:
     """Settings of a training that its result depends on."""
     return [
         objective.key_fields(),
         _source_digest(objective.custom_class),
         training.model_dump(exclude={"log_every"}),
         [phase.model_dump() for phase in phases],
+        compute.precision,
+        compute.tf32,
     ]
 
 

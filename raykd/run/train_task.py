@@ -13,6 +13,7 @@ from raykd.data.side_tables import SideTable
 from raykd.data.step_stream import Feed, StepRows
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.models import (
+    checkpoint_activations,
     load_classifier,
     load_tokenizer,
     max_sequence_length,
@@ -36,7 +37,7 @@ from raykd.trainers.event_log import EventLog, Listener
 from raykd.trainers.model_selection import ModelSelection
 from raykd.trainers.model_writer import ModelWriter
 from raykd.trainers.objective import Objective, check_columns
-from raykd.trainers.precision import resolve_precision
+from raykd.trainers.precision import allow_tf32, resolve_precision
 from raykd.trainers.schedule import Schedule
 from raykd.trainers.step_batches import StepBatches
 from raykd.trainers.trainer import Trainer
@@ -181,10 +182,8 @@ def build_trainer(
 ) -> Trainer:
     """Build the trainer of a task; the only reader of its configuration. *Collective.*"""
     task, training, prepared = opened.task, opened.task.training, opened.prepared
-    kind = task_kind(task.task_kind)
-    torch.manual_seed(task.seed)  # a new classifier head is drawn from the task's seed
-    model = load_classifier(task.model, labels=task.labels, dropout=training.dropout, kind=kind)
-    use_given_masks(model)
+    model = _initial_model(task)
+    allow_tf32(task.tf32)
     precision = resolve_precision(task.precision, context.device)
     objective = build_objective(task, ObjectiveContext(model, prepared, context, precision, events.record))
     columns = {*prepared.column_names, *(name for table in opened.side_tables for name in table.columns)}
@@ -226,6 +225,17 @@ def build_trainer(
         precision=precision,
         log_every=training.log_every,
     )
+
+
+def _initial_model(task: TrainTask) -> Any:
+    """The classifier before its first step; a new head is drawn from the task's seed."""
+    torch.manual_seed(task.seed)
+    kind = task_kind(task.task_kind)
+    model = load_classifier(task.model, labels=task.labels, dropout=task.training.dropout, kind=kind)
+    use_given_masks(model)
+    if task.training.gradient_checkpointing:
+        checkpoint_activations(model, name=task.model)
+    return model
 
 
 def _writer(task: TrainTask, context: WorkerContext, model: Any, objective: Objective, *, keep_model: bool) -> ModelWriter:

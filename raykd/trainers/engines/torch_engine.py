@@ -1,4 +1,4 @@
-"""The engine in plain PyTorch: gradients are averaged once a step, whatever the number of micro-batches."""
+"""The engine in plain PyTorch: gradients are averaged once a step, during the backward pass of the last micro-batch."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -11,9 +11,7 @@ from torch import Tensor, nn
 from raykd.config.training import Precision
 from raykd.trainers import optimizer as shared
 from raykd.trainers.engines.engine import ParameterState
-
-BUCKET_ELEMENTS = 2**24
-"""Gradient elements per all-reduce (64 MiB): large enough for the network, small compared with a model."""
+from raykd.trainers.engines.gradient_buckets import GradientBuckets
 
 
 class TorchEngine:
@@ -29,6 +27,7 @@ class TorchEngine:
         self._optimizer = optimizer
         self._parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
         self._world = dist.get_world_size() if dist.is_initialized() else 1
+        self._buckets = GradientBuckets(self._parameters, world_size=self._world) if self._world > 1 else None
         self._rank = dist.get_rank() if dist.is_initialized() else 0
         self._gradients: list[Tensor] = []
         self._norm = torch.zeros((), device=device)
@@ -45,8 +44,10 @@ class TorchEngine:
         """bf16 autocast, or nothing with fp32."""
         return shared.autocast_context(self._precision, self.device)
 
-    def accumulate(self, loss: Tensor, *, boundary: bool) -> None:  # noqa: ARG002 (DeepSpeed needs the boundary)
-        """Backward of a scalar loss, added to the gradients."""
+    def accumulate(self, loss: Tensor, *, boundary: bool) -> None:
+        """Backward of a scalar loss, added to the gradients; the last one of a step also averages them over the ranks."""
+        if boundary and self._buckets is not None:
+            self._buckets.expect_last_backward()
         loss.backward()  # type: ignore[no-untyped-call]
 
     def reduce_gradients(self) -> Tensor:
@@ -54,8 +55,8 @@ class TorchEngine:
         for parameter in self._parameters:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
-        if self._world > 1:
-            self._average()
+        if self._buckets is not None:
+            self._buckets.finish()
         self._gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
         self._norm = shared.global_norm(self._gradients, partitioned=False)
         return self._norm
@@ -90,7 +91,9 @@ class TorchEngine:
         self._updates = updates
 
     def close(self) -> None:
-        """Release the gradients and the optimiser state."""
+        """Release the hooks, the gradients and the optimiser state."""
+        if self._buckets is not None:
+            self._buckets.close()
         self._optimizer.zero_grad()
         self._optimizer.state.clear()
         self._gradients = []
@@ -100,30 +103,8 @@ class TorchEngine:
         kept = {key: shared.cpu_copy(state[key]) for key in shared.MOMENTS if key in state}
         return ParameterState(shared.cpu_copy(parameter), **kept)
 
-    def _average(self) -> None:
-        for bucket in _buckets(self._parameters):
-            flat = torch.cat([parameter.grad.reshape(-1) for parameter in bucket if parameter.grad is not None])
-            dist.all_reduce(flat.div_(self._world))
-            pieces = torch.split(flat, [parameter.numel() for parameter in bucket])
-            for parameter, piece in zip(bucket, pieces, strict=True):
-                parameter.grad = piece.view_as(parameter)
-
     def _start_from_rank_0(self) -> None:
         if self._world == 1:
             return
         for tensor in [*self.module.parameters(), *self.module.buffers()]:
             dist.broadcast(tensor.data, src=0)
-
-
-def _buckets(parameters: list[nn.Parameter]) -> Iterator[list[nn.Parameter]]:
-    """Cut into runs of at most BUCKET_ELEMENTS elements, or of one larger parameter."""
-    bucket: list[nn.Parameter] = []
-    size = 0
-    for parameter in parameters:
-        if bucket and size + parameter.numel() > BUCKET_ELEMENTS:
-            yield bucket
-            bucket, size = [], 0
-        bucket.append(parameter)
-        size += parameter.numel()
-    if bucket:
-        yield bucket

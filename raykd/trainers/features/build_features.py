@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 
 from raykd.config.features import FeatureKDConfig, FeatureLossConfig, TeacherFeaturesConfig
@@ -56,10 +57,11 @@ def build_feature_kd(config: FeatureKDConfig, task: StudentTask, logit_objective
 
 
 def load_teacher(config: TeacherFeaturesConfig, task: StudentTask) -> Any:
-    """Load the trained teacher onto the worker's device."""
+    """Load the trained teacher onto the worker's device, its weights in the precision that it computes in."""
     teacher = load_classifier(config.teacher, labels=task.labels, new_head=False)
     use_given_masks(teacher)
-    return teacher.to(task.worker.device)
+    # frozen weights in fp32 would be converted again in every forward pass: autocast keeps copies of trained weights alone
+    return teacher.to(task.worker.device, torch.bfloat16 if task.precision == "bf16" else torch.float32)
 
 
 def feature_losses(config: FeatureLossConfig, *, student: Any, teacher: Any) -> FeatureLosses:

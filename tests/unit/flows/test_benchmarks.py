@@ -5,9 +5,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pytest
+
+from benchmarks import gpu
 from benchmarks.faults import read_rounds
+from benchmarks.gpu_rows import SHAPES
 
 ROOT = Path(__file__).parents[3]
+WITHOUT_OPTIONS = {"fault_kinds", "footprints", "gpu_checks", "gpu_loops", "gpu_rows"}
+"""Parts of benchmarks."""
 PRINTS_HELP = """
 import contextlib, importlib, io, sys
 for name in sys.argv[1:]:
@@ -31,7 +38,7 @@ def test_every_benchmark_prints_its_options() -> None:
         [sys.executable, "-c", PRINTS_HELP, *names], cwd=ROOT, capture_output=True, text=True, check=False, timeout=300
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == [name for name in names if name not in ("fault_kinds", "footprints")]
+    assert done.stdout.split() == [name for name in names if name not in WITHOUT_OPTIONS]
 
 
 def test_an_interrupted_round_of_faults_is_made_again(tmp_path: Path) -> None:
@@ -50,3 +57,30 @@ def test_an_interrupted_round_of_faults_is_made_again(tmp_path: Path) -> None:
     rounds = read_rounds(state)
     assert (rounds[0].survived, [fault["kind"] for fault in rounds[0].faults]) == (True, ["data task"])
     assert (rounds[1].survived, [fault["step"] for fault in rounds[1].faults]) == (None, [8])
+
+
+def test_the_benchmark_of_a_gpu_runs_on_a_cpu_with_tiny_shapes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "gpu.json"
+    options = ["--device", "cpu", "--tiny", "--seconds", "0", "--batch", "4", "--out", str(file)]
+    assert gpu.main(options) == 0
+    result = json.loads(file.read_text())
+    assert all(check["passed"] for check in result["checks"])
+    assert {"bit_for_bit", "bits_repeat_without_a_restart"} <= result["checks"][-1].keys()
+    assert "not_measured" not in result
+    assert {cell["loop"] for cell in result["cells"]} == {"raykd torch", "raykd deepspeed", "bare", "live teacher", "scoring"}
+    assert all(cell["rows_per_second"] > 0 for cell in result["cells"])
+    lines = capsys.readouterr().out.splitlines()
+    assert len([line for line in lines if line.startswith("| tiny")]) == len(result["cells"])
+
+
+def test_measurements_that_no_time_is_left_for_are_listed(tmp_path: Path) -> None:
+    file = tmp_path / "gpu.json"
+    assert gpu.main(["--device", "cpu", "--tiny", "--minutes", "0", "--batch", "4", "--out", str(file)]) == 0
+    result = json.loads(file.read_text())
+    assert (result["cells"], len(result["not_measured"])) == ([], len(list(gpu.cells(["tiny"], compiles=False))))
+
+
+def test_operations_of_bert_base_at_128_tokens() -> None:
+    """Six times the encoder's weights for each token, and 6% for the attention of 128 tokens."""
+    per_token = SHAPES["bert-base"].training_flops(np.array([128])) / 128
+    assert per_token == pytest.approx(6 * 85e6, rel=0.03)

@@ -1,11 +1,12 @@
-# make demo: a whole distillation, offline. make test: every test. Both make .venv first.
+# make demo: a whole distillation, offline. make test: every test. Both make .venv first. make bench-smoke: the main ratios of speed,
+# on a machine that does nothing else.
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: install demo checks test test-long test-cluster docs clean
+.PHONY: install demo checks test test-long test-cluster bench-smoke docs clean
 
 install: $(VENV)/installed
 
@@ -37,6 +38,10 @@ test-long: install
 
 test-cluster: install
 	$(BIN)/python -m pytest -m 'cluster and not long'
+
+bench-smoke: install
+	$(BIN)/python -m benchmarks.training --rows 4000 --rounds 1
+	$(BIN)/python -m benchmarks.peers --rows 500 --work student --rounds 1 --peers trainer-cached --folder build/bench-smoke
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -4,11 +4,12 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from benchmarks import gpu
+from benchmarks import gpu, peers, startup
 from benchmarks.faults import read_rounds
 from benchmarks.gpu_rows import SHAPES
 
@@ -18,7 +19,8 @@ WITHOUT_OPTIONS = {"fault_kinds", "footprints", "gpu_checks", "gpu_loops", "gpu_
 PRINTS_HELP = """
 import contextlib, importlib, io, sys
 for name in sys.argv[1:]:
-    module = importlib.import_module(f"benchmarks.{name}")
+    with contextlib.redirect_stdout(io.StringIO()):  # packages of others may print
+        module = importlib.import_module(f"benchmarks.{name}")
     if not hasattr(module, "main"):
         continue
     sys.argv = [name, "--help"]
@@ -84,3 +86,44 @@ def test_operations_of_bert_base_at_128_tokens() -> None:
     """Six times the encoder's weights for each token, and 6% for the attention of 128 tokens."""
     per_token = SHAPES["bert-base"].training_flops(np.array([128])) / 128
     assert per_token == pytest.approx(6 * 85e6, rel=0.03)
+
+
+def test_peers_are_not_compared_on_a_busy_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(peers.psutil, "cpu_percent", lambda _: 35.0)
+    assert peers.main(["--folder", str(tmp_path / "peers")]) == 2
+    assert "the processors are 35% busy, at most 10% are allowed" in capsys.readouterr().err
+    assert not (tmp_path / "peers").exists()
+
+
+def test_an_interrupted_comparison_goes_on_and_compares_within_rounds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "site").mkdir()
+    order: list[tuple[str, int]] = []
+
+    def measured(side: str, work: str, rows: int, folder: Path) -> dict[str, Any]:
+        if len(order) == 4:
+            raise KeyboardInterrupt
+        order.append((side, rows))
+        seconds = {"raykd": 30.0, "trainer-cached": 20.0, "textbrewer-static": 60.0}[side] * (1 + len(order) // 4)
+        return {"seconds": seconds, "processor_seconds": 1.0, "accuracies": {"student": [0.8]}}
+
+    monkeypatch.setattr(peers, "measure", measured)
+    options = ["--folder", str(tmp_path), "--busy-percent", "100", "--rounds", "2", "--rows", "8000", "--work", "student"]
+    options += ["--peers", "trainer-cached", "textbrewer-static"]
+    with pytest.raises(KeyboardInterrupt):
+        peers.main(options)
+    first, order[:] = list(order), []
+    assert peers.main(options) == 0
+    sides = [side for side, _ in [*first, *order]]
+    assert sides == ["raykd", "trainer-cached", "textbrewer-static", "textbrewer-static", "trainer-cached", "raykd"]
+    line = next(line for line in capsys.readouterr().out.splitlines() if "| raykd |" in line)
+    assert "| 2 | 30.0 | 1.0 | 80.0 | 1.50 (1.50 to 1.50) | 1 |" in line
+
+
+def test_imports_are_counted_by_package() -> None:
+    seconds, packages = startup.imports_of("import json, yaml")
+    assert 0 < seconds < sum(packages.values()) + seconds
+    assert {"json", "yaml"} <= packages.keys()

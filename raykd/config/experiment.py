@@ -5,6 +5,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from raykd.config.augment import AugmentConfig, check_augment, check_scored_rows
 from raykd.config.data import DataConfig
 from raykd.config.logits import LogitsConfig
 from raykd.config.objectives import supported_objectives
@@ -78,6 +79,8 @@ class ExperimentConfig(SearchedJob):
     """The teacher's logits."""
     student: StudentConfig
     """The small model."""
+    augment: AugmentConfig | None = None
+    """Augmented views of the training rows, for variants with `augment: true`."""
     compute: ComputeConfig = ComputeConfig()
     """Workers, devices and timeouts."""
     tracking: TrackingConfig = TrackingConfig()
@@ -218,8 +221,10 @@ class ExperimentConfig(SearchedJob):
         self._check_logits()
         if self.data.label is None:
             self._check_unlabelled()
-        if self.data.unlabelled:
-            self._check_teacher_of_unlabelled()
+        for key, given in (("data.unlabelled", self.data.unlabelled), ("augment", self.augment)):
+            if given:
+                check_scored_rows(key, logits_file=self.logits.file, distils=self.distils_from_teacher)
+        check_augment(self.augment, self.student_variants)
         return self
 
     def _check_variant(self, variant: StudentVariant) -> None:
@@ -292,18 +297,6 @@ class ExperimentConfig(SearchedJob):
             raise ValueError(
                 f"logits.folds = {folds} trains a teacher for each fold, but {taken} has fine_tune = false; set it to true, "
                 "or leave logits.folds out"
-            )
-
-    def _check_teacher_of_unlabelled(self) -> None:
-        if self.logits.file is not None:
-            raise ValueError(
-                f"data.unlabelled needs a teacher that scores its rows, but logits.file = {self.logits.file} has logits of "
-                "data.train alone; give a teacher instead, or leave data.unlabelled out"
-            )
-        if not self.distils_from_teacher:
-            raise ValueError(
-                "data.unlabelled is learnt from a teacher's answers, but no student distils from a teacher; give a teacher and "
-                "an objective that distils (vanilla_kd), or leave data.unlabelled out"
             )
 
     def _check_unlabelled(self) -> None:

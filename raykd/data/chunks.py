@@ -14,6 +14,7 @@ from raykd.data.readers import Chunk, FileFormat, RawRow, reader_of
 from raykd.data.schema import CellValue, Column
 from raykd.data.splits import HashRange, text_key
 from raykd.data.tokenizer import RowTokenizer, Text
+from raykd.data.views import MASK, ViewSettings
 from raykd.errors import DataError
 
 _SHOWN_BYTES = 64 << 10
@@ -72,6 +73,12 @@ class ChunkJob:
     """Numbers of the chosen rows by shard; None selects all rows."""
     others: bool = False
     """Select the rows that are not chosen."""
+    views: ViewSettings | None = None
+    """Write views of the rows instead of the rows; view v of a row has its shard plus v times ``num_shards``."""
+    num_shards: int = 1
+    """Number of source files."""
+    mask_token: str = MASK
+    """The tokenizer's spelling of a masked word."""
     single_row_shards: frozenset[int] = frozenset()
     """Shards whose file has one row, however it is cut into chunks."""
 
@@ -99,13 +106,15 @@ class _RowColumns:
     """Rows of a group as columns: one object per row would make garbage collection scan all of them."""
 
     def __init__(self) -> None:
+        self.shards: list[int] = []
         self.numbers: list[int] = []
         self.texts: list[Text] = []
         self.labels: list[Any] = []
         self.extras: list[tuple[CellValue, ...]] = []
 
-    def add(self, number: int, example: Example) -> None:
+    def add(self, shard: int, number: int, example: Example) -> None:
         """Append a row."""
+        self.shards.append(shard)
         self.numbers.append(number)
         self.texts.append(example.text)
         self.labels.append(example.label)
@@ -122,20 +131,37 @@ class _ChunkPass:
         self.text_keys: list[int] = []
 
     def tables(self) -> Iterator[pa.Table]:
-        """The kept rows, ``GROUP_ROWS`` at a time."""
-        rows = _RowColumns()
+        """The kept rows or their views, at most ``GROUP_ROWS`` at a time."""
+        views = self._job.views
+        rows, limit = _RowColumns(), GROUP_ROWS if views is None else max(1, GROUP_ROWS // views.views)
         for raw in self._reader.read(self._chunk, self._job.parser.names):
             self.read += 1
             example = self._parse(raw)
             if example is not None:
-                rows.add(raw.row, example)
-                if len(rows.numbers) == GROUP_ROWS:
-                    yield self._table(rows)
+                rows.add(self._chunk.shard, raw.row, example)
+                if len(rows.numbers) == limit:
+                    yield from self._tables(rows)
                     rows = _RowColumns()
             elif len(self.rejected) > self._job.max_rejected_rows:
                 return
+        yield from self._tables(rows)
+
+    def _tables(self, rows: _RowColumns) -> Iterator[pa.Table]:
+        """The rows, or their views, as a table; nothing without any."""
+        rows = rows if self._job.views is None else self._views_of(rows, self._job.views)
         if rows.numbers:
             yield self._table(rows)
+
+    def _views_of(self, rows: _RowColumns, settings: ViewSettings) -> _RowColumns:
+        """Views of the rows, but those with an excluded text. They have no label."""
+        made, names = _RowColumns(), list(zip(rows.shards, rows.numbers, strict=True))
+        for view in settings.of(rows.texts, names):
+            key = text_key(view.text(MASK))
+            if key not in self._job.excluded:
+                shard = rows.shards[view.row] + view.number * self._job.num_shards
+                made.add(shard, rows.numbers[view.row], Example(view.text(self._job.mask_token), None, ()))
+                self.text_keys.append(key)
+        return made
 
     def _parse(self, raw: RawRow) -> Example | None:
         try:
@@ -155,7 +181,8 @@ class _ChunkPass:
             self.filtered += 1
             self.excluded += 1
             return None
-        self.text_keys.append(key)
+        if self._job.views is None:
+            self.text_keys.append(key)
         return example
 
     def _check_line_ends(self, raw: RawRow) -> None:
@@ -170,7 +197,7 @@ class _ChunkPass:
         encoded = self._job.tokenizer.encode(rows.texts, sequence_length=self._job.sequence_length)
         self.max_length = max(self.max_length, int(encoded.lengths.max()))
         columns: dict[str, pa.Array] = {
-            "shard": pa.array(np.full(len(rows.numbers), self._chunk.shard, np.int32)),
+            "shard": pa.array(rows.shards, pa.int32()),
             "row": pa.array(rows.numbers, pa.int64()),
             "length": pa.array(encoded.lengths),
             "input_ids": encoded.input_ids,

@@ -29,7 +29,8 @@ from raykd.data.schema import InputSchema
 from raykd.data.sources import Sources, expand_data, find_sources
 from raykd.data.splits import HashRange
 from raykd.data.tokenised_set import TokenisedSet
-from raykd.data.tokenizer import PAIR_FORMAT, RowTokenizer, load_row_tokenizer
+from raykd.data.tokenizer import PAIR_FORMAT, RowTokenizer, load_mask_token, load_row_tokenizer
+from raykd.data.views import MASK, ViewSettings
 from raykd.errors import ConfigError, DataError
 from raykd.stage_names import Split
 
@@ -74,6 +75,8 @@ class PrepareSpec:
     """Prepared sets whose texts are left out."""
     selection: RowSelection | None = None
     """Rows of the files to keep, by name; None keeps all."""
+    views: ViewSettings | None = None
+    """Views of the rows, which replace the rows; None prepares the rows themselves."""
     strict_rows: bool = True
     """Reject rows that EasyNLP accepts: more cells than columns, byte-order marks, zero bytes, headers among the rows."""
     format: FileFormat = TSV
@@ -144,7 +147,8 @@ def prepare(spec: PrepareSpec, cache: str, *, progress: Progress | None = None) 
     schema, parser = _schema_and_parser(spec)
     sources = find_sources(spec.files, spec.skip_header, cache, files=spec.format)
     tokenizer = load_row_tokenizer(spec.tokenizer, cache)
-    empty = _empty_set(spec, cache, sources, tokenizer)
+    mask_token = load_mask_token(spec.tokenizer) if spec.views is not None and spec.views.has_mask_tokens else MASK
+    empty = _empty_set(spec, cache, sources, tokenizer, mask_token)
     made = _already_made(empty.path, spec)
     if made is not None:
         return made
@@ -164,6 +168,9 @@ def prepare(spec: PrepareSpec, cache: str, *, progress: Progress | None = None) 
         excluded=frozenset(key for prepared in spec.exclude for key in text_keys(prepared).tolist()),
         chosen=None if spec.selection is None else spec.selection.rows_by_shard(),
         others=spec.selection is not None and spec.selection.others,
+        views=spec.views,
+        num_shards=len(sources.files),
+        mask_token=mask_token,
         single_row_shards=frozenset(shard for shard, source in enumerate(sources.files) if source.rows == 1),
     )
     return _make(spec, job, empty, sources.chunks, progress)
@@ -189,7 +196,7 @@ def _schema_and_parser(spec: PrepareSpec) -> tuple[InputSchema, RowParser]:
     return schema, parser
 
 
-def _empty_set(spec: PrepareSpec, cache: str, sources: Sources, tokenizer: RowTokenizer) -> TokenisedSet:
+def _empty_set(spec: PrepareSpec, cache: str, sources: Sources, tokenizer: RowTokenizer, mask_token: str) -> TokenisedSet:
     """The set without rows: its folder, and the fingerprints of the inputs that determine its content."""
     names = spec.codec.names if spec.codec else None
     readers = [reader_of(source.path, spec.format) for source in sources.files]
@@ -202,12 +209,14 @@ def _empty_set(spec: PrepareSpec, cache: str, sources: Sources, tokenizer: RowTo
             "keep": None if spec.keep is None else asdict(spec.keep),
             **(spec.codec.identity if spec.codec else {}),
             **({} if spec.selection is None else {"selection": (spec.selection.key, spec.selection.others)}),
+            **({} if spec.views is None else {"views": spec.views.identity}),
             **({} if all(isinstance(reader, TsvReader) for reader in readers) else {"readers": [repr(one) for one in readers]}),
             **({"exclude": [TokenisedSet.open(one).rows_fingerprint for one in spec.exclude]} if spec.exclude else {}),
         }
     )
     pairs = () if spec.second_sequence is None else (PAIR_FORMAT,)
-    fingerprint = _hash((rows_fingerprint, spec.extra_columns, spec.sequence_length, tokenizer.fingerprint, *pairs))
+    views = () if spec.views is None else (mask_token,)
+    fingerprint = _hash((rows_fingerprint, spec.extra_columns, spec.sequence_length, tokenizer.fingerprint, *pairs, *views))
     return TokenisedSet(
         # the plan of batches follows from the fingerprint, so the checks of a row are part of the folder's name only
         path=storage.join(cache, "prepared", f"{fingerprint}-checked" if spec.strict_rows else fingerprint),
@@ -218,7 +227,7 @@ def _empty_set(spec: PrepareSpec, cache: str, sources: Sources, tokenizer: RowTo
         padding_side=tokenizer.padding_side,
         has_token_types=tokenizer.has_token_types,
         max_length=0,
-        sources=sources.files,
+        sources=sources.files * (1 if spec.views is None else spec.views.views),
         read=0,
         rejected=0,
         filtered=0,
@@ -262,7 +271,8 @@ def _make(
 
 def _run(job: ChunkJob, chunks: Sequence[Chunk], progress: Progress | None) -> list[ChunkResult]:
     """The results of all chunks, in order. Raises DataError once more than ``max_rejected_rows`` rows are rejected."""
-    in_process = sum(chunk.stop - chunk.start for chunk in chunks) <= _IN_PROCESS_BYTES
+    size = sum(chunk.stop - chunk.start for chunk in chunks) * (1 if job.views is None else job.views.views)
+    in_process = size <= _IN_PROCESS_BYTES and (job.views is None or job.views.filler is None)
     results: dict[int, ChunkResult] = {}
     rejected = 0
     for position, result in run_job(job, list(enumerate(chunks)), in_process=in_process, to="prepare rows"):

@@ -184,6 +184,20 @@ def load_row_tokenizer(name: str, cache: str) -> RowTokenizer:
     return tokenizer
 
 
+def load_mask_token(name: str) -> str:
+    """Spelling of a tokenizer's mask token, which it reads in a text. Raises ModelError without one."""
+    files = _folder_files(name)
+    with tempfile.TemporaryDirectory(prefix="raykd-") as folder:
+        for file, content in (files or {}).items():
+            (Path(folder) / file).write_bytes(content)
+        tokenizer = open_tokenizer(folder if files else name, name=name)
+    if tokenizer.mask_token is None or tokenizer.split_special_tokens:
+        raise ModelError(
+            f"the tokenizer of {name} reads no mask token in a text; set augment.mask to 0, or give augment.masked_lm"
+        )
+    return str(tokenizer.mask_token)
+
+
 def _open(source: str, name: str) -> RowTokenizer:
     return RowTokenizer.take(open_tokenizer(source, name=name), model_type=model_type_of(source))
 

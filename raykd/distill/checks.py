@@ -6,6 +6,7 @@ from raykd.data import storage
 from raykd.data.first_rows import first_texts
 from raykd.data.prepare import check_sources, spec_from_config
 from raykd.data.tokenised_set import TokenisedSet
+from raykd.data.tokenizer import load_mask_token
 from raykd.data.unlabelled import unlabelled_spec
 from raykd.errors import ConfigError, DataError
 from raykd.models import PROBE_ROWS, check_sequence_length, load_config, load_tokenizer, probe_classifier
@@ -26,6 +27,7 @@ def check_experiment(config: ExperimentConfig) -> None:
         storage.expand([config.logits.file])
     _check_intermediate(config)
     _check_unlabelled(config)
+    _check_augment(config)
     kind, num_labels = task_kind(data.task), len(label_codec(data).names)
     for model in dict.fromkeys([*config.teacher_models, *config.student_models]):
         check_sequence_length(load_config(model), data.sequence_length)
@@ -40,10 +42,12 @@ def check_experiment(config: ExperimentConfig) -> None:
         built = objective_from_config(variant.student.objective, kind)
         built.check(num_labels=num_labels, whole_batch=whole)
         _check_inputs(variant.key("objective"), built, config)
-        if config.data.has_unlabelled_rows and variant.rows == "all" and not built.takes_unlabelled:
+        mixed = variant.augment or (config.data.has_unlabelled_rows and variant.rows == "all")
+        if mixed and not built.takes_unlabelled:
             raise ConfigError(
-                f"{variant.key('objective')} (variant {variant.name}) needs the label of every row, but data.unlabelled or "
-                "data.label_budget gives rows without one; set the variant's rows to labelled, or use vanilla_kd"
+                f"{variant.key('objective')} (variant {variant.name}) needs the label of every row, but data.unlabelled, "
+                "data.label_budget and augment give rows without one; set the variant's rows to labelled and augment to false, "
+                "or use vanilla_kd"
             )
 
 
@@ -103,6 +107,20 @@ def _check_unlabelled(config: ExperimentConfig) -> None:
             f"data.label_budget = {data.label_budget} is smaller than the {len(codec.names)} labels of {data.labels}; raise "
             "it, each class needs a row"
         )
+
+
+def _check_augment(config: ExperimentConfig) -> None:
+    """Raise RaykdError for a masked language model, or a tokenizer, that cannot make the views."""
+    augment = config.augment
+    if augment is None:
+        return
+    if augment.masked_lm is not None:
+        from raykd.models.masked_words import check_masked_lm
+
+        check_masked_lm(augment.masked_lm)
+    elif augment.mask:
+        for model in dict.fromkeys([*config.teacher_models, *config.student_models]):
+            load_mask_token(model)
 
 
 def _check_inputs(path: str, objective: Objective, config: ExperimentConfig) -> None:

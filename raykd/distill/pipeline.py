@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
-from raykd.config import ExperimentConfig
+from raykd.config import ExperimentConfig, StudentVariant
 from raykd.config.data import TASKS
 from raykd.data import storage
 from raykd.data.side_tables import SideTable
@@ -169,7 +169,8 @@ class DistillationPipeline:
         self.logits()
         variants, teacher = self.config.student_variants, self._feature_teacher()
         starts = [model_folder(one.student.model) for one in variants]
-        rows = [self.training_rows.of(start.path, rows=one.rows) for one, start in zip(variants, starts, strict=True)]
+        pairs = list(zip(variants, starts, strict=True))
+        rows = [self.training_rows.of(start.path, rows=one.rows, augment=one.augment) for one, start in pairs]
         counts = {one.name: given.num_rows for one, given in zip(variants, rows, strict=True)}
         lengths = match_lengths(variants, counts, unit=self.config.student.match)
         return [
@@ -178,12 +179,17 @@ class DistillationPipeline:
                 start=start,
                 train=train,
                 validation=self.tokenised("validation", start.path),
-                logits=self.teachers.logits_of(rows=variant.rows) if variant.student.objective.distils else None,
+                logits=self._logits_of(variant),
                 length=lengths[variant.name],
                 teacher=teacher if variant.student.intermediate is not None else None,
             )
             for variant, start, train in zip(variants, starts, rows, strict=True)
         ]
+
+    def _logits_of(self, variant: StudentVariant) -> SideTable | None:
+        if not variant.student.objective.distils:
+            return None
+        return self.teachers.logits_of(rows=variant.rows, augment=variant.augment)
 
     def _feature_teacher(self) -> ModelFolder | None:
         """The trained teacher whose layers students learn from; None without intermediate-layer distillation."""

@@ -86,12 +86,14 @@ class Teachers:
         if not self.config.distils_from_teacher:
             return None
         self._tables_of(self._training_rows.distilled_kinds)
-        return self.logits_of(rows=self.config.searched_variant.rows)
+        searched = self.config.searched_variant
+        return self.logits_of(rows=searched.rows, augment=searched.augment)
 
-    def logits_of(self, *, rows: Rows) -> SideTable:
+    def logits_of(self, *, rows: Rows, augment: bool) -> SideTable:
         """The logits of one student's training rows."""
-        tables = self._tables_of(self._training_rows.kinds(rows=rows))
-        return self._training_rows.join_logits(tables, storage.join(self._runner.folder, "logits", rows), rows=rows)
+        tables = self._tables_of(self._training_rows.kinds(rows=rows, augment=augment))
+        folder = storage.join(self._runner.folder, "logits")
+        return self._training_rows.join_logits(tables, folder, rows=rows, augment=augment)
 
     def _tables_of(self, kinds: Sequence[str]) -> dict[str, SideTable]:
         """Logits by the kind of rows; those that are not there yet are made in one go."""

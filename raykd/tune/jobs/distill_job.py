@@ -1,9 +1,9 @@
 """Searches of a distillation: trials share tokenised rows, the teacher and its logits."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from raykd.config import ExperimentConfig, StudentVariant, with_values
-from raykd.config.student import Rows
 from raykd.data import storage
 from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
@@ -145,25 +145,27 @@ class DistillationWork:
         own = self.base.teacher is not None and self.base.logits.file is None
         return DistillationPlan(
             base=self.base,
-            train=rows.of(model, rows=searched.rows).path,
+            train=rows.of(model, rows=searched.rows, augment=searched.augment).path,
             validation=self.pipeline.tokenised("validation", model).path,
             logits=logits.path,
             digest=model_digest(model),
             teacher=self.pipeline.teachers.models()[0] if self.base.learns_from_layers else "",
-            teacher_rows=self._teacher_rows(searched.rows) if own else None,
+            teacher_rows=self._teacher_rows(searched) if own else None,
             baseline=self._baseline_rows(),
         )
 
     def _baseline_rows(self) -> tuple[str, str | None]:
         baseline = self.base.student_variants[0]
-        logits = self.pipeline.teachers.logits_of(rows=baseline.rows) if baseline.student.objective.distils else None
-        train = self.pipeline.training_rows.of(baseline.student.model, rows=baseline.rows)
+        chosen: dict[str, Any] = {"rows": baseline.rows, "augment": baseline.augment}
+        logits = self.pipeline.teachers.logits_of(**chosen) if baseline.student.objective.distils else None
+        train = self.pipeline.training_rows.of(baseline.student.model, **chosen)
         return train.path, None if logits is None else logits.path
 
-    def _teacher_rows(self, scored: Rows) -> tuple[str, str, str]:
+    def _teacher_rows(self, searched: StudentVariant) -> tuple[str, str, str]:
         model, rows = self.base.every_teacher[0].model, self.pipeline.training_rows
         validation = self.pipeline.tokenised("validation", model)
-        return rows.of(model, rows="labelled").path, validation.path, rows.of(model, rows=scored).path
+        labelled = rows.of(model, rows="labelled", augment=False)
+        return labelled.path, validation.path, rows.of(model, rows=searched.rows, augment=searched.augment).path
 
     def test_rows(self) -> dict[str, TokenisedSet]:
         """Rows that the search never sees, tokenised for the student."""

@@ -10,7 +10,7 @@ import pytest
 from raykd.config import ExperimentConfig
 from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
-from raykd.errors import ConfigError, DataError
+from raykd.errors import ConfigError, DataError, ModelError
 from raykd.report.load_tables import load_logits
 from tests.local_pipeline import LocalPipeline
 
@@ -76,7 +76,7 @@ def test_without_unlabelled_rows_the_set_is_the_training_set(
 ) -> None:
     pipeline = local(experiment())
     model = pipeline.config.student.model
-    assert pipeline.training_rows.of(model, rows="all") == pipeline.tokenised("train", model)
+    assert pipeline.training_rows.of(model, rows="all", augment=False) == pipeline.tokenised("train", model)
 
 
 def test_a_budget_of_all_rows_leaves_none_unlabelled(
@@ -85,8 +85,8 @@ def test_a_budget_of_all_rows_leaves_none_unlabelled(
     model = experiment().student.model
     rows = local(experiment()).tokenised("train", model).num_rows
     pipeline = local(experiment(data__label_budget=rows))
-    assert pipeline.training_rows.kinds(rows="all") == ("train",)
-    assert pipeline.training_rows.of(model, rows="all").num_rows == rows
+    assert pipeline.training_rows.kinds(rows="all", augment=False) == ("train",)
+    assert pipeline.training_rows.of(model, rows="all", augment=False).num_rows == rows
     with pytest.raises(DataError, match=f"label_budget = {rows + 1}, but data.train has {rows} rows"):
         local(experiment(data__label_budget=rows + 1)).tokenise_all()
 
@@ -100,7 +100,7 @@ def test_given_logits_cover_rows_beyond_the_budget(
     pipeline = local(experiment(**given))
     side = pipeline.logits()
     assert isinstance(side, SideTable)
-    rows = pipeline.training_rows.of(pipeline.config.student.model, rows="all")
+    rows = pipeline.training_rows.of(pipeline.config.student.model, rows="all", augment=False)
     side.check_fits(rows)
     for group in range(len(rows.group_rows)):
         table = side.read_group(group)
@@ -139,3 +139,67 @@ def test_checks_before_ray(
     (tmp_path / "labels.txt").write_text("0\n1\n")
     with pytest.raises(ConfigError, match="label_budget = 1 is smaller than the 2 labels"):
         local(experiment(data__label_budget=1, data__labels=str(tmp_path / "labels.txt")))
+
+
+VARIANTS: dict[str, Any] = {
+    "no_kd": {"objective": {"kind": "fine_tune"}, "rows": "labelled"},
+    "labelled": {"rows": "labelled"},
+    "kd": {"augment": True},
+}
+AUGMENT = {"views": 2, "mask": 0.2, "drop": 0.2, "ngram": 0.2}
+
+
+def test_variants_share_rows_and_logits_of_each_kind(
+    experiment: Callable[..., ExperimentConfig], local: Callable[..., LocalPipeline], more_texts: str
+) -> None:
+    changes: dict[str, Any] = {**BUDGET, "data__unlabelled": [more_texts], "augment": AUGMENT}
+    pipeline = local(experiment(**changes, student__variants=VARIANTS))
+    students = {one.inputs.variant.name: one.inputs for one in pipeline.students()}
+    rows = pipeline.training_rows
+    kinds = ("train", "unlabelled-train", "unlabelled", "views-train", "views-unlabelled-train", "views-unlabelled")
+    assert rows.kinds(rows="all", augment=True) == kinds
+    sizes = [rows.of_kind(kind, pipeline.config.student.model).num_rows for kind in kinds]
+    assert students["no_kd"].train.num_rows == students["labelled"].train.num_rows == sizes[0] == 60
+    assert students["kd"].train.num_rows == sum(sizes)
+    assert sum(sizes[3:]) > sum(sizes[:3])
+    for name in ("labelled", "kd"):
+        logits = students[name].logits
+        assert logits is not None
+        logits.check_fits(students[name].train)
+    scored = [job.output.rpartition("/logits/")[2] for job in pipeline.runner.jobs]
+    assert sorted(scored) == sorted([*kinds, "validation"]), "each row once"
+
+    again = local(experiment(**changes, student__variants=VARIANTS))
+    again.students()
+    assert (again.trained, again.runner.jobs) == ([], []), "everything is there"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"augment": AUGMENT}, "augment is given, but no variant trains on views"),
+        ({"student__variants": VARIANTS}, "kd.augment = true, but there is no section augment"),
+        (
+            {"augment": AUGMENT, "student__variants": VARIANTS, "teacher": None, "logits__file": "x.tsv"},
+            "augment needs a teacher that scores its rows, but logits.file = x.tsv",
+        ),
+        (
+            {"augment": AUGMENT, "student__variants": {**VARIANTS, "no_kd": {**VARIANTS["no_kd"], "augment": True}}},
+            "no_kd.augment = true, but student.variants.no_kd.objective.kind = fine_tune learns from labels",
+        ),
+        ({"augment": {"mask": 0.6, "drop": 0.5}}, "augment.mask = 0.6 and augment.drop = 0.5 add up to more than 1"),
+        ({"augment": {"mask": 0, "drop": 0, "ngram": 0}}, "so that no view differs"),
+    ],
+)
+def test_views_that_cannot_be_used(changes: dict[str, Any], message: str, experiment: Callable[..., ExperimentConfig]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        experiment(**changes)
+    assert message in str(caught.value)
+
+
+def test_a_masked_language_model_is_checked_before_ray(
+    experiment: Callable[..., ExperimentConfig], local: Callable[..., LocalPipeline], small_world: dict[str, str]
+) -> None:
+    augment = {**AUGMENT, "masked_lm": small_world["teacher"]}
+    with pytest.raises(ModelError, match="is no masked language model, but has BertForSequenceClassification"):
+        local(experiment(student__variants=VARIANTS, augment=augment))

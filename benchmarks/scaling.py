@@ -182,7 +182,17 @@ def _print_reading(prepared: TokenisedSet) -> None:
     print(f"\n{'workers':>8} {'rows/s read by each':>20} {'rows/s kept':>12}")
     batch = 1024
     for world in (1, 8, 64):
-        request = ReadRequest(prepared.path, (), 1, batch, 64, 0, world, 0, prepared.num_rows // batch)
+        request = ReadRequest(
+            prepared.path,
+            (),
+            seed=1,
+            batch_size=batch,
+            window=64,
+            rank=0,
+            world=world,
+            start_step=0,
+            stop_step=prepared.num_rows // batch,
+        )
         began = time.perf_counter()
         reader = PlannedReader(request)
         kept = sum(table.num_rows for pool in reader.pools() for table in reader.read(pool))

@@ -35,6 +35,7 @@ import torch
 from raykd.config.load_tune import build_tune
 from raykd.config.tune import TuneConfig
 from raykd.data.batch import Batch, micro_batches
+from raykd.data.planned_reader import ReadRequest
 from raykd.data.step_stream import local_feed
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.losses import cross_entropy, soft_target_kl
@@ -206,7 +207,7 @@ def _loops(plan: DistillationPlan, model: str, count: int) -> list[float]:
     prepared = TokenisedSet.open(plan.train)
     steps = math.ceil(prepared.num_rows / BATCH)
     feed = local_feed(
-        plan.train, {"logits": plan.logits}, seed=1, batch_size=BATCH, rank=0, world=1, start_step=0, stop_step=steps
+        ReadRequest(plan.train, (plan.logits,), seed=1, batch_size=BATCH, rank=0, world=1, start_step=0, stop_step=steps)
     )
     settings: dict[str, Any] = {"pad_token_id": prepared.pad_token_id, "with_token_types": prepared.has_token_types}
     batches = [batch for rows in feed for batch in micro_batches(rows, world=1, micro_batch_size=None, **settings)]

@@ -24,6 +24,7 @@ import torch
 
 from raykd.config import ComputeConfig, DeepSpeedEngineConfig, FineTuneConfig, TorchEngineConfig, TrainingConfig
 from raykd.data.batch import Batch, micro_batches
+from raykd.data.planned_reader import ReadRequest
 from raykd.data.prepare import PrepareSpec, prepare
 from raykd.data.step_stream import StepRows, local_feed, ray_feed
 from raykd.data.tokenised_set import TokenisedSet
@@ -214,7 +215,7 @@ class Bare:
 
 
 def _planned(prepared: TokenisedSet, steps: int) -> Iterator[StepRows]:
-    return local_feed(prepared.path, {}, seed=1, batch_size=BATCH, rank=0, world=1, start_step=0, stop_step=steps)
+    return local_feed(ReadRequest(prepared.path, (), seed=1, batch_size=BATCH, rank=0, world=1, start_step=0, stop_step=steps))
 
 
 def _collate(prepared: TokenisedSet, rows: StepRows, padded_to: int | None) -> list[Batch]:

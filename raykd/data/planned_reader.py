@@ -4,7 +4,7 @@ Reading tasks of Ray Data run it in a fresh process whose imports delay the firs
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy as np
@@ -22,13 +22,16 @@ STEP_COLUMNS = ("step", "padded_length", "slice_rows")
 
 @dataclass(frozen=True)
 class ReadRequest:
-    """Specification of the rows that a reading task reads."""
+    """One rank's rows of the steps from ``start_step`` to ``stop_step`` (not included)."""
 
     prepared: str
+    """Folder of the tokenised set."""
     side_tables: tuple[str, ...]
+    """Folders of the side tables whose columns are joined to the tokens."""
+    _: KW_ONLY
     seed: int
     batch_size: int
-    window: int
+    window: int = 64
     rank: int
     world: int
     start_step: int

@@ -4,7 +4,7 @@ One execution of Ray Data serves a whole training task, from any step to any oth
 the feed is built. :func:`local_feed` reads the same rows without Ray.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
@@ -12,7 +12,6 @@ from typing import Self
 import pyarrow as pa
 
 from raykd.data.batch_plan import BatchPlan
-from raykd.data.folds import Fold
 from raykd.data.planned_reader import STEP_COLUMNS, PlannedReader, ReadRequest
 from raykd.data.ray_stream import BackgroundReader, stream
 from raykd.errors import DataError
@@ -58,30 +57,13 @@ class Feed(Iterator[StepRows]):
         self.close()
 
 
-def ray_feed(
-    prepared: str,
-    side_tables: Mapping[str, str],
-    *,
-    seed: int,
-    batch_size: int,
-    window: int = 64,
-    rank: int,
-    world: int,
-    start_step: int,
-    stop_step: int,
-    without: Fold | None = None,
-    cpus: float = 0.0,
-) -> Feed:
-    """One rank's rows of the steps from `start_step` to `stop_step` (not included), through Ray Data.
+def ray_feed(request: ReadRequest, *, cpus: float = 0.0) -> Feed:
+    """The requested rows, through Ray Data.
 
-    `side_tables` are folders of side tables by name; their columns are joined to the tokens. Rows of the fold `without` are
-    excluded. One process reads at a time, on this node, and reserves `cpus`: 0 by default, because it works for a fraction
-    of a second in every few thousand steps, and a reservation would never be granted where training workers hold every CPU.
+    One process reads at a time, on this node, and reserves `cpus`: 0 by default, because it works for a fraction of a second in
+    every few thousand steps, and a reservation would never be granted where training workers hold every CPU.
     Raises DataError when a table is absent, damaged, or made for other rows: here, or at the step that needs it.
     """
-    request = ReadRequest(
-        prepared, tuple(side_tables.values()), seed, batch_size, window, rank, world, start_step, stop_step, without
-    )
     reader = PlannedReader(request)
     pools = reader.pools()
     if not pools:
@@ -90,23 +72,8 @@ def ray_feed(
     return Feed(_steps(request, reader.plan, tables), tables.close)
 
 
-def local_feed(
-    prepared: str,
-    side_tables: Mapping[str, str],
-    *,
-    seed: int,
-    batch_size: int,
-    window: int = 64,
-    rank: int,
-    world: int,
-    start_step: int,
-    stop_step: int,
-    without: Fold | None = None,
-) -> Feed:
+def local_feed(request: ReadRequest) -> Feed:
     """The rows of :func:`ray_feed`, read in this process on demand."""
-    request = ReadRequest(
-        prepared, tuple(side_tables.values()), seed, batch_size, window, rank, world, start_step, stop_step, without
-    )
     reader = PlannedReader(request)
     tables = (table for pool in reader.pools() for table in reader.read(pool))
     return Feed(_steps(request, reader.plan, tables), tables.close)

@@ -25,7 +25,7 @@ def check_sequence_length(config: Any, sequence_length: int) -> None:
     if limit is not None and sequence_length > limit:
         raise ModelError(
             f"sequence_length {sequence_length} is over the {limit} positions of the model ({config.model_type}); "
-            f"set data.sequence_length to {limit} or less, or take another model"
+            f"lower it to {limit} or less, or take another model"
         )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from raykd.data import storage
+from raykd.data.planned_reader import ReadRequest
 from raykd.data.side_tables import SideTable
 from raykd.data.step_stream import Feed, StepRows
 from raykd.data.tokenised_set import TokenisedSet
@@ -42,7 +43,7 @@ from raykd.trainers.schedule import Schedule
 from raykd.trainers.step_batches import StepBatches
 from raykd.trainers.trainer import Trainer
 
-BuildFeed = Callable[..., Feed]
+BuildFeed = Callable[[ReadRequest], Feed]
 
 LEAD_STEPS = 200
 """Steps before a task's end at which the next task's rows are requested: about what Ray Data takes to deliver the first."""
@@ -75,13 +76,13 @@ def open_task(
     ``start_from``: another training's checkpoint to resume from, by its step, in place of the task's own last one.
     """
     prepared = TokenisedSet.open(task.train)
-    side_tables = ({"logits": task.logits} if task.logits else {}) | {path: path for path in task.side_tables}
+    side_tables = (*([task.logits] if task.logits else []), *task.side_tables)
     num_rows = prepared.num_rows if task.without is None else int(task.without.rows_outside.sum())
     steps_per_epoch = math.ceil(num_rows / task.training.batch_size)
     total = task.training.num_steps(num_rows)
     own = Checkpoints(task.checkpoints, identity=task.key, context=context)
     source, start = start_from or (own, own.latest_step() or 0)
-    feed = build_feed(
+    request = ReadRequest(
         prepared.path,
         side_tables,
         seed=task.seed,
@@ -93,8 +94,8 @@ def open_task(
         stop_step=total,
         without=task.without,
     )
-    opened = tuple(SideTable.open(path) for path in side_tables.values())
-    return OpenTask(task, prepared, opened, own, source, start, steps_per_epoch, total, feed)
+    opened = tuple(SideTable.open(path) for path in side_tables)
+    return OpenTask(task, prepared, opened, own, source, start, steps_per_epoch, total, build_feed(request))
 
 
 def run_task(

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from raykd.config import TorchEngineConfig
 from raykd.data.batch import Batch
 from raykd.data.join_sets import join_sets, join_sides
+from raykd.data.planned_reader import ReadRequest
 from raykd.data.step_stream import StepRows, local_feed
 from raykd.data.tokenised_set import SourceFile
 from raykd.trainers.engines.build_engine import build_engine
@@ -58,14 +59,16 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
 
 def batches(folders: Folders, rank: int, world: int) -> list[tuple[StepRows, list[Batch]]]:
     feed = local_feed(
-        folders[0],
-        {"logits": folders[1]},
-        seed=3,
-        batch_size=BATCH,
-        rank=rank,
-        world=world,
-        start_step=0,
-        stop_step=STEPS,
+        ReadRequest(
+            folders[0],
+            (folders[1],),
+            seed=3,
+            batch_size=BATCH,
+            rank=rank,
+            world=world,
+            start_step=0,
+            stop_step=STEPS,
+        )
     )
     cut = StepBatches(world_size=world, pad_token_id=0, with_token_types=False, micro_batch_size=4)
     return [(rows, cut(rows)) for rows in feed]

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from raykd.data import ray_stream
+from raykd.data.planned_reader import ReadRequest
 from raykd.data.step_stream import Feed, StepRows, local_feed, ray_feed
 from raykd.errors import DataError
 from tests.planned_set import write_set, write_side
@@ -23,11 +24,11 @@ STEPS = sum(GROUPS) // BATCH
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, str]]:
+def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, tuple[str, ...]]:
     folder = tmp_path_factory.mktemp("feed")
     prepared = write_set(folder / "set", GROUPS)
     write_side(folder / "side", prepared)
-    return str(folder / "set"), {"logits": str(folder / "side")}
+    return str(folder / "set"), (str(folder / "side"),)
 
 
 def arguments(**changes: Any) -> dict[str, Any]:
@@ -60,24 +61,27 @@ def executions(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.mark.parametrize(("rank", "world"), [(0, 1), (2, 3), (90, 100)])
 def test_one_execution_gives_the_rows_of_the_local_feed_over_epochs(
-    folders: tuple[str, dict[str, str]], rank: int, world: int, executions: list[int], monkeypatch: pytest.MonkeyPatch
+    folders: tuple[str, tuple[str, ...]], rank: int, world: int, executions: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ray_stream, "BLOCK_BYTES", 100_000)  # blocks end in the middle of windows and steps
     span = arguments(rank=rank, world=world, start_step=37, stop_step=37 + STEPS + STEPS // 2)
-    with ray_feed(*folders, **span) as feed:
-        assert_same(feed, local_feed(*folders, **span))
+    with ray_feed(ReadRequest(*folders, **span)) as feed:
+        assert_same(feed, local_feed(ReadRequest(*folders, **span)))
     assert len(executions) == 1
 
 
-def test_two_feeds_run_beside_each_other(folders: tuple[str, dict[str, str]]) -> None:
-    with ray_feed(*folders, **arguments()) as first, ray_feed(*folders, **arguments(seed=4)) as second:
-        expected = local_feed(*folders, **arguments())
+def test_two_feeds_run_beside_each_other(folders: tuple[str, tuple[str, ...]]) -> None:
+    with (
+        ray_feed(ReadRequest(*folders, **arguments())) as first,
+        ray_feed(ReadRequest(*folders, **arguments(seed=4))) as second,
+    ):
+        expected = local_feed(ReadRequest(*folders, **arguments()))
         assert next(first).table.equals(next(expected).table)
-        assert_same(second, local_feed(*folders, **arguments(seed=4)))
+        assert_same(second, local_feed(ReadRequest(*folders, **arguments(seed=4))))
         assert_same(first, expected)
 
 
-def test_rows_come_where_every_cpu_is_taken(folders: tuple[str, dict[str, str]]) -> None:
+def test_rows_come_where_every_cpu_is_taken(folders: tuple[str, tuple[str, ...]]) -> None:
     """As they are where training workers hold them all: a reading task that asked for one would wait for ever."""
     import ray
     from ray.util import placement_group, remove_placement_group
@@ -85,8 +89,8 @@ def test_rows_come_where_every_cpu_is_taken(folders: tuple[str, dict[str, str]])
     held = placement_group([{"CPU": ray.cluster_resources()["CPU"]}])
     try:
         assert held.wait(60)
-        with ray_feed(*folders, **arguments()) as feed:
-            assert_same(feed, local_feed(*folders, **arguments()))
+        with ray_feed(ReadRequest(*folders, **arguments())) as feed:
+            assert_same(feed, local_feed(ReadRequest(*folders, **arguments())))
     finally:
         remove_placement_group(held)
 
@@ -96,7 +100,7 @@ def test_a_damaged_part_is_an_error_of_raykd_at_the_step_that_needs_it(tmp_path:
     write_side(tmp_path / "side", prepared)
     for part in (tmp_path / "side").glob("*.parquet"):
         part.write_bytes(b"not Parquet" * 100)
-    feed = ray_feed(prepared.path, {"logits": str(tmp_path / "side")}, **arguments(stop_step=3))
+    feed = ray_feed(ReadRequest(prepared.path, (str(tmp_path / "side"),), **arguments(stop_step=3)))
     with feed, pytest.raises(DataError, match="damaged") as caught:
         next(feed)
     assert type(caught.value) is DataError
@@ -114,15 +118,15 @@ def wait_for(condition: Callable[[], bool], seconds: float = 60) -> bool:
     return condition()
 
 
-def test_a_feed_closed_before_its_first_row_stops_reading(folders: tuple[str, dict[str, str]]) -> None:
-    feed = ray_feed(*folders, **arguments(stop_step=10**7))
+def test_a_feed_closed_before_its_first_row_stops_reading(folders: tuple[str, tuple[str, ...]]) -> None:
+    feed = ray_feed(ReadRequest(*folders, **arguments(stop_step=10**7)))
     feed.close()
     assert list(feed) == []
     assert wait_for(lambda: not reading_threads())
 
 
 def test_rows_are_read_ahead_before_the_first_is_asked_for(
-    folders: tuple[str, dict[str, str]], monkeypatch: pytest.MonkeyPatch
+    folders: tuple[str, tuple[str, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put = threading.Event()
     inner = ray_stream.BackgroundReader._put
@@ -133,12 +137,12 @@ def test_rows_are_read_ahead_before_the_first_is_asked_for(
         return inner(self, item)
 
     monkeypatch.setattr(ray_stream.BackgroundReader, "_put", told)
-    with ray_feed(*folders, **arguments()):
+    with ray_feed(ReadRequest(*folders, **arguments())):
         assert put.wait(60)
 
 
 def test_a_consumer_that_waits_neither_fills_memory_nor_spins_the_control_loop(
-    folders: tuple[str, dict[str, str]], monkeypatch: pytest.MonkeyPatch
+    folders: tuple[str, tuple[str, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The loop turns about 1,800 times a second when it is not held back, and five times when it is."""
     monkeypatch.setattr(ray_stream, "BLOCK_BYTES", 200_000)
@@ -153,8 +157,8 @@ def test_a_consumer_that_waits_neither_fills_memory_nor_spins_the_control_loop(
     monkeypatch.setattr(ray_stream.LoopPacer, "on_execution_step", counted)
     span = arguments(stop_step=20 * STEPS)
     feed: Feed
-    with ray_feed(*folders, **span) as feed:
-        expected = local_feed(*folders, **span)
+    with ray_feed(ReadRequest(*folders, **span)) as feed:
+        expected = local_feed(ReadRequest(*folders, **span))
         assert next(feed).table.equals(next(expected).table)
         assert wait_for(lambda: len(turns) > 60)
         before = len(turns)
@@ -165,15 +169,15 @@ def test_a_consumer_that_waits_neither_fills_memory_nor_spins_the_control_loop(
 
 
 def test_a_training_may_take_longer_over_its_rows_than_ray_waits_for_progress(
-    folders: tuple[str, dict[str, str]], monkeypatch: pytest.MonkeyPatch
+    folders: tuple[str, tuple[str, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from ray.data import DataContext
 
     monkeypatch.setattr(DataContext.get_current(), "execution_no_progress_timeout_s", 2)  # 30 minutes, if nobody says otherwise
     monkeypatch.setattr(ray_stream, "BLOCK_BYTES", 100_000)
     monkeypatch.setattr(ray_stream, "READ_AHEAD_BYTES", 400_000)  # the reading stands still until rows are taken
-    with ray_feed(*folders, **arguments()) as feed:
-        expected = local_feed(*folders, **arguments())
+    with ray_feed(ReadRequest(*folders, **arguments())) as feed:
+        expected = local_feed(ReadRequest(*folders, **arguments()))
         assert next(feed).table.equals(next(expected).table)
         time.sleep(6)  # three times the limit
         assert_same(feed, expected)

@@ -7,6 +7,7 @@ import pytest
 from raykd.data.folds import Fold, assign_folds
 from raykd.data.logits_mix import average_logits, gather_folds
 from raykd.data.parquet_files import write_part
+from raykd.data.planned_reader import ReadRequest
 from raykd.data.side_tables import commit, logits_array, logits_numpy
 from raykd.data.step_stream import local_feed
 from raykd.errors import DataError
@@ -76,7 +77,7 @@ def test_a_feed_without_a_fold_has_every_other_row_once_an_epoch(prepared, tmp_p
     seen = []
     for rank in range(world):
         arguments = {"seed": 3, "batch_size": 16, "window": 4, "rank": rank, "world": world, "start_step": 0}
-        with local_feed(prepared.path, {}, **arguments, stop_step=2 * steps, without=folds[1]) as feed:
+        with local_feed(ReadRequest(prepared.path, (), **arguments, stop_step=2 * steps, without=folds[1])) as feed:
             for step in feed:
                 seen += zip(step.table["shard"].to_pylist(), step.table["row"].to_pylist(), strict=True)
     assert sorted(seen) == sorted(2 * [(0, row) for row in range(600) if (0, row) not in left_out])
@@ -121,5 +122,5 @@ def test_folds_of_other_rows_are_refused(prepared, prepare_rows, tmp_path):
     (fold, _) = assign_folds(prepared, 2, str(tmp_path / "cache"))
     other = prepare_rows("good\tpos\nbad\tneg\n")
     with pytest.raises(DataError, match="was made for other rows"):
-        local_feed(other.path, {}, seed=1, batch_size=2, rank=0, world=1, start_step=0, stop_step=1, without=fold)
+        local_feed(ReadRequest(other.path, (), seed=1, batch_size=2, rank=0, world=1, start_step=0, stop_step=1, without=fold))
     assert isinstance(Fold(fold.table, 1).without(0, prepared.read_group(0)), pa.Table)

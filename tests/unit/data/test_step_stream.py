@@ -34,23 +34,23 @@ def _small_pools(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, str]]:
+def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, tuple[str, ...]]:
     folder = tmp_path_factory.mktemp("feed")
     prepared = write_set(folder / "set")
     write_side(folder / "side", prepared)
-    return str(folder / "set"), {"logits": str(folder / "side")}
+    return str(folder / "set"), (str(folder / "side"),)
 
 
-def read(folders: tuple[str, dict[str, str]], start: int = 0, stop: int = STEPS, **changes: Any) -> list[StepRows]:
+def read(folders: tuple[str, tuple[str, ...]], start: int = 0, stop: int = STEPS, **changes: Any) -> list[StepRows]:
     arguments = {"seed": 3, "batch_size": BATCH, "window": WINDOW, "rank": 0, "world": 1} | changes
-    return list(local_feed(*folders, **arguments, start_step=start, stop_step=stop))
+    return list(local_feed(ReadRequest(*folders, **arguments, start_step=start, stop_step=stop)))
 
 
 def row_numbers(rows: StepRows) -> list[int]:
     return [int(row) for row in rows.table["row"].to_pylist()]
 
 
-def test_rows_come_in_planned_order_with_their_own_values(folders: tuple[str, dict[str, str]]) -> None:
+def test_rows_come_in_planned_order_with_their_own_values(folders: tuple[str, tuple[str, ...]]) -> None:
     prepared = TokenisedSet.open(folders[0])
     plan = BatchPlan(
         prepared.group_rows, prepared.lengths, seed=3, batch_size=BATCH, window=WINDOW, fingerprint=prepared.fingerprint
@@ -69,7 +69,7 @@ def test_rows_come_in_planned_order_with_their_own_values(folders: tuple[str, di
 
 
 @pytest.mark.parametrize("world", [2, 3, 24])
-def test_ranks_share_each_batch(folders: tuple[str, dict[str, str]], world: int) -> None:
+def test_ranks_share_each_batch(folders: tuple[str, tuple[str, ...]], world: int) -> None:
     alone = read(folders)
     ranks = [read(folders, rank=rank, world=world) for rank in range(world)]
     for step, whole in enumerate(alone):
@@ -83,23 +83,23 @@ def test_ranks_share_each_batch(folders: tuple[str, dict[str, str]], world: int)
         assert {rows.table.schema for rows in mine} == {whole.table.schema}, "an empty slice has the columns too"
 
 
-def test_an_epoch_has_every_row_once(folders: tuple[str, dict[str, str]]) -> None:
+def test_an_epoch_has_every_row_once(folders: tuple[str, tuple[str, ...]]) -> None:
     assert Counter(row for rows in read(folders, STEPS, 2 * STEPS) for row in row_numbers(rows)) == Counter(range(ROWS))
 
 
 @pytest.mark.parametrize("start", [1, WINDOW, STEPS - 1, STEPS + 41])
-def test_resuming_gives_the_tail(folders: tuple[str, dict[str, str]], start: int) -> None:
+def test_resuming_gives_the_tail(folders: tuple[str, tuple[str, ...]], start: int) -> None:
     whole, tail = read(folders, 0, STEPS + 50), read(folders, start, STEPS + 50)
     assert [(rows.step, rows.epoch, row_numbers(rows)) for rows in tail] == [
         (rows.step, rows.epoch, row_numbers(rows)) for rows in whole[start:]
     ]
 
 
-def test_no_steps_give_nothing(folders: tuple[str, dict[str, str]]) -> None:
+def test_no_steps_give_nothing(folders: tuple[str, tuple[str, ...]]) -> None:
     assert read(folders, 7, 7) == []
 
 
-def test_each_pool_reads_each_row_group_once(folders: tuple[str, dict[str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_pool_reads_each_row_group_once(folders: tuple[str, tuple[str, ...]], monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[str, int]] = []
     for table in (TokenisedSet, SideTable):
 
@@ -108,7 +108,11 @@ def test_each_pool_reads_each_row_group_once(folders: tuple[str, dict[str, str]]
             return inner(self, group, columns)
 
         monkeypatch.setattr(table, "read_group", counted)
-    reader = PlannedReader(ReadRequest(folders[0], tuple(folders[1].values()), 3, BATCH, WINDOW, 0, 1, 0, STEPS))
+    reader = PlannedReader(
+        ReadRequest(
+            folders[0], folders[1], seed=3, batch_size=BATCH, window=WINDOW, rank=0, world=1, start_step=0, stop_step=STEPS
+        )
+    )
     for pool in reader.pools():
         calls.clear()
         assert sum(table.num_rows for table in reader.read(pool)) > 0
@@ -122,45 +126,54 @@ def test_a_side_table_of_other_rows_is_refused_at_once(tmp_path: Path) -> None:
     replace(other, rows_fingerprint="elsewhere").save()
     arguments = {"seed": 1, "batch_size": 4, "rank": 0, "world": 1, "start_step": 0, "stop_step": 1}
     with pytest.raises(DataError, match="made for other rows"):
-        local_feed(other.path, {"logits": side.path}, **arguments)
+        local_feed(ReadRequest(other.path, (side.path,), **arguments))
 
 
 def test_a_side_table_with_rows_of_other_names_is_refused(tmp_path: Path) -> None:
     prepared = write_set(tmp_path / "set")
     write_side(tmp_path / "side", prepared, shift=1)
     with pytest.raises(DataError, match="not those it is joined to"):
-        read((prepared.path, {"logits": str(tmp_path / "side")}))
+        read((prepared.path, (str(tmp_path / "side"),)))
 
 
-def tables_of(folders: tuple[str, dict[str, str]], request: ReadRequest) -> tuple[BatchPlan, list[pa.Table]]:
+def tables_of(folders: tuple[str, tuple[str, ...]], request: ReadRequest) -> tuple[BatchPlan, list[pa.Table]]:
     reader = PlannedReader(request)
     return reader.plan, [table for pool in reader.pools() for table in reader.read(pool)]
 
 
 @pytest.mark.parametrize("change", ["order", "missing", "other slice", "shifted"])
-def test_rows_that_are_not_the_planned_ones_are_noticed(folders: tuple[str, dict[str, str]], change: str) -> None:
-    request = ReadRequest(folders[0], (), 3, BATCH, WINDOW, 0, 1, 0, STEPS)
+def test_rows_that_are_not_the_planned_ones_are_noticed(folders: tuple[str, tuple[str, ...]], change: str) -> None:
+    request = ReadRequest(
+        folders[0], (), seed=3, batch_size=BATCH, window=WINDOW, rank=0, world=1, start_step=0, stop_step=STEPS
+    )
     plan, tables = tables_of(folders, request)
     changed = {
         "order": [tables[1], tables[0], *tables[2:]],
         "missing": [*tables[:2], *tables[3:]],
-        "other slice": tables_of(folders, ReadRequest(folders[0], (), 3, BATCH, WINDOW, 0, 2, 0, STEPS))[1],
+        "other slice": tables_of(
+            folders,
+            ReadRequest(
+                folders[0], (), seed=3, batch_size=BATCH, window=WINDOW, rank=0, world=2, start_step=0, stop_step=STEPS
+            ),
+        )[1],
         "shifted": [tables[0].slice(1), *tables[1:]],
     }[change]
     with pytest.raises(DataError, match="were planned"):
         list(_steps(request, plan, iter(changed)))
 
 
-def test_rows_that_end_early_are_noticed(folders: tuple[str, dict[str, str]]) -> None:
-    request = ReadRequest(folders[0], (), 3, BATCH, WINDOW, 0, 1, 0, STEPS)
+def test_rows_that_end_early_are_noticed(folders: tuple[str, tuple[str, ...]]) -> None:
+    request = ReadRequest(
+        folders[0], (), seed=3, batch_size=BATCH, window=WINDOW, rank=0, world=1, start_step=0, stop_step=STEPS
+    )
     plan, tables = tables_of(folders, request)
     with pytest.raises(DataError, match=f"ended before step {STEPS - 1} of {STEPS}"):
         list(_steps(request, plan, iter([*tables[:-1], tables[-1].slice(0, tables[-1].num_rows - 1)])))
 
 
 @pytest.mark.parametrize("rows", [1, 7, 10_000])
-def test_how_tables_are_cut_on_the_way_does_not_matter(folders: tuple[str, dict[str, str]], rows: int) -> None:
-    request = ReadRequest(folders[0], (), 3, BATCH, WINDOW, 1, 2, 5, 30)
+def test_how_tables_are_cut_on_the_way_does_not_matter(folders: tuple[str, tuple[str, ...]], rows: int) -> None:
+    request = ReadRequest(folders[0], (), seed=3, batch_size=BATCH, window=WINDOW, rank=1, world=2, start_step=5, stop_step=30)
     plan, tables = tables_of(folders, request)
     assert set(STEP_COLUMNS) < set(tables[0].column_names)
     whole = pa.concat_tables(tables)
@@ -170,8 +183,8 @@ def test_how_tables_are_cut_on_the_way_does_not_matter(folders: tuple[str, dict[
     ]
 
 
-def test_a_closed_feed_ends(folders: tuple[str, dict[str, str]]) -> None:
-    with local_feed(*folders, seed=1, batch_size=4, rank=0, world=1, start_step=0, stop_step=100) as feed:
+def test_a_closed_feed_ends(folders: tuple[str, tuple[str, ...]]) -> None:
+    with local_feed(ReadRequest(*folders, seed=1, batch_size=4, rank=0, world=1, start_step=0, stop_step=100)) as feed:
         next(feed)
     assert list(feed) == []
     feed.close()

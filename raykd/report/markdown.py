@@ -115,7 +115,7 @@ def class_note(comparison: Comparison) -> str:
     shown = len(_shown_classes(comparison))
     if shown == len(comparison.labels):
         return ""
-    name = system_names(comparison.systems)[-1]
+    name = system_names(comparison.systems)[-1].replace(",", "")
     return (
         f"{shown} of {len(comparison.labels):,} classes, by the F1 of the {name}, the worst first, then the best; "
         "report.json has all."

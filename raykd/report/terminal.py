@@ -40,10 +40,11 @@ def cascade_lines(comparison: Comparison) -> list[str]:
     for name, system in zip(system_names(comparison.systems), comparison.systems, strict=True):
         if system.cascade is not None and system in (students[1:] or students):
             result = system.cascade.against_teacher
+            mean, difference = metric.text(system.cascade.headline.mean), metric.difference(result.difference)
             lines.append(
-                f"Cascade: the {name} hands {system.cascade.escalated.mean:.1%} of the rows on to the teacher: {metric.title} "
-                f"{metric.text(system.cascade.headline.mean)}, {metric.difference(result.difference)}{unit} against the "
-                f"teacher, 95% interval {metric.difference(result.low)} to {metric.difference(result.high)}."
+                f"Cascade: the {name.replace(',', '')} hands {system.cascade.escalated.mean:.1%} of the rows on to the teacher: "
+                f"{metric.title} {mean}, {difference}{unit} against the teacher, 95% interval "
+                f"{metric.difference(result.low)} to {metric.difference(result.high)}."
             )
     return lines
 

@@ -93,7 +93,7 @@ def test_every_document_has_the_cascade():
     assert "<h2>Cascade</h2>" in page
     assert "cannot be drawn" not in page
     (line,) = cascade_lines(comparison)
-    assert line.startswith("Cascade: the student, KD hands ")
+    assert line.startswith("Cascade: the student KD hands ")
     assert "points against the teacher, 95% interval" in line
 
 

@@ -15,6 +15,7 @@ from ray.exceptions import RayError
 from raykd.data.step_stream import ray_feed
 from raykd.errors import RaykdError, ResourceError, TrainingError
 from raykd.run.build_objective import BuildObjective
+from raykd.run.preload import preload
 from raykd.run.task import TrainTask
 from raykd.run.task_queue import ask
 from raykd.run.train_task import OpenTask, open_task, run_open_task
@@ -41,8 +42,9 @@ def train_worker(config: dict[str, Any]) -> None:
     """
     drop_foreign_launchers()
     torch.set_num_threads(config["threads"])
-    queue = config["queue"]
-    worker = _Worker(queue, ray_context(), config["build_objective"])
+    queue, context = config["queue"], ray_context()
+    imports = preload(deepspeed=config["deepspeed"], device=context.device)
+    worker = _Worker(queue, context, config["build_objective"], imports)
     logging.getLogger("raykd").addHandler(_WarningForwarder(queue))
     try:
         worker.run(ask(queue.first_open.remote()))
@@ -79,7 +81,8 @@ def permanent_message(error: Exception) -> str:
 class _Worker:
     """Takes tasks from an index on; all workers see the same tasks in the same order."""
 
-    def __init__(self, queue: Any, context: WorkerContext, build_objective: BuildObjective) -> None:
+    def __init__(self, queue: Any, context: WorkerContext, build_objective: BuildObjective, imports: threading.Thread) -> None:
+        self._imports = imports
         self._queue = queue
         self._context = context
         self._build_objective = build_objective
@@ -102,6 +105,7 @@ class _Worker:
         opened, self._next = self._next, None
         if opened is None or opened.task != task:
             opened = open_task(task, self._context, ray_feed)
+        self._imports.join()  # while Ray Data reads the first rows
         run_open_task(
             opened,
             self._context,

@@ -148,6 +148,7 @@ class WorkerGroup:
                 "queue": self._queue,
                 "threads": self._compute.cpus_per_worker,
                 "build_objective": self._build_objective,
+                "deepspeed": self._compute.engine.kind == "deepspeed",
             },
             scaling_config=ScalingConfig(
                 num_workers=self._compute.num_workers,

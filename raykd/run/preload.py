@@ -1,0 +1,26 @@
+"""Imports of a training worker that it makes while it waits for its first task."""
+
+import contextlib
+import threading
+
+import torch
+
+
+def preload(*, deepspeed: bool, device: torch.device) -> threading.Thread:
+    """Start the imports of the first model and, where it is used, of DeepSpeed, in a thread; join it before the first training.
+
+    They take longer than all others: transformers' modelling code imports scipy and torch's compiler.
+    """
+    thread = threading.Thread(target=_import, args=(deepspeed, device), name="raykd-preload", daemon=True)
+    thread.start()
+    return thread
+
+
+def _import(deepspeed: bool, device: torch.device) -> None:
+    with contextlib.suppress(ImportError):  # the training imports it again, and reports why it cannot
+        import transformers.modeling_layers  # noqa: F401 (with it, all that models share)
+
+        if deepspeed:
+            from raykd.trainers.engines.deepspeed_engine import import_deepspeed
+
+            import_deepspeed(device)

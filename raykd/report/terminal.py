@@ -42,8 +42,8 @@ def cascade_lines(comparison: Comparison) -> list[str]:
             result = system.cascade.against_teacher
             mean, difference = metric.text(system.cascade.headline.mean), metric.difference(result.difference)
             lines.append(
-                f"Cascade: the {name.replace(',', '')} hands {system.cascade.escalated.mean:.1%} of the rows on to the teacher: "
-                f"{metric.title} {mean}, {difference}{unit} against the teacher, 95% interval "
+                f"Cascade: the {name.replace(',', '')} hands {system.cascade.escalated.mean:.1%} of the rows on to the "
+                f"teacher: {metric.title} {mean}, {difference}{unit} against the teacher, 95% interval "
                 f"{metric.difference(result.low)} to {metric.difference(result.high)}."
             )
     return lines

@@ -12,7 +12,8 @@ from raykd.config.objectives import supported_objectives
 from raykd.config.paths import StoragePath
 from raykd.config.searched_job import SearchedJob
 from raykd.config.section import Section
-from raykd.config.student import StudentConfig, StudentVariant, check_searched
+from raykd.config.student import StudentConfig, StudentVariant, check_initial_model, check_searched
+from raykd.config.student_init import STUDENT_INIT_KEYS, with_teacher_model
 from raykd.config.training import ComputeConfig, ModelTask, TrainingConfig
 
 STORAGE = "runs"
@@ -54,13 +55,8 @@ class ExperimentConfig(SearchedJob):
         for key in ("epochs", "batch_size", "max_steps")
     )
     fixed_paths: ClassVar = (
-        "student.seeds",
-        "student.variants",
-        "student.against",
-        "student.match",
-        "student.model",
-        "teacher.model",
-        "teacher.fine_tune",
+        *(f"student.{key}" for key in ("seeds", "variants", "against", "match", "model", *STUDENT_INIT_KEYS)),
+        *("teacher.model", "teacher.fine_tune"),
     )
 
     name: str
@@ -137,8 +133,12 @@ class ExperimentConfig(SearchedJob):
 
     @property
     def student_models(self) -> tuple[str, ...]:
-        """Initial models of the students, each once."""
-        return tuple(dict.fromkeys(one.student.model for one in self.student_variants))
+        """Models that the students' weights and tokenizers come from, each once."""
+        return tuple(dict.fromkeys(map(self.source_model, self.student_variants)))
+
+    def source_model(self, variant: StudentVariant) -> str:
+        """The model that a student's weights and tokenizer come from: its own, or the teacher before it is fine-tuned."""
+        return self.teacher.model if variant.student.from_teacher and self.teacher is not None else variant.student.model
 
     @property
     def shared_work(self) -> str:
@@ -207,6 +207,11 @@ class ExperimentConfig(SearchedJob):
             return f"logits.folds = {folds} trains {folds + 1} teachers for each value; leave logits.folds out"
         return None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_student_model(cls, content: Any) -> Any:
+        return with_teacher_model(content)
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
@@ -235,6 +240,7 @@ class ExperimentConfig(SearchedJob):
             )
         if variant.student.intermediate is not None:
             self._check_intermediate(variant)
+        check_initial_model(variant, has_teacher=self.teacher is not None)
         if outputs not in objective.supported_outputs:
             needed = "exactly one class per row" if objective.supported_outputs == ("classes",) else "probabilities"
             raise ValueError(

@@ -188,7 +188,7 @@ def _nearest(location: Sequence[str | int], root: type[BaseModel]) -> str:
     kinds = [_kind(model) for model in _models_at(location[:-1], root, every_kind=True) if key in model.model_fields]
     if kinds and all(kinds):
         return f"; it belongs to kind: {', '.join(map(str, kinds))}"
-    known = sorted({name for model in here for name in model.model_fields})
+    known = sorted({field.alias or name for model in here for name, field in model.model_fields.items()})
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
     return f"; did you mean {near[0]}?" if near else f"; known keys there: {', '.join(known)}"
 

@@ -63,7 +63,8 @@ def _collect(model: type[BaseModel], title: str, path: str, titles: dict[type[Ba
         for one in inner:
             kind = one.model_fields.get("kind")
             suffix = f" (kind: {kind.default})" if len(inner) > 1 and kind is not None else ""
-            _collect(one, f"`{path}{name}`{suffix}", f"{path}{name}.", titles)
+            key = field.alias or name
+            _collect(one, f"`{path}{key}`{suffix}", f"{path}{key}.", titles)
 
 
 def _table(title: str, model: type[BaseModel], titles: dict[type[BaseModel], str]) -> str:
@@ -73,7 +74,8 @@ def _table(title: str, model: type[BaseModel], titles: dict[type[BaseModel], str
     lines.append("\n| key | value | default | meaning |\n|---|---|---|---|\n")
     for name, field in model.model_fields.items():
         default = _default(field) if name in own else INHERITED
-        lines.append(f"| `{name}` | {_type(field, titles)} | {default} | {' '.join((field.description or '').split())} |\n")
+        meaning = " ".join((field.description or "").split())
+        lines.append(f"| `{field.alias or name}` | {_type(field, titles)} | {default} | {meaning} |\n")
     return "".join(lines)
 
 

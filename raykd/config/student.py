@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_va
 from raykd.config.features import IntermediateConfig
 from raykd.config.objectives import ObjectiveConfig, VanillaKDConfig
 from raykd.config.section import InvalidPartsError, PartOf, keep_keys, merge_sections
+from raykd.config.student_init import InitConfig, VocabularyConfig
 from raykd.config.training import ModelTask
 
 NO_KD, KD = "no_kd", "kd"
@@ -25,6 +26,26 @@ class StudentSection(ModelTask):
     """Training objective."""
     intermediate: IntermediateConfig | None = None
     """Intermediate-layer distillation, before or together with `objective`; null distils logits alone."""
+    init: InitConfig | None = None
+    """Initial weights: some layers of `model` or of the fine-tuned teacher; null starts from `model` as it is. With
+    `from: teacher`, `model` may be left out."""
+    vocabulary: VocabularyConfig | None = None
+    """Drop the tokens that the training and unlabelled rows do not use (WordPiece, Unigram); null keeps all."""
+
+    @property
+    def from_teacher(self) -> bool:
+        """True when the initial weights are the fine-tuned teacher's."""
+        return self.init is not None and self.init.from_ == "teacher"
+
+    @property
+    def layers(self) -> tuple[int, ...] | None:
+        """Encoder layers of the initial weights; None for all."""
+        return None if self.init is None else self.init.layers
+
+    @property
+    def has_own_weights(self) -> bool:
+        """True when the initial model is made by the run, from another one."""
+        return self.from_teacher or self.layers is not None or self.vocabulary is not None
 
     @property
     def summary(self) -> str:
@@ -182,3 +203,18 @@ def _leaves(part: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
             yield from _leaves(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}"
+
+
+def check_initial_model(variant: StudentVariant, *, has_teacher: bool) -> None:
+    """Raise ValueError for layers of a teacher without exactly one, and for tokens of its own beside the teacher's layers."""
+    student = variant.student
+    if student.from_teacher and not has_teacher:
+        raise ValueError(
+            f"{variant.key('init')}.from = teacher takes the layers of one teacher, but the job has none, or several; give "
+            "teacher, or set from to model"
+        )
+    if student.intermediate is not None and student.vocabulary is not None:
+        raise ValueError(
+            f"{variant.key('intermediate')} runs the teacher on the student's tokens, but {variant.key('vocabulary')} gives "
+            "the student tokens of its own; leave one of the two out"
+        )

@@ -8,6 +8,7 @@ from raykd.data.prepare import check_sources, spec_from_config
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.data.tokenizer import load_mask_token
 from raykd.data.unlabelled import unlabelled_spec
+from raykd.distill.student_models import check_student_source, initial_name, stand_in
 from raykd.errors import ConfigError, DataError
 from raykd.models import PROBE_ROWS, check_sequence_length, load_config, load_tokenizer, probe_classifier
 from raykd.run.build_objective import objective_from_config
@@ -25,6 +26,8 @@ def check_experiment(config: ExperimentConfig) -> None:
     _check_data(data)
     if config.logits.file is not None and not storage.is_dir(config.logits.file):
         storage.expand([config.logits.file])
+    for variant in config.student_variants:
+        check_student_source(variant, config.source_model(variant))
     _check_intermediate(config)
     _check_unlabelled(config)
     _check_augment(config)
@@ -78,9 +81,14 @@ def probe_models(config: ExperimentConfig) -> None:
     """Run every model forward, and backward where it is trained, on the first training rows. Raises ModelError."""
     data, codec = config.data, label_codec(config.data)
     texts = first_texts(spec_from_config(data, "train", config.student_models[0], codec), PROBE_ROWS)
-    models = {teacher.model: teacher.fine_tune for teacher in config.every_teacher} | dict.fromkeys(config.student_models, True)
+    plain = [one.student.model for one in config.student_variants if not one.student.has_own_weights]
+    models = {teacher.model: teacher.fine_tune for teacher in config.every_teacher} | dict.fromkeys(plain, True)
     for model, train in models.items():
         probe_classifier(model, texts, labels=codec.names, sequence_length=data.sequence_length, train=train)
+    made = {initial_name(one): one for one in config.student_variants if one.student.has_own_weights}
+    for variant in made.values():
+        with stand_in(variant, config.source_model(variant), texts) as model:
+            probe_classifier(model, texts, labels=codec.names, sequence_length=data.sequence_length)
 
 
 def _check_intermediate(config: ExperimentConfig) -> None:
@@ -91,10 +99,11 @@ def _check_intermediate(config: ExperimentConfig) -> None:
 
     pairs, cache = config.data.second_sequence is not None, cache_folder(config)
     for variant in config.student_variants:
-        models, losses = (config.teacher.model, variant.student.model), variant.student.intermediate
+        losses = variant.student.intermediate
         if losses is not None:
             names = ("teacher.model", variant.key("model"))
-            check_teacher_and_student(*models, losses=losses, cache=cache, names=names, pairs=pairs)
+            with stand_in(variant, config.source_model(variant), ()) as student:
+                check_teacher_and_student(config.teacher.model, student, losses=losses, cache=cache, names=names, pairs=pairs)
 
 
 def _check_unlabelled(config: ExperimentConfig) -> None:

@@ -39,7 +39,9 @@ def _students(config: ExperimentConfig) -> str:
 def _variant(variant: StudentVariant) -> str:
     section = variant.student.intermediate
     words = [variant.student.objective.kind, *([] if section is None else [section.summary])]
-    extra = ["labelled rows"] * (variant.rows == "labelled") + ["augmented views"] * variant.augment
+    extra = [variant.student.init.summary] if variant.student.init is not None else []
+    extra += [f"tokens that stand {variant.student.vocabulary.min_count} times"] if variant.student.vocabulary else []
+    extra += ["labelled rows"] * (variant.rows == "labelled") + ["augmented views"] * variant.augment
     return f"{variant.name} ({', '.join([' '.join(words), *extra])})"
 
 

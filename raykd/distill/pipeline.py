@@ -13,6 +13,7 @@ from raykd.data.tokenised_set import TokenisedSet
 from raykd.distill.checks import check_experiment, probe_models, require_classes
 from raykd.distill.report import Candidate, build_comparison, settings_of
 from raykd.distill.split_rows import SplitRows
+from raykd.distill.student_models import StudentModels
 from raykd.distill.tasks import (
     ModelFolder,
     StudentInputs,
@@ -104,6 +105,7 @@ class DistillationPipeline:
     def tokenise_all(self) -> None:
         """Tokenise the rows of all stages asked for: errors in test files are found before anything is trained."""
         models = [*self.config.teacher_models, *self.config.student_models]
+        models += [self.student_models.tokenizer(one) for one in self.config.student_variants]
         reports = not {"evaluation", "report"}.isdisjoint(self.only)
         splits: tuple[Split, ...] = SPLITS if reports and self.config.data.has_test_set else SPLITS[:2]
         for model in dict.fromkeys(models):
@@ -146,6 +148,11 @@ class DistillationPipeline:
         """The training rows, labelled and unlabelled."""
         return TrainingRows(self.config, self.runner, self.splits)
 
+    @cached_property
+    def student_models(self) -> StudentModels:
+        """The students' tokenizers and initial models."""
+        return StudentModels(self.config, self.runner, self.training_rows, lambda: self.teachers.models()[0])
+
     def logits(self) -> SideTable | None:
         """The teacher logits of the searched student, the last variant; those of all variants are made. None without any."""
         return self.teachers.logits()
@@ -168,22 +175,23 @@ class DistillationPipeline:
         """Rows, initial weights and lengths of all variants."""
         self.logits()
         variants, teacher = self.config.student_variants, self._feature_teacher()
-        starts = [model_folder(one.student.model) for one in variants]
-        pairs = list(zip(variants, starts, strict=True))
-        rows = [self.training_rows.of(start.path, rows=one.rows, augment=one.augment) for one, start in pairs]
+        tokenizers = [self.student_models.tokenizer(one) for one in variants]
+        pairs = list(zip(variants, tokenizers, strict=True))
+        rows = [self.training_rows.of(name, rows=one.rows, augment=one.augment) for one, name in pairs]
         counts = {one.name: given.num_rows for one, given in zip(variants, rows, strict=True)}
         lengths = match_lengths(variants, counts, unit=self.config.student.match)
         return [
             StudentInputs(
                 variant=variant,
-                start=start,
+                start=self.student_models.start(variant),
+                tokenizer=tokenizer,
                 train=train,
-                validation=self.tokenised("validation", start.path),
+                validation=self.tokenised("validation", tokenizer),
                 logits=self._logits_of(variant),
                 length=lengths[variant.name],
                 teacher=teacher if variant.student.intermediate is not None else None,
             )
-            for variant, start, train in zip(variants, starts, rows, strict=True)
+            for variant, tokenizer, train in zip(variants, tokenizers, rows, strict=True)
         ]
 
     def _logits_of(self, variant: StudentVariant) -> SideTable | None:
@@ -201,8 +209,8 @@ class DistillationPipeline:
         found = self.teachers.candidates()
         for one in students:
             variant, task = one.inputs.variant, one.task
-            start, work = one.inputs.start.path, one.inputs.work
-            candidate = Candidate("student", task.name, task.seed, task.model_folder, start, task.history)
+            tokenizer, work = one.inputs.tokenizer, one.inputs.work
+            candidate = Candidate("student", task.name, task.seed, task.model_folder, tokenizer, task.history)
             found.append(replace(candidate, variant=variant, work=work))
         return found
 
@@ -300,7 +308,7 @@ class DistillationPipeline:
         """Write a model card with the table into the folder of every student."""
         for candidate in candidates:
             if candidate.variant is not None:
-                objective, base = candidate.variant.summary, candidate.tokenizer
+                objective, base = candidate.variant.summary, self.config.source_model(candidate.variant)
                 card = model_card(comparison, variant=candidate.system, seed=candidate.seed, objective=objective, base=base)
                 storage.write_bytes(storage.join(candidate.model, "README.md"), card.encode())
 

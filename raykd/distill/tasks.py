@@ -71,6 +71,8 @@ class StudentInputs:
     variant: StudentVariant
     start: ModelFolder
     """Its initial model."""
+    tokenizer: str
+    """Folder or name of the tokenizer of its rows."""
     train: TokenisedSet
     validation: TokenisedSet
     logits: SideTable | None

@@ -1,5 +1,6 @@
 """Searches of a distillation: trials share tokenised rows, the teacher and its logits."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -8,6 +9,7 @@ from raykd.data import storage
 from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.distill.pipeline import DistillationPipeline
+from raykd.distill.student_models import make_student
 from raykd.distill.tasks import (
     ModelFolder,
     StudentInputs,
@@ -38,8 +40,10 @@ class DistillationPlan(JobPlan[ExperimentConfig]):
     """Tokenised validation rows."""
     logits: str
     """Side table of teacher logits on them."""
-    digest: str
-    """Hash of the student's initial model."""
+    starts: Mapping[str, ModelFolder]
+    """Initial models of the baseline and the searched student, by variant."""
+    vocabulary: str | None = None
+    """Folder of the searched student's reduced vocabulary; None for one with all tokens of its model."""
     teacher: str = ""
     """Folder of the trained teacher; empty unless students learn from its layers."""
     teacher_rows: tuple[str, str, str] | None = None
@@ -85,6 +89,10 @@ class DistillationPlan(JobPlan[ExperimentConfig]):
         student = config.student_variants[0 if variant == "no_kd" else -1]
         own = self.trial_teacher(config) if student.student.objective.distils else None
         inputs = self._inputs(config, student, own)
+        if own is not None and student.student.from_teacher:
+            start = storage.join(folder, "initial")
+            make_student(student, own.model, start, vocabulary=self.vocabulary)
+            inputs = replace(inputs, start=model_folder(start))
         initial = None
         intermediate = intermediate_task(config, inputs, seed)
         if intermediate is not None:
@@ -107,7 +115,8 @@ class DistillationPlan(JobPlan[ExperimentConfig]):
         learns = student.student.intermediate is not None
         return StudentInputs(
             variant=student,
-            start=ModelFolder(student.student.model, self.digest),
+            start=self.starts[student.name],
+            tokenizer=config.source_model(student),
             train=rows[student.name],
             validation=TokenisedSet.open(self.validation),
             logits=None if logits is None else SideTable.open(logits),
@@ -133,6 +142,13 @@ class DistillationWork:
 
     def check(self) -> None:
         """Check models and files before anything starts. Raises RaykdError."""
+        baseline, searched = self.base.student_variants[0], self.base.searched_variant
+        tokens = [(self.base.source_model(one), one.student.vocabulary) for one in (baseline, searched)]
+        if tokens[0] != tokens[1]:
+            raise ConfigError(
+                f"base: the students {baseline.name} and {searched.name} read different tokens, but a search tokenises rows "
+                "once; set model, init.from and vocabulary in student, not in one of its variants"
+            )
         self.pipeline.check()
 
     def make_plan(self) -> DistillationPlan:
@@ -141,14 +157,16 @@ class DistillationWork:
         if logits is None:
             raise ConfigError("base: no student distils, so there is nothing to search")
         searched, rows = self.base.searched_variant, self.pipeline.training_rows
-        model = searched.student.model
+        models = self.pipeline.student_models
+        model = models.tokenizer(searched)
         own = self.base.teacher is not None and self.base.logits.file is None
         return DistillationPlan(
             base=self.base,
             train=rows.of(model, rows=searched.rows, augment=searched.augment).path,
             validation=self.pipeline.tokenised("validation", model).path,
             logits=logits.path,
-            digest=model_digest(model),
+            starts={one.name: models.start(one) for one in (self.base.student_variants[0], searched)},
+            vocabulary=models.vocabulary(searched),
             teacher=self.pipeline.teachers.models()[0] if self.base.learns_from_layers else "",
             teacher_rows=self._teacher_rows(searched) if own else None,
             baseline=self._baseline_rows(),
@@ -158,7 +176,7 @@ class DistillationWork:
         baseline = self.base.student_variants[0]
         chosen: dict[str, Any] = {"rows": baseline.rows, "augment": baseline.augment}
         logits = self.pipeline.teachers.logits_of(**chosen) if baseline.student.objective.distils else None
-        train = self.pipeline.training_rows.of(baseline.student.model, **chosen)
+        train = self.pipeline.training_rows.of(self.pipeline.student_models.tokenizer(baseline), **chosen)
         return train.path, None if logits is None else logits.path
 
     def _teacher_rows(self, searched: StudentVariant) -> tuple[str, str, str]:
@@ -169,7 +187,7 @@ class DistillationWork:
 
     def test_rows(self) -> dict[str, TokenisedSet]:
         """Rows that the search never sees, tokenised for the student."""
-        return {"": self.pipeline.tokenised("test", self.base.searched_variant.student.model)}
+        return {"": self.pipeline.tokenised("test", self.pipeline.student_models.tokenizer(self.base.searched_variant))}
 
     def teacher(self) -> tuple[str, dict[str, TokenisedSet]] | None:
         """Folder of the trained teacher, and the test rows tokenised for it; None without a single teacher."""

@@ -20,8 +20,8 @@ from raykd.data.logits_tsv import import_tsv
 from raykd.data.prepare import prepare, spec_from_config
 from raykd.data.step_stream import local_feed
 from raykd.data.tokenised_set import TokenisedSet
+from raykd.distill.tasks import model_folder
 from raykd.errors import CheckpointError
-from raykd.models import model_digest
 from raykd.run.progress import Terminal
 from raykd.run.task import TrainTask, cache_folder
 from raykd.run.train_task import run_task
@@ -95,7 +95,8 @@ def world(experiment: Callable[..., ExperimentConfig], tmp_path: Path) -> Iterat
     logits = tmp_path / "logits.tsv"
     logits.write_text("".join(f"{draw.gauss(0, 2):.3f},{draw.gauss(0, 2):.3f}\n" for _ in range(400)))
     side = import_tsv(str(logits), train, out=str(tmp_path / "logits"))
-    plan = DistillationPlan(base, train.path, validation.path, side.path, model_digest(base.student.model))
+    starts = dict.fromkeys([one.name for one in base.student_variants], model_folder(base.student.model))
+    plan = DistillationPlan(base, train.path, validation.path, side.path, starts)
     with local_context() as context:
         trials = TrialPlan(plan, 1, "loss", str(tmp_path / "first"), STEPS, interval=INTERVAL)
         yield World(trials, TrialJournal(str(tmp_path / "trials")), context)

@@ -381,7 +381,8 @@ def unlabelled(experiment: Make, world: dict[str, str], **changes: Any) -> Train
     (variant,) = config.student_variants
     length = match_lengths([variant], {variant.name: sets["train"].num_rows}, unit="steps")[variant.name]
     logits = with_logits_of(sets["train"], config)
-    inputs = StudentInputs(variant=variant, start=model_folder(config.student.model), **sets, logits=logits, length=length)
+    start, tokenizer = model_folder(config.student.model), config.student.model
+    inputs = StudentInputs(variant=variant, start=start, tokenizer=tokenizer, **sets, logits=logits, length=length)
     return student_task(config, inputs, seed=1)
 
 

@@ -16,6 +16,7 @@ textarea { width: 100%; box-sizing: border-box; min-height: 7rem; font: inherit;
   border: 1px solid #9aa3ad; border-radius: 6px; resize: vertical; }
 button { font: inherit; font-weight: 600; color: #fff; background: #1f77b4; border: 0; border-radius: 6px;
   padding: .5rem 1.4rem; }
+#answer { margin-top: 1.2rem; }
 button:disabled { background: #9aa3ad; }
 .row { display: grid; grid-template-columns: minmax(6rem, 12rem) 1fr 4.5rem; gap: .75rem; align-items: center;
   margin: .4rem 0; }
@@ -71,7 +72,7 @@ at("form").addEventListener("submit", async event => {
     show(content[0]);
     const first = content[0][0];
     at("note").textContent = time.toFixed(1) + " ms" + (first.answered_by ? "; answered by the " + first.answered_by : "") +
-      (first.truncated ? "; the text was longer than the model reads, its end was cut off" : "");
+      (first.truncated ? "; the text was longer than the model reads, a part was cut off" : "");
   } catch (error) {
     const box = document.createElement("p");
     box.className = "error"; box.textContent = error.message;

@@ -1,6 +1,7 @@
 """``raykd serve``: checks, then a server on Ray Serve until it is stopped, or lines of standard input."""
 
 import importlib
+import logging
 import signal
 import socket
 import sys
@@ -47,6 +48,7 @@ def serve_http(settings: ServedApplication, *, host: str, port: int, tell: Calla
 
     from raykd.serve.deployment import application
 
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)  # its progress; the address is told below
     try:
         serve.start(
             http_options={"host": host, "port": port, "location": "HeadOnly"}, logging_config={"enable_access_log": False}

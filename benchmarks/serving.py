@@ -1,0 +1,151 @@
+"""The server over HTTP: throughput and latency with 1, 8 and 64 clients, beside a plain server and bare ONNX Runtime.
+
+The plain server is FastAPI around a transformers pipeline, one text a call. Bare ONNX Runtime runs the same texts in batches
+of the server's token budget in one process, tokenisation included. All use as many threads. Run on an idle machine:
+
+    python -m benchmarks.serving runs/demo/students/kd-seed1/model --texts texts.txt --format onnx
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import numpy as np
+
+from raykd.serve.served_model import TOKEN_BUDGET, ServedModel
+from raykd.serve.token_batches import token_batches
+
+CLIENTS = (1, 8, 64)
+START_S = 180
+PLAIN = """
+import sys
+import torch, uvicorn
+from fastapi import FastAPI, Request
+from transformers import pipeline
+
+torch.set_num_threads(int(sys.argv[3]))
+classify = pipeline("text-classification", model=sys.argv[1], top_k=None, truncation=True)
+app = FastAPI()
+
+@app.get("/healthz")
+def healthz():
+    return {}
+
+@app.post("/predict")
+def predict(body: dict):
+    return classify([body["inputs"]])
+
+uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[2]), log_level="error")
+"""
+
+
+def main() -> None:
+    """Measure and print one JSON object."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", help="folder of a trained model; with --format onnx one that raykd export has written to")
+    parser.add_argument("--texts", required=True, help="text file, one text a line")
+    parser.add_argument("--format", default="onnx", choices=("onnx", "torch"))
+    parser.add_argument("--seconds", type=float, default=20.0, help="of each number of clients")
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    lines = [line for line in Path(arguments.texts).read_text(encoding="utf-8").splitlines() if line.strip()]
+    texts = random.Random(0).sample(lines, min(len(lines), 2000))
+    threads = arguments.threads
+
+    raykd = ["-m", "raykd.cli", "serve", arguments.model, "--format", arguments.format, "--threads", str(threads), "--port"]
+    found: dict[str, object] = {"texts": len(texts), "threads": threads, "cpus": os.cpu_count()}
+    found["bare_texts_per_second"] = bare = bare_throughput(arguments.model, texts, form=arguments.format, threads=threads)
+    for name, command in (("raykd", raykd), ("plain", ["-c", PLAIN, arguments.model])):
+        with server(command, threads=None if name == "raykd" else threads) as address:
+            found[name] = {clients: drive(address, texts, clients=clients, seconds=arguments.seconds) for clients in CLIENTS}
+    served = found["raykd"]
+    assert isinstance(served, dict)
+    found["share_of_bare_at_64_clients"] = round(served[64]["texts_per_second"] / bare, 3)
+    print(json.dumps(found, indent=1))
+
+
+def bare_throughput(model: str, texts: Sequence[str], *, form: str, threads: int) -> float:
+    """Texts per second in this process, in batches of the server's token budget."""
+    served = ServedModel.load(model, form="onnx" if form == "onnx" else "torch", threads=threads)
+    served.logits(served.encode(texts[:64]))
+    start = time.perf_counter()
+    rows = served.encode(texts)
+    for batch in token_batches([len(row.ids) for row in rows], TOKEN_BUDGET):
+        served.logits([rows[index] for index in batch])
+    return round(len(texts) / (time.perf_counter() - start), 1)
+
+
+@contextmanager
+def server(command: Sequence[str], *, threads: int | None) -> Iterator[str]:
+    """Start a server on a free port, yield its address when it answers, and end it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    extra = [str(port), *([] if threads is None else [str(threads)])]
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen([sys.executable, *command, *extra], stdout=log, stderr=log)
+        address = f"http://127.0.0.1:{port}"
+        try:
+            _wait(address, process)
+            yield address
+        finally:
+            process.terminate()
+            process.wait(timeout=60)
+
+
+def _wait(address: str, process: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            if httpx.get(f"{address}/healthz").status_code == 200:
+                return
+        except httpx.HTTPError:
+            pass
+        time.sleep(0.5)
+    raise SystemExit(f"the server at {address} did not answer within {START_S} s, or ended")
+
+
+def drive(address: str, texts: Sequence[str], *, clients: int, seconds: float) -> dict[str, float]:
+    """One text a request from so many clients, each waiting for its answer; a warm-up second is not counted."""
+    times: list[float] = []
+    refused = 0
+
+    async def client(number: int, until: float, counted_from: float) -> None:
+        nonlocal refused
+        draw = random.Random(number)
+        async with httpx.AsyncClient(base_url=address, timeout=60) as connection:
+            while time.perf_counter() < until:
+                start = time.perf_counter()
+                reply = await connection.post("/predict", json={"inputs": draw.choice(texts)})
+                if reply.status_code != 200:
+                    refused += 1
+                elif start >= counted_from:
+                    times.append(time.perf_counter() - start)
+
+    async def run() -> None:
+        now = time.perf_counter()
+        await asyncio.gather(*(client(number, now + 1 + seconds, now + 1) for number in range(clients)))
+
+    asyncio.run(run())
+    p50, p99 = np.percentile(times, [50, 99]) * 1000
+    return {
+        "texts_per_second": round(len(times) / seconds, 1),
+        "p50_ms": round(float(p50), 2),
+        "p99_ms": round(float(p99), 2),
+        "refused": refused,
+    }
+
+
+if __name__ == "__main__":
+    main()

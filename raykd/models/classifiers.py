@@ -167,7 +167,7 @@ def _check_report(
     if any(not key.startswith(prefix) for key in other_shape):
         raise ModelError(
             f"{name} has a classifier for {len(own)} labels {list(own)}, but the data has {len(wanted)}: {list(wanted)}; "
-            "set data.labels to the model's, or start from a model without a classifier"
+            "name the model's labels (data.labels, or --label_enumerate_values), or start from a model without a classifier"
         )
     if other_shape:
         key, (stored, expected) = next(iter(sorted(other_shape.items())))
@@ -216,6 +216,6 @@ def _check_labels(own: Sequence[str], wanted: Sequence[str], *, name: str) -> No
         log.info("%s names its labels %s; taken as %s in this order", name, list(own), list(wanted))
         return
     raise ModelError(
-        f"{name} was trained for the labels {list(own)}, but the data has {list(wanted)}; set data.labels to the model's "
-        "names in its order, or start from a model without a classifier"
+        f"{name} was trained for the labels {list(own)}, but the data has {list(wanted)}; give the "
+        "model's in its order (data.labels, or --label_enumerate_values), or start from a model without a classifier"
     )

@@ -7,7 +7,7 @@ in a process of its own and is written to DIR/results.jsonl: the same command co
 step, from call to return (with the start of Ray's processes and the counting of rows) and in the middle half of the rows; the
 largest unique memory (USS) of each kind of process at the smallest and the largest size, with their ratio; and preparation
 against the same tokenizer in a bare loop, one process a core, on rows of the same files (reading, tokens, nothing written),
-measured before and after.
+measured before and after. With ``--formats`` the first size is prepared from each file format instead, in one process.
 """
 
 import argparse
@@ -25,6 +25,7 @@ from typing import Any, Self
 import numpy as np
 
 from benchmarks.footprints import Footprints
+from benchmarks.input_formats import FORMATS, compare_formats
 
 Progress = Callable[[int, int], None]
 STORE_BYTES = 512 << 20
@@ -41,6 +42,12 @@ def main() -> None:
     options = _options()
     folder = Path(options.folder)
     folder.mkdir(parents=True, exist_ok=True)
+    if options.formats:
+        os.environ["TOKENIZERS_PARALLELISM"] = "false"
+        source = _shards(folder, min(options.sizes[0], SHARD_ROWS))[0]
+        for name, rate, of_bare in compare_formats(options.formats, source, _model(folder), folder):
+            print(f"{name:<12}{rate:>9,.0f} rows/s{of_bare:>7.2f} of the tokenizer alone", flush=True)
+        return
     if options.only:
         print(json.dumps(_measure(options, folder, options.only)))
         return
@@ -62,6 +69,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--sizes", type=int, nargs="+", default=[1_000_000, 3_000_000, 10_000_000])
     parser.add_argument("--train-rows", type=int, default=100_000)
     parser.add_argument("--cores", type=int, default=2)
+    parser.add_argument("--formats", nargs="+", choices=FORMATS)
     parser.add_argument("--folder", default="runs/streaming")
     parser.add_argument("--only", type=int, help=argparse.SUPPRESS)
     return parser.parse_args()

@@ -108,6 +108,7 @@ def experiment(small_world: dict[str, str], tmp_path: Path) -> Callable[..., Exp
                 "input_schema": "text:str:1,label:str:1",
                 "first_sequence": "text",
                 "label": "label",
+                **({} if "data__task" in changes else {"labels": ["0", "1"]}),
                 "train": [small_world["train"]],
                 "test": [small_world["test"]],
                 "validation": 0.2,

@@ -45,6 +45,10 @@ MIN_TEST_ROWS = 50
 """Fewest rows of a test set held out by a fraction: the 95% interval of an accuracy of 0.8 is then 11 points to both sides."""
 
 
+_NAMES_WITHOUT_ROWS = ("0", "1")
+"""Labels of rows without a label column, unless the job lists others."""
+
+
 class DataConfig(Section):
     """Data files and the meaning of their columns."""
 
@@ -66,9 +70,9 @@ class DataConfig(Section):
     task: TaskName = "single_label"
     """single_label: a row has one of `labels`. multi_label: a row has any number of them; the cell holds them
     joined by commas and may be empty. regression: the label is a number, without `labels`."""
-    labels: tuple[str, ...] | PathField = ("0", "1")
-    """The label values in the order of their ids, or the path of a file with one value a line. Not for
-    regression."""
+    labels: tuple[str, ...] | PathField | None = None
+    """The label values in the order of their ids, or the path of a file with one value a line; null finds the values in
+    `train`, at most 1,000, and sorts them. Without `label` null is 0 and 1. Not for regression."""
     positive_label: str | None = None
     """Label whose F1 is reported for two classes; null is the second, as in EasyNLP."""
     train: tuple[PathField, ...]
@@ -101,9 +105,13 @@ class DataConfig(Section):
     @model_validator(mode="before")
     @classmethod
     def _no_default_labels(cls, given: Any) -> Any:
-        """Leave the default of ``labels`` out where the task has none."""
+        """Name labels where the task has none, and where there are no rows to find them in."""
         traits = TASKS.get(given.get("task", "single_label")) if isinstance(given, Mapping) else None
-        return {"labels": (), **given} if traits is not None and not traits.takes_labels else given
+        if traits is None or given.get("labels") is not None:
+            return given
+        if not traits.takes_labels:
+            return {**given, "labels": ()}
+        return given if given.get("label") is not None else {**given, "labels": _NAMES_WITHOUT_ROWS}
 
     @model_validator(mode="before")
     @classmethod
@@ -117,9 +125,9 @@ class DataConfig(Section):
         if not self.train:
             raise ValueError("data.train names no files; give at least one path or glob")
         self._check_splits()
-        if self.traits.takes_labels:
-            self._check_labels()
-        elif self.labels:
+        if self.traits.takes_labels and isinstance(self.labels, tuple):
+            self._check_labels(self.labels)
+        elif not self.traits.takes_labels and self.labels:
             raise ValueError(f"data.labels = {self.labels}: with data.task = {self.task} a label is a number; leave it out")
         if self.positive_label is not None and self.traits.outputs != "classes":
             raise ValueError(
@@ -151,19 +159,15 @@ class DataConfig(Section):
                 f"data.validation = {self.validation} and data.test = {self.test} leave no training rows; lower one of them"
             )
 
-    def _check_labels(self) -> None:
-        if isinstance(self.labels, str):
-            return
-        if len(self.labels) < 2:
-            raise ValueError(f"data.labels = {list(self.labels)}: a classifier needs at least two labels")
-        if len(set(self.labels)) != len(self.labels):
-            raise ValueError(f"data.labels = {list(self.labels)}: a label is listed twice")
-        if self.positive_label is not None and self.positive_label not in self.labels:
-            raise ValueError(
-                f"data.positive_label = {self.positive_label!r} is not one of data.labels ({', '.join(self.labels)})"
-            )
+    def _check_labels(self, labels: tuple[str, ...]) -> None:
+        if len(labels) < 2:
+            raise ValueError(f"data.labels = {list(labels)}: a classifier needs at least two labels")
+        if len(set(labels)) != len(labels):
+            raise ValueError(f"data.labels = {list(labels)}: a label is listed twice")
+        if self.positive_label is not None and self.positive_label not in labels:
+            raise ValueError(f"data.positive_label = {self.positive_label!r} is not one of data.labels ({', '.join(labels)})")
         separator = self.traits.separator
-        joined = [label for label in self.labels if separator and separator in label]
+        joined = [label for label in labels if separator and separator in label]
         if joined:
             raise ValueError(
                 f"data.labels holds {joined[0]!r}, but {separator!r} separates the labels of a row; rename the label"
@@ -177,7 +181,7 @@ class DataConfig(Section):
                 f"data.{named} is given, but data.label is not set, so that no row of data.train has a label; name the label "
                 "column, or list all files in data.train"
             )
-        classes = len(self.labels) if self.traits.outputs == "classes" and not isinstance(self.labels, str) else 0
+        classes = len(self.labels) if self.traits.outputs == "classes" and isinstance(self.labels, tuple) else 0
         if self.label_budget is not None and self.label_budget < classes:
             raise ValueError(
                 f"data.label_budget = {self.label_budget} is smaller than the {classes} labels of data.labels; raise it, each "
@@ -188,6 +192,11 @@ class DataConfig(Section):
     def has_unlabelled_rows(self) -> bool:
         """True when students may train on rows whose label is not known, besides labelled ones."""
         return bool(self.unlabelled) or self.label_budget is not None
+
+    def with_labels(self, labels: tuple[str, ...]) -> Self:
+        """The same with the labels that were found. Raises ValueError when they do not fit the other settings."""
+        self._check_labels(labels)
+        return self.model_copy(update={"labels": labels})
 
     @property
     def has_test_set(self) -> bool:

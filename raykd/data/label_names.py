@@ -4,11 +4,13 @@ from raykd.data import storage
 from raykd.errors import ConfigError
 
 
-def read_labels(labels: tuple[str, ...] | str) -> tuple[str, ...]:
+def read_labels(labels: tuple[str, ...] | str | None) -> tuple[str, ...]:
     """Label texts in the order of their ids; from a file, one value a line, spaces around it removed.
 
     Raises ConfigError when there is no such file, or it has fewer than two labels, one of them twice, or is not text.
     """
+    if labels is None:
+        raise ValueError("data.labels is left out, and the labels of the rows have not been found yet")
     if not isinstance(labels, str):
         return labels
     if not storage.exists(labels):

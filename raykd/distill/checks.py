@@ -1,15 +1,13 @@
 """Errors of an experiment that can be found before Ray starts: in files, in models, and in settings that need both."""
 
 from raykd.config import DataConfig, ExperimentConfig
-from raykd.config.data import TASKS
 from raykd.data import storage
 from raykd.data.first_rows import first_texts
 from raykd.data.prepare import check_sources, spec_from_config
-from raykd.data.tokenised_set import TokenisedSet
 from raykd.data.tokenizer import load_mask_token
 from raykd.data.unlabelled import unlabelled_spec
 from raykd.distill.student_models import check_student_source, initial_name, stand_in
-from raykd.errors import ConfigError, DataError
+from raykd.errors import ConfigError
 from raykd.models import PROBE_ROWS, check_sequence_length, load_config, load_tokenizer, probe_classifier
 from raykd.run.build_objective import objective_from_config
 from raykd.run.task import cache_folder
@@ -52,23 +50,6 @@ def check_experiment(config: ExperimentConfig) -> None:
                 "data.label_budget and augment give rows without one; set the variant's rows to labelled and augment to false, "
                 "or use vanilla_kd"
             )
-
-
-def require_classes(rows: TokenisedSet, task: str) -> None:
-    """Raise DataError when all training rows of a single-label task have one class; reads until there are two."""
-    if rows.labels is None or TASKS[task].outputs != "classes":
-        return
-    found: set[int] = set()
-    for group in range(len(rows.group_rows)):
-        found |= set(rows.read_group(group, ["label"])["label"].unique().to_pylist())
-        if len(found) > 1:
-            return
-    if found:
-        label = rows.labels[found.pop()]
-        raise DataError(
-            f"all {rows.num_rows:,} training rows have the label {label!r}: a classifier needs rows of two classes or more; "
-            "check data.train, data.label and data.labels"
-        )
 
 
 def _check_data(data: DataConfig) -> None:

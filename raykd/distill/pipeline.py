@@ -8,9 +8,11 @@ from typing import Literal
 from raykd.config import ExperimentConfig, StudentVariant
 from raykd.config.data import TASKS
 from raykd.data import storage
+from raykd.data.found_labels import list_labels
 from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
-from raykd.distill.checks import check_experiment, probe_models, require_classes
+from raykd.distill.checks import check_experiment, probe_models
+from raykd.distill.job_labels import class_lines, with_found_labels
 from raykd.distill.report import Candidate, build_comparison, settings_of
 from raykd.distill.split_rows import SplitRows
 from raykd.distill.student_models import StudentModels
@@ -70,7 +72,7 @@ class DistillationPipeline:
         terminal: Terminal | None = None,
         runner_class: type[StageRunner] = StageRunner,
     ) -> None:
-        self.config = config
+        self._given = config
         every = STAGES if config.data.label is not None else STAGES[: STAGES.index("report")]
         self.only = tuple(only) or every
         self.runner = runner_class(
@@ -81,6 +83,14 @@ class DistillationPipeline:
             stages=self.only,
             terminal=terminal or Terminal(),
         )
+
+    @cached_property
+    def config(self) -> ExperimentConfig:
+        """The job, with the labels of its rows where it lists none. Raises DataError when they cannot be found."""
+        config, counts = with_found_labels(self._given)
+        if counts:
+            self.runner.terminal.print_line(f"labels, with their rows in data.train: {list_labels(counts)}")
+        return config
 
     def check(self) -> None:
         """Find errors in models and files before anything starts. Raises RaykdError."""
@@ -113,7 +123,9 @@ class DistillationPipeline:
                 self.tokenised(split, model)
             for kind in self.training_rows.every_kind:
                 self.training_rows.of_kind(kind, model)
-        require_classes(self.tokenised("train", self.config.student_models[0]), self.config.data.task)
+        rows = self.tokenised("train", self.config.student_models[0])
+        for line in class_lines(rows, self.config, found=self._given.data.labels is None):
+            self.runner.terminal.print_line(line)
         for overlap in self.splits.overlaps if reports else ():
             self.runner.terminal.print_line(f"warning: {overlap}")
 

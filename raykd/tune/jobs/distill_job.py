@@ -137,8 +137,12 @@ class DistillationWork:
     """Teacher and logits of a distillation."""
 
     def __init__(self, base: ExperimentConfig, terminal: Terminal) -> None:
-        self.base = base
         self.pipeline = DistillationPipeline(base, terminal=terminal)
+
+    @property
+    def base(self) -> ExperimentConfig:
+        """The job, with the labels of its rows."""
+        return self.pipeline.config
 
     def check(self) -> None:
         """Check models and files before anything starts. Raises RaykdError."""

@@ -1,0 +1,128 @@
+"""Labels of a job that lists none: the distinct values of the label column, found in one pass over the files."""
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from raykd.config import DataConfig
+from raykd.data import storage
+from raykd.data.cell_values import integer_text
+from raykd.data.examples import RowParser
+from raykd.data.prepare import file_format
+from raykd.data.readers import reader_of
+from raykd.data.schema import InputSchema
+from raykd.data.sources import find_sources
+from raykd.errors import DataError
+
+MAX_LABELS = 1000
+"""Most distinct values of a column of labels: more are texts, numbers or ids."""
+SHOWN_LABELS = 20
+"""Labels that a message lists."""
+_INTEGER = re.compile(r"[+-]?\d+")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+
+
+def find_labels(data: DataConfig, cache: str) -> dict[str, int]:
+    """Labels of the training files with their rows, sorted: numerically where all are integers. Counts are kept in ``cache``.
+
+    Rows that do not parse and empty labels are passed over, since preparing names them. Raises DataError for more than
+    ``MAX_LABELS`` labels, for numbers that are not whole, and for labels that only validation or test files have.
+    """
+    counts = _count(data, data.train, cache, "data.train")
+    if data.traits.outputs == "classes":
+        _check_numbers(data.label, counts)
+    for name, files in (("data.validation", data.validation), ("data.test", data.test)):
+        if isinstance(files, tuple):
+            others = _count(data, files, cache, name)
+            unknown = {label: rows for label, rows in others.items() if label not in counts}
+            if unknown:
+                raise DataError(
+                    f"{name} has labels that data.train does not have: {list_labels(unknown)}; add training rows of each, "
+                    "remove these rows, or list data.labels"
+                )
+    order = int if all(map(_INTEGER.fullmatch, counts)) else str
+    return {label: counts[label] for label in sorted(counts, key=order)}
+
+
+def list_labels(counts: Mapping[str, int]) -> str:
+    """The first labels with their rows: ``neg 10, pos 12``."""
+    shown = [f"{label} {rows:,}" for label, rows in list(counts.items())[:SHOWN_LABELS]]
+    hidden = len(counts) - len(shown)
+    return ", ".join(shown) + (f" and {hidden:,} more" if hidden else "")
+
+
+@dataclass(frozen=True)
+class _LabelTexts:
+    """Codec that keeps the texts of the labels of a cell."""
+
+    separator: str
+    names: tuple[str, ...] = ()
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Nothing is stored."""
+        return {}
+
+    def parse(self, cell: str) -> Sequence[str]:
+        """Texts that are not empty, integers without a fraction."""
+        cells = cell.split(self.separator) if self.separator else (cell,)
+        return [integer_text(one) for one in cells if one]
+
+    def column(self, values: Sequence[Any]) -> pa.Array:
+        """Never called: nothing is stored."""
+        raise NotImplementedError(f"{len(values)} labels that are counted only")
+
+
+def _count(data: DataConfig, files: Sequence[str], cache: str, name: str) -> dict[str, int]:
+    sources = find_sources(files, data.skip_header, cache, files=file_format(data))
+    columns = (data.input_schema, data.first_sequence, data.second_sequence, data.label, data.traits.separator)
+    key = json.dumps([[chunk.digest for chunk in sources.chunks], columns, repr(file_format(data))])
+    kept = storage.join(cache, "labels", f"{hashlib.blake2b(key.encode(), digest_size=16).hexdigest()}.json")
+    if storage.exists(kept):
+        return dict(storage.read_json(kept))
+    schema = InputSchema.of(data.input_schema, columns[1:4])
+    parser = RowParser(
+        schema,
+        first_sequence=data.first_sequence,
+        second_sequence=data.second_sequence,
+        label=data.label,
+        codec=_LabelTexts(data.traits.separator),
+    )
+    counts: Counter[str] = Counter()
+    for chunk in sources.chunks:
+        reader = reader_of(chunk.path, file_format(data))
+        for row in reader.read(chunk, parser.names):
+            for label in _labels(parser, row.data, reader):
+                counts[label] += 1
+            if len(counts) > MAX_LABELS:
+                raise DataError(
+                    f"{name}: column {data.label!r} has more than {MAX_LABELS:,} labels ({list_labels(counts)}); name the "
+                    "column of the labels, set data.task to regression for numbers, or list data.labels"
+                )
+    storage.write_json(kept, counts)
+    return dict(counts)
+
+
+def _labels(parser: RowParser, content: Any, reader: Any) -> Iterable[str]:
+    """The labels of a row; none of one that does not parse."""
+    try:
+        labels: Iterable[str] = parser.parse(content, reader).label
+    except DataError:
+        return ()
+    return labels
+
+
+def _check_numbers(column: str | None, counts: Mapping[str, int]) -> None:
+    """Raise DataError when all labels are numbers, but not all of them whole."""
+    parts = {label: rows for label, rows in counts.items() if not _INTEGER.fullmatch(label)}
+    if parts and all(map(_NUMBER.fullmatch, counts)):
+        raise DataError(
+            f"column {column!r} of data.train holds numbers that are not whole ({list_labels(parts)}); set data.task to "
+            "regression, or list data.labels to take them as names of classes"
+        )

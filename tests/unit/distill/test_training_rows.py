@@ -203,3 +203,42 @@ def test_a_masked_language_model_is_checked_before_ray(
     augment = {**AUGMENT, "masked_lm": small_world["teacher"]}
     with pytest.raises(ModelError, match="is no masked language model, but has BertForSequenceClassification"):
         local(experiment(student__variants=VARIANTS, augment=augment))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"data__task": "multi_label", "student__objective": {"kind": "pseudo_label", "min_confidence": 0.5}},
+        {"data__task": "regression", "data__labels": [], "student__objective": {"kind": "mse_kd"}},
+        {"data__second_sequence": "other", "data__input_schema": "other:str:1,text:str:1,label:str:1"},
+    ],
+    ids=["multi-label", "regression", "pairs"],
+)
+def test_other_tasks_train_on_labelled_rows_unlabelled_rows_and_views(
+    changes: dict[str, Any],
+    experiment: Callable[..., ExperimentConfig],
+    local: Callable[..., LocalPipeline],
+    small_world: dict[str, str],
+    tmp_path: Path,
+) -> None:
+    given: dict[str, Any] = {**BUDGET, "augment": AUGMENT, "student__variants": VARIANTS, **changes}
+    from transformers import AutoModel, AutoTokenizer
+
+    if "data__second_sequence" in changes:
+        for split in ("train", "test"):
+            lines = Path(small_world[split]).read_text().splitlines()
+            pairs = [f"{first.split(chr(9))[0]}\t{second}\n" for first, second in zip(lines, reversed(lines), strict=True)]
+            (tmp_path / f"{split}.tsv").write_text("".join(pairs))
+            given[f"data__{split}"] = [str(tmp_path / f"{split}.tsv")]
+    if "data__labels" in changes:  # a model for numbers starts from an encoder without a classifier
+        for role in ("teacher", "student"):
+            AutoModel.from_pretrained(small_world[role]).save_pretrained(tmp_path / role)
+            AutoTokenizer.from_pretrained(small_world[role]).save_pretrained(tmp_path / role)
+            given[f"{role}__model"] = str(tmp_path / role)
+    pipeline = local(experiment(**given))
+    students = {one.inputs.variant.name: one for one in pipeline.students()}
+    rows = students["kd"].inputs.train
+    assert pipeline.trained == ["teacher", "student no kd seed 1", "student labelled seed 1", "student kd seed 1"]
+    labelled = [rows.read_group(group)["labelled"].to_pylist() for group in range(len(rows.group_rows))]
+    assert sum(map(sum, labelled)) == 60
+    assert rows.num_rows > 400

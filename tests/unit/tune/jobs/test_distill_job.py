@@ -85,3 +85,27 @@ def test_joint_training_is_one_task_whose_teacher_states_trials_share(
     assert share_teacher_states(labels, trainings=6) == labels
     assert same_group(joint) == joint.train
     assert same_group(labels) == labels.folder
+
+
+def test_trials_train_on_all_rows_and_the_baseline_on_labelled_ones(
+    experiment: Callable[..., ExperimentConfig], tmp_path: Path
+) -> None:
+    config = experiment(
+        compute__engine={"kind": "torch"}, student__training=SHORT, teacher__training=SHORT, data__label_budget=60
+    )
+    plan = plan_of(config)
+    chains = {
+        variant: plan.chains(config, variant=variant, seed=7, folder=str(tmp_path), adapt=lambda task, **_: task)
+        for variant in ("kd", "no_kd")
+    }
+    (student,), (labels,) = (list(chain[""]) for chain in chains.values())
+    rows = {task.name: TokenisedSet.open(task.train) for task in (student, labels)}
+    assert rows[labels.name].num_rows == 60
+    assert rows[student.name].labelled_groups == 1
+    assert rows[student.name].num_rows > 200
+    assert labels.logits is None
+    other = with_values(config, {"teacher.training.learning_rate": 1e-3})
+    teacher = plan.trial_teacher(other)
+    assert teacher is not None
+    assert TokenisedSet.open(teacher.task.train).num_rows == 60
+    assert TokenisedSet.open(teacher.rows).num_rows == rows[student.name].num_rows

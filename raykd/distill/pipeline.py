@@ -13,7 +13,7 @@ from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.distill.checks import check_experiment, probe_models
 from raykd.distill.job_labels import class_lines, with_found_labels
-from raykd.distill.report import Candidate, build_comparison, settings_of
+from raykd.distill.report import Candidate, build_comparison, settings_of, write_cards
 from raykd.distill.split_rows import SplitRows
 from raykd.distill.student_models import StudentModels
 from raykd.distill.tasks import (
@@ -31,7 +31,6 @@ from raykd.errors import ConfigError
 from raykd.models import model_digest
 from raykd.models.model_settings import write_settings
 from raykd.predict import ScoreJob
-from raykd.report.card import model_card
 from raykd.report.comparison import FORMAT, Comparison
 from raykd.report.files import read_report, write_report
 from raykd.report.terminal import render
@@ -311,18 +310,10 @@ class DistillationPipeline:
             validation_rows=self.tokenised("validation", self.config.student_models[0]),
         )
         write_report(comparison, folder)
-        self._write_cards(comparison, [candidate for candidate, _ in scored])
+        write_cards(comparison, [candidate for candidate, _ in scored], self.config)
         self._write_settings(comparison, [candidate for candidate, _ in scored])
         stage.finish()
         return comparison
-
-    def _write_cards(self, comparison: Comparison, candidates: Sequence[Candidate]) -> None:
-        """Write a model card with the table into the folder of every student."""
-        for candidate in candidates:
-            if candidate.variant is not None:
-                objective, base = candidate.variant.summary, self.config.source_model(candidate.variant)
-                card = model_card(comparison, variant=candidate.system, seed=candidate.seed, objective=objective, base=base)
-                storage.write_bytes(storage.join(candidate.model, "README.md"), card.encode())
 
     def _write_settings(self, comparison: Comparison, candidates: Sequence[Candidate]) -> None:
         """Write raykd.json into the folder of every model that was trained here."""

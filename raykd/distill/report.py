@@ -5,13 +5,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from raykd.config import DataConfig, StudentConfig, StudentVariant
+from raykd.config import DataConfig, ExperimentConfig, StudentConfig, StudentVariant
+from raykd.data import storage
 from raykd.data.overlap import Overlap
 from raykd.data.sample_rows import sample_rows
 from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.models import load_config
 from raykd.models.model_settings import ModelSettings
+from raykd.report.card import model_card
 from raykd.report.comparison import Comparison, Entry, compare
 from raykd.report.environment import environment
 from raykd.report.exports import read_exports
@@ -137,3 +139,12 @@ def _shape(model: str) -> str:
     """The part of a model's configuration that its speed depends on."""
     settings = load_config(model).to_dict()
     return json.dumps({key: value for key, value in settings.items() if key != "_name_or_path"}, sort_keys=True, default=str)
+
+
+def write_cards(comparison: Comparison, candidates: Sequence[Candidate], config: ExperimentConfig) -> None:
+    """Write a model card with the table into the folder of every student."""
+    for candidate in candidates:
+        if candidate.variant is not None:
+            objective, base = candidate.variant.summary, config.source_model(candidate.variant)
+            card = model_card(comparison, variant=candidate.system, seed=candidate.seed, objective=objective, base=base)
+            storage.write_bytes(storage.join(candidate.model, "README.md"), card.encode())

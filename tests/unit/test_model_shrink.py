@@ -71,3 +71,14 @@ def test_text_in_another_encoding_is_refused(large, tmp_path):
     with pytest.raises(DataError, match=r"a\.tsv:2: not UTF-8 text"):
         shrunk(large, tmp_path / "small", text=[str(tmp_path / "a.tsv")])
     assert not (tmp_path / "small").exists()
+
+
+def test_the_smaller_model_exports(tmp_path):
+    pytest.importorskip("onnxruntime", reason="ONNX export needs pip install 'raykd[export]'")
+    from raykd.model_export import export
+
+    large = pretrained(tmp_path / "large", "distilbert", tokenizer=spelling_wordpiece(), layers=3)
+    (tmp_path / "rows.tsv").write_text("the film plot\n")
+    shrunk(large, tmp_path / "small", layers="0,2", text=[str(tmp_path / "rows.tsv")])
+    (made,) = export(str(tmp_path / "small"), int8=False, terminal=Terminal())
+    assert made.agreement == 1.0

@@ -7,6 +7,8 @@ One thread, one model actor. A round measures, one after the other:
 ``local``   `score_locally` from its second item on: reads row groups, pads, computes, writes parts;
 ``actor``   the same inside the Ray actor (`score`), from its second item on: the steady state of a long prediction;
 ``whole``   `score` from call to return: Ray Data's start, imports and model load in the actor, the manifest.
+With ``--causal`` the model is a causal language model from a configuration (GPT-2, 4 layers of 256), the rows are prompts, and
+``bare`` reads each whole, with answers of one token; only ``local`` is compared with it.
 Ratios to ``bare`` are taken round by round, in wall-clock and in processor time (the second is immune to a busy machine, and
 leaves out ``whole``, most of which is waiting for processes to start); medians are printed.
 """
@@ -18,16 +20,21 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
+from transformers import GPT2Config, GPT2LMHeadModel
 
+from raykd.config import CausalTeacherConfig, build
 from raykd.data.batch import Batch
-from raykd.data.prepare import PrepareSpec, prepare
+from raykd.data.prepare import PrepareSpec, prepare, spec_from_config
 from raykd.data.tokenised_set import TokenisedSet
+from raykd.distill.prompted_teacher import PromptedTeacher, prompted_teacher
 from raykd.models import load_classifier, load_tokenizer, save_classifier
 from raykd.predict import ScoreJob, score, score_locally
-from raykd.predict.scorer import ScoredPart, ScoreItem, Scorer, forward, group_batches
+from raykd.predict.answer_scorer import AnswerScorer
+from raykd.predict.scorer import ScoredPart, ScoreItem, forward, group_batches
 from raykd.session import start_ray, stop_ray
 from raykd.task_kinds import SINGLE_LABEL
 
@@ -38,7 +45,7 @@ Timing = tuple[float, float, float]
 """Rows, wall-clock seconds, processor seconds."""
 
 
-class TimedScorer(Scorer):
+class TimedScorer(AnswerScorer):
     """Writes down how long each item took."""
 
     def __call__(self, item: ScoreItem) -> ScoredPart:
@@ -56,11 +63,14 @@ def main() -> None:
     options = _options()
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
-    start_ray(num_cpus=2)
     with tempfile.TemporaryDirectory() as folder:
         model, prepared = _prepare(options, folder)
-        rounds = [_round(model, prepared, folder, number) for number in range(options.rounds)]
-    stop_ray()
+        if options.causal:
+            rounds = [_causal_round(options, folder, number) for number in range(options.rounds)]
+        else:
+            start_ray(num_cpus=2)
+            rounds = [_round(model, prepared, folder, number) for number in range(options.rounds)]
+            stop_ray()
     _print(rounds, prepared, options)
 
 
@@ -70,6 +80,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--data", default=str(SHARED / "data/sst2/train.tsv"), help="columns text and label, no header")
     parser.add_argument("--model", default=str(SHARED / "models/review-tiny"))
+    parser.add_argument("--causal", action="store_true", help="a causal language model asked by prompts, without Ray")
     options = parser.parse_args()
     for path in (options.data, options.model):
         if not os.path.exists(path):
@@ -119,6 +130,49 @@ def _bare(model: str, prepared: TokenisedSet) -> Timing:
     return prepared.num_rows, time.perf_counter() - wall, time.process_time() - cpu
 
 
+def _causal_round(options: argparse.Namespace, folder: str, number: int) -> dict[str, Timing]:
+    asked, model, prepared = _causal_teacher(options, folder)
+    timings = {"bare": _bare_answers(model, prepared, [one[0] for one in asked.answers])}
+    score_locally([asked.job(model, prepared.path, f"{folder}/causal-{number}")], scorer=TimedScorer)
+    return {**timings, "local": _steady(f"{folder}/causal-{number}")}
+
+
+def _causal_teacher(options: argparse.Namespace, folder: str) -> tuple[PromptedTeacher, str, TokenisedSet]:
+    tokenizer, model = load_tokenizer(options.model), f"{folder}/causal"
+    shape = {"n_embd": 256, "n_layer": 4, "n_head": 4, "n_positions": 512}
+    torch.manual_seed(1)
+    GPT2LMHeadModel(GPT2Config(vocab_size=len(tokenizer), **shape)).save_pretrained(model)
+    tokenizer.save_pretrained(model)
+    columns = {"input_schema": "text:str:1,label:str:1", "first_sequence": "text", "label": "label", "sequence_length": LENGTH}
+    prompt = {"prompt": "text: {text} . it was", "answers": {"0": " bad", "1": " good"}, "chat_template": False}
+    teacher = {"kind": "causal_lm", "model": model, "batch_size": BATCH_ROWS, **prompt}
+    data = {**columns, "train": [f"{folder}/rows.tsv"]}
+    config = build({"name": "prediction", "data": data, "teacher": teacher, "student": {"model": options.model}})
+    assert isinstance(config.teacher, CausalTeacherConfig)
+    asked = prompted_teacher(config, config.teacher)
+    spec = spec_from_config(config.data, "train", model, SINGLE_LABEL.label_codec(LABELS))
+    return asked, model, prepare(replace(spec, keep=None, prompts=asked.tokenizer), folder)
+
+
+def _bare_answers(folder: str, prepared: TokenisedSet, answers: list[int]) -> Timing:
+    model = GPT2LMHeadModel.from_pretrained(folder).eval()
+    groups = range(len(prepared.group_rows))
+    batches = [batch for one in groups for batch in group_batches(prepared, one, model=model, batch_rows=BATCH_ROWS)[1]]
+
+    def scores(batch: Batch) -> torch.Tensor:
+        positions = (batch.attention_mask.cumsum(1) - 1).clamp(min=0)
+        output = model(**batch.model_inputs(), position_ids=positions, logits_to_keep=1, use_cache=False)
+        logits: torch.Tensor = output.logits[:, -1]
+        return logits.log_softmax(-1)[:, answers].log_softmax(-1)
+
+    with torch.inference_mode():
+        for batch in batches[:: max(1, len(batches) // 20)]:
+            scores(batch)
+        wall, cpu = time.perf_counter(), time.process_time()
+        torch.cat([scores(batch) for batch in batches]).numpy()
+    return prepared.num_rows, time.perf_counter() - wall, time.process_time() - cpu
+
+
 def _steady(output: str) -> Timing:
     items = [json.loads(line) for line in Path(output + ".times").read_text(encoding="utf-8").splitlines()][1:]
     rows, wall, cpu = (sum(column) for column in zip(*items, strict=True))
@@ -132,7 +186,8 @@ def _seconds(run: Callable[[], object]) -> float:
 
 
 def _print(rounds: list[dict[str, Timing]], prepared: TokenisedSet, options: argparse.Namespace) -> None:
-    print(f"{prepared.num_rows} rows of {options.data}, {Path(options.model).name}, 1 thread, {len(rounds)} rounds, medians")
+    model = "GPT-2 of 4 layers" if options.causal else Path(options.model).name
+    print(f"{prepared.num_rows} rows of {options.data}, {model}, 1 thread, {len(rounds)} rounds, medians")
     print(f"{'':8}{'rows/s':>10}{'of bare':>10}{'rows/cpu s':>12}{'of bare':>10}")
     for name in rounds[0]:
         cells = []

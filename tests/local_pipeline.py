@@ -9,6 +9,7 @@ from raykd.data.step_stream import local_feed
 from raykd.distill.pipeline import DistillationPipeline
 from raykd.metakd.pipeline import MetaKDPipeline
 from raykd.predict import ScoreJob, score_locally
+from raykd.predict.answer_scorer import AnswerScorer
 from raykd.predict.scorer import Scorer
 from raykd.run.build_objective import BuildObjective, build_objective
 from raykd.run.stages import StageRunner
@@ -55,7 +56,7 @@ class LocalRunner(StageRunner):
         pass
 
     def score(
-        self, jobs: Sequence[ScoreJob], title: str, scorer: type[Scorer] = Scorer, *, for_report: bool = False
+        self, jobs: Sequence[ScoreJob], title: str, scorer: type[Scorer] = AnswerScorer, *, for_report: bool = False
     ) -> list[SideTable]:
         self.jobs += jobs
         return score_locally(jobs, scorer=scorer)

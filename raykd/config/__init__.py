@@ -1,7 +1,7 @@
 """Configuration of jobs: pydantic only, neither torch nor Ray."""
 
 from raykd.config.data import DataConfig
-from raykd.config.experiment import ExperimentConfig, TeacherConfig, TrackingConfig
+from raykd.config.experiment import ExperimentConfig, TrackingConfig
 from raykd.config.load import build, load, load_job, merge, parse_override, read_yaml
 from raykd.config.load_tune import is_search, load_tune, with_values
 from raykd.config.logits import LogitsConfig
@@ -16,6 +16,7 @@ from raykd.config.objectives import (
     VanillaKDConfig,
 )
 from raykd.config.student import StudentConfig, StudentVariant
+from raykd.config.teacher_kinds import CausalTeacherConfig, TeacherConfig
 from raykd.config.training import (
     ComputeConfig,
     DeepSpeedEngineConfig,
@@ -27,6 +28,7 @@ from raykd.config.training import (
 from raykd.config.tune import TuneConfig
 
 __all__ = [
+    "CausalTeacherConfig",
     "ComputeConfig",
     "CustomObjectiveConfig",
     "DataConfig",

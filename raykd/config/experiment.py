@@ -14,24 +14,20 @@ from raykd.config.searched_job import SearchedJob
 from raykd.config.section import Section
 from raykd.config.student import StudentConfig, StudentVariant, check_initial_model, check_searched
 from raykd.config.student_init import STUDENT_INIT_KEYS, with_teacher_model
-from raykd.config.training import ComputeConfig, ModelTask, TrainingConfig
+from raykd.config.teacher_kinds import (
+    AnyTeacher,
+    AnyWeightedTeacher,
+    CausalTeacherConfig,
+    TeacherConfig,
+    WeightedCausalTeacher,
+    WeightedTeacher,
+    check_causal_teachers,
+    with_teacher_kind,
+)
+from raykd.config.training import ComputeConfig, TrainingConfig
 
 STORAGE = "runs"
 """Default storage folder."""
-
-
-class TeacherConfig(ModelTask):
-    """The large model."""
-
-    fine_tune: bool = True
-    """Fine-tune the model first; false takes `model` as a classifier that is already fine-tuned for these labels."""
-
-
-class WeightedTeacher(TeacherConfig):
-    """One of several large models."""
-
-    weight: float = Field(1.0, gt=0)
-    """Weight in the average of the teachers' logits, relative to the sum of all weights."""
 
 
 class TrackingConfig(Section):
@@ -67,9 +63,9 @@ class ExperimentConfig(SearchedJob):
     """Seed of the teacher's training."""
     data: DataConfig
     """Data files and their columns."""
-    teacher: TeacherConfig | None = None
-    """The large model; null only with `logits.file` or `teachers`."""
-    teachers: tuple[WeightedTeacher, ...] = ()
+    teacher: AnyTeacher | None = None
+    """The large model, a classifier unless `kind` says otherwise; null only with `logits.file` or `teachers`."""
+    teachers: tuple[AnyWeightedTeacher, ...] = ()
     """Several teachers instead of one: students learn from the weighted average of their logits."""
     logits: LogitsConfig = LogitsConfig()
     """The teacher's logits."""
@@ -83,11 +79,17 @@ class ExperimentConfig(SearchedJob):
     """Experiment tracking."""
 
     @property
-    def every_teacher(self) -> tuple[WeightedTeacher, ...]:
+    def every_teacher(self) -> tuple[WeightedTeacher | WeightedCausalTeacher, ...]:
         """The teacher or teachers; empty without any."""
         if self.teacher is None:
             return self.teachers
-        return (WeightedTeacher.model_validate(self.teacher.model_dump()),)
+        weighted = WeightedCausalTeacher if isinstance(self.teacher, CausalTeacherConfig) else WeightedTeacher
+        return (weighted.model_validate(self.teacher.model_dump()),)
+
+    @property
+    def every_classifier(self) -> tuple[WeightedTeacher, ...]:
+        """Those of the teachers that are sequence classifiers."""
+        return tuple(one for one in self.every_teacher if isinstance(one, WeightedTeacher))
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -200,6 +202,8 @@ class ExperimentConfig(SearchedJob):
         """Return the reason why trials cannot train teachers of their own, or None."""
         if self.logits.file is not None:
             return f"the logits come from logits.file = {self.logits.file}, so no teacher is trained; leave it out"
+        if isinstance(self.teacher, CausalTeacherConfig):
+            return "teacher.kind = causal_lm takes the teacher as it is; search values of student"
         if self.teacher is not None and not self.teacher.fine_tune:
             return "teacher.fine_tune = false takes the teacher as it is; set it to true, or search values of student"
         folds = self.logits.folds
@@ -209,8 +213,8 @@ class ExperimentConfig(SearchedJob):
 
     @model_validator(mode="before")
     @classmethod
-    def _fill_student_model(cls, content: Any) -> Any:
-        return with_teacher_model(content)
+    def _fill_models(cls, content: Any) -> Any:
+        return with_teacher_model(with_teacher_kind(content))
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -223,7 +227,8 @@ class ExperimentConfig(SearchedJob):
         if self.logits.folds is not None:
             self._check_folds(self.logits.folds)
         self._check_class_weights()
-        self._check_logits()
+        self.logits.check_data(self.data)
+        check_causal_teachers(self.every_teacher, self.data)
         if self.data.label is None:
             self._check_unlabelled()
         for key, given in (("data.unlabelled", self.data.unlabelled), ("augment", self.augment)):
@@ -240,7 +245,7 @@ class ExperimentConfig(SearchedJob):
             )
         if variant.student.intermediate is not None:
             self._check_intermediate(variant)
-        check_initial_model(variant, has_teacher=self.teacher is not None)
+        check_initial_model(variant, has_teacher=isinstance(self.teacher, TeacherConfig))
         if outputs not in objective.supported_outputs:
             needed = "exactly one class per row" if objective.supported_outputs == ("classes",) else "probabilities"
             raise ValueError(
@@ -264,9 +269,14 @@ class ExperimentConfig(SearchedJob):
             raise ValueError(
                 f"{section} runs the teacher, but there are only its logits (logits.file); add teacher, or remove {section}"
             )
+        if isinstance(self.teacher, CausalTeacherConfig):
+            raise ValueError(
+                f"{section} learns from the layers of a classifier, but teacher.kind = causal_lm; remove {section}, or take a "
+                "classifier"
+            )
 
     def _check_class_weights(self) -> None:
-        given = [("teacher.training.class_weights", teacher.training) for teacher in self.every_teacher]
+        given = [("teacher.training.class_weights", teacher.training) for teacher in self.every_classifier]
         given += [(one.key("training.class_weights"), one.student.training) for one in self.student_variants]
         weighed = [key for key, training in given if training.class_weights != "none"]
         if weighed and (self.data.label is None or self.data.traits.outputs != "classes"):
@@ -281,28 +291,17 @@ class ExperimentConfig(SearchedJob):
                     f"{one.key('objective')}.kind = custom computes its own; weigh the rows there, and leave class_weights out"
                 )
 
-    def _check_logits(self) -> None:
-        if self.logits.kind != "logits" and self.data.traits.outputs != "classes":
-            raise ValueError(
-                f"logits.kind = {self.logits.kind} is for rows with exactly one label, but data.task = {self.data.task}; give "
-                "logits"
-            )
-        if self.data.input_schema is None:
-            return
-        columns = [item.strip().split(":")[0] for item in self.data.input_schema.split(",")]
-        if self.logits.key is not None and self.logits.key not in columns:
-            raise ValueError(f"logits.key = {self.logits.key!r} is not a column of data.input_schema ({', '.join(columns)})")
-
     def _check_folds(self, folds: int) -> None:
         if self.logits.file is not None or not self.every_teacher:
             raise ValueError(
                 f"logits.folds = {folds} trains teachers, but the logits come from logits.file; leave one of them out"
             )
-        taken = next((teacher.model for teacher in self.every_teacher if not teacher.fine_tune), None)
+        taken = next((teacher for teacher in self.every_teacher if not teacher.fine_tune), None)
         if taken is not None:
+            tuned = "fine_tune = false; set it to true" if isinstance(taken, TeacherConfig) else "kind = causal_lm"
             raise ValueError(
-                f"logits.folds = {folds} trains a teacher for each fold, but {taken} has fine_tune = false; set it to true, "
-                "or leave logits.folds out"
+                f"logits.folds = {folds} trains a teacher for each fold, but {taken.model} has {tuned}, or leave logits.folds "
+                "out"
             )
 
     def _check_unlabelled(self) -> None:

@@ -4,6 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from raykd.config.data import DataConfig
 from raykd.config.paths import PathField
 from raykd.config.section import Section
 
@@ -55,6 +56,18 @@ class LogitsConfig(Section):
                 f"logits.key = {self.key!r}: the columns of {self.file} have no names; give a .jsonl or .parquet file"
             )
         return self
+
+    def check_data(self, data: DataConfig) -> None:
+        """Raise ValueError when the file's content or key does not fit the data."""
+        if self.kind != "logits" and data.traits.outputs != "classes":
+            raise ValueError(
+                f"logits.kind = {self.kind} is for rows with exactly one label, but data.task = {data.task}; give logits"
+            )
+        if data.input_schema is None:
+            return
+        columns = [item.strip().split(":")[0] for item in data.input_schema.split(",")]
+        if self.key is not None and self.key not in columns:
+            raise ValueError(f"logits.key = {self.key!r} is not a column of data.input_schema ({', '.join(columns)})")
 
 
 def _has_names(file: str) -> bool:

@@ -210,8 +210,8 @@ def check_initial_model(variant: StudentVariant, *, has_teacher: bool) -> None:
     student = variant.student
     if student.from_teacher and not has_teacher:
         raise ValueError(
-            f"{variant.key('init')}.from = teacher takes the layers of one teacher, but the job has none, or several; give "
-            "teacher, or set from to model"
+            f"{variant.key('init')}.from = teacher takes the layers of one teacher, but the job has none, several, or a "
+            "language model; give teacher, or set from to model"
         )
     if student.intermediate is not None and student.vocabulary is not None:
         raise ValueError(

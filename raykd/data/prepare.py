@@ -22,6 +22,7 @@ from raykd.data.label_budget import RowSelection
 from raykd.data.label_codec import LabelCodec
 from raykd.data.overlap import TEXT_KEYS, text_keys
 from raykd.data.parquet_files import GROUP_ROWS, MANIFEST
+from raykd.data.prompts import MASKED_WORD, PromptTokenizer
 from raykd.data.ray_map import run_job
 from raykd.data.readers import CHUNK_BYTES, TSV, Chunk, FileFormat, reader_of
 from raykd.data.readers.tsv import TsvReader
@@ -69,6 +70,8 @@ class PrepareSpec:
     """Model folder, or the name of a model on the hub."""
     keep: HashRange | None
     """Split of the files to keep; None keeps every row."""
+    prompts: PromptTokenizer | None = None
+    """Tokenizer of prompts around the rows' texts, instead of the model's own."""
     extra_columns: tuple[str, ...] = ()
     """Input columns to keep in addition to the tokens."""
     exclude: tuple[str, ...] = ()
@@ -146,8 +149,10 @@ def prepare(spec: PrepareSpec, cache: str, *, progress: Progress | None = None) 
     cache = storage.absolute(cache)
     schema, parser = _schema_and_parser(spec)
     sources = find_sources(spec.files, spec.skip_header, cache, files=spec.format)
-    tokenizer = load_row_tokenizer(spec.tokenizer, cache)
-    mask_token = load_mask_token(spec.tokenizer) if spec.views is not None and spec.views.has_mask_tokens else MASK
+    tokenizer = spec.prompts or load_row_tokenizer(spec.tokenizer, cache)
+    mask_token = MASK if spec.prompts is None else MASKED_WORD
+    if spec.prompts is None and spec.views is not None and spec.views.has_mask_tokens:
+        mask_token = load_mask_token(spec.tokenizer)
     empty = _empty_set(spec, cache, sources, tokenizer, mask_token)
     made = _already_made(empty.path, spec)
     if made is not None:

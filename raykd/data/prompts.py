@@ -12,8 +12,8 @@ import tokenizers
 from raykd.data.tokenizer import Encoded, RowTokenizer, Text, ragged_column
 from raykd.errors import DataError
 
-FIELD = re.compile(r"\{(text|text_pair)\}")
-"""Fields of a prompt; any other brace is text."""
+MASKED_WORD = "___"
+"""Spelling of a masked word in a view of a text: language models have no token for it."""
 
 
 @dataclass(frozen=True)
@@ -94,10 +94,10 @@ class PromptTokenizer(RowTokenizer):
         return _pipeline(self.backend, self.split_special_tokens)
 
 
-def split_prompt(prompt: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """The literals and the fields of a prompt with ``{text}`` and ``{text_pair}``."""
-    pieces = FIELD.split(prompt)
-    return tuple(pieces[::2]), tuple(int(name == "text_pair") for name in pieces[1::2])
+def split_fields(prompt: str, marks: tuple[str, str]) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """The literals and the fields of a prompt in which the marks stand for the first and the second text."""
+    pieces = re.split("|".join(f"({re.escape(mark)})" for mark in marks), prompt)
+    return tuple(pieces[::3]), tuple(int(second is not None) for second in pieces[2::3])
 
 
 def _shares(lengths: Sequence[int], limit: int) -> list[int]:

@@ -1,11 +1,12 @@
 """Errors of an experiment that can be found before Ray starts: in files, in models, and in settings that need both."""
 
-from raykd.config import DataConfig, ExperimentConfig
+from raykd.config import CausalTeacherConfig, DataConfig, ExperimentConfig
 from raykd.data import storage
 from raykd.data.first_rows import first_texts
 from raykd.data.prepare import check_sources, spec_from_config
 from raykd.data.tokenizer import load_mask_token
 from raykd.data.unlabelled import unlabelled_spec
+from raykd.distill.prompted_teacher import prompted_teacher
 from raykd.distill.student_models import check_student_source, initial_name, stand_in
 from raykd.errors import ConfigError
 from raykd.models import PROBE_ROWS, check_sequence_length, load_config, load_tokenizer, probe_classifier
@@ -30,12 +31,15 @@ def check_experiment(config: ExperimentConfig) -> None:
     _check_unlabelled(config)
     _check_augment(config)
     kind, num_labels = task_kind(data.task), len(label_codec(data).names)
-    for model in dict.fromkeys([*config.teacher_models, *config.student_models]):
+    for teacher in config.every_teacher:
+        if isinstance(teacher, CausalTeacherConfig):
+            prompted_teacher(config, teacher)
+    for model in dict.fromkeys([*(one.model for one in config.every_classifier), *config.student_models]):
         check_sequence_length(load_config(model), data.sequence_length)
         load_tokenizer(model)
-    for teacher in config.every_teacher:
-        if teacher.fine_tune:
-            kind.check_metric("teacher.training.metric", teacher.training.metric, num_labels)
+    for classifier in config.every_classifier:
+        if classifier.fine_tune:
+            kind.check_metric("teacher.training.metric", classifier.training.metric, num_labels)
     for variant in config.student_variants:
         training = variant.student.training
         kind.check_metric(variant.key("training.metric"), training.metric, num_labels)
@@ -63,7 +67,7 @@ def probe_models(config: ExperimentConfig) -> None:
     data, codec = config.data, label_codec(config.data)
     texts = first_texts(spec_from_config(data, "train", config.student_models[0], codec), PROBE_ROWS)
     plain = [one.student.model for one in config.student_variants if not one.student.has_own_weights]
-    models = {teacher.model: teacher.fine_tune for teacher in config.every_teacher} | dict.fromkeys(plain, True)
+    models = {one.model: one.fine_tune for one in config.every_classifier} | dict.fromkeys(plain, True)
     for model, train in models.items():
         probe_classifier(model, texts, labels=codec.names, sequence_length=data.sequence_length, train=train)
     made = {initial_name(one): one for one in config.student_variants if one.student.has_own_weights}
@@ -109,7 +113,7 @@ def _check_augment(config: ExperimentConfig) -> None:
 
         check_masked_lm(augment.masked_lm)
     elif augment.mask:
-        for model in dict.fromkeys([*config.teacher_models, *config.student_models]):
+        for model in dict.fromkeys([*(one.model for one in config.every_classifier), *config.student_models]):
             load_mask_token(model)
 
 

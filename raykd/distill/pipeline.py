@@ -13,7 +13,7 @@ from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.distill.checks import check_experiment, probe_models
 from raykd.distill.job_labels import class_lines, with_found_labels
-from raykd.distill.report import Candidate, build_comparison, settings_of, write_cards
+from raykd.distill.report import Candidate, build_comparison, describe_models
 from raykd.distill.split_rows import SplitRows
 from raykd.distill.student_models import StudentModels
 from raykd.distill.tasks import (
@@ -29,8 +29,6 @@ from raykd.distill.training_length import match_lengths
 from raykd.distill.training_rows import TrainingRows
 from raykd.errors import ConfigError
 from raykd.models import model_digest
-from raykd.models.model_settings import write_settings
-from raykd.predict import ScoreJob
 from raykd.report.comparison import FORMAT, Comparison
 from raykd.report.files import read_report, write_report
 from raykd.report.terminal import render
@@ -113,15 +111,16 @@ class DistillationPipeline:
 
     def tokenise_all(self) -> None:
         """Tokenise the rows of all stages asked for: errors in test files are found before anything is trained."""
-        models = [*self.config.teacher_models, *self.config.student_models]
-        models += [self.student_models.tokenizer(one) for one in self.config.student_variants]
+        models = [(one.model, self.teachers.prompts(number)) for number, one in enumerate(self.config.every_teacher)]
+        models += [(model, None) for model in self.config.student_models]
+        models += [(self.student_models.tokenizer(one), None) for one in self.config.student_variants]
         reports = not {"evaluation", "report"}.isdisjoint(self.only)
         splits: tuple[Split, ...] = SPLITS if reports and self.config.data.has_test_set else SPLITS[:2]
-        for model in dict.fromkeys(models):
+        for model, prompts in dict.fromkeys(models):
             for split in splits:
-                self.tokenised(split, model)
+                self.splits.tokenised(split, model, prompts)
             for kind in self.training_rows.every_kind:
-                self.training_rows.of_kind(kind, model)
+                self.training_rows.of_kind(kind, model, prompts)
         rows = self.tokenised("train", self.config.student_models[0])
         for line in class_lines(rows, self.config, found=self._given.data.labels is None):
             self.runner.terminal.print_line(line)
@@ -229,7 +228,7 @@ class DistillationPipeline:
         """Logits of every model on the rows of the report; those on the validation rows are made in the same execution."""
         candidates = self.candidates()
         jobs = {
-            stage: [ScoreJob(one.model, self.tokenised(split, one.tokenizer).path, stage.folder)]
+            stage: [one.job(self._rows_of(one, split), stage.folder)]
             for one in candidates
             for split in self._scored_splits(one)
             for stage in [self._scores(one, split)]
@@ -241,9 +240,14 @@ class DistillationPipeline:
     def _scores(self, candidate: Candidate, split: Split) -> Stage:
         """The stage of a model's logits on a split."""
         folder = "evaluation" if split == self._report_split else "evaluation/validation"
-        rows = self.tokenised(split, candidate.tokenizer)
+        rows = self._rows_of(candidate, split)
         name = f"{folder}/{candidate.name.replace(' ', '-')}"
-        return self.runner.stage(name, rows.fingerprint, model_digest(candidate.model))
+        asked = [] if candidate.prompted is None else [candidate.prompted.key]
+        return self.runner.stage(name, rows.fingerprint, model_digest(candidate.model), *asked)
+
+    def _rows_of(self, candidate: Candidate, split: Split) -> TokenisedSet:
+        prompts = None if candidate.prompted is None else candidate.prompted.tokenizer
+        return self.splits.tokenised(split, candidate.tokenizer, prompts)
 
     def _scored_splits(self, candidate: Candidate) -> list[Split]:
         """The splits that a model scores for the report: not the validation rows where its logits on them exist."""
@@ -275,10 +279,11 @@ class DistillationPipeline:
         stage = self.runner.stage(name, [side_digest(side) for side in sides], self.teachers.weights)
         if not stage.is_done():
             stage.begin()
-            self.teachers.average(sides, self.tokenised(self._report_split, teachers[0][0].tokenizer), stage.folder)
+            self.teachers.average(sides, self._rows_of(teachers[0][0], self._report_split), stage.folder)
             stage.finish()
         members = tuple(candidate.model for candidate, _ in teachers)
-        candidate = Candidate("teacher", ENSEMBLE, None, "", teachers[0][0].tokenizer, None, parts=members)
+        asked = next((one.prompted for one, _ in teachers if one.prompted is not None), None)
+        candidate = Candidate("teacher", ENSEMBLE, None, "", teachers[0][0].tokenizer, None, members, asked)
         return [(candidate, SideTable.open(stage.folder))]
 
     def report(self) -> Comparison:
@@ -310,16 +315,9 @@ class DistillationPipeline:
             validation_rows=self.tokenised("validation", self.config.student_models[0]),
         )
         write_report(comparison, folder)
-        write_cards(comparison, [candidate for candidate, _ in scored], self.config)
-        self._write_settings(comparison, [candidate for candidate, _ in scored])
+        describe_models(comparison, [candidate for candidate, _ in scored], self.config, self.runner.folder)
         stage.finish()
         return comparison
-
-    def _write_settings(self, comparison: Comparison, candidates: Sequence[Candidate]) -> None:
-        """Write raykd.json into the folder of every model that was trained here."""
-        for candidate in candidates:
-            if candidate.model.startswith(self.runner.folder):
-                write_settings(candidate.model, settings_of(comparison, candidate, self.config.data))
 
     @property
     def _report_split(self) -> Literal["test", "validation"]:

@@ -11,14 +11,17 @@ from raykd.data.overlap import Overlap
 from raykd.data.sample_rows import sample_rows
 from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
+from raykd.distill.prompted_teacher import PromptedTeacher
 from raykd.models import load_config
-from raykd.models.model_settings import ModelSettings
+from raykd.models.model_settings import ModelSettings, write_settings
+from raykd.predict import ScoreJob
 from raykd.report.card import model_card
 from raykd.report.comparison import Comparison, Entry, compare
 from raykd.report.environment import environment
 from raykd.report.exports import read_exports
 from raykd.report.latency import LATENCY_SECONDS, SAMPLE_ROWS, Latency, load_predictor, measure_latency, one_after_the_other
 from raykd.report.load_tables import load_labels, load_logits
+from raykd.report.scoring_cost import scoring_cost
 from raykd.report.system import Role, Task, TrainingWork
 from raykd.report.teacher_quality import TeacherQuality, teacher_quality
 from raykd.task_kinds import TaskKind, task_kind
@@ -39,20 +42,37 @@ class Candidate:
     history: str | None
     parts: tuple[str, ...] = ()
     """Folders of the models whose logits it averages, where it is several."""
+    prompted: PromptedTeacher | None = None
+    """The prompts and answers of a language model; None for a classifier."""
     variant: StudentVariant | None = None
     """The student's variant; None for a teacher."""
     work: TrainingWork | None = None
     """Size of the student's training."""
+
+    def job(self, rows: TokenisedSet, output: str) -> ScoreJob:
+        """The scoring of rows that were tokenised for it."""
+        if self.prompted is not None:
+            return self.prompted.job(self.model, rows.path, output)
+        return ScoreJob(self.model, rows.path, output)
 
     @property
     def system(self) -> str:
         """Name of its system: the student's variant, or the teacher."""
         return self.name if self.variant is None else self.variant.name
 
-    def entry(self, logits: str, validation: str | None = None) -> Entry:
+    def entry(self, logits: SideTable, validation: str | None = None) -> Entry:
         """The candidate with its logits on the report's rows, and on the validation rows."""
         return Entry(
-            self.role, self.system, self.seed, logits, self.model or None, self.history, self.parts, validation, self.work
+            self.role,
+            self.system,
+            self.seed,
+            logits.path,
+            self.model or None,
+            self.history,
+            self.parts,
+            validation,
+            self.work,
+            scoring_cost(logits.provenance, sum(part.rows for part in logits.parts)),
         )
 
 
@@ -74,7 +94,7 @@ def build_comparison(
     """
     first = {(candidate.role, candidate.system): candidate for candidate, _ in reversed(scored)}
     return compare(
-        [one.entry(side.path, validation[one.name].path if one.name in validation else None) for one, side in scored],
+        [one.entry(side, validation[one.name].path if one.name in validation else None) for one, side in scored],
         Task(
             task_kind(data.task),
             load_labels(rows.path),
@@ -85,7 +105,7 @@ def build_comparison(
             validation_labels=load_labels(validation_rows.path) if validation else None,
         ),
         name=name,
-        latencies=_latencies(sorted({candidate.parts or (candidate.model,) for candidate in first.values()}), data),
+        latencies=_latencies(sorted({one.parts or (one.model,) for one in first.values() if one.prompted is None}), data),
         teacher_quality=TeacherQuality.model_validate(quality) if quality else None,
         warnings=[f"{one}; data.overlap: drop leaves them out" for one in overlaps],
         exports=[one for candidate, _ in scored if candidate.model for one in read_exports(candidate.model)],
@@ -105,6 +125,17 @@ def settings_of(comparison: Comparison, candidate: Candidate, data: DataConfig) 
         temperature=1.0 if temperature is None else temperature.values[seed],
         escalation_threshold=None if system.cascade is None else system.cascade.thresholds[seed],
     )
+
+
+def describe_models(comparison: Comparison, candidates: Sequence[Candidate], config: ExperimentConfig, folder: str) -> None:
+    """Write a model card with the table for every student, and raykd.json for every model that was trained in ``folder``."""
+    for one in candidates:
+        if one.variant is not None:
+            objective, base = one.variant.summary, config.source_model(one.variant)
+            card = model_card(comparison, variant=one.system, seed=one.seed, objective=objective, base=base)
+            storage.write_bytes(storage.join(one.model, "README.md"), card.encode())
+        if one.model.startswith(folder):
+            write_settings(one.model, settings_of(comparison, one, config.data))
 
 
 def measure_teacher(
@@ -139,12 +170,3 @@ def _shape(model: str) -> str:
     """The part of a model's configuration that its speed depends on."""
     settings = load_config(model).to_dict()
     return json.dumps({key: value for key, value in settings.items() if key != "_name_or_path"}, sort_keys=True, default=str)
-
-
-def write_cards(comparison: Comparison, candidates: Sequence[Candidate], config: ExperimentConfig) -> None:
-    """Write a model card with the table into the folder of every student."""
-    for candidate in candidates:
-        if candidate.variant is not None:
-            objective, base = candidate.variant.summary, config.source_model(candidate.variant)
-            card = model_card(comparison, variant=candidate.system, seed=candidate.seed, objective=objective, base=base)
-            storage.write_bytes(storage.join(candidate.model, "README.md"), card.encode())

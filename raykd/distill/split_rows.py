@@ -7,6 +7,7 @@ from raykd.config import ExperimentConfig
 from raykd.config.data import MIN_TEST_ROWS
 from raykd.data.overlap import Overlap, find_overlaps
 from raykd.data.prepare import PrepareSpec, spec_from_config
+from raykd.data.prompts import PromptTokenizer
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import DataError
 from raykd.run.stages import StageRunner
@@ -20,9 +21,9 @@ class SplitRows:
     def __init__(self, config: ExperimentConfig, runner: StageRunner) -> None:
         self._config, self._runner = config, runner
 
-    def tokenised(self, split: Split, model: str) -> TokenisedSet:
-        """The rows of a split as a model's tokens. Raises DataError for too few held-out test rows."""
-        data, rows = self._config.data, self._runner.tokenise(self.specification(split, model), split)
+    def tokenised(self, split: Split, model: str, prompts: PromptTokenizer | None = None) -> TokenisedSet:
+        """The rows of a split as a model's tokens, or as its prompts. Raises DataError for too few held-out test rows."""
+        data, rows = self._config.data, self._runner.tokenise(self.specification(split, model, prompts), split)
         if split == "test" and isinstance(data.test, float) and rows.num_rows < MIN_TEST_ROWS:
             raise DataError(
                 f"data.test = {data.test} holds {rows.num_rows} rows of data.train out, and a verdict needs {MIN_TEST_ROWS} or "
@@ -30,14 +31,14 @@ class SplitRows:
             )
         return rows
 
-    def specification(self, split: Split, model: str) -> PrepareSpec:
+    def specification(self, split: Split, model: str, prompts: PromptTokenizer | None = None) -> PrepareSpec:
         """The rows of a split, without texts of other splits where the job drops them."""
         data = self._config.data
-        spec = spec_from_config(data, split, model, label_codec(data))
+        spec = replace(spec_from_config(data, split, model, label_codec(data)), prompts=prompts)
         if data.overlap != "drop":
             return spec
         others = self.held_out if split == "train" else self.held_out[1:] if split == "validation" else ()
-        return replace(spec, exclude=tuple(self.tokenised(other, model).path for other in others))
+        return replace(spec, exclude=tuple(self.tokenised(other, model, prompts).path for other in others))
 
     @property
     def held_out(self) -> tuple[Split, ...]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from raykd.config import ExperimentConfig, FineTuneConfig, ObjectiveConfig, StudentVariant, TrainingConfig
 from raykd.config.features import FeatureKDConfig, FeatureLossConfig, IntermediateConfig
 from raykd.config.task_objective import TaskObjective
+from raykd.config.teacher_kinds import TeacherConfig
 from raykd.data import storage
 from raykd.data.folds import Fold
 from raykd.data.side_tables import SideTable
@@ -34,6 +35,7 @@ def teacher_task(
 ) -> TrainTask:
     """Fine-tuning of a teacher, on all rows or ``without`` a fold of them; ``digest`` is the hash of its initial model."""
     teacher = config.every_teacher[number]
+    assert isinstance(teacher, TeacherConfig), "a language model is used as it is"
     name = teacher_name(config, number)
     return _task(
         config,
@@ -227,7 +229,7 @@ def _task(
 def _labels_of_unlabelled(config: ExperimentConfig) -> tuple[str, ...]:
     """The names of ``data.labels`` for rows that have none. Raises ConfigError when they are not the teacher's."""
     labels = label_codec(config.data).names
-    if config.teacher is not None:
+    if isinstance(config.teacher, TeacherConfig):
         own = label_names(load_config(config.teacher.model))
         one_output = len(own) == len(labels) == 1
         if not one_output and own != labels and own != tuple(f"LABEL_{index}" for index in range(len(labels))):

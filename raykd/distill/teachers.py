@@ -4,15 +4,16 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, Literal
 
-from raykd.config import ExperimentConfig
-from raykd.config.experiment import WeightedTeacher
+from raykd.config import CausalTeacherConfig, ExperimentConfig
 from raykd.config.student import Rows
 from raykd.data import storage
 from raykd.data.folds import Fold, assign_folds
 from raykd.data.logits_mix import average_logits, gather_folds
+from raykd.data.prompts import PromptTokenizer
 from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.distill.given_logits import import_logits
+from raykd.distill.prompted_teacher import PromptedTeacher, prompted_teacher
 from raykd.distill.report import Candidate, measure_teacher
 from raykd.distill.split_rows import SplitRows
 from raykd.distill.tasks import teacher_name, teacher_task
@@ -49,18 +50,26 @@ class Teachers:
         """Logits on the validation rows by the candidate's name, known once :meth:`logits` has made them."""
 
     @cached_property
+    def prompted(self) -> list[PromptedTeacher | None]:
+        """Prompts and answers of each teacher that is a language model; ``None`` for a classifier."""
+        return [prompted_teacher(self.config, one) if isinstance(one, CausalTeacherConfig) else None for one in self.configs]
+
+    def prompts(self, number: int) -> PromptTokenizer | None:
+        """The tokenizer of a language model's prompts; ``None`` for a classifier, which reads the texts alone."""
+        asked = self.prompted[number]
+        return None if asked is None else asked.tokenizer
+
+    @cached_property
     def tasks(self) -> list[TrainTask | None]:
         """Fine-tuning of each teacher on all labelled rows; ``None`` for one that is used as given."""
-        return [self._task(number, config) if config.fine_tune else None for number, config in enumerate(self.configs)]
+        return [self._task(number) if config.fine_tune else None for number, config in enumerate(self.configs)]
 
     @cached_property
     def fold_tasks(self) -> list[list[TrainTask]]:
         """For each teacher its trainings that leave out one fold; empty unless logits are cross-fitted."""
         if self.config.logits.folds is None:
             return [[] for _ in self.configs]
-        return [
-            [self._task(number, config, fold) for fold in self._folds(config)] for number, config in enumerate(self.configs)
-        ]
+        return [[self._task(number, fold) for fold in self._folds(config.model)] for number, config in enumerate(self.configs)]
 
     def models(self) -> list[str]:
         """Folder of each trained teacher; the teachers of folds are trained too."""
@@ -78,7 +87,8 @@ class Teachers:
             return found
         for number, (config, task, model) in enumerate(zip(self.configs, self.tasks, self.models(), strict=True)):
             history = task.history if task else None
-            found.append(Candidate("teacher", teacher_name(self.config, number), None, model, config.model, history))
+            name, asked = teacher_name(self.config, number), self.prompted[number]
+            found.append(Candidate("teacher", name, None, model, config.model, history, prompted=asked))
         return found
 
     def logits(self) -> SideTable | None:
@@ -132,7 +142,9 @@ class Teachers:
         trained = [*models, *(task.model_folder for each in self.fold_tasks for task in each if kind == LABELLED_ROWS)]
         fingerprints = [one.fingerprint for one in rows.values()]
         name = "logits" if kind == LABELLED_ROWS else f"logits/{kind}"
-        return self._runner.stage(name, fingerprints, [model_digest(model) for model in trained], self.weights)
+        asked = [one.key for one in self.prompted if one is not None]
+        digests = [model_digest(model) for model in trained]
+        return self._runner.stage(name, fingerprints, digests, self.weights, *([asked] if asked else []))
 
     def _combined(self, name: str) -> str:
         """Folder of the logits that students learn from: the teacher's, or the average over several."""
@@ -163,13 +175,15 @@ class Teachers:
             if name == LABELLED_ROWS and self.fold_tasks[number]:
                 jobs += self._fold_jobs(number, prepared, outs[name, number])
             else:
-                jobs.append(ScoreJob(models[number], prepared.path, outs[name, number]))
+                asked = self.prompted[number]
+                make = ScoreJob if asked is None else asked.job
+                jobs.append(make(models[number], prepared.path, outs[name, number]))
         made = {table.path: table for table in self._runner.score(jobs, "teacher logits")}
         for number, tasks in enumerate(self.fold_tasks):
             if tasks and (LABELLED_ROWS, number) in rows:
                 prepared, out = rows[LABELLED_ROWS, number], outs[LABELLED_ROWS, number]
                 tables = [made[job.output] for job in self._fold_jobs(number, prepared, out)]
-                gather_folds(tables, self._folds(self.configs[number]), prepared, out)
+                gather_folds(tables, self._folds(self.configs[number].model), prepared, out)
         if len(models) > 1:
             for name in dict.fromkeys(name for name, _ in rows):
                 sides = [SideTable.open(outs[name, number]) for number in range(len(models))]
@@ -203,21 +217,23 @@ class Teachers:
 
     def _rows(self, name: str, number: int) -> TokenisedSet:
         """The rows of a kind, or the validation set, as a teacher's tokens."""
-        model = self.configs[number].model
-        return self._splits.tokenised(VALIDATION, model) if name == VALIDATION else self._training_rows.of_kind(name, model)
+        model, prompts = self.configs[number].model, self.prompts(number)
+        if name == VALIDATION:
+            return self._splits.tokenised(VALIDATION, model, prompts)
+        return self._training_rows.of_kind(name, model, prompts)
 
-    def _folds(self, config: WeightedTeacher) -> list[Fold]:
+    def _folds(self, model: str) -> list[Fold]:
         assert self.config.logits.folds is not None
         return assign_folds(
-            self._training_rows.of_kind(LABELLED_ROWS, config.model), self.config.logits.folds, cache_folder(self.config)
+            self._training_rows.of_kind(LABELLED_ROWS, model), self.config.logits.folds, cache_folder(self.config)
         )
 
-    def _task(self, number: int, config: WeightedTeacher, without: Fold | None = None) -> TrainTask:
+    def _task(self, number: int, without: Fold | None = None) -> TrainTask:
         return teacher_task(
             self.config,
             number=number,
             train=self._rows(LABELLED_ROWS, number),
             validation=self._rows(VALIDATION, number),
-            digest=model_digest(config.model),
+            digest=model_digest(self.configs[number].model),
             without=without,
         )

@@ -14,6 +14,7 @@ from raykd.data import storage
 from raykd.data.join_sets import join_sets, join_sides
 from raykd.data.label_budget import RowSelection, select_labelled
 from raykd.data.prepare import PrepareSpec
+from raykd.data.prompts import PromptTokenizer
 from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.data.unlabelled import unlabelled_spec
@@ -68,13 +69,13 @@ class TrainingRows:
             kinds += [BEYOND_BUDGET] * self._has_rows_beyond_budget + [UNLABELLED_FILES] * bool(self._data.unlabelled)
         return (*kinds, *(f"{VIEWS}{kind}" for kind in kinds if augment))
 
-    def of_kind(self, kind: str, model: str) -> TokenisedSet:
-        """The rows of one kind as a model's tokens."""
+    def of_kind(self, kind: str, model: str, prompts: PromptTokenizer | None = None) -> TokenisedSet:
+        """The rows of one kind as a model's tokens, or as its prompts."""
         if kind == LABELLED_ROWS and self._selection is None:
-            return self._splits.tokenised("train", model)
+            return self._splits.tokenised("train", model, prompts)
         base = kind.removeprefix(VIEWS)
         title = _TITLES[base] if base == kind else f"views of {_TITLES[base]}"
-        return self._runner.tokenise(self._kind_specification(kind, model), title)
+        return self._runner.tokenise(self._kind_specification(kind, model, prompts), title)
 
     def join_logits(self, tables: Mapping[str, SideTable], folder: str, *, rows: Rows, augment: bool) -> SideTable:
         """The logits of a student's rows in ``folder``, from those of each kind, which lie there too."""
@@ -84,13 +85,13 @@ class TrainingRows:
         out = storage.join(folder, f"{rows}-with-views" if augment else rows)
         return join_sides([tables[kind] for kind in kinds], members, whole, out)
 
-    def _kind_specification(self, kind: str, model: str) -> PrepareSpec:
-        given = self._splits.specification("train", model)
+    def _kind_specification(self, kind: str, model: str, prompts: PromptTokenizer | None) -> PrepareSpec:
+        given = self._splits.specification("train", model, prompts)
         if kind == LABELLED_ROWS:
             return replace(given, selection=self._selection)
-        exclude = tuple(self._splits.tokenised(split, model).path for split in self._splits.held_out)
+        exclude = tuple(self._splits.tokenised(split, model, prompts).path for split in self._splits.held_out)
         if kind.startswith(VIEWS):
-            rows = self._kind_specification(kind.removeprefix(VIEWS), model)
+            rows = self._kind_specification(kind.removeprefix(VIEWS), model, prompts)
             return replace(rows, label=None, codec=None, exclude=exclude, views=self._view_settings)
         if kind == UNLABELLED_FILES:
             return replace(unlabelled_spec(given, self._data.unlabelled), exclude=exclude)

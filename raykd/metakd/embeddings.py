@@ -11,7 +11,7 @@ from torch import Tensor
 from raykd import models
 from raykd.data.batch import Batch
 from raykd.metakd.domain_head import content
-from raykd.predict.scorer import Scorer
+from raykd.predict.scorer import ScoreJob, Scorer
 
 EMBEDDING = "embedding"
 """Column of the side table: ``[H]`` float32."""
@@ -25,9 +25,9 @@ class Embedder(Scorer):
 
     column = EMBEDDING
 
-    def load(self, model: str, labels: Sequence[str]) -> torch.nn.Module:
+    def load(self, job: ScoreJob, labels: Sequence[str]) -> torch.nn.Module:
         """The encoder of a folder, trained as a classifier or not."""
-        encoder: torch.nn.Module = models.load_classifier(model, labels=labels).base_model
+        encoder: torch.nn.Module = models.load_classifier(job.model, labels=labels).base_model
         return encoder
 
     def forward(self, model: torch.nn.Module, batch: Batch) -> Tensor:

@@ -14,14 +14,15 @@ MIN_TABLE_USE = 0.8
 PROBES = 200
 
 
-def load_tokenizer(path: str) -> Any:
+def load_tokenizer(path: str, *, needs_padding: bool = True) -> Any:
     """The tokenizer of a model folder (local, remote or a hub name) through ``AutoTokenizer``.
 
     Raises ModelError: no such folder, no vocabulary in it or none that this machine can read, a vocabulary that does not fit
-    the model's embedding table, one that turns every word into the unknown token, or no padding token.
+    the model's embedding table, one that turns every word into the unknown token, or no padding token
+    though it ``needs_padding``.
     """
     with local_folder(path) as folder:
-        tokenizer = open_tokenizer(str(folder), name=path)
+        tokenizer = open_tokenizer(str(folder), name=path, needs_padding=needs_padding)
         check_tokenizer(tokenizer, table=_embedding_rows(folder), name=path)
     return tokenizer
 

@@ -33,23 +33,27 @@ class AnswerJob(ScoreJob):
 
 
 class AnswerScorer(Scorer):
-    """Scores :class:`AnswerJob`; pass it to :func:`raykd.predict.score`. Weights have the precision of the forward pass."""
+    """Scores :class:`AnswerJob`, with weights in the precision of the forward pass, and other jobs as its base class does."""
 
     _bias: tuple[tuple[AnswerJob, torch.nn.Module], AnswerLogprobs, Tensor] | None = None
     _prefix: tuple[AnswerLogprobs, tuple[int, ...], PrefixStates | None] | None = None
 
-    def load(self, model: str, labels: Sequence[str]) -> torch.nn.Module:
-        """The causal language model of a folder."""
-        del labels  # its outputs are tokens
+    def load(self, job: ScoreJob, labels: Sequence[str]) -> torch.nn.Module:
+        """The model of a job."""
+        if not isinstance(job, AnswerJob):
+            return super().load(job, labels)
         self._bias = self._prefix = None
-        loaded: torch.nn.Module = load_causal_model(model, dtype=torch.bfloat16 if self.precision == "bf16" else torch.float32)
+        loaded: torch.nn.Module = load_causal_model(
+            job.model, dtype=torch.bfloat16 if self.precision == "bf16" else torch.float32
+        )
         return loaded
 
     def outputs(
         self, model: torch.nn.Module, job: ScoreJob, prepared: TokenisedSet, group: int, batches: Iterator[Batch]
     ) -> list[Tensor]:
         """Normalised log-probabilities of the answers, ``[B, C]`` for each batch of a row group."""
-        assert isinstance(job, AnswerJob)
+        if not isinstance(job, AnswerJob):
+            return super().outputs(model, job, prepared, group, batches)
         logprobs, bias = self._calibrated(model, job)
         prefix = self._prefix_states(logprobs, common_prefix(prepared, group))
         given = (batch.to(self._device) for batch in batches)

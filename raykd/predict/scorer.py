@@ -1,5 +1,6 @@
 """Scoring of row groups with one model at a time; the same code in a Ray actor and without Ray."""
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +35,8 @@ class ScoreJob:
     """Folder of the side table; what is there is replaced."""
     only: Fold | None = None
     """Rows to score; the others get NaN. ``None`` scores all."""
+    batch_rows: int | None = None
+    """Rows of one forward pass; None leaves it to the scoring."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,9 @@ class ScoredPart:
     item: ScoreItem
     part: PartInfo
     precision: str
+    device: str
+    seconds: float
+    """Time of the scoring, the loading of the model left out."""
 
 
 class Scorer:
@@ -76,23 +82,24 @@ class Scorer:
         job = self._jobs[item.job]
         prepared = TokenisedSet.open(job.prepared)
         model = self._model(job, prepared)
+        begin = time.perf_counter()
         groups = range(item.first_group, item.first_group + item.groups)
         part = write_part(job.output, item.first_group, (self._score_group(model, job, prepared, group) for group in groups))
-        return ScoredPart(item, part, self.precision)
+        return ScoredPart(item, part, self.precision, self._device.type, time.perf_counter() - begin)
 
     def _model(self, job: ScoreJob, prepared: TokenisedSet) -> torch.nn.Module:
         key = (job.model, prepared.labels)
         if self._loaded is None or self._loaded[0] != key:
             self._loaded = None  # free the old model before the new one is loaded: memory holds one
             labels = prepared.labels or models.label_names(models.load_config(job.model))
-            model = self.load(job.model, labels)
+            model = self.load(job, labels)
             models.use_given_masks(model)
             self._loaded = (key, model.to(self._device).eval())
         return self._loaded[1]
 
-    def load(self, model: str, labels: Sequence[str]) -> torch.nn.Module:
-        """The model of a folder."""
-        loaded: torch.nn.Module = models.load_classifier(model, labels=labels, new_head=False)
+    def load(self, job: ScoreJob, labels: Sequence[str]) -> torch.nn.Module:
+        """The model of a job."""
+        loaded: torch.nn.Module = models.load_classifier(job.model, labels=labels, new_head=False)
         return loaded
 
     def forward(self, model: torch.nn.Module, batch: Batch) -> Tensor:
@@ -112,7 +119,9 @@ class Scorer:
         if chosen is not None and not len(chosen):
             nothing = np.full((len(names), len(models.label_names(model.config))), np.nan, np.float32)
             return names.append_column(self.column, logits_array(nothing))
-        order, batches = group_batches(prepared, group, model=model, batch_rows=self._batch_rows, chosen=chosen)
+        order, batches = group_batches(
+            prepared, group, model=model, batch_rows=job.batch_rows or self._batch_rows, chosen=chosen
+        )
         autocast = torch.autocast(self._device.type, torch.bfloat16, enabled=self.precision == "bf16")
         with torch.inference_mode(), without_tf32(), autocast:
             outputs = self.outputs(model, job, prepared, group, batches)

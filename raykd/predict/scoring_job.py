@@ -22,6 +22,7 @@ from raykd.data.ray_map import run_actors
 from raykd.data.side_tables import SideTable, commit
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ResourceError
+from raykd.predict.answer_scorer import AnswerScorer
 from raykd.predict.scorer import ScoredPart, ScoreItem, ScoreJob, Scorer
 
 BATCH_ROWS = 64
@@ -39,7 +40,7 @@ def score(
     precision: PrecisionChoice = "auto",
     use_gpu: bool = False,
     progress: Progress | None = None,
-    scorer: type[Scorer] = Scorer,
+    scorer: type[Scorer] = AnswerScorer,
 ) -> list[SideTable]:
     """Logits of every job as a side table with the column ``logits``, ``[C]`` float32: one Ray Data execution for all of them.
 
@@ -72,7 +73,7 @@ def score_locally(
     precision: PrecisionChoice = "auto",
     use_gpu: bool = False,
     progress: Progress | None = None,
-    scorer: type[Scorer] = Scorer,
+    scorer: type[Scorer] = AnswerScorer,
 ) -> list[SideTable]:
     """The same as :func:`score`, and the same bytes, in this process and without Ray."""
     prepared = [_open_rows(job) for job in jobs]
@@ -148,8 +149,10 @@ def _commit(
             "model": job.model,
             "model_digest": digests[job.model],
             "tokens": rows.fingerprint,
-            "batch_rows": batch_rows,
+            "batch_rows": job.batch_rows or batch_rows,
             "precision": sorted({scored.precision for scored in mine}),
+            "device": sorted({scored.device for scored in mine}),
+            "seconds": sum(scored.seconds for scored in mine),
         }
         tables.append(commit(job.output, rows, [scored.part for scored in mine], [column], provenance))
     return tables

@@ -17,6 +17,7 @@ from raykd.report.history import read_curves
 from raykd.report.latency import Latency
 from raykd.report.load_tables import load_logits
 from raykd.report.record import Record
+from raykd.report.scoring_cost import ScoringCost
 from raykd.report.system import ROLES, Role, System, Task, TrainingWork, beside_teacher, measure
 from raykd.report.teacher_quality import TeacherQuality
 from raykd.report.verdicts import SystemContrast, conclusion, contrasts, student_contrasts
@@ -50,6 +51,8 @@ class Entry:
     """Logits on the validation rows, or their side table; None leaves calibration out."""
     work: TrainingWork | None = None
     """Size of its training, where it is known."""
+    cost: ScoringCost | None = None
+    """Cost of its logits; None where they were not scored."""
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -251,4 +254,5 @@ def _system(
         footprint=footprint(*models[0]) if models else None,
         work=group[0].work,
         latency=next((latencies[model] for model in models if model in latencies), None),
+        cost=group[0].cost,
     )

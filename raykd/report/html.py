@@ -14,9 +14,11 @@ from raykd.report.markdown import (
     cascade_table,
     class_note,
     class_table,
+    cost_table,
     export_table,
     has_cascades,
     has_classes,
+    has_costs,
     metric_table,
     speed_table,
     verdict_table,
@@ -149,13 +151,15 @@ def _cascades(comparison: Comparison) -> list[str]:
 
 
 def _speed(comparison: Comparison) -> list[str]:
+    costs = ["<h2>Cost</h2>", html_table(*cost_table(comparison))] if has_costs(comparison) else []
     if all(one.latency is None for one in comparison.systems):
-        return []
+        return costs
     exports = [html_table(*export_table(comparison))] if comparison.exports else []
     return [
         "<h2>Speed</h2>",
         html_table(*speed_table(comparison)),
         '<p class="quiet">On CPU, tokenisation included. Calls: single rows and batches that were timed.</p>',
+        *costs,
         *exports,
     ]
 

@@ -38,6 +38,7 @@ def markdown(comparison: Comparison) -> str:
         pipe_table(*class_table(comparison)) if has_classes(comparison) else "",
         f"## Cascade\n\n{pipe_table(*cascade_table(comparison))}\n\n{CASCADE_NOTE}" if has_cascades(comparison) else "",
         "## Speed\n\n" + pipe_table(*speed_table(comparison)) if any(one.latency for one in comparison.systems) else "",
+        "## Cost\n\n" + pipe_table(*cost_table(comparison)) if has_costs(comparison) else "",
         pipe_table(*export_table(comparison)) if comparison.exports else "",
         "\n".join(f"- {key}: {value}" for key, value in comparison.environment.items()),
     ]
@@ -165,6 +166,23 @@ def _gains(latency: Latency, teacher: Latency | None) -> list[str]:
     if teacher is None or latency == teacher:
         return [NONE, NONE]
     return [f"×{teacher.p50_ms / latency.p50_ms:.1f}", f"×{latency.rows_per_second / teacher.rows_per_second:.1f}"]
+
+
+def has_costs(comparison: Comparison) -> bool:
+    """True with a language model as teacher, whose speed on a CPU is not measured."""
+    return any(one.role == "teacher" and one.cost is not None and one.latency is None for one in comparison.systems)
+
+
+def cost_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
+    """Seconds of one prediction actor for 1,000 rows of the report, and the teacher's over those of the others."""
+    names = system_names(comparison.systems)
+    costs = [(name, one.cost) for name, one in zip(names, comparison.systems, strict=True) if one.cost is not None]
+    teacher = next(one.cost for one in comparison.systems if one.role == "teacher" and one.cost is not None)
+    body = [
+        [name, one.device, f"{one.seconds:,.3g}", NONE if one is teacher else f"×{teacher.seconds / one.seconds:,.1f}"]
+        for name, one in costs
+    ]
+    return ["", "device", "seconds per 1,000 rows", "cheaper"], body
 
 
 def export_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:

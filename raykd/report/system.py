@@ -13,6 +13,7 @@ from raykd.report.footprint import Footprint
 from raykd.report.history import Curves
 from raykd.report.latency import Latency
 from raykd.report.record import Record
+from raykd.report.scoring_cost import ScoringCost
 from raykd.task_kinds import TaskKind
 
 Role = Literal["teacher", "student"]
@@ -89,6 +90,8 @@ class System(Record):
     work: TrainingWork | None = None
     """None where it is not known."""
     latency: Latency | None = None
+    cost: ScoringCost | None = None
+    """Cost of scoring the report's rows with the model of the first seed."""
     cascade: Cascade | None = None
     """The student with its teacher behind it."""
     speed_up: float | None = None
@@ -147,6 +150,7 @@ def measure(
     footprint: Footprint | None = None,
     work: TrainingWork | None = None,
     latency: Latency | None = None,
+    cost: ScoringCost | None = None,
 ) -> System:
     """The system whose models gave ``logits``, ``[N, C]`` for each seed; ``teacher`` is what students should agree with.
 
@@ -177,6 +181,7 @@ def measure(
         footprint=footprint,
         work=work,
         latency=latency,
+        cost=cost,
     )
 
 

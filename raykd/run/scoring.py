@@ -9,6 +9,7 @@ from raykd.config import ComputeConfig
 from raykd.data.prepare import Progress
 from raykd.data.side_tables import SideTable
 from raykd.predict import ScoreJob, score, score_locally
+from raykd.predict.answer_scorer import AnswerScorer
 from raykd.predict.scorer import Scorer
 from raykd.predict.scoring_job import BATCH_ROWS
 
@@ -32,7 +33,7 @@ def score_models(
     *,
     batch_rows: int = BATCH_ROWS,
     progress: Progress | None = None,
-    scorer: type[Scorer] = Scorer,
+    scorer: type[Scorer] = AnswerScorer,
 ) -> list[SideTable]:
     """Score rows with models by ``compute``: the only function that decides device, precision and number of actors.
 

@@ -18,6 +18,7 @@ from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ConfigError, DataError
 from raykd.predict import ScoreJob
+from raykd.predict.answer_scorer import AnswerScorer
 from raykd.predict.scorer import Scorer
 from raykd.run.build_objective import BuildObjective, build_objective
 from raykd.run.parallel_groups import ParallelGroups, groups_that_fit
@@ -196,7 +197,7 @@ class StageRunner:
             self._run_tasks(todo)
 
     def score(
-        self, jobs: Sequence[ScoreJob], title: str, scorer: type[Scorer] = Scorer, *, for_report: bool = False
+        self, jobs: Sequence[ScoreJob], title: str, scorer: type[Scorer] = AnswerScorer, *, for_report: bool = False
     ) -> list[SideTable]:
         """Score rows with models on Ray; ``title`` names the progress bar. Rows ``for_report`` are scored in fp32."""
         self._check_lock()

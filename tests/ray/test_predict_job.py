@@ -10,7 +10,9 @@ from raykd.data.side_tables import SideTable
 from raykd.errors import ModelError, ResourceError
 from raykd.models import load_classifier
 from raykd.predict import ScoreJob, score, score_locally
-from tests.unit.predict.random_rows import LABELS, all_logits, make_model, make_prepared
+from raykd.predict.answer_scorer import AnswerJob
+from tests.causal_models import save_causal_model
+from tests.unit.predict.random_rows import LABELS, all_logits, make_model, make_prepared, make_prompts
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
 
@@ -34,6 +36,20 @@ def test_the_number_of_actors_does_not_matter(tmp_path):
     assert len(set(expected)) == len(pairs)
     for actors in (2, 4):
         assert digests(score, f"pool{actors}", actors=actors, batch_rows=16) == expected
+
+
+def test_language_models_and_classifiers_are_scored_in_one_execution(tmp_path):
+    prepared, prompts = make_prepared(tmp_path / "set"), make_prompts(tmp_path / "prompts")
+    folder = save_causal_model(tmp_path / "lm", "gpt2")
+
+    def digests(run, name, **arguments):
+        jobs = [
+            ScoreJob(make_model(tmp_path / "model"), prepared.path, str(tmp_path / f"{name}-0")),
+            AnswerJob(folder, prompts.path, str(tmp_path / f"{name}-1"), answers=((5,), (6, 7)), content_free=((1, 2, 3),)),
+        ]
+        return [_digest(table) for table in run(jobs, batch_rows=16, **arguments)]
+
+    assert digests(score, "pool", actors=2) == digests(score_locally, "local")
 
 
 def test_relative_paths_mean_the_same_in_actors(tmp_path, monkeypatch):

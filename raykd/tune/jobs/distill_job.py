@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from raykd.config import ExperimentConfig, StudentVariant, with_values
+from raykd.config import ExperimentConfig, StudentVariant, TeacherConfig, with_values
 from raykd.data import storage
 from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
@@ -163,7 +163,7 @@ class DistillationWork:
         searched, rows = self.base.searched_variant, self.pipeline.training_rows
         models = self.pipeline.student_models
         model = models.tokenizer(searched)
-        own = self.base.teacher is not None and self.base.logits.file is None
+        own = isinstance(self.base.teacher, TeacherConfig) and self.base.logits.file is None
         return DistillationPlan(
             base=self.base,
             train=rows.of(model, rows=searched.rows, augment=searched.augment).path,
@@ -194,9 +194,9 @@ class DistillationWork:
         return {"": self.pipeline.tokenised("test", self.pipeline.student_models.tokenizer(self.base.searched_variant))}
 
     def teacher(self) -> tuple[str, dict[str, TokenisedSet]] | None:
-        """Folder of the trained teacher, and the test rows tokenised for it; None without a single teacher."""
+        """Folder of the trained teacher, and the test rows tokenised for it; None without a single classifier."""
         teachers = self.pipeline.teachers.candidates()
-        if len(teachers) != 1:  # students learn from the mean of several, which no single one represents
+        if len(teachers) != 1 or teachers[0].prompted is not None:  # of several no single one represents the mean
             return None
         return teachers[0].model, {"": self.pipeline.tokenised("test", teachers[0].tokenizer)}
 

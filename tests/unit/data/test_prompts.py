@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raykd.data.prompts import PromptTokenizer, split_prompt
+from raykd.data.prompts import PromptTokenizer, split_fields
 from raykd.data.tokenizer import Text
 from raykd.errors import DataError
 from tests.causal_models import byte_tokenizer
@@ -16,7 +16,7 @@ TEXTS = st.text(max_size=30)
 
 
 def make(prompt: str, **settings: Any) -> PromptTokenizer:
-    literals, fields = split_prompt(prompt)
+    literals, fields = split_fields(prompt, ("{text}", "{text_pair}"))
     given_settings: dict[str, Any] = {"truncation_side": "right", **settings}
     return PromptTokenizer(
         backend=TOKENIZER.backend_tokenizer.to_str(), has_token_types=False, pad_token_id=1, padding_side="left",

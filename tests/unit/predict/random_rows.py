@@ -1,5 +1,6 @@
 """Tokenised sets of random tokens, and models that answer every row differently."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,13 @@ def make_prepared(folder: Path, *, longest: int = 21, token_types: bool = True, 
     )  # fmt: skip
     prepared.save()
     return prepared
+
+
+def make_prompts(folder: Path) -> TokenisedSet:
+    """A prepared set of random prompts, padded on the left."""
+    prompts = replace(make_prepared(folder, token_types=False), padding_side="left")
+    prompts.save()
+    return prompts
 
 
 def make_model(folder: Path, architecture: str = "bert", *, seed: int = 1, positions: int = 32, labels=LABELS) -> str:

@@ -48,6 +48,7 @@ class World:
                 "input_schema": "text:str:1,label:str:1",
                 "first_sequence": "text",
                 "label": "label",
+                "labels": ["0", "1"],
                 "train": [str(folder / "train.tsv")],
                 "test": [str(folder / "test.tsv")],
                 "validation": 0.1,

@@ -14,7 +14,7 @@ from benchmarks.faults import read_rounds
 from benchmarks.gpu_rows import SHAPES
 
 ROOT = Path(__file__).parents[3]
-WITHOUT_OPTIONS = {"fault_kinds", "footprints", "gpu_checks", "gpu_loops", "gpu_rows"}
+WITHOUT_OPTIONS = {"fault_kinds", "footprints", "gpu_checks", "gpu_loops", "gpu_rows", "input_formats"}
 """Parts of benchmarks."""
 PRINTS_HELP = """
 import contextlib, importlib, io, sys

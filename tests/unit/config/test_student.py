@@ -40,7 +40,7 @@ def test_without_a_kind_that_distils_there_is_one_student() -> None:
 def test_keys_are_merged_and_a_section_of_another_kind_is_replaced() -> None:
     variants = {
         "no_kd": {"objective": {"kind": "fine_tune"}},
-        "hot": {"objective": {"temperature": 8}, "rows": "labelled", "augment": True},
+        "hot": {"objective": {"temperature": 8}, "rows": "labelled"},
         "mse": {"objective": {"kind": "mse_kd"}},
         "relation": {"intermediate": RELATION, "training": {"epochs": 9}},
     }
@@ -48,7 +48,7 @@ def test_keys_are_merged_and_a_section_of_another_kind_is_replaced() -> None:
     no_kd, hot, mse, relation = config.student_variants
     assert no_kd.student.objective == FineTuneConfig()
     assert hot.student.objective == VanillaKDConfig(alpha=0.9, temperature=8)
-    assert (hot.rows, hot.augment) == ("labelled", True)
+    assert (hot.rows, hot.augment) == ("labelled", False)
     assert mse.student.objective.kind == "mse_kd"
     assert mse.student.objective.alpha == 0.5, "the section's alpha belongs to another kind"
     assert (relation.student.training.epochs, relation.student.training.learning_rate) == (9, 1e-3)
@@ -143,7 +143,6 @@ def test_model_folders_of_variants_start_from_the_root_and_are_sent_with_a_job(t
             {},
             optional={
                 "rows": st.sampled_from(["labelled", "all"]),
-                "augment": st.booleans(),
                 "training": st.fixed_dictionaries({}, optional={"epochs": st.integers(1, 9), "batch_size": st.integers(1, 9)}),
                 "objective": st.sampled_from([{"alpha": 0.25}, {"kind": "mse_kd"}, {"kind": "vanilla_kd", "temperature": 3}]),
             },

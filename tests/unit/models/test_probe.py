@@ -136,7 +136,7 @@ def test_a_model_that_reads_padding_is_refused(tmp_path, monkeypatch):
     stock = BertForSequenceClassification.forward
 
     def forward(self, input_ids=None, attention_mask=None, token_type_ids=None):
-        return stock(self, input_ids, torch.ones_like(attention_mask), token_type_ids)
+        return stock(self, input_ids, torch.ones_like(input_ids), token_type_ids)
 
     monkeypatch.setattr(BertForSequenceClassification, "forward", forward)
     with pytest.raises(ModelError, match="when a row is padded to the length of its batch"):

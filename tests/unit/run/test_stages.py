@@ -13,6 +13,7 @@ from raykd.errors import ConfigError, ResourceError
 from raykd.metakd.embeddings import Embedder
 from raykd.metakd.pipeline import MetaKDPipeline
 from raykd.predict import ScoreJob, score_locally
+from raykd.predict.answer_scorer import AnswerScorer
 from raykd.predict.scorer import Scorer
 from raykd.run import scoring
 from raykd.run.progress import Terminal
@@ -59,7 +60,9 @@ def test_meta_kd_scores_with_the_jobs_device_and_precision(tmp_path: Path, monke
     pipeline = MetaKDPipeline(config.model_copy(update={"compute": cpu_training}), terminal=Terminal(), runner_class=Runner)
     pipeline.runner.compute = compute
     pipeline.run()
-    assert made == [(Embedder, "bf16", True), (Scorer, "bf16", True), (Scorer, "fp32", True)], "report rows are scored in fp32"
+    assert made == [(Embedder, "bf16", True), (AnswerScorer, "bf16", True), (AnswerScorer, "fp32", True)], (
+        "report rows are scored in fp32"
+    )
     assert wanted == [{"CPU": 1.0, "GPU": 1.0}] * 3
 
 

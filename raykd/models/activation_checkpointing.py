@@ -16,4 +16,8 @@ def checkpoint_activations(model: Any, *, name: str) -> None:
             f"gradient_checkpointing = true, but {name} is a {model.config.model_type} model, which does not support it; set "
             "training.gradient_checkpointing to false, or lower training.micro_batch_size"
         )
-    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    settings = {"use_reentrant": False}
+    if hasattr(model, "activation_checkpointing_enable"):
+        model.activation_checkpointing_enable(activation_checkpointing_kwargs=settings)
+    else:  # transformers before it gave the method this name
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=settings)

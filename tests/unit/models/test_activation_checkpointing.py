@@ -28,6 +28,7 @@ def saved_bytes(model: Any) -> tuple[int, list[torch.Tensor]]:
     return size, [p.grad.clone() for p in model.parameters() if p.grad is not None]
 
 
+@pytest.mark.filterwarnings("error::FutureWarning")
 @pytest.mark.parametrize("kind", ["bert", "distilbert", "roberta", "modernbert"])
 def test_gradients_are_the_same_with_dropout_and_less_is_kept(kind: str, tmp_path: Path) -> None:
     model = AutoModelForSequenceClassification.from_pretrained(pretrained(tmp_path, kind)).train()

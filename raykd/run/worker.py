@@ -15,7 +15,6 @@ from ray.exceptions import RayError
 from raykd.data.step_stream import ray_feed
 from raykd.errors import RaykdError, ResourceError, TrainingError
 from raykd.run.build_objective import BuildObjective
-from raykd.run.preload import preload
 from raykd.run.task import TrainTask
 from raykd.run.task_queue import ask
 from raykd.run.train_task import OpenTask, open_task, run_open_task
@@ -24,6 +23,7 @@ from raykd.trainers.control import ControlRequests, StopRequested
 from raykd.trainers.event_log import Listener
 from raykd.trainers.events import TrainingEvent, Warned
 from raykd.trainers.launcher_variables import drop_foreign_launchers
+from raykd.trainers.preload import preload
 
 log = logging.getLogger(__name__)
 

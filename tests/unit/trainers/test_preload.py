@@ -5,7 +5,7 @@ import pytest
 
 PROGRAM = """
 import sys, torch
-from raykd.run.preload import preload
+from raykd.trainers.preload import preload
 heavy = {"transformers", "transformers.modeling_utils", "deepspeed"}
 print(*sorted(heavy & set(sys.modules)))
 preload(deepspeed=DEEPSPEED, device=torch.device("cpu")).join()

@@ -11,6 +11,7 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 from raykd.data.watchdog import limit_waits
 from raykd.errors import ResourceError
@@ -79,14 +80,14 @@ def start_ray(
     if ray.is_initialized():
         return False
     address = os.environ.get("RAY_ADDRESS") or "local"
-    local = {}
+    local: dict[str, Any] = {}
     if address == "local":
         local = {"num_cpus": num_cpus, "object_store_memory": object_store_bytes, "_temp_dir": _short_folder()}
         _provide_token()
     else:
         _require_answer(address)
     on_sigterm = signal.getsignal(signal.SIGTERM)
-    machine = _for_this_machine() if local else contextlib.nullcontext()
+    machine = _for_this_machine(local["_temp_dir"]) if local else contextlib.nullcontext()
     with warnings.catch_warnings(), _silent_stderr(), machine, _children_without_hang_up():
         warnings.simplefilter("ignore")  # about versions and address files; nothing a user can act on
         try:
@@ -184,12 +185,15 @@ def _children_without_hang_up() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _for_this_machine() -> Iterator[None]:
+def _for_this_machine(folder: str | None) -> Iterator[None]:
     """Let a Ray that starts in the block, and gloo in its workers, listen on 127.0.0.1 only; no metrics, no lower priority.
 
     On Linux they would listen on every address: Ray 2.60 does this for Windows and macOS only, and reads its variable once, at
     import. Metrics cost a port and 6 MB per minute in Ray Data's actor; the variable set to 1 turns them on. Ray runs workers
     at niceness 15, where any other program of the machine takes their processors; ``RAY_worker_niceness`` sets another number.
+
+    ``folder`` is that of Ray's files, None for its default. Ray's processes open sockets in TMPDIR too: where that path is too
+    long they fail, and Ray waits a minute for them.
     """
     from ray._private import ray_constants
 
@@ -200,14 +204,20 @@ def _for_this_machine() -> Iterator[None]:
         given["RAY_worker_niceness"] = "0"
     if "GLOO_SOCKET_IFNAME" not in os.environ:
         given["GLOO_SOCKET_IFNAME"] = next(name for _, name in socket.if_nameindex() if name in ("lo", "lo0"))
+    if folder is not None:
+        given["TMPDIR"] = os.path.dirname(folder)
+    before = {name: os.environ.get(name) for name in given}
     clusters, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
     os.environ.update(given)
     try:
         yield
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = clusters
-        for name in given:
-            del os.environ[name]
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 @contextlib.contextmanager

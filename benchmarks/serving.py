@@ -112,7 +112,7 @@ def _wait(address: str, process: "subprocess.Popen[bytes]") -> None:
                 return
         except httpx.HTTPError:
             pass
-        time.sleep(0.5)
+        time.sleep(0.5)  # a start takes many seconds and is not measured
     raise SystemExit(f"the server at {address} did not answer within {START_S} s, or ended")
 
 

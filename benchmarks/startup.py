@@ -107,7 +107,7 @@ def _watch(command: int, seen: dict[int, tuple[float, str, float]], ended: Calla
                 seen[process.pid] = process.create_time(), name, sum(process.cpu_times()[:2])
             except psutil.Error:  # it has ended meanwhile
                 continue
-        time.sleep(0.1)
+        time.sleep(0.1)  # finer than the seconds that are printed
 
 
 def _first_step(folder: Path) -> float | None:

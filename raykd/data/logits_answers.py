@@ -10,8 +10,7 @@ import pyarrow as pa
 from raykd.data.answer_files import Answer, key_text
 from raykd.data.answer_values import AnswerValues
 from raykd.data.logits_tsv import SourceLines, name_files
-from raykd.data.parquet_files import write_part
-from raykd.data.side_tables import ROW_ID, SideTable, commit, logits_array
+from raykd.data.side_tables import ROW_ID, SideTable, commit, write_logits
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import DataError
 
@@ -79,16 +78,7 @@ def import_answers(
         if join is None
         else _JoinedLogits(answers, values, prepared, path, join)
     )
-
-    def tables(groups: range) -> Iterator[pa.Table]:
-        for group in groups:
-            names = prepared.read_group(group, ROW_ID)
-            yield names.append_column(COLUMN, logits_array(source.take(names)))
-
-    parts, first = [], 0
-    for part in prepared.parts:
-        parts.append(write_part(out, first, tables(range(first, first + len(part.groups)))))
-        first += len(part.groups)
+    parts = write_logits(out, prepared, COLUMN, source.take)
     counts = source.finish()
     provenance = {"kind": values.kind, "path": path, "counts": asdict(counts)}
     return commit(out, prepared, parts, [COLUMN], provenance), counts

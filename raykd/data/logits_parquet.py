@@ -7,7 +7,6 @@ the file belongs to source row i, as in :mod:`raykd.data.logits_tsv`. A file who
 """
 
 import hashlib
-from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
@@ -16,8 +15,8 @@ import pyarrow.parquet as pq
 
 from raykd.data import file_systems, storage
 from raykd.data.logits_tsv import SourceLines, name_files
-from raykd.data.parquet_files import GROUP_ROWS, write_part
-from raykd.data.side_tables import ROW_ID, LogitsArray, SideTable, commit, logits_array
+from raykd.data.parquet_files import GROUP_ROWS
+from raykd.data.side_tables import ROW_ID, LogitsArray, SideTable, commit, write_logits
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import DataError
 
@@ -36,16 +35,7 @@ def import_parquet(path: str, prepared: TokenisedSet, *, out: str, column: str =
     parse_matrix = _MatrixParser(path, None if prepared.labels is None else len(prepared.labels))
     keyed = set(ROW_ID) <= set(file.schema_arrow.names)
     source: _LogitsSource = (_KeyedLogits if keyed else _OrderedLogits)(file, path, column, prepared, parse_matrix)
-
-    def tables(groups: range) -> Iterator[pa.Table]:
-        for group in groups:
-            names = prepared.read_group(group, ROW_ID)
-            yield names.append_column(COLUMN, logits_array(source.take(names)))
-
-    parts, first = [], 0
-    for part in prepared.parts:
-        parts.append(write_part(out, first, tables(range(first, first + len(part.groups)))))
-        first += len(part.groups)
+    parts = write_logits(out, prepared, COLUMN, source.take)
     return commit(out, prepared, parts, [COLUMN], {"kind": "parquet", "path": path, "column": column})
 
 

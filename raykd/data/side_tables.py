@@ -5,7 +5,7 @@ groups: ``write_part(folder, first_group, tables)`` with one table per group, co
 :func:`commit` then writes the manifest that makes them a table.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -19,7 +19,7 @@ from raykd.data.parquet_files import MANIFEST, PartInfo, RowGroups, read_manifes
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import DataError
 
-__all__ = ["ROW_ID", "SideTable", "commit", "join", "logits_array", "logits_numpy", "restrict", "write_part"]
+__all__ = ["ROW_ID", "SideTable", "commit", "join", "logits_array", "logits_numpy", "restrict", "write_logits", "write_part"]
 
 LogitsArray = npt.NDArray[np.float32]
 """``[N, C]``."""
@@ -149,6 +149,26 @@ def logits_array(logits: npt.NDArray[np.float32]) -> pa.FixedSizeListArray:
     """``[n, C]`` float32 as a column of side tables: fixed_size_list<float32>[C]."""
     flat = np.ascontiguousarray(logits, dtype=np.float32).reshape(-1)
     return pa.FixedSizeListArray.from_arrays(pa.array(flat), logits.shape[1])
+
+
+def write_logits(
+    out: str, prepared: TokenisedSet, column: str, take: Callable[[pa.Table], npt.NDArray[np.float32]]
+) -> list[PartInfo]:
+    """Write the logits of all rows, one part file for each of the rows' own.
+
+    ``take`` gives the logits ``[n, C]`` of a row group, by its row ids; groups are asked for in order.
+    """
+
+    def tables(groups: range) -> Iterator[pa.Table]:
+        for group in groups:
+            names = prepared.read_group(group, ROW_ID)
+            yield names.append_column(column, logits_array(take(names)))
+
+    parts, first = [], 0
+    for part in prepared.parts:
+        parts.append(write_part(out, first, tables(range(first, first + len(part.groups)))))
+        first += len(part.groups)
+    return parts
 
 
 def logits_numpy(column: pa.ChunkedArray) -> npt.NDArray[np.float32]:

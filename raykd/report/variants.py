@@ -17,7 +17,7 @@ def variant_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
 
 
 def students_differ(comparison: Comparison) -> bool:
-    """True when the students differ in more than their losses, or are more than two: their table is then worth the room."""
+    """True when the students differ in more than their losses, or are more than two: only then is their table shown."""
     students = [one for one in comparison.systems if one.role == "student" and one.work is not None]
     shapes = {(one.work, one.footprint and (one.footprint.encoder, one.footprint.embeddings)) for one in students}
     return len(shapes) > 1 or len(students) > USUAL_STUDENTS

@@ -290,5 +290,5 @@ def test_a_holder_survives_a_store_that_is_away_and_keeps_its_lock(server: Serve
         deadline = time.monotonic() + 60
         while storage.read_json(f"{RUNS}/a/lock.json")["heartbeat"] == before:
             assert time.monotonic() < deadline
-            time.sleep(0.1)
+            time.sleep(0.1)  # half a heartbeat
         lock.check()

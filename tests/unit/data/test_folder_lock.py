@@ -93,7 +93,7 @@ def test_a_lock_that_was_taken_over_is_noticed_and_not_removed(tmp_path: Path) -
     with folder_lock(str(tmp_path)) as lock:
         content = json.loads((tmp_path / "lock.json").read_text())
         (tmp_path / "lock.json").write_text(json.dumps({**content, "token": "theirs", "host": "node-7"}))
-        time.sleep(0.5)
+        time.sleep(0.5)  # several heartbeats
         with pytest.raises(ResourceError, match="on node-7"):
             lock.check()
     assert (tmp_path / "lock.json").exists(), "it is the other's"

@@ -57,16 +57,16 @@ def test_only_the_texts_are_cut(first: str, second: str, limit: int, side: str) 
 
 @given(st.text(max_size=200), st.integers(0, 40))
 @settings(deadline=None, max_examples=60)
-def test_a_prompt_fits_the_model(text: str, room: int) -> None:
+def test_a_prompt_fits_the_model(text: str, spare: int) -> None:
     bare = make("Instruction: {text}\nAnswer:")
-    limit = len(bare.prompt_ids("")) + room
+    limit = len(bare.prompt_ids("")) + spare
     tokenizer = make("Instruction: {text}\nAnswer:", max_tokens=limit)
     (ids,) = rows(tokenizer, [text])
     assert len(ids) <= limit
     assert TOKENIZER.decode(ids).startswith("Instruction: ")
     assert TOKENIZER.decode(ids).endswith("\nAnswer:")
-    with pytest.raises(DataError, match=rf"the prompt alone has \d+ tokens, and the model takes {limit - room - 1}"):
-        rows(make("Instruction: {text}\nAnswer:", max_tokens=limit - room - 1), [text])
+    with pytest.raises(DataError, match=rf"the prompt alone has \d+ tokens, and the model takes {limit - spare - 1}"):
+        rows(make("Instruction: {text}\nAnswer:", max_tokens=limit - spare - 1), [text])
 
 
 def test_another_prompt_is_another_tokenizer() -> None:

@@ -93,7 +93,7 @@ def test_more_requests_than_may_wait_are_sent_away(served):
     refused = next(reply for reply in replies if reply.status_code == 503)
     assert refused.headers["Retry-After"] == "1"
     (after,) = ask(app, predict({"inputs": "good"}))
-    assert after.status_code == 200, "there is room again"
+    assert after.status_code == 200, "the queue takes requests again"
 
 
 def test_failures_show_neither_traceback_nor_texts(served, caplog):

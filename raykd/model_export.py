@@ -20,10 +20,10 @@ from raykd.models.onnx import export_onnx, open_session, quantize, require_onnx,
 from raykd.report.bootstrap import Verdict
 from raykd.report.exports import FOLDER, INDEX, Export, read_exports, write_exports
 from raykd.report.files import REPORT, read_report, write_report
-from raykd.report.int8_gate import Int8Gate, Int8RefusedError
+from raykd.report.int8_gate import Int8Gate, Int8RefusedError, difference_text
 from raykd.report.latency import LATENCY_SECONDS, SAMPLE_ROWS, Latency, Predictor, Row, encode, load_predictor, measure_latency
 from raykd.run.progress import Terminal
-from raykd.task_kinds import task_kind_of_model
+from raykd.task_kinds import task_kind, task_kind_of_model
 
 TOLERANCE = 1e-3
 """Difference of a logit, as a fraction of the largest one (at least 1), above which a file of float32 is not the model: sums in
@@ -60,7 +60,13 @@ def export(model: str, *, int8: bool, terminal: Terminal, tolerance: float = 0.5
             f"{one.name}: {one.file}, {one.bytes_on_disk / 1e6:.1f} MB; on {one.rows} rows logits differ by at most "
             f"{one.largest_difference:.2g}, predictions agree on {one.agreement:.1%}"
         )
-        if one.against_float is None and "int8" in one.name:
+        if one.against_float is not None and run is not None:
+            metric = task_kind(run[1].data.task).headline
+            terminal.print_line(
+                f"{one.name}: {metric.title} against the float file on {one.against_float.rows:,} validation rows: "
+                f"{difference_text(one.against_float, metric)}"
+            )
+        elif "int8" in one.name:
             terminal.print_line(
                 f"warning: {one.name}: not compared on labelled rows, since there is no run with such rows above it"
             )

@@ -19,6 +19,7 @@ from raykd.errors import ConfigError, ModelError
 from raykd.models.classifiers import label_names, load_classifier, load_config
 from raykd.models.folders import first_line, quiet_transformers
 from raykd.models.inputs import takes_token_types
+from raykd.models.tokenizers import load_tokenizer
 
 OPSET = 18
 """Version of the operators: supported by onnxruntime since 1.14."""
@@ -37,14 +38,15 @@ def require_onnx() -> None:
 def export_onnx(model: str, file: str) -> None:
     """Write the classifier of a folder as one ONNX file with a dynamic number of rows and tokens.
 
-    Inputs are ``input_ids`` and ``attention_mask``, with ``token_type_ids`` where the model takes them; all int64 ``[B, L]``.
-    Output is ``logits`` float32 ``[B, C]``. The file appears whole or not at all. Raises ModelError when the folder holds no
-    trained classifier or the model cannot be exported, ResourceError when the file cannot be written.
+    Inputs are ``input_ids`` and ``attention_mask``, with ``token_type_ids`` where the model takes and its tokenizer makes them;
+    all int64 ``[B, L]``. Output is ``logits`` float32 ``[B, C]``. The file appears whole or not at all. Raises ModelError when
+    the folder holds no trained classifier or no tokenizer, or the model cannot be exported, ResourceError when the file cannot
+    be written.
     """
     import torch
 
     classifier = load_classifier(model, labels=label_names(load_config(model)), new_head=False).eval()
-    names = input_names(classifier)
+    names = input_names(classifier, load_tokenizer(model))
     rows, tokens = 2, 8
     example = {name: torch.ones((rows, tokens), dtype=torch.int64) for name in names}
     if "token_type_ids" in example:
@@ -131,6 +133,8 @@ def open_session(file: str, *, threads: int = 1) -> Any:
 def run_session(session: Any, batch: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.float32]:
     """Logits ``[B, C]`` of a tokenised batch; arrays that the model does not take are left out. Raises ModelError."""
     wanted = [one.name for one in session.get_inputs()]
+    if absent := [name for name in wanted if name not in batch]:
+        raise ModelError(f"the ONNX file takes {', '.join(absent)}, which the model's tokenizer does not make; export it again")
     inputs = {name: np.asarray(batch[name], np.int64) for name in wanted}
     try:
         logits: npt.NDArray[np.float32] = session.run([LOGITS], inputs)[0]
@@ -148,9 +152,14 @@ def _runtime_errors() -> tuple[type[Exception], ...]:
     return (*own, state.RuntimeException, RuntimeError, ValueError)
 
 
-def input_names(classifier: Any) -> tuple[str, ...]:
-    """Names of the exported model's inputs."""
-    return ("input_ids", "attention_mask", *(["token_type_ids"] if takes_token_types(classifier) else []))
+def input_names(classifier: Any, tokenizer: Any) -> tuple[str, ...]:
+    """Names of the exported model's inputs; a model whose tokenizer makes no token types has them as zeros inside."""
+    types = "token_type_ids"
+    return (
+        "input_ids",
+        "attention_mask",
+        *([types] if takes_token_types(classifier) and types in tokenizer.model_input_names else []),
+    )
 
 
 def _logits_of(classifier: Any, names: tuple[str, ...]) -> Any:

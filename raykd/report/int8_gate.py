@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from raykd.data.length_batches import length_batches
 from raykd.data.tokenised_set import TokenisedSet
+from raykd.metrics.metric import Metric
 from raykd.models.onnx import open_session, quantize, run_session
 from raykd.report.bootstrap import Verdict
 from raykd.report.load_tables import load_labels
@@ -52,7 +53,7 @@ class Int8Gate:
             verdict = self.judge(onnx_logits(out, self.rows), reference)
             if verdict.low >= -self.tolerance / 100:
                 return verdict
-            refusals.append(f"{form}: {self._text(verdict)}")
+            refusals.append(f"{form}: {difference_text(verdict, self.kind.headline)}")
         raise Int8RefusedError(
             f"the int8 file is not published: on {self.rows.num_rows:,} validation rows its {self.kind.headline.title} may be "
             f"more than {self.tolerance:g} points below the float file's ({'; '.join(refusals)}); use the float file, give "
@@ -64,17 +65,17 @@ class Int8Gate:
         metrics = self.kind.resampled(self.rows.labels or (), positive_label=self.positive_label)
         return judge(load_labels(self.rows.path), [candidate], [reference], metrics[self.kind.headline.name])
 
-    def _text(self, verdict: Verdict) -> str:
-        metric = self.kind.headline
-        return f"{metric.difference(verdict.difference)}, 95% interval {metric.difference(verdict.low)} to " + (
-            metric.difference(verdict.high)
-        )
-
     def _calibration(self) -> Iterator[dict[str, NDArray[Any]]]:
         for number, (_, batch) in enumerate(_batches(self.calibration)):
             if number == CALIBRATION_BATCHES:
                 return
             yield batch
+
+
+def difference_text(verdict: Verdict, metric: Metric) -> str:
+    """The difference of the headline metric, 8-bit minus float, with its interval."""
+    difference, low, high = map(metric.difference, (verdict.difference, verdict.low, verdict.high))
+    return f"{difference}{' points' if metric.percent else ''}, 95% interval {low} to {high}"
 
 
 def onnx_logits(file: str, rows: TokenisedSet) -> NDArray[np.float32]:

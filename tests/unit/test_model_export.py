@@ -16,12 +16,13 @@ from raykd.cli import main
 from raykd.errors import ConfigError, ModelError
 from raykd.model_export import export
 from raykd.models import build_classifier, load_classifier, load_tokenizer, save_classifier
-from raykd.models.onnx import export_onnx, quantize
+from raykd.models.onnx import export_onnx, open_session, quantize, run_session
 from raykd.report import int8_gate
-from raykd.report.int8_gate import Int8Gate, onnx_logits
+from raykd.report.int8_gate import Int8Gate, difference_text, onnx_logits
 from raykd.report.load_tables import load_logits
 from raykd.run.progress import Terminal
 from raykd.task_kinds import task_kind
+from tests.unit.models.architectures import wordpiece
 
 SHORT = {"epochs": 1, "batch_size": 32, "learning_rate": 5e-3}
 
@@ -34,7 +35,7 @@ def run(experiment, local):
     return pipeline
 
 
-def test_exports_have_the_models_logits_and_a_row_in_the_report(run, small_world):
+def test_exports_have_the_models_logits_and_a_row_in_the_report(run, small_world, monkeypatch):
     import onnxruntime
 
     folder = Path(run.runner.folder)
@@ -46,12 +47,17 @@ def test_exports_have_the_models_logits_and_a_row_in_the_report(run, small_world
     assert before["conclusion"][0] in card
     assert not (folder / "teacher/model/README.md").exists()
 
-    plain, small = export(str(model), int8=True, terminal=Terminal(), tolerance=100)
+    said, terminal = [], Terminal()
+    monkeypatch.setattr(terminal, "print_line", said.append)
+    plain, small = export(str(model), int8=True, terminal=terminal, tolerance=100)
     assert plain.largest_difference < 1e-4
     assert plain.agreement == 1.0
     assert small.bytes_on_disk < plain.bytes_on_disk
     assert small.against_float.rows == run.tokenised("validation", run.config.student.model).num_rows
     assert plain.against_float is None
+    measured = difference_text(small.against_float, task_kind("single_label").headline)
+    line = f"kd-seed1, ONNX int8: accuracy against the float file on {small.against_float.rows} validation rows: {measured}"
+    assert line in said
     tokenizer, own = load_tokenizer(str(model)), load_classifier(str(model), labels=("0", "1")).eval()
     for texts in (["good"], ["the plot was awful", "fine film and a lovely scene", "is"]):
         batch = tokenizer(texts, padding=True, return_tensors="np")
@@ -121,6 +127,30 @@ def test_static_activations_keep_the_answers(run, tmp_path):
     assert not np.array_equal(own, static)
     side = load_logits(str(Path(run.runner.folder) / "evaluation/validation/student-kd-seed-1"))
     np.testing.assert_allclose(own, side, atol=1e-4, err_msg="rows come back in their order")
+
+
+@pytest.mark.parametrize("has_types", [True, False])
+def test_inputs_are_those_that_the_tokenizer_makes(tmp_path, has_types):
+    """Token types are zeros inside a model whose tokenizer makes none: BERT's default."""
+    tokenizer = wordpiece()
+    model = build_classifier("bert", vocab_size=len(tokenizer), hidden=16, layers=1, heads=2, labels=("0", "1"), seed=1,
+                             positions=64, initializer_range=0.5)  # fmt: skip
+    save_classifier(model, tokenizer, str(tmp_path / "model"))
+    inputs = ["input_ids", "token_type_ids", "attention_mask"] if has_types else ["input_ids", "attention_mask"]
+    settings = json.loads((tmp_path / "model/tokenizer_config.json").read_text())
+    (tmp_path / "model/tokenizer_config.json").write_text(json.dumps(settings | {"model_input_names": inputs}))
+    (made, small) = export(str(tmp_path / "model"), int8=True, terminal=Terminal())
+    session = open_session(made.file)
+    assert {one.name for one in session.get_inputs()} == set(inputs)
+    assert made.largest_difference < 1e-4
+    assert np.isfinite(small.largest_difference)
+
+
+def test_an_input_that_the_tokenizer_does_not_make_is_named(tmp_path, small_world):
+    export_onnx(small_world["student"], str(tmp_path / "model.onnx"))
+    session = open_session(str(tmp_path / "model.onnx"))
+    with pytest.raises(ModelError, match="takes attention_mask, which the model's tokenizer does not make"):
+        run_session(session, {"input_ids": np.ones((1, 4), np.int64), "token_type_ids": np.zeros((1, 4), np.int64)})
 
 
 def test_a_file_that_is_not_the_model_is_deleted(tmp_path, small_world, monkeypatch):

@@ -17,8 +17,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	touch $@
 
 demo: install
-	$(BIN)/python -m raykd.demo demo
-	$(BIN)/raykd run jobs/demo.yaml
+	$(BIN)/raykd demo --folder demo
 
 checks: install
 	$(BIN)/ruff format --check .

@@ -72,6 +72,22 @@ def run(
 
 
 @app.command()
+def demo(
+    folder: Annotated[
+        str, typer.Option(metavar="DIR", help="Folder of the demo's data, models and job file; made if it is not there.")
+    ] = "raykd-demo",
+    data_only: Annotated[bool, typer.Option("--data-only", help="Make the folder; run nothing.")] = False,
+) -> None:
+    """Run a whole distillation on generated reviews, offline; results are in runs/demo."""
+    from raykd.config.paths import expand_home
+    from raykd.demo import make_demo
+
+    job = make_demo(expand_home(folder), print_line=typer.echo)
+    if not data_only:
+        run(job)
+
+
+@app.command()
 def tune(
     file: JobFile,
     set_: Overrides = None,

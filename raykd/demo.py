@@ -1,15 +1,17 @@
-"""Data and models of ``make demo``: generated reviews, a pretrained teacher, and a small student with random weights.
+"""Folder of ``raykd demo``: generated reviews, a pretrained teacher, a small student with random weights, and their job file.
 
-``python -m raykd.demo FOLDER`` writes ``train.tsv``, ``validation.tsv``, ``test.tsv``, ``teacher/`` and ``student/``. The
-training rows are few and their labels noisy; the teacher comes pretrained on other reviews, as the large models of a hub do. So
-its outputs have more information about a row than the row's label, which distillation passes on.
+The folder has ``train.tsv``, ``validation.tsv``, ``test.tsv``, ``teacher/``, ``student/`` and ``job.yaml``. The training rows
+are few and their labels noisy; the teacher comes pretrained on other reviews, as the large models of a hub do. So its outputs
+have more information about a row than the row's label, which distillation passes on.
 """
 
+import json
 import logging
+import os
 import re
-import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from importlib.resources import files
 from typing import Any
 
 import torch
@@ -18,7 +20,7 @@ from raykd.config import ComputeConfig, FineTuneConfig, TorchEngineConfig, Train
 from raykd.data import storage, synthetic
 from raykd.data.prepare import PrepareSpec, prepare
 from raykd.data.step_stream import local_feed
-from raykd.errors import ConfigError, RaykdError
+from raykd.errors import ConfigError
 from raykd.models import build_classifier, model_digest, save_classifier
 from raykd.run.task import make_task
 from raykd.run.train_task import run_task
@@ -35,6 +37,52 @@ SHAPES = {"teacher": {"hidden": 64, "layers": 2, "heads": 4}, "student": {"hidde
 POSITIONS = 64
 INITIALIZER_RANGE = 0.05
 """BERT's own 0.02 leaves models as narrow as these at chance for hundreds of steps."""
+
+
+JOB = "job.yaml"
+"""Name of the demo's job file in its folder."""
+UNFINISHED = ".unfinished"
+"""Suffix of the folder while it is written."""
+
+
+def make_demo(folder: str, *, print_line: Callable[[str], None]) -> str:
+    """Make the demo's folder, unless it is there, and return the path of its job file.
+
+    Raises ConfigError for a folder with other files, or one that a job file cannot name; ResourceError when it cannot be
+    written.
+    """
+    if "://" in folder or re.search(r"[*?[\]]", folder):
+        raise ConfigError(f"--folder {folder}: give a folder of this machine, with none of * ? [ ] in its name")
+    folder = os.path.normpath(folder)
+    job = os.path.join(folder, JOB)
+    if os.path.isfile(job):
+        print_line(f"demo: {folder} is there, with its job {job}")
+        return job
+    if os.path.exists(folder) and (not os.path.isdir(folder) or os.listdir(folder)):
+        raise ConfigError(f"--folder {folder} exists and has no {JOB} of the demo; give a folder that does not exist")
+    print_line(f"demo: making reviews and a pretrained teacher in {folder}")
+    unfinished = folder + UNFINISHED
+    storage.remove(unfinished)
+    build(unfinished)
+    storage.write_bytes(os.path.join(unfinished, JOB), job_text(folder).encode())
+    if os.path.isdir(folder):
+        os.rmdir(folder)
+    storage.rename_dir(unfinished, folder)
+    return job
+
+
+def job_text(folder: str) -> str:
+    """The demo's job file, with data and models in ``folder``."""
+    text = files("raykd").joinpath("demo_job.yaml").read_text(encoding="utf-8")
+    settings = re.sub(r"\A(?:#.*\n)+", "", text)
+    job = os.path.join(folder, JOB)
+    header = f"# Made by raykd demo. With another value:\n#   raykd run {job} --set student.objective.temperature=4\n"
+    return header + re.sub(r"\bdemo/([\w.]+)", lambda found: _yaml_text(os.path.join(folder, found[1])), settings)
+
+
+def _yaml_text(value: str) -> str:
+    """A text as YAML, in quotes where it needs them."""
+    return value if re.fullmatch(r"[\w.][\w./-]*|/[\w./-]+", value) else json.dumps(value)
 
 
 def build(
@@ -86,9 +134,13 @@ def pretrain(folder: str, rows: str, *, seed: int) -> None:
         seed=seed,
         compute=ComputeConfig(engine=TorchEngineConfig(), precision="fp32"),
     )
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)  # a model this small only loses time to a second thread
-    with local_context() as context:
-        run_task(task, context, build_feed=local_feed)
+    try:
+        with local_context() as context:
+            run_task(task, context, build_feed=local_feed)
+    finally:
+        torch.set_num_threads(threads)
     storage.remove(teacher)
     storage.rename_dir(task.model_folder, teacher)
     for path in (task.folder, cache):
@@ -107,20 +159,3 @@ def make_tokenizer(texts: Iterable[str]) -> Any:
     words = sorted(counts, key=lambda word: (-counts[word], word))
     tokens = dict.fromkeys([*SPECIAL, *letters, *(f"##{letter}" for letter in letters), *words])
     return BertTokenizer(vocab={token: index for index, token in enumerate(tokens)}, do_lower_case=True)
-
-
-def main(arguments: list[str]) -> int:
-    """The command line: one folder. Raises ConfigError for anything else."""
-    if len(arguments) != 1 or arguments[0].startswith("-"):
-        raise ConfigError(f"usage: python -m raykd.demo FOLDER (given: {' '.join(arguments) or 'nothing'})")
-    build(arguments[0])
-    sys.stdout.write(f"demo data and models are in {arguments[0]}\n")
-    return 0
-
-
-if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except RaykdError as error:
-        sys.stderr.write(f"raykd: {error}\n")
-        sys.exit(2)

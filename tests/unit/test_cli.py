@@ -152,6 +152,21 @@ def test_an_unknown_kind_of_schema_is_refused_with_the_known_ones() -> None:
     assert result.stderr.strip() == "raykd: schema tuna: there is no such kind of job file; kinds are run, meta_kd, tune"
 
 
+@pytest.mark.parametrize("arguments", [["--data-only"], []])
+def test_the_demo_runs_its_job_in_the_folder_given(arguments: list[str], tmp_path: Path) -> None:
+    code = (
+        "import raykd.demo, raykd.distill.pipeline as module\n"
+        "raykd.demo.build = lambda folder: __import__('os').makedirs(folder)\n"
+        "module.run_experiment = lambda config, only: print(config.name, config.data.train, config.student.seeds)\n"
+        "from raykd.cli import main\nmain()"
+    )
+    result = raykd("demo", "--folder", str(tmp_path / "new"), *arguments, code=code)
+    assert result.returncode == 0, result.stderr
+    ran = f"demo ('{tmp_path}/new/train.tsv',) (1, 2, 3)"
+    assert (ran in result.stdout) == (not arguments)
+    assert (tmp_path / "new" / "job.yaml").is_file()
+
+
 def test_the_home_folder_is_expanded_in_arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     for command in ("export", "report"):

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from raykd.config.paths import PathField
 from raykd.config.section import Section
+from raykd.errors import list_values
 
 TaskName = Literal["single_label", "multi_label", "regression"]
 Outputs = Literal["classes", "labels", "values"]
@@ -163,9 +164,9 @@ class DataConfig(Section):
         if len(labels) < 2:
             raise ValueError(f"data.labels = {list(labels)}: a classifier needs at least two labels")
         if len(set(labels)) != len(labels):
-            raise ValueError(f"data.labels = {list(labels)}: a label is listed twice")
+            raise ValueError(f"data.labels lists {next(one for one in labels if labels.count(one) > 1)!r} twice")
         if self.positive_label is not None and self.positive_label not in labels:
-            raise ValueError(f"data.positive_label = {self.positive_label!r} is not one of data.labels ({', '.join(labels)})")
+            raise ValueError(f"data.positive_label = {self.positive_label!r} is not one of data.labels ({list_values(labels)})")
         separator = self.traits.separator
         joined = [label for label in labels if separator and separator in label]
         if joined:

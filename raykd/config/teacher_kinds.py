@@ -9,6 +9,7 @@ from raykd.config.data import DataConfig
 from raykd.config.paths import ModelRef, PathField
 from raykd.config.section import Section
 from raykd.config.training import ModelTask
+from raykd.errors import list_values
 
 TEXT, TEXT_PAIR = "{text}", "{text_pair}"
 """Fields of a prompt."""
@@ -68,7 +69,7 @@ class CausalTeacherConfig(Section):
         unknown = [label for label in self.answers if label not in labels]
         if lacking or unknown:
             problem = f"no answer for {lacking}" if lacking else f"an answer for {unknown}, which is no label"
-            raise ValueError(f"teacher.answers has {problem}; give one for each of data.labels ({', '.join(labels)})")
+            raise ValueError(f"teacher.answers has {problem}; give one for each of data.labels ({list_values(labels)})")
         if pairs != (TEXT_PAIR in self.prompt):
             problem = (
                 f"has no {TEXT_PAIR}, but data.second_sequence is set"

@@ -9,8 +9,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from raykd.data.schema import shorten
-from raykd.errors import DataError
+from raykd.data.cell_values import label_cell
+from raykd.errors import DataError, list_values, shorten
 
 TOLERANCE = 0.01
 """Largest distance of a row's sum of probabilities from 1: rounded probabilities do not sum to it exactly."""
@@ -47,7 +47,7 @@ class AnswerValues:
             self._check_known(answer)
             lacking = [label for label in self.labels if label not in answer]
             if lacking:
-                raise DataError(f"no value for the label {lacking[0]!r}; each of {', '.join(self.labels)} needs one")
+                raise DataError(f"no value for the label {lacking[0]!r}; each of {list_values(self.labels)} needs one")
             answer = [answer[label] for label in self.labels]
         if isinstance(answer, str | bytes) or not isinstance(answer, Sequence):
             raise DataError(f"{show(answer)} is no list of numbers, one for each label")
@@ -74,7 +74,7 @@ class AnswerValues:
         given = {label: _number(answer[label]) for label in self.labels if answer.get(label) is not None}
         if not given:
             raise DataError(
-                f"{show(answer)} has none of the labels {', '.join(self.labels)}; spell its keys as data.labels does"
+                f"{show(answer)} has none of the labels {list_values(self.labels)}; spell its keys as data.labels does"
             )
         above = next((label for label, value in given.items() if value > TOLERANCE), None)
         if above is not None:
@@ -103,7 +103,7 @@ class AnswerValues:
     def _check_known(self, given: Mapping[Any, Any]) -> None:
         unknown = [label for label in given if label not in self.labels]
         if unknown:
-            raise DataError(f"{unknown[0]!r} is not one of data.labels ({', '.join(self.labels)})")
+            raise DataError(f"{unknown[0]!r} is not one of data.labels ({list_values(self.labels)})")
 
     def _normalised(self, logprobs: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """``log_softmax`` over the labels."""
@@ -117,9 +117,9 @@ def show(value: Any) -> str:
 
 
 def _label(value: Any) -> str:
-    if isinstance(value, bool) or not isinstance(value, str | int):
+    if isinstance(value, list | dict) or value is None:
         raise DataError(f"{show(value)} is no label")
-    return str(value)
+    return label_cell(value, "votes")
 
 
 def _number(value: Any) -> float:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +14,13 @@ from raykd.config import DataConfig
 from raykd.data import storage
 from raykd.data.cell_values import integer_text
 from raykd.data.examples import RowParser
+from raykd.data.headers import check_files
 from raykd.data.prepare import file_format
 from raykd.data.readers import reader_of
 from raykd.data.schema import InputSchema
 from raykd.data.sources import find_sources
-from raykd.errors import DataError
+from raykd.data.splits import normalise_text
+from raykd.errors import DataError, shorten
 
 MAX_LABELS = 1000
 """Most distinct values of a column of labels: more are texts, numbers or ids."""
@@ -31,10 +33,17 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 def find_labels(data: DataConfig, cache: str) -> dict[str, int]:
     """Labels of the training files with their rows, sorted: numerically where all are integers. Counts are kept in ``cache``.
 
-    Rows that do not parse and empty labels are passed over, since preparing names them. Raises DataError for more than
-    ``MAX_LABELS`` labels, for numbers that are not whole, and for labels that only validation or test files have.
+    Rows that do not parse and empty labels are passed over, since preparing names them. Raises DataError for no label or one,
+    more than ``MAX_LABELS``, labels that differ in white space or case alone, numbers that are not whole, and labels that only
+    validation or test files have; ConfigError when settings do not fit the files.
     """
     counts = _count(data, data.train, cache, "data.train")
+    if len(counts) == 1:
+        raise DataError(
+            f"data.train has one label alone in column {data.label!r}: {list_labels(counts)}; a classifier needs two at least, "
+            "add rows of others, name another column, or list data.labels"
+        )
+    _check_spelling(counts)
     if data.traits.outputs == "classes":
         _check_numbers(data.label, counts)
     for name, files in (("data.validation", data.validation), ("data.test", data.test)):
@@ -94,28 +103,39 @@ def _count(data: DataConfig, files: Sequence[str], cache: str, name: str) -> dic
         label=data.label,
         codec=_LabelTexts(data.traits.separator),
     )
+    check_files([file.path for file in sources.files], schema, parser, file_format(data), skip_header=data.skip_header)
     counts: Counter[str] = Counter()
+    problem = None
     for chunk in sources.chunks:
         reader = reader_of(chunk.path, file_format(data))
         for row in reader.read(chunk, parser.names):
-            for label in _labels(parser, row.data, reader):
-                counts[label] += 1
+            try:
+                counts.update(parser.parse(row.data, reader).label)
+            except DataError as error:
+                problem = problem or f"{reader.place(chunk.path, row)}: {error}"
             if len(counts) > MAX_LABELS:
                 raise DataError(
                     f"{name}: column {data.label!r} has more than {MAX_LABELS:,} labels ({list_labels(counts)}); name the "
                     "column of the labels, set data.task to regression for numbers, or list data.labels"
                 )
+    if not counts and name == "data.train":
+        found = "every label is empty" if sources.chunks else f"there is no row in {', '.join(files)}"
+        raise DataError(f"{name} has no label in column {data.label!r}: {problem or found}; name other files or another column")
     storage.write_json(kept, counts)
     return dict(counts)
 
 
-def _labels(parser: RowParser, content: Any, reader: Any) -> Iterable[str]:
-    """The labels of a row; none of one that does not parse."""
-    try:
-        labels: Iterable[str] = parser.parse(content, reader).label
-    except DataError:
-        return ()
-    return labels
+def _check_spelling(counts: Mapping[str, int]) -> None:
+    """Raise DataError for labels that are likely to mean the same."""
+    spellings: dict[str, dict[str, int]] = {}
+    for label, rows in counts.items():
+        spellings.setdefault(normalise_text(label), {})[label] = rows
+    same = next((group for group in spellings.values() if len(group) > 1), None)
+    if same is not None:
+        shown = ", ".join(f"{shorten(label)} {rows:,}" for label, rows in same.items())
+        raise DataError(
+            f"data.train has labels that differ in white space or case alone: {shown}; spell them alike, or list data.labels"
+        )
 
 
 def _check_numbers(column: str | None, counts: Mapping[str, int]) -> None:

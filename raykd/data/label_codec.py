@@ -6,10 +6,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from raykd.data.cell_values import integer_text
-from raykd.data.schema import shorten
-from raykd.errors import DataError
-
-_SHOWN_LABELS = 10
+from raykd.errors import DataError, list_values, shorten
 
 
 class LabelCodec(Protocol):
@@ -39,5 +36,4 @@ def label_id(ids: dict[str, int], text: str) -> int:
     try:
         return ids[text if text in ids else integer_text(text)]
     except KeyError:
-        known = ", ".join(map(repr, list(ids)[:_SHOWN_LABELS])) + (", ..." if len(ids) > _SHOWN_LABELS else "")
-        raise DataError(f"label {shorten(text)} is not one of {known}") from None
+        raise DataError(f"label {shorten(text)} is not one of {list_values(ids)}") from None

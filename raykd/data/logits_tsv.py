@@ -15,10 +15,9 @@ import pyarrow.compute as pc
 
 from raykd.data.parquet_files import PartInfo
 from raykd.data.readers import RawRow, read_chunk, scan
-from raykd.data.schema import shorten
 from raykd.data.side_tables import ROW_ID, SideTable, commit, logits_array, write_part
 from raykd.data.tokenised_set import TokenisedSet
-from raykd.errors import DataError
+from raykd.errors import DataError, shorten
 
 COLUMN = "logits"
 

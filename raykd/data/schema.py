@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, cast
 
-from raykd.errors import ConfigError, DataError
+from raykd.errors import ConfigError, DataError, shorten
 
 Scalar = str | int | float
 CellValue = Scalar | list[int] | list[float]
@@ -136,8 +136,3 @@ def _column(item: str, text: str) -> Column:
             f"input_schema {text!r}: {item!r} is not of the form name:type:length with type str, int or float (sent:str:1)"
         )
     return Column(name, cast(ColumnType, rest[0]), int(rest[1]))
-
-
-def shorten(text: str) -> str:
-    """The text in quotes, cut for a message."""
-    return repr(text if len(text) <= 40 else text[:37] + "...")

@@ -38,12 +38,25 @@ def expand_data(patterns: Sequence[str]) -> list[str]:
 def _expand(pattern: str) -> list[str]:
     if not storage.is_dir(pattern):
         return storage.expand([pattern])
-    if storage.exists(splits := storage.join(pattern, "dataset_dict.json")):
-        names = [storage.join(pattern, name) for name in storage.read_json(splits)["splits"]]
+    if storage.exists(listed := storage.join(pattern, "dataset_dict.json")):
+        names = [storage.join(pattern, name) for name in _read_names(listed, lambda content: content["splits"])]
         raise DataError(f"{pattern} holds several splits; name one of {', '.join(names)}")
-    if not storage.exists(state := storage.join(pattern, "state.json")):
+    if not storage.exists(listed := storage.join(pattern, "state.json")):
         return storage.expand([pattern])  # raises: another folder
-    return [storage.join(pattern, file["filename"]) for file in storage.read_json(state)["_data_files"]]
+    names = _read_names(listed, lambda content: [file["filename"] for file in content["_data_files"]])
+    return storage.expand([storage.join(pattern, name) for name in names])
+
+
+def _read_names(path: str, names_of: Callable[[Any], list[Any]]) -> list[str]:
+    """Names that a file of a saved folder of datasets lists. Raises DataError for another content, and for none."""
+    content = storage.read_json(path)
+    try:
+        names = names_of(content)
+    except (KeyError, TypeError):
+        names = []
+    if not names or not all(isinstance(name, str) for name in names):
+        raise DataError(f"{path} does not list files as datasets.save_to_disk writes them; save the folder again")
+    return names
 
 
 def find_sources(patterns: Sequence[str], skip_header: bool, cache: str, *, files: FileFormat = TSV) -> Sources:

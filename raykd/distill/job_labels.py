@@ -2,9 +2,9 @@
 
 from raykd.config import ExperimentConfig
 from raykd.data.class_balance import class_counts
-from raykd.data.found_labels import SHOWN_LABELS, find_labels, list_labels
+from raykd.data.found_labels import find_labels, list_labels
 from raykd.data.tokenised_set import TokenisedSet
-from raykd.errors import DataError
+from raykd.errors import DataError, list_values
 from raykd.run.task import cache_folder
 
 IMBALANCE = 10
@@ -42,7 +42,7 @@ def class_lines(rows: TokenisedSet, config: ExperimentConfig, *, found: bool) ->
             "more; check data.train, data.label and data.labels"
         )
     if found and len(present) < len(counts):
-        absent = ", ".join([repr(label) for label, count in counts.items() if not count][:SHOWN_LABELS])
+        absent = list_values([label for label, count in counts.items() if not count])
         raise DataError(
             f"only rows held out for validation or test have the label {absent}; add training rows of it, or list data.labels"
         )

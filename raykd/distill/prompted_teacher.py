@@ -10,7 +10,7 @@ from raykd.config import CausalTeacherConfig, ExperimentConfig
 from raykd.data import storage
 from raykd.data.prompts import PromptTokenizer, split_fields
 from raykd.data.tokenizer import Text
-from raykd.errors import ConfigError, DataError, ModelError
+from raykd.errors import ConfigError, DataError, ModelError, list_values
 from raykd.models import load_tokenizer, max_sequence_length
 from raykd.models.causal_models import check_causal_model
 from raykd.predict.answer_scorer import AnswerJob
@@ -104,7 +104,7 @@ def read_shots(path: str, labels: tuple[str, ...], *, pairs: bool) -> list[Shot]
             raise DataError(f"{path}:{number}: not a JSON object with {', '.join(needed)} ({error!r})") from None
         label = str(values["label"])
         if label not in labels:
-            raise DataError(f"{path}:{number}: label {label!r} is not one of data.labels ({', '.join(labels)})")
+            raise DataError(f"{path}:{number}: label {label!r} is not one of data.labels ({list_values(labels)})")
         texts = [values[name] for name in needed[:-1]]
         if not all(isinstance(text, str) for text in texts):
             raise DataError(f"{path}:{number}: {', '.join(needed[:-1])} must be text, found {texts!r}")

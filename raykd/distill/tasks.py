@@ -11,7 +11,7 @@ from raykd.data.folds import Fold
 from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.distill.training_length import TrainingLength
-from raykd.errors import ConfigError
+from raykd.errors import ConfigError, list_values
 from raykd.models import label_names, load_config, model_digest
 from raykd.report.system import TrainingWork
 from raykd.run.task import TrainTask, make_task, run_folder
@@ -234,7 +234,8 @@ def _labels_of_unlabelled(config: ExperimentConfig) -> tuple[str, ...]:
         one_output = len(own) == len(labels) == 1
         if not one_output and own != labels and own != tuple(f"LABEL_{index}" for index in range(len(labels))):
             raise ConfigError(
-                f"data.labels = {list(labels)}, but the teacher {config.teacher.model} was trained for {list(own)}; rows "
-                "without labels do not decide which is right, so set data.labels to the teacher's names in its order"
+                f"data.labels = {list_values(labels)}, but the teacher {config.teacher.model} was trained for "
+                f"{list_values(own)}; rows without labels do not decide which is right, so set "
+                "data.labels to the teacher's names in its order"
             )
     return labels

@@ -8,11 +8,11 @@ import pyarrow as pa
 
 from raykd.data import storage
 from raykd.data.readers import read_chunk, scan
-from raykd.data.schema import InputSchema, shorten
+from raykd.data.schema import InputSchema
 from raykd.data.side_tables import SideTable, commit, write_part
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.easynlp.metakd_settings import MetaSettings
-from raykd.errors import DataError
+from raykd.errors import DataError, shorten
 from raykd.metakd.prototypes import DOMAIN_ID, WEIGHT
 
 NO_TEXT = "None"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raykd.data.tokenizer_files import holds_vocabulary, open_tokenizer
-from raykd.errors import ModelError
+from raykd.errors import ModelError, list_values
 from raykd.models.folders import check_weights, first_line, local_folder, quiet_transformers
 from raykd.models.inputs import reads_last_token, set_padding_token
 from raykd.task_kinds import TaskKind, write_task_kind
@@ -166,8 +166,9 @@ def _check_report(
     other_shape = {key: shapes for key, *shapes in report["mismatched_keys"]}
     if any(not key.startswith(prefix) for key in other_shape):
         raise ModelError(
-            f"{name} has a classifier for {len(own)} labels {list(own)}, but the data has {len(wanted)}: {list(wanted)}; "
-            "name the model's labels (data.labels, or --label_enumerate_values), or start from a model without a classifier"
+            f"{name} has a classifier for {len(own)} labels ({list_values(own)}), but the data has {len(wanted)} "
+            f"({list_values(wanted)}); name the model's labels (data.labels, or --label_enumerate_values), or start from "
+            "a model without a classifier"
         )
     if other_shape:
         key, (stored, expected) = next(iter(sorted(other_shape.items())))
@@ -216,6 +217,6 @@ def _check_labels(own: Sequence[str], wanted: Sequence[str], *, name: str) -> No
         log.info("%s names its labels %s; taken as %s in this order", name, list(own), list(wanted))
         return
     raise ModelError(
-        f"{name} was trained for the labels {list(own)}, but the data has {list(wanted)}; give the "
+        f"{name} was trained for the labels {list_values(own)}, but the data has {list_values(wanted)}; give the "
         "model's in its order (data.labels, or --label_enumerate_values), or start from a model without a classifier"
     )

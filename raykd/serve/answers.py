@@ -1,11 +1,12 @@
 """Answers in the format of Hugging Face's inference API."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from raykd.errors import list_values
 from raykd.serve.served_model import ModelDescription
 
 LabelScores = list[dict[str, Any]]
@@ -39,10 +40,5 @@ def check_labels(student: ModelDescription, teacher: ModelDescription) -> str | 
     if student.task != teacher.task:
         return f"the student's task is {student.task}, the teacher's {teacher.task}"
     if student.labels != teacher.labels:
-        return f"the student's labels are {_listed(student.labels)}, the teacher's {_listed(teacher.labels)}"
+        return f"the student's labels are {list_values(student.labels)}, the teacher's {list_values(teacher.labels)}"
     return None
-
-
-def _listed(labels: Sequence[str]) -> str:
-    shown = ", ".join(labels[:8])
-    return f"{shown} and {len(labels) - 8} more" if len(labels) > 8 else shown

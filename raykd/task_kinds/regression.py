@@ -9,8 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from raykd.data.schema import shorten
-from raykd.errors import DataError
+from raykd.errors import DataError, shorten
 from raykd.metrics import regression_metrics
 from raykd.metrics.metric import Metric
 from raykd.metrics.resampling import MomentMetric, Resampled

@@ -16,6 +16,8 @@ from raykd.data.readers.reader import Chunk, Piece, Range, RawRow, changed
 from raykd.errors import DataError
 
 _MARK, _MARK_BYTES = b"ARROW1", 8
+_END_OF_STREAM = b"\0\0\0\0"
+"""Last bytes of a stream: the length 0 of a message that does not follow."""
 
 
 class ArrowReader(ColumnarReader):
@@ -66,10 +68,9 @@ def _opened(path: str) -> Iterator[tuple[Any, pa.Schema]]:
     """A file's stream behind its schema, and the schema. Raises DataError when it is not an Arrow file, or not whole."""
     with storage.open_input(path) as stream:
         try:
-            if stream.read(len(_MARK)) == _MARK:
-                stream.seek(_MARK_BYTES)
-            else:
-                stream.seek(0)
+            has_footer = stream.read(len(_MARK)) == _MARK
+            _check_end(path, stream, _MARK if has_footer else _END_OF_STREAM)
+            stream.seek(_MARK_BYTES if has_footer else 0)
             schema = pa.ipc.read_schema(stream)
             coded = [field.name for field in schema if pa.types.is_dictionary(field.type)]
             if coded:
@@ -78,6 +79,13 @@ def _opened(path: str) -> Iterator[tuple[Any, pa.Schema]]:
         except (pa.ArrowException, OSError, EOFError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise DataError(f"{path} is not a whole Arrow file ({reason}); write or copy it again") from None
+
+
+def _check_end(path: str, stream: Any, mark: bytes) -> None:
+    """Raise DataError for a file without its last bytes: one cut between two batches reads as a whole one with fewer rows."""
+    stream.seek(max(stream.size() - len(mark), 0))
+    if stream.read(len(mark)) != mark:
+        raise DataError(f"{path} is not a whole Arrow file (it ends without Arrow's end mark); write or copy it again")
 
 
 def _ends(stream: Any) -> Iterator[int]:

@@ -150,4 +150,4 @@ def missing_column(name: str, columns: Sequence[str]) -> str:
     shown = ", ".join(columns[:20]) + (", ..." if len(columns) > 20 else "")
     nearest = difflib.get_close_matches(name, columns, n=1)
     hint = f"; did you mean {nearest[0]}?" if nearest else ""
-    return f"there is no column {name!r}, but {shown or 'none'}{hint}"
+    return f"there is no column {name!r}, but {shown}{hint}" if columns else f"there is no column {name!r}, nor any other"

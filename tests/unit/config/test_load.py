@@ -59,7 +59,7 @@ def test_resolved_json_reads_back_as_the_same_object() -> None:
         ({"student__objective": {"kind": "vanilla_kd", "temperature": 0}}, "temperature = 0"),
         ({"student__objective": {"kind": "vanila"}}, "vanilla_kd"),
         ({"data__label": "lable"}, "data.label = 'lable' is not a column of data.input_schema (text, label)"),
-        ({"data__labels": ["1", "1"]}, "a label is listed twice"),
+        ({"data__labels": ["1", "1"]}, "data.labels lists '1' twice"),
         ({"data__labels": ["1"]}, "at least two labels"),
         ({"data__train": []}, "data.train names no files"),
         ({"data__validation": 1.5}, "a fraction lies between 0 and 1"),

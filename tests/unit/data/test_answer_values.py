@@ -33,7 +33,7 @@ def test_probabilities_come_back_from_their_logits(raw: list[float]) -> None:
 def test_log_probabilities_are_normalised_over_the_labels(given_values: dict[str, float], floor: float) -> None:
     values = AnswerValues("top_logprobs", LABELS, floor=floor)
     if not set(LABELS) & set(given_values):
-        with pytest.raises(DataError, match="has none of the labels bad, fair, good"):
+        with pytest.raises(DataError, match="has none of the labels 'bad', 'fair', 'good'"):
             values.logits(given_values)
         return
     raw = [math.exp(max(given_values.get(label, floor), floor)) for label in LABELS]
@@ -50,6 +50,11 @@ def test_votes_become_smoothed_frequencies(votes: list[str], smoothing: float) -
     expected = [(votes.count(label) + smoothing) / (len(votes) + 3 * smoothing) for label in LABELS]
     np.testing.assert_allclose(np.exp(values.logits(votes)), expected, rtol=1e-9)
     np.testing.assert_array_equal(values.logits(votes), values.logits(dict(Counter(votes))))
+
+
+def test_votes_are_spelled_as_labels_of_rows_are() -> None:
+    values = AnswerValues("votes", ("0", "1"), smoothing=1)
+    np.testing.assert_array_equal(values.logits([1.0, 1, "0"]), values.logits(["1", "1", "0"]))
 
 
 def test_logits_stay_as_they_are() -> None:

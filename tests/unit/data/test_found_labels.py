@@ -12,7 +12,7 @@ import pytest
 from raykd.config import DataConfig
 from raykd.data import found_labels
 from raykd.data.found_labels import find_labels
-from raykd.errors import DataError
+from raykd.errors import ConfigError, DataError
 
 Find = Callable[..., dict[str, int]]
 
@@ -76,3 +76,32 @@ def test_what_cannot_be_labels_is_refused(find: Find, tmp_path: Path) -> None:
     (tmp_path / "test.jsonl").write_text('{"text": "a", "label": "c"}\n{"text": "b", "label": "a"}\n')
     with pytest.raises(DataError, match=r"data\.test has labels that data\.train does not have: c 1; add training rows"):
         find(["a", "b"], test=(str(tmp_path / "test.jsonl"),))
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (["pos", "pos "], r"differ in white space or case alone: 'pos' 1, 'pos ' 1; spell them alike, or list data\.labels"),
+        (["pos", "Pos", "neg"], r"'pos' 1, 'Pos' 1"),
+        (["a", "a"], r"data\.train has one label alone in column 'label': a 2; .* add rows of others, name another column"),
+        ([None, "a", None], r"has one label alone in column 'label': a 1"),
+        (["", ""], r"data\.train has no label in column 'label': every label is empty"),
+        (
+            [None, None],
+            r"no label in column 'label': .*train\.jsonl:1: column 'label' is missing \(null\), not a label; name other",
+        ),
+        ([], r"no label in column 'label': there is no row in .*train\.jsonl"),
+    ],
+)
+def test_a_column_without_usable_labels_says_why(labels: list[Any], message: str, find: Find) -> None:
+    with pytest.raises(DataError, match=message):
+        find(labels)
+
+
+def test_files_without_the_columns_are_named_before_their_labels(find: Find, tmp_path: Path) -> None:
+    (tmp_path / "rows.txt").write_text("text,label\na,b\n")
+    with pytest.raises(ConfigError, match=r"rows\.txt does not name its columns: give data\.input_schema"):
+        find(["a", "b"], train=(str(tmp_path / "rows.txt"),))
+    (tmp_path / "empty.csv").write_text("")
+    with pytest.raises(DataError, match=r"empty\.csv: there is no column 'text', nor any other"):
+        find(["a", "b"], train=(str(tmp_path / "empty.csv"),))

@@ -54,7 +54,7 @@ def test_labels_that_a_job_lists_are_left_alone(experiment: Make) -> None:
 
 def test_found_labels_have_to_fit_the_other_settings(experiment: Make, tmp_path: Path) -> None:
     changes = {**UNNAMED, "data__test": "validation", "data__validation": 0.3}
-    with pytest.raises(DataError, match=r"a classifier needs at least two labels \(data\.labels is left out"):
+    with pytest.raises(DataError, match=r"data\.train has one label alone in column 'label': a 3"):
         with_found_labels(experiment(data__train=write(tmp_path / "one.csv", "aaa"), **changes))
     files = write(tmp_path / "two.csv", "ab")
     with pytest.raises(DataError, match=r"positive_label = 'c' is not one of data\.labels"):

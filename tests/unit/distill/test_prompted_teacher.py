@@ -204,7 +204,7 @@ def test_what_cannot_teach_is_refused_before_a_run(
         ("{", r"shots\.jsonl:2: not a JSON object with text, label"),
         ("[1]", r"shots\.jsonl:2: not a JSON object with text, label"),
         ('{"text": "a"}', r"shots\.jsonl:2: not a JSON object with text, label"),
-        ('{"text": "a", "label": "x"}', r"shots\.jsonl:2: label 'x' is not one of data\.labels \(0, 1\)"),
+        ('{"text": "a", "label": "x"}', r"shots\.jsonl:2: label 'x' is not one of data\.labels \('0', '1'\)"),
         ('{"text": 3, "label": 1}', r"shots\.jsonl:2: text must be text, found \[3\]"),
     ],
 )

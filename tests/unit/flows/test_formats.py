@@ -184,7 +184,7 @@ def test_a_quoted_csv_is_one_chunk_and_that_is_said_once(spec: PrepareSpec, tmp_
         ("a.csv", "txt,label\na,pos\n", r"a\.csv: there is no column 'text', but txt, label; did you mean txt\?"),
         ("a.csv", "text,text,label\na,b,pos\n", r"a\.csv has 2 columns named 'text'"),
         ("a.csv", "text,label\ncaf\udce9,pos\n", "column 'text' is not Unicode text"),
-        ("a.csv", "", "there is no column 'text', but none"),
+        ("a.csv", "", "there is no column 'text', nor any other"),
         ("a.jsonl", '{"text": "a", "label": "pos"}\n{"text": "b", \n', r"a\.jsonl:2: not a JSON object"),
         ("a.jsonl", '{"txt": "a", "label": "pos"}\n', r"a\.jsonl:1: there is no column 'text'.* did you mean txt\?"),
         ("a.jsonl", '{"text": "a", "text": "b", "label": "pos"}\n', r"a\.jsonl:1: key 'text' stands twice"),
@@ -284,3 +284,40 @@ def test_folders_of_several_splits_and_other_folders_are_refused(spec: PrepareSp
     (tmp_path / "dataset_dict.json").unlink()
     with pytest.raises(DataError, match="is a folder; name its files"):
         check_sources(by_name(spec, tmp_path))
+
+
+@pytest.mark.parametrize("new", [pa.ipc.new_stream, pa.ipc.new_file])
+def test_an_arrow_file_cut_between_two_batches_is_refused(new: Any, spec: PrepareSpec, tmp_path: Path) -> None:
+    path, table = tmp_path / "a.arrow", table_of([("good", "pos"), ("bad", "neg"), ("film", "pos")])
+    with new(str(path), table.schema) as writer:
+        writer.write_table(table, max_chunksize=1)
+    whole = replace(spec, files=(str(path),), format=BY_NAME)
+    chunks = scan([str(path)], skip_header=False, files=BY_NAME, chunk_bytes=8)
+    assert [chunk.rows for chunk in chunks] == [1, 1, 1]
+    assert prepare(whole, str(tmp_path / "cache")).num_rows == 3
+    path.write_bytes(path.read_bytes()[: chunks[1].stop])
+    with pytest.raises(
+        DataError, match=r"a\.arrow is not a whole Arrow file \(it ends without Arrow's end mark\); write or copy"
+    ):
+        prepare(whole, str(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("state.json", "{}", r"state\.json does not list files as datasets\.save_to_disk writes them"),
+        ("state.json", "[1]", r"state\.json does not list files"),
+        ("state.json", '{"_data_files": []}', r"state\.json does not list files"),
+        ("state.json", '{"_data_files": [{"filename": 1}]}', r"state\.json does not list files"),
+        ("state.json", '{"_data_files": [{"filename": "part.arrow"}]}', r"part\.arrow does not exist"),
+        ("state.json", "{", r"state\.json is not JSON"),
+        ("dataset_dict.json", "[]", r"dataset_dict\.json does not list files"),
+    ],
+)
+def test_a_damaged_folder_of_datasets_is_named(
+    name: str, content: str, message: str, spec: PrepareSpec, tmp_path: Path
+) -> None:
+    (tmp_path / "saved").mkdir()
+    (tmp_path / "saved" / name).write_text(content)
+    with pytest.raises(DataError, match=message):
+        check_sources(replace(spec, files=(str(tmp_path / "saved"),), format=BY_NAME, input_schema=None))

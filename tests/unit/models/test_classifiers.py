@@ -11,7 +11,7 @@ from transformers import (
     BertForMaskedLM,
 )
 
-from raykd.errors import ModelError
+from raykd.errors import ModelError, list_values
 from raykd.models import (
     build_classifier,
     label_names,
@@ -107,8 +107,14 @@ def test_other_labels_are_refused_with_both_lists(tmp_path, labels):
     save(tmp_path / "model")
     with pytest.raises(ModelError) as error:
         load_classifier(str(tmp_path / "model"), labels=labels)
-    assert str(list(LABELS)) in str(error.value)
-    assert str(list(labels)) in str(error.value)
+    assert list_values(LABELS) in str(error.value)
+    assert list_values(labels) in str(error.value)
+
+
+def test_many_labels_are_not_all_in_an_error(tmp_path):
+    save(tmp_path / "model")
+    with pytest.raises(ModelError, match=r"the data has 200 \('class 0', .*'class 9' and 190 more\); name the model's labels"):
+        load_classifier(str(tmp_path / "model"), labels=[f"class {number}" for number in range(200)])
 
 
 def test_generic_label_names_take_the_given_ones(tmp_path):

@@ -77,8 +77,8 @@ def test_the_threshold_of_the_folder_is_the_default(served_folder_path, small_wo
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"labels": ("good", "bad")}, "the student's labels are bad, good, the teacher's good, bad"),
-        ({"labels": ("a", "b", "c")}, "the teacher's a, b, c"),
+        ({"labels": ("good", "bad")}, "the student's labels are 'bad', 'good', the teacher's 'good', 'bad'"),
+        ({"labels": ("a", "b", "c")}, "the teacher's 'a', 'b', 'c'"),
         ({"kind": "multi_label"}, "the student's task is single_label, the teacher's multi_label"),
     ],
 )

@@ -15,8 +15,9 @@ from raykd.data import storage
 from raykd.data.sample_rows import sample_rows
 from raykd.distill.pipeline import DistillationPipeline
 from raykd.errors import ConfigError, ModelError
+from raykd.extras import require_extra
 from raykd.models import load_config, load_tokenizer, local_folder, max_sequence_length
-from raykd.models.onnx import export_onnx, open_session, quantize, require_onnx, run_session
+from raykd.models.onnx import export_onnx, open_session, quantize, run_session
 from raykd.report.bootstrap import Verdict
 from raykd.report.exports import FOLDER, INDEX, Export, read_exports, write_exports
 from raykd.report.files import REPORT, read_report, write_report
@@ -39,7 +40,7 @@ def export(model: str, *, int8: bool, terminal: Terminal, tolerance: float = 0.5
     Raises ConfigError when the libraries are absent or the folder is no model's, ModelError when the logits are not the
     model's own; nothing is left then. Raises Int8RefusedError, after the float file is there, when the int8 file is refused.
     """
-    require_onnx()
+    require_extra("export", "exporting")
     model = model.removeprefix("file://")
     _check_folder(model)
     run = _run_of(model)

@@ -1,6 +1,5 @@
 """Classifiers as ONNX files: written by ``torch.onnx``, opened with onnxruntime. Both come with the extra ``raykd[export]``."""
 
-import importlib
 import logging
 import os
 import re
@@ -15,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from raykd.data import storage
-from raykd.errors import ConfigError, ModelError
+from raykd.errors import ModelError
 from raykd.models.classifiers import label_names, load_classifier, load_config
 from raykd.models.folders import first_line, quiet_transformers
 from raykd.models.inputs import takes_token_types
@@ -24,15 +23,6 @@ from raykd.models.tokenizers import load_tokenizer
 OPSET = 18
 """Version of the operators: supported by onnxruntime since 1.14."""
 LOGITS = "logits"
-
-
-def require_onnx() -> None:
-    """Raise ConfigError when the libraries are not installed."""
-    try:
-        for name in ("onnx", "onnxruntime", "onnxscript"):  # torch.onnx asks for the last one late, in its own words
-            importlib.import_module(name)
-    except ImportError as error:
-        raise ConfigError(f"exporting needs {error.name}, which is not installed; pip install 'raykd[export]'") from None
 
 
 def export_onnx(model: str, file: str) -> None:

@@ -1,6 +1,5 @@
 """``raykd serve``: checks, then a server on Ray Serve until it is stopped, or lines of standard input."""
 
-import importlib
 import logging
 import signal
 import socket
@@ -9,6 +8,7 @@ import threading
 from collections.abc import Callable
 
 from raykd.errors import ConfigError
+from raykd.extras import require_extra
 from raykd.serve.prediction_service import PredictionService, ScoredTexts, score_in_process
 from raykd.serve.served_application import ServedApplication, service_of
 from raykd.serve.served_model import ServedModel, onnx_file
@@ -38,7 +38,7 @@ def local_service(settings: ServedApplication) -> PredictionService:
 
 def serve_http(settings: ServedApplication, *, host: str, port: int, tell: Callable[[str], None]) -> None:
     """Serve over HTTP until the process is interrupted. Raises ConfigError for a port in use or packages that are absent."""
-    require_serve()
+    require_extra("serve", "serving")
     check_port(host, port)
     from raykd.session import start_ray, stop_ray
 
@@ -68,15 +68,6 @@ def _wait_for_end() -> None:
     for one in (signal.SIGINT, signal.SIGTERM):
         signal.signal(one, lambda *_: ended.set())
     ended.wait()
-
-
-def require_serve() -> None:
-    """Raise ConfigError when the libraries of the server are not installed."""
-    try:
-        for name in ("fastapi", "uvicorn", "starlette", "prometheus_client", "ray.serve"):
-            importlib.import_module(name)
-    except ImportError as error:
-        raise ConfigError(f"serving needs {error.name}, which is not installed; pip install 'raykd[serve]'") from None
 
 
 def check_port(host: str, port: int) -> None:

@@ -12,6 +12,7 @@ from raykd.data import storage
 from raykd.data.tokenizer import RowTokenizer, Text
 from raykd.data.tokenizer_files import open_tokenizer
 from raykd.errors import ConfigError, ModelError
+from raykd.extras import require_extra
 from raykd.models import label_names, load_config, local_folder, max_sequence_length, model_digest
 from raykd.models.model_settings import ModelSettings, read_settings
 from raykd.report.exports import FOLDER, read_exports
@@ -172,9 +173,7 @@ def _torch_forward(folder: str, threads: int) -> Forward:
 
 def onnx_file(folder: str, *, int8: bool) -> str:
     """Path of a model's ONNX file. Raises ConfigError when it is absent, or was made from another model."""
-    from raykd.models.onnx import require_onnx
-
-    require_onnx()
+    require_extra("export", "serving an ONNX file")
     name = "model_int8.onnx" if int8 else "model.onnx"
     file = storage.join(folder, FOLDER, name)
     command = f"raykd export {folder}{' --int8' if int8 else ''}"

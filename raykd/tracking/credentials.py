@@ -15,6 +15,7 @@ from urllib.request import urlopen
 from pydantic import ValidationError
 
 from raykd.errors import ConfigError
+from raykd.extras import EXTRAS, require_extra
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +70,9 @@ def wandb_mode() -> Literal["online", "offline", "disabled"]:
 
 
 def check_tracking(kind: str) -> None:
-    """Raise ConfigError for settings of the environment that a tracker of this kind cannot start with."""
+    """Raise ConfigError when the package of a tracker is absent, or the environment has settings that it cannot start with."""
+    if kind in EXTRAS:
+        require_extra(kind, f"tracking.kind = {kind}")
     if kind == "wandb":
         wandb_mode()
 

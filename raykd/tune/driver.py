@@ -11,6 +11,7 @@ from raykd.data import storage
 from raykd.data.folder_lock import folder_lock
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ConfigError, TrainingError
+from raykd.extras import require_extra
 from raykd.report.domain_accuracy import CorrectRows
 from raykd.run.build_objective import BuildObjective
 from raykd.run.progress import Terminal, print_result
@@ -37,6 +38,7 @@ from raykd.tune.trials import TrialRunner, longest_trial
 
 def run_search(config: TuneConfig, *, terminal: Terminal | None = None) -> SearchReport:
     """Run the unfinished parts of a search. Raises RaykdError for anything a user can cause, before any trial if possible."""
+    require_extra("tune", "a search")
     search = Search(config, terminal or Terminal())
     base = config.base
     folders = dict.fromkeys([search.folder, run_folder(base)])

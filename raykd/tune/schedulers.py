@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from raykd.config.search_space import Choice, Grid, Hyperparameter, LogUniform, QUniform, Uniform
 from raykd.config.trial_schedulers import Asha, Median, NoScheduler, Population
 from raykd.config.tune import TuneConfig
 from raykd.tune.trial_record import TrialRecord
-from raykd.tune.trial_sampler import mutation
 
 STEP = "step"
 """Unit of time of a scheduler: optimiser steps, whatever machine they ran on."""
@@ -34,7 +34,7 @@ def build_scheduler(config: TuneConfig, *, total_steps: int) -> Any:
                 perturbation_interval=interval,
                 quantile_fraction=quantile,
                 resample_probability=resample,
-                hyperparam_mutations={"values": {path: mutation(one) for path, one in config.space.items()}},
+                hyperparam_mutations={"values": {path: _mutation(one) for path, one in config.space.items()}},
                 custom_explore_fn=lambda trial: _bounded(config, trial),
                 log_config=False,
             )
@@ -72,3 +72,21 @@ def replay(scheduler: Any, records: Sequence[TrialRecord]) -> None:
 def _bounded(config: TuneConfig, trial: dict[str, Any]) -> dict[str, Any]:
     values = {path: config.space[path].clip(value) for path, value in trial["values"].items()}
     return {**trial, "values": values}
+
+
+def _mutation(searched: Hyperparameter) -> Any:
+    """The distribution in the form of Ray Tune's population-based training."""
+    from ray import tune
+
+    match searched:
+        case Uniform():
+            return tune.uniform(searched.low, searched.high)
+        case LogUniform():
+            return tune.loguniform(searched.low, searched.high)
+        case QUniform():
+            return [
+                searched.low + searched.step * number
+                for number in range(round((searched.high - searched.low) / searched.step) + 1)
+            ]
+        case Choice() | Grid():
+            return list(searched.values)

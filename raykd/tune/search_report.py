@@ -12,7 +12,6 @@ from raykd.report.environment import environment
 from raykd.report.record import Record
 from raykd.report.system import Spread
 from raykd.task_kinds import task_kind
-from raykd.tune.importance import importances
 from raykd.tune.search_systems import DEFAULT, TITLES, TUNED
 from raykd.tune.trial_record import LineagePart, SharedWorkCount, TrialRecord, best_of
 
@@ -91,6 +90,8 @@ def build_report(
     if best is None:
         raise ValueError("no trial has a metric")
     found = [system_row("student", "", system, right[system]) for system in TITLES if system in right]
+    from raykd.tune.importance import importances  # needs Optuna, of the extra raykd[tune]
+
     # no trial of a population had one set of values
     explained = None if config.scheduler.kind == "pbt" else importances(config, records)
     shares, step = explained or (None, 0)

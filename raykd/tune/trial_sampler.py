@@ -1,7 +1,6 @@
 """The search space for Optuna and Ray Tune, and the values of a trial as a function of its number and of ended trials."""
 
 import hashlib
-from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -87,24 +86,6 @@ def distribution(searched: Hyperparameter) -> BaseDistribution:
             return FloatDistribution(searched.low, searched.high, step=searched.step)
         case Choice() | Grid():
             return CategoricalDistribution(searched.values)
-
-
-def mutation(searched: Hyperparameter) -> Any:
-    """The distribution in the form of Ray Tune's population-based training."""
-    from ray import tune
-
-    match searched:
-        case Uniform():
-            return tune.uniform(searched.low, searched.high)
-        case LogUniform():
-            return tune.loguniform(searched.low, searched.high)
-        case QUniform():
-            return [
-                searched.low + searched.step * number
-                for number in range(round((searched.high - searched.low) / searched.step) + 1)
-            ]
-        case Choice() | Grid():
-            return list(searched.values)
 
 
 def _seed(seed: int, index: int) -> int:

@@ -16,7 +16,6 @@ from raykd.tune.resource_request import ResourceRequest
 from raykd.tune.teacher_locks import TeacherLocks
 from raykd.tune.trial_plan import TrialPlan
 from raykd.tune.trial_record import TrialJournal, TrialRecord
-from raykd.tune.trial_sampler import TrialSampler
 
 RAY_TUNE_SETTINGS = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # CSV, JSON and TensorBoard files of its own
@@ -43,6 +42,8 @@ class TrialRunner:
         self._journal = TrialJournal(storage.join(folder, "trials"))
         kept = self._journal.read()
         self._ended = [record for record in kept if record.ended]
+        from raykd.tune.trial_sampler import TrialSampler  # needs Optuna, of the extra raykd[tune]
+
         self._sampler = TrialSampler(config)
         for record in self._ended:
             self._sampler.tell(record)

@@ -38,6 +38,12 @@ _LOCAL_ADVICE = {
     "timed out|timeout|took too long|in time|within": "end what else keeps the machine busy, or set RAY_ADDRESS to a cluster's",
 }
 """Advice for a local Ray that does not start, by words of its reason."""
+_LOCAL_VARIABLES = {
+    "RAY_enable_metrics_collection": "0",
+    "RAY_worker_niceness": "0",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # an actor that asks whether a cloud provider reclaims this machine
+}
+"""Settings that a local Ray and its processes start with unless they are set otherwise."""
 _CLUSTER_DEFAULT = "check RAY_ADDRESS, or unset it to start a local Ray"
 _CLUSTER_ADVICE = {
     "version": "install the versions of the cluster here, or unset RAY_ADDRESS to start a local Ray",
@@ -45,6 +51,18 @@ _CLUSTER_ADVICE = {
     "refused|timed out|unreachable|no route|name or service": "check RAY_ADDRESS and that the cluster is up, or unset it to "
     "start a local Ray",
 }
+
+
+class _Connection:
+    """State of this process's connection."""
+
+    is_local = False
+    """True while a Ray runs that :func:`start_ray` has started on this machine."""
+
+
+def is_local_ray() -> bool:
+    """True while a Ray runs that :func:`start_ray` has started on this machine."""
+    return _Connection.is_local
 
 
 def start_ray(
@@ -59,21 +77,12 @@ def start_ray(
     """Connect to the cluster in ``RAY_ADDRESS`` (set under ``ray job submit``), else start a local Ray.
 
     Its ``num_cpus`` logical CPUs only limit concurrency: a laptop with two cores can run one worker, one data task and one
-    actor. ``object_store_bytes`` limits its shared memory (None: Ray's default). Worker logs stay in files under Ray's session
-    folder. Tasks wait for CPUs ``start_timeout_s`` at most, an attempt to start training workers ``workers_timeout_s`` (None:
-    the same). Returns True when this call connected, False when Ray was running. Raises ResourceError when Ray does not start
-    or the cluster cannot be reached.
+    actor. ``object_store_bytes`` limits its shared memory (None: Ray's default). It has no dashboard. Worker logs stay in files
+    under Ray's session folder. Tasks wait for CPUs ``start_timeout_s`` at most, an attempt to start training workers
+    ``workers_timeout_s`` (None: the same). Returns True when this call connected, False when Ray was running. Raises
+    ResourceError when Ray does not start or the cluster cannot be reached.
     """
-    os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(workers_timeout_s or start_timeout_s)
-    os.environ["RAY_TRAIN_COLLECTIVE_TIMEOUT_S"] = str(collective_timeout_s)
-    os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"  # relative paths of a job file mean the same on the driver and on workers
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # or Ray's C++ side writes its errors into a user's terminal
-    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "worker processes have been started")  # on a busy laptop; it passes
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # the behaviour to come; silences its announcement
-    os.environ.setdefault(
-        "RAY_preload_python_modules", "ray.data,raykd.data.step_stream"
-    )  # torch too would delay every process
+    _set_variables(workers_timeout_s or start_timeout_s, collective_timeout_s)
     import ray
     from ray.exceptions import RayError
 
@@ -82,7 +91,12 @@ def start_ray(
     address = os.environ.get("RAY_ADDRESS") or "local"
     local: dict[str, Any] = {}
     if address == "local":
-        local = {"num_cpus": num_cpus, "object_store_memory": object_store_bytes, "_temp_dir": _short_folder()}
+        local = {
+            "num_cpus": num_cpus,
+            "object_store_memory": object_store_bytes,
+            "include_dashboard": False,  # a dozen processes that nothing of raykd's asks
+            "_temp_dir": _short_folder(),
+        }
         _provide_token()
     else:
         _require_answer(address)
@@ -98,10 +112,25 @@ def start_ray(
             raise ResourceError(_no_ray(address, error)) from error
         finally:
             _keep_sigterm(on_sigterm)
+    _Connection.is_local = bool(local)
     _quiet_ray()
     limit_waits(start_timeout_s)
     log.info("Ray is up: %s", "local" if address == "local" else address)
     return True
+
+
+def _set_variables(workers_timeout_s: float, collective_timeout_s: float) -> None:
+    """Set what Ray reads from the environment, here and in its processes. What is set already stays, but for the limits."""
+    os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(workers_timeout_s)
+    os.environ["RAY_TRAIN_COLLECTIVE_TIMEOUT_S"] = str(collective_timeout_s)
+    os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"  # relative paths of a job file mean the same on the driver and on workers
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # or Ray's C++ side writes its errors into a user's terminal
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "worker processes have been started")  # on a busy laptop; it passes
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # the behaviour to come; silences its announcement
+    os.environ.setdefault(
+        "RAY_preload_python_modules", "ray.data,raykd.data.step_stream"
+    )  # torch too would delay every process
 
 
 def _require_answer(address: str) -> None:
@@ -197,11 +226,7 @@ def _for_this_machine(folder: str | None) -> Iterator[None]:
     """
     from ray._private import ray_constants
 
-    given = {}
-    if "RAY_enable_metrics_collection" not in os.environ:
-        given["RAY_enable_metrics_collection"] = "0"
-    if "RAY_worker_niceness" not in os.environ:
-        given["RAY_worker_niceness"] = "0"
+    given = {name: value for name, value in _LOCAL_VARIABLES.items() if name not in os.environ}
     if "GLOO_SOCKET_IFNAME" not in os.environ:
         given["GLOO_SOCKET_IFNAME"] = next(name for _, name in socket.if_nameindex() if name in ("lo", "lo0"))
     if folder is not None:
@@ -255,6 +280,7 @@ def stop_ray() -> None:
     """Disconnect, and stop a local Ray."""
     import ray
 
+    _Connection.is_local = False
     with contextlib.suppress(ConnectionError):
         ray.shutdown()
 

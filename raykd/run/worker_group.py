@@ -17,7 +17,7 @@ from raykd.errors import ResourceError, TrainingError
 from raykd.run.build_objective import BuildObjective, build_objective
 from raykd.run.task import TrainTask
 from raykd.run.task_queue import QueueUpdate, TaskQueue, ask
-from raykd.session import free_cpus
+from raykd.session import free_cpus, is_local_ray
 from raykd.trainers.events import TrainingEvent
 
 log = logging.getLogger(__name__)
@@ -140,9 +140,10 @@ class WorkerGroup:
         from ray.train.torch import TorchConfig, TorchTrainer
 
         from raykd.run.worker import train_worker
+        from raykd.trainers.local_trainer import LocalTorchTrainer
 
         use_gpu = uses_gpu(self._compute)
-        return TorchTrainer(
+        return (LocalTorchTrainer if is_local_ray() else TorchTrainer)(
             train_worker,
             train_loop_config={
                 "queue": self._queue,

@@ -40,6 +40,18 @@ def test_a_local_ray_gathers_no_metrics_that_nobody_reads() -> None:
 
 
 @pytest.mark.usefixtures("ray_session")
+def test_a_local_ray_has_no_dashboard_and_watches_no_cloud_provider() -> None:
+    assert session.is_local_ray()
+    commands = [" ".join(process.cmdline()) for process in psutil.Process().children(recursive=True)]
+    assert not [command for command in commands if "ray-dashboard" in command], "a process for each of its parts"
+    watched = ray.get(ray.remote(num_cpus=0)(lambda: os.environ.get("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER")).remote())
+    assert watched == "0"
+    assert "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER" not in os.environ, (
+        "a cluster that this process joins later has nodes that leave"
+    )
+
+
+@pytest.mark.usefixtures("ray_session")
 def test_workers_of_a_local_ray_have_the_priority_of_the_command() -> None:
     assert ray.get(ray.remote(num_cpus=0)(lambda: os.nice(0)).remote()) == os.nice(0)
 

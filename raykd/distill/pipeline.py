@@ -89,16 +89,20 @@ class DistillationPipeline:
             self.runner.terminal.print_line(f"labels, with their rows in data.train: {list_labels(counts)}")
         return config
 
-    def check(self) -> None:
-        """Find errors in models and files before anything starts. Raises RaykdError."""
+    def check(self, *, probe: bool = True) -> None:
+        """Find errors in models and files before anything starts; runs no model without ``probe``. Raises RaykdError."""
         check_experiment(self.config)
-        if self.will_train():
-            probe_models(self.config)
+        if probe and self.will_train():
+            self.probe()
         if self.config.data.label is None and "report" in self.only:
             raise ConfigError("stage report compares answers with labels, but data.label is not set; name the label column")
         for warning in self.config.warnings:
             self.runner.terminal.print_line(f"warning: {warning}")
         self.runner.write_config(self.config)
+
+    def probe(self) -> None:
+        """Run the models on a few rows. Raises ModelError."""
+        probe_models(self.config)
 
     def will_train(self) -> bool:
         """True when some task's folder is not finished; results of another configuration are detected later, by their key."""

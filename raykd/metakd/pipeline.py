@@ -94,17 +94,23 @@ class MetaKDPipeline:
         self.rows = DomainRows(config, self.runner)
         self.tables = DomainSideTables(config, self.rows, self.runner)
 
-    def check(self) -> None:
-        """Find errors in models and rows before anything starts: splitting by domain reads every row. Raises RaykdError."""
+    def check(self, *, probe: bool = True) -> None:
+        """Find errors in models and rows before anything starts; runs no model without ``probe``. Raises RaykdError.
+
+        Splitting by domain reads every row.
+        """
         check_meta_kd(self.config, self.runner.cache)
         self.runner.write_config(self.config)
         if "split" in self.only:
             self.rows.check_classes()
-            if self.will_train():
-                probe_models(
-                    self.config,
-                    first_texts(self.rows.spec("train", self.config.domains, self.config.teacher.model), PROBE_ROWS),
-                )
+        if probe and self.will_train():
+            self.probe()
+
+    def probe(self) -> None:
+        """Run the models on a few rows. Raises ModelError."""
+        if "split" in self.only:
+            rows = self.rows.spec("train", self.config.domains, self.config.teacher.model)
+            probe_models(self.config, first_texts(rows, PROBE_ROWS))
 
     def will_train(self) -> bool:
         """True when some task's folder is not finished; results of another configuration are detected later, by their key."""

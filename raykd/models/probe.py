@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 PROBE_ROWS = 8
-"""Rows that a model is run on before Ray starts."""
+"""Rows that a model is run on before anything is trained."""
 TOLERANCE = 1e-3
 """Difference of a logit, as a fraction of the largest one (at least 1), above which two ways to feed a row are not the same:
 sums in another order differ by a thousandth of that."""

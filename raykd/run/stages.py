@@ -4,6 +4,7 @@ Job kinds (:mod:`raykd.distill`, :mod:`raykd.metakd`) hold a :class:`StageRunner
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -259,8 +260,11 @@ class JobPipeline(Protocol[Result_co]):
     def runner(self) -> StageRunner:
         """Runs its stages."""
 
-    def check(self) -> None:
-        """Find errors in models and files before anything starts. Raises RaykdError."""
+    def check(self, *, probe: bool = True) -> None:
+        """Find errors in models and files before anything starts; runs no model without ``probe``. Raises RaykdError."""
+
+    def probe(self) -> None:
+        """Run the models on a few rows; called in a thread. Raises ModelError."""
 
     def will_train(self) -> bool:
         """True when some training is not finished."""
@@ -276,17 +280,23 @@ class JobPipeline(Protocol[Result_co]):
 
 
 def run_pipeline(pipeline: JobPipeline[Result_co]) -> Result_co:
-    """Check a job, start Ray where it is needed, and run its stages; workers and Ray end with it. Raises RaykdError."""
+    """Check a job, start Ray where it is needed, and run its stages; workers and Ray end with it. Raises RaykdError.
+
+    The models are probed while Ray and the workers start: both take seconds, and Ray mostly waits for its own processes.
+    """
     runner, terminal = pipeline.runner, pipeline.runner.terminal
     try:
         with runner.locked(), terminal.bars():
             terminal.wait_for("checking files and models")
-            pipeline.check()
+            pipeline.check(probe=False)
             terminal.arrived()
             if pipeline.will_train():
                 terminal.wait_for("starting Ray and the workers")
-                runner.start_ray()
-                pipeline.start_workers()
+                with ThreadPoolExecutor(1, thread_name_prefix="raykd-probe") as thread:  # Ray needs the main thread
+                    probing = thread.submit(pipeline.probe)
+                    runner.start_ray()
+                    pipeline.start_workers()
+                    probing.result()
                 pipeline.tokenise_all()
             return pipeline.run()
     finally:

@@ -1,0 +1,80 @@
+"""Documents against the code: commands that parse, links that resolve, settings that exist."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+import typer
+
+from raykd.cli import app
+from raykd.easynlp.flags import parse_flags
+from tests.documents import DOCUMENTS, ROOT, Command, commands, headings, links
+
+COMMANDS = sorted({command for path in DOCUMENTS for command in commands(path)}, key=str)
+TARGETS = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.M))
+LINKS = [(path, link) for path in DOCUMENTS for link in links(path)]
+
+
+def of(program: str) -> list[Command]:
+    return [command for command in COMMANDS if command.words[: len(program.split())] == tuple(program.split())]
+
+
+def parse(words: tuple[str, ...], *, whole: bool) -> None:
+    """Parse a command of raykd as its own command line does, without running it; a mention may lack arguments."""
+    group = typer.main.get_command(app)
+    name, *arguments = [word for word in words if word != "..."]
+    command = group.get_command(typer.Context(group), name)  # type: ignore[attr-defined]
+    assert command is not None, f"raykd has no command {name}"
+    if name == "easynlp":
+        if arguments and arguments[0].startswith("--") and "=..." not in arguments[0]:
+            parse_flags(arguments)
+        return
+    try:
+        command.make_context(name, list(arguments))
+    except typer.BadParameter as error:
+        if whole or type(error).__name__ != "MissingParameter":
+            raise
+
+
+@pytest.mark.parametrize("command", of("raykd"), ids=str)
+def test_a_command_of_raykd_parses(command: Command) -> None:
+    parse(command.words[1:], whole=command.whole)
+
+
+@pytest.mark.parametrize(
+    "words", [("run", "x.yaml", "--stages", "teacher"), ("rnu", "x.yaml"), ("export",), ("serve", "a", "b")]
+)
+def test_a_command_that_is_none_is_found(words: tuple[str, ...]) -> None:
+    with pytest.raises(Exception, match=r"(?i)no command|no such option|missing parameter|unexpected extra"):
+        parse(words, whole=True)
+
+
+def test_an_option_in_a_sentence_is_checked_too() -> None:
+    parse(("export",), whole=False)
+    with pytest.raises(Exception, match=r"(?i)no such option"):
+        parse(("export", "--fromat", "onnx"), whole=False)
+
+
+@pytest.mark.parametrize("command", of("raykd"), ids=str)
+def test_a_job_file_of_this_repository_exists(command: Command) -> None:
+    assert all((ROOT / word).is_file() for word in command.words if re.match(r"(jobs|clusters)/.*\.yaml$", word))
+
+
+@pytest.mark.parametrize("command", of("make"), ids=str)
+def test_a_target_of_make_exists(command: Command) -> None:
+    assert command.words[1] in TARGETS
+
+
+@pytest.mark.parametrize("command", of("python -m"), ids=str)
+def test_a_program_of_this_repository_exists(command: Command) -> None:
+    module = command.words[2]
+    assert not module.startswith(("raykd", "benchmarks")) or importlib.util.find_spec(module) is not None
+
+
+@pytest.mark.parametrize(("document", "link"), LINKS, ids=[f"{path.name}:{link}" for path, link in LINKS])
+def test_a_link_resolves(document: Path, link: str) -> None:
+    path, _, anchor = link.partition("#")
+    target = (document.parent / path).resolve() if path else document
+    assert target.exists()
+    assert not anchor or anchor in headings(target)

@@ -65,10 +65,12 @@ def run(
         typer.echo(kind.outline(config, stages))
         return
     try:
-        kind.run(config, stages)
+        found = kind.run(config, stages)
     except KeyboardInterrupt:
         typer.echo("raykd: interrupted; the same command resumes", err=True)
         raise typer.Exit(130) from None
+    if found is not None:
+        kind.show(found)
 
 
 @app.command()
@@ -104,12 +106,14 @@ def tune(
         typer.echo(outline(config))
         return
     from raykd.tune.driver import run_search
+    from raykd.tune.search_summary import show_search
 
     try:
-        run_search(config)
+        found = run_search(config)
     except KeyboardInterrupt:
         typer.echo("raykd: interrupted; the same command resumes", err=True)
         raise typer.Exit(130) from None
+    show_search(found)
 
 
 @app.command()

@@ -13,11 +13,19 @@ from raykd.models.vocabulary import check_reducible, count_tokens_of_texts, save
 from raykd.run.progress import Terminal
 
 
-def shrink(model: str, *, layers: str | None, min_count: int | None, text: Sequence[str], out: str, terminal: Terminal) -> None:
-    """Write a model with some layers (``"0,2,4"``) and the tokens that stand ``min_count`` times in the files ``text``.
+def shrink(
+    model: str,
+    *,
+    layers: str | Sequence[int] | None,
+    min_count: int | None,
+    text: Sequence[str],
+    out: str,
+    terminal: Terminal,
+) -> None:
+    """Write a model with some layers (numbers, or ``"0,2,4"``) and the tokens that stand ``min_count`` times in ``text``.
 
-    Prints the sizes of both. Raises RaykdError: ``out`` exists, options that do not go together, layers or a vocabulary that
-    cannot be taken from the model.
+    ``text`` names files. Prints the sizes of both. Raises RaykdError: ``out`` exists, options that do not go together, layers
+    or a vocabulary that cannot be taken from the model.
     """
     numbers = _layers(layers)
     _check_options(numbers, min_count, text, out)
@@ -35,9 +43,11 @@ def shrink(model: str, *, layers: str | None, min_count: int | None, text: Seque
         terminal.print_line(line)
 
 
-def _layers(text: str | None) -> list[int] | None:
+def _layers(text: str | Sequence[int] | None) -> list[int] | None:
     if text is None:
         return None
+    if not isinstance(text, str):
+        return list(text)
     if not re.fullmatch(r"\d+(,\d+)*", text.replace(" ", "")):
         raise ConfigError(f"--layers {text}: give numbers of layers from 0, joined by commas, for example 0,2,4")
     return [int(number) for number in text.split(",")]

@@ -44,14 +44,18 @@ def load_job(path: str | Path, overrides: Sequence[str] = (), *, root: str | Non
 
     Relative paths in the file are taken from the folder ``root``; without one, from the current folder.
     """
-    content = merge(read_yaml(path), parse_overrides(overrides))
+    return build_job(merge(read_yaml(path), parse_overrides(overrides)), source=str(path), root=root)
+
+
+def build_job(content: Mapping[str, Any], *, source: str, root: str | None = None) -> ExperimentConfig | MetaKDConfig:
+    """Validate the content of a job of any kind; see :func:`load_job`. ``source`` names it in errors."""
     if "kind" not in content:
-        return validate(ExperimentConfig, content, source=str(path), root=root)
+        return validate(ExperimentConfig, content, source=source, root=root)
     if content["kind"] == "tune":
-        raise ConfigError(f"{path} is a search (kind: tune); start it with raykd tune")
+        raise ConfigError(f"{source} is a search (kind: tune); start it with raykd tune")
     if content["kind"] != "meta_kd":
-        raise ConfigError(f"{path}: kind = {content['kind']!r}; it is meta_kd, or left out for a distillation")
-    return validate(MetaKDConfig, content, source=str(path), root=root)
+        raise ConfigError(f"{source}: kind = {content['kind']!r}; it is meta_kd, or left out for a distillation")
+    return validate(MetaKDConfig, content, source=source, root=root)
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:

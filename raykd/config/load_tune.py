@@ -30,17 +30,25 @@ def load_tune(path: str | Path, overrides: Sequence[str] = (), *, root: str | No
     Raises ConfigError: errors of a job file, in either file; a path that the base does not have (with the nearest
     one it has), a value in the space that the base's configuration forbids, a grid with more combinations than trials.
     """
-    content = read_yaml(path)
+    folder = Path(expand_home(str(path))).parent
+    content = search_content(read_yaml(path), parse_overrides(overrides), source=str(path), folder=folder)
+    return build_tune(content, source=str(path), root=root)
+
+
+def search_content(
+    content: Mapping[str, Any], overrides: Sequence[tuple[Sequence[str], Any]], *, source: str, folder: Path
+) -> dict[str, Any]:
+    """The content of a search with its base, a file in ``folder`` where it is a path, and with overrides applied."""
+    content = dict(content)
     if content.get("kind") != "tune":
-        raise ConfigError(f"{path}: kind = {content.get('kind')!r}; a search has kind: tune, and another job as base")
+        raise ConfigError(f"{source}: kind = {content.get('kind')!r}; a search has kind: tune, and another job as base")
     if isinstance(content.get("base"), str):
-        content["base"] = read_yaml(Path(expand_home(str(path))).parent / expand_home(content["base"]))
+        content["base"] = read_yaml(folder / expand_home(content["base"]))
     if isinstance(content.get("base"), dict) and isinstance(content.get("set"), dict):  # before overrides, which go first
         changes = [(str(key).split("."), value) for key, value in content.pop("set").items()]
         content["base"] = merge(content["base"], changes)
     searched = [str(one) for one in content.get("space") or {}]
-    given = [_in_space(path, value, searched) for path, value in parse_overrides(overrides)]
-    return build_tune(merge(content, given), source=str(path), root=root)
+    return merge(content, [_in_space(tuple(path), value, searched) for path, value in overrides])
 
 
 def is_search(path: str | Path) -> bool:

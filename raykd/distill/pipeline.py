@@ -31,15 +31,16 @@ from raykd.errors import ConfigError
 from raykd.models import model_digest
 from raykd.report.comparison import FORMAT, Comparison
 from raykd.report.files import read_report, write_report
-from raykd.report.terminal import render
-from raykd.run.progress import Terminal, print_result
+from raykd.run.progress import Terminal
 from raykd.run.stages import Stage, StageRunner, run_pipeline
 from raykd.run.task import TrainTask, cache_folder, run_folder, side_digest
 from raykd.stage_names import SPLITS, STAGES, Split, StageName
 
 
-def run_experiment(config: ExperimentConfig, *, only: Sequence[StageName] = (), terminal: Terminal | None = None) -> None:
-    """Run all stages, or some: finished ones are skipped, an interrupted one continues.
+def run_experiment(
+    config: ExperimentConfig, *, only: Sequence[StageName] = (), terminal: Terminal | None = None
+) -> Comparison | None:
+    """Run all stages, or some: finished ones are skipped, an interrupted one continues. Returns the report, if asked for.
 
     Raises RaykdError for anything a user can cause; ConfigError when a stage in ``only`` needs one that is not finished.
     """
@@ -47,7 +48,7 @@ def run_experiment(config: ExperimentConfig, *, only: Sequence[StageName] = (), 
     comparison = run_pipeline(pipeline)
     if comparison is not None:
         pipeline.runner.terminal.print_line(f"report: {storage.join(pipeline.runner.folder, 'report', 'report.html')}")
-        print_result(render(comparison), summary=comparison.verdict())
+    return comparison
 
 
 @dataclass(frozen=True)

@@ -175,6 +175,26 @@ def task_folders(config: ExperimentConfig) -> list[tuple[StageName, str]]:
     return [(stage, storage.join(run_folder(config), folder)) for stage, folder in folders]
 
 
+def teacher_models(config: ExperimentConfig) -> list[tuple[str, str, bool]]:
+    """Name of each classifier among the teachers, its folder relative to the run's, and False; its model and True where given.
+
+    A teacher is given unless it is fine-tuned.
+    """
+    return [
+        (teacher_name(config, number), f"{_teacher_folder(config, number, None)}/model", False)
+        if one.fine_tune
+        else (teacher_name(config, number), one.model, True)
+        for number, one in enumerate(config.every_teacher)
+        if isinstance(one, TeacherConfig)
+    ]
+
+
+def student_models(config: ExperimentConfig) -> list[tuple[str, int, str]]:
+    """Variant, seed and folder, relative to the run's, of each student."""
+    seeds = config.student.seeds
+    return [(one.name, seed, f"{_student_folder(one.name, seed)}/model") for one in config.student_variants for seed in seeds]
+
+
 def _teacher_folder(config: ExperimentConfig, number: int, fold: int | None) -> str:
     folder = f"teachers/{number + 1}" if config.teachers else "teacher"
     return folder if fold is None else f"{folder}/folds/{fold + 1}"

@@ -14,7 +14,7 @@ from raykd.metakd.build_meta_objective import build_meta_objective
 from raykd.metakd.checks import check_meta_kd, probe_models
 from raykd.metakd.domain_rows import DomainRows
 from raykd.metakd.domain_tables import DomainSideTables
-from raykd.metakd.report import MetaReport, read, render, sentence, write
+from raykd.metakd.report import MetaReport, read, write
 from raykd.metakd.tasks import (
     TEACHER_OF,
     Method,
@@ -36,7 +36,7 @@ from raykd.predict import ScoreJob
 from raykd.report.domain_accuracy import CorrectRows, SystemRow, contrast, correct_rows, system_row
 from raykd.report.environment import environment
 from raykd.report.load_tables import load_labels, load_logits
-from raykd.run.progress import Terminal, print_result
+from raykd.run.progress import Terminal
 from raykd.run.stages import StageRunner, run_pipeline
 from raykd.run.task import TrainTask, cache_folder, run_folder, side_digest
 from raykd.stage_names import META_STAGES, SPLITS, MetaStageName
@@ -64,7 +64,6 @@ def run_meta_kd(
     report = run_pipeline(pipeline)
     if report is not None:
         pipeline.runner.terminal.print_line(f"report: {storage.join(pipeline.runner.folder, 'report', 'report.md')}")
-        print_result(render(report), summary="\n".join(map(sentence, report.contrasts)))
     return report
 
 

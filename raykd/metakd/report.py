@@ -10,6 +10,7 @@ from rich.text import Text
 from raykd.data import storage
 from raykd.report.domain_accuracy import MethodContrast, SystemRow
 from raykd.report.record import Record
+from raykd.report.report_view import ReportView
 from raykd.report.system import Spread
 
 FORMAT = 1
@@ -63,6 +64,11 @@ def read(folder: str) -> MetaReport:
     """The report of a folder."""
     content: Any = storage.read_json(storage.join(folder, "report.json"))
     return MetaReport.model_validate(content)
+
+
+def view(report: MetaReport) -> ReportView:
+    """The table and the verdicts, for a notebook."""
+    return ReportView(_caption(report), *_cells(report), [sentence(one) for one in report.contrasts], report.warnings)
 
 
 def sentence(one: MethodContrast) -> str:

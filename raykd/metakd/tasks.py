@@ -101,8 +101,12 @@ def arithmetic(config: MetaKDConfig) -> EasyNLPArithmetic | None:
 
 def teacher_folder(config: MetaKDConfig, kind: TeacherKind, domains: Sequence[str]) -> str:
     """The folder of a teacher's task."""
-    name = kind if kind != "single" else f"single-{domains[0]}"
-    return storage.join(run_folder(config), "teachers", name)
+    return storage.join(run_folder(config), teacher_subfolder(kind, domains))
+
+
+def teacher_subfolder(kind: TeacherKind, domains: Sequence[str]) -> str:
+    """The folder of a teacher's task, relative to the run's."""
+    return f"teachers/{kind if kind != 'single' else f'single-{domains[0]}'}"
 
 
 def teacher_task(config: MetaKDConfig, kind: TeacherKind, domains: Sequence[str], inputs: TaskInputs, digest: str) -> TrainTask:

@@ -55,6 +55,13 @@ class _DrawnSystem:
 
 
 def metric_plot(comparison: Comparison) -> str:
+    """The metrics as SVG."""
+    figure = metric_figure(comparison)
+    with plot_style():
+        return as_svg(figure)
+
+
+def metric_figure(comparison: Comparison) -> "Figure":
     """A panel a metric: one dot a seed, the mean as a tick, one standard deviation to both sides as a bar."""
     metrics = task_kind(comparison.task).metrics
     shown = [one for one in metrics if one.plotted and any(one.name in system.metrics for system in comparison.systems)]
@@ -68,7 +75,7 @@ def metric_plot(comparison: Comparison) -> str:
             _metric_panel(axes, comparison, metric, named=axes in panels[:, 0])
         for axes in panels.flat[len(shown) :]:
             axes.set_axis_off()
-        return as_svg(figure)
+    return figure
 
 
 def curve_plot(comparison: Comparison) -> str | None:
@@ -261,10 +268,11 @@ def _drawn(comparison: Comparison) -> list[_DrawnSystem]:
 def new_figure(width: float, height: float) -> "Figure":
     """An empty figure, in inches."""
     _import_matplotlib()
-    from matplotlib.figure import Figure  # no pyplot: no global state, no display
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    return Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(h_pad=0.1))
+    from raykd.report.notebook_figure import NotebookFigure  # no pyplot: no global state, no display
+
+    return NotebookFigure(figsize=(width, height), layout=ConstrainedLayoutEngine(h_pad=0.1))
 
 
 def plot_style() -> Any:

@@ -33,7 +33,9 @@ NARROW = 20
 class Terminal:
     """Prints lines and bars to stderr, so that stdout holds only results; bars only on an interactive terminal."""
 
-    def __init__(self, console: Console | None = None) -> None:
+    def __init__(self, console: Console | None = None, *, called: float | None = None) -> None:
+        """Print to ``console``, by default on stderr. ``called`` is the time of a call from Python, None in a command."""
+        self._called = called
         self.console = console or Console(stderr=True, highlight=False, soft_wrap=True)
         self._progress: Progress | None = None
         self._bars: dict[str, TaskID] = {}
@@ -122,7 +124,8 @@ class Terminal:
     def _first_step(self) -> None:
         if not self._trained:
             self._trained = True
-            self.print_line(f"first training step {time.time() - psutil.Process().create_time():.1f} s after the command")
+            start, name = (psutil.Process().create_time(), "command") if self._called is None else (self._called, "call")
+            self.print_line(f"first training step {time.time() - start:.1f} s after the {name}")
 
 
 def metrics_text(event: Evaluated) -> str:

@@ -14,7 +14,7 @@ from raykd.errors import ConfigError, TrainingError
 from raykd.extras import require_extra
 from raykd.report.domain_accuracy import CorrectRows
 from raykd.run.build_objective import BuildObjective
-from raykd.run.progress import Terminal, print_result
+from raykd.run.progress import Terminal
 from raykd.run.stages import Stage, StageRunner
 from raykd.run.task import cache_folder, key_of, run_folder
 from raykd.run.worker_group import WorkerGroup
@@ -28,7 +28,7 @@ from raykd.tune.resource_request import cpus_to_start, parallel_trainings, reque
 from raykd.tune.search_files import read_search, write_search
 from raykd.tune.search_outline import teachers_sentence
 from raykd.tune.search_report import SearchReport, build_report
-from raykd.tune.search_summary import render_search, track_summary
+from raykd.tune.search_summary import track_summary
 from raykd.tune.search_systems import TEACHER, TUNED_TEACHER
 from raykd.tune.search_tables import conclusion
 from raykd.tune.trial_record import TrialJournal, TrialRecord, best_of
@@ -58,7 +58,6 @@ def run_search(config: TuneConfig, *, terminal: Terminal | None = None) -> Searc
         locks.close()
     search.terminal.print_line(f"report: {storage.join(search.folder, 'report', 'report.html')}")
     search.terminal.print_line(f"best model: {storage.join(search.folder, 'best')}")
-    print_result(render_search(report), summary="\n".join(conclusion(report)))
     return report
 
 

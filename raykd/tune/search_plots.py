@@ -11,12 +11,20 @@ from raykd.tune.trial_text import short_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 COLORS = {"finished": "#1f77b4", "stopped": "#9aa3ad", "failed": "#c8372d", "running": "#d9822b"}
 BEST = "#2a9d5c"
 
 
 def hyperparameter_plot(report: SearchReport) -> str:
+    """The searched values as SVG."""
+    figure = hyperparameter_figure(report)
+    with plot_style():
+        return as_svg(figure)
+
+
+def hyperparameter_figure(report: SearchReport) -> "Figure":
     """A panel for each hyperparameter: the metric of every trial by its value, the best one marked."""
     figure = new_figure(max(4.5, min(10.5, 4.0 * len(report.hyperparameters))), 3.2)
     with plot_style():
@@ -25,7 +33,7 @@ def hyperparameter_plot(report: SearchReport) -> str:
             _panel(axes, report, path)
             axes.set_xlabel(name)
         panels[0].set_ylabel(report.metric)
-        return as_svg(figure)
+    return figure
 
 
 def progress_plot(report: SearchReport) -> str:

@@ -7,6 +7,7 @@ from rich.text import Text
 
 from raykd.config import TuneConfig
 from raykd.data import storage
+from raykd.run.progress import print_result
 from raykd.tracking import open_tracker
 from raykd.tune.search_report import SearchReport
 from raykd.tune.search_tables import (
@@ -46,6 +47,11 @@ def track_summary(config: TuneConfig, report: SearchReport, folder: str) -> None
     metrics |= {f"test/difference/{one.reference}": one.result.difference for one in report.contrasts}
     metrics |= {f"during_trials/{name}": float(count) for name, count in report.work.model_dump().items()}
     tracker.finish({**metrics, "best/trial": float(report.best)})
+
+
+def show_search(report: SearchReport) -> None:
+    """Print the result of a search on standard output."""
+    print_result(render_search(report), summary="\n".join(conclusion(report)))
 
 
 def render_search(report: SearchReport) -> RenderableType:

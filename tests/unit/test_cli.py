@@ -157,7 +157,7 @@ def test_the_demo_runs_its_job_in_the_folder_given(arguments: list[str], tmp_pat
     code = (
         "import raykd.demo, raykd.distill.pipeline as module\n"
         "raykd.demo.build = lambda folder: __import__('os').makedirs(folder)\n"
-        "module.run_experiment = lambda config, only: print(config.name, config.data.train, config.student.seeds)\n"
+        "module.run_experiment = lambda config, **_: print(config.name, config.data.train, config.student.seeds)\n"
         "from raykd.cli import main\nmain()"
     )
     result = raykd("demo", "--folder", str(tmp_path / "new"), *arguments, code=code)

@@ -15,6 +15,7 @@ from raykd.run.build_objective import BuildObjective, build_objective
 from raykd.run.stages import StageRunner
 from raykd.run.task import TrainTask
 from raykd.run.train_task import run_task
+from raykd.run.worker_group import MoreTasks
 from raykd.stage_names import MetaStageName, StageName
 from raykd.trainers.context import local_context
 from raykd.trainers.events import TrainingEvent
@@ -27,13 +28,15 @@ class LocalGroup:
         self.asked: list[list[str]] = []
         self.build_objective = build_objective
 
-    def run(self, tasks: Sequence[TrainTask], on_event: Callable[[str, TrainingEvent], None]) -> None:
+    def run(self, tasks: Sequence[TrainTask], on_event: Callable[[str, TrainingEvent], None], more: MoreTasks = tuple) -> None:
         self.asked.append([])
         with local_context() as context:
-            for task in tasks:
-                self.asked[-1].append(name := task.name)
-                listener = lambda event, name=name: on_event(name, event)  # noqa: E731
-                run_task(task, context, build_feed=local_feed, build_objective=self.build_objective, listeners=(listener,))
+            while tasks:
+                for task in tasks:
+                    self.asked[-1].append(name := task.name)
+                    listener = lambda event, name=name: on_event(name, event)  # noqa: E731
+                    run_task(task, context, build_feed=local_feed, build_objective=self.build_objective, listeners=(listener,))
+                tasks = more()
 
     def close(self) -> None:
         pass
@@ -52,7 +55,10 @@ class LocalRunner(StageRunner):
     def start_ray(self) -> None:
         pass
 
-    def start_workers(self) -> None:
+    def start_workers(self, stage: str) -> None:
+        pass
+
+    def train_beside(self, stage: str, tasks: Sequence[TrainTask]) -> None:
         pass
 
     def score(
@@ -61,7 +67,7 @@ class LocalRunner(StageRunner):
         self.jobs += jobs
         return score_locally(jobs, scorer=scorer)
 
-    def _run_tasks(self, tasks: Sequence[TrainTask]) -> None:
+    def _run_tasks(self, stage: str, tasks: Sequence[TrainTask]) -> None:
         self.group.run(tasks, self.terminal.record)
 
 

@@ -230,8 +230,6 @@ class MetaKDConfig(SearchedJob):
     """Baselines of the report: the student on hard labels alone, and TinyBERT's two stages from each kind of teacher."""
     compute: ComputeConfig = ComputeConfig()
     """Workers, devices and timeouts."""
-    groups: int | None = Field(1, ge=1)
-    """Worker groups that train domains in parallel; null is as many as the cluster can hold, one on a local machine."""
     tracking: TrackingConfig = TrackingConfig()
     """Experiment tracking."""
 

@@ -43,6 +43,11 @@ class StudentSection(ModelTask):
         return None if self.init is None else self.init.layers
 
     @property
+    def needs_teacher(self) -> bool:
+        """True when the student needs a trained teacher: its logits, its layers, or weights to start from."""
+        return self.objective.distils or self.intermediate is not None or self.from_teacher
+
+    @property
     def has_own_weights(self) -> bool:
         """True when the initial model is made by the run, from another one."""
         return self.from_teacher or self.layers is not None or self.vocabulary is not None

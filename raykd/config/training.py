@@ -103,6 +103,14 @@ class ComputeConfig(Section):
     """Seconds between checks whether the number of workers can change; used with `[min, max]` only."""
     cpus_per_worker: int = Field(1, ge=1)
     """CPUs and PyTorch threads of one training worker or prediction actor."""
+    placement: Literal["auto", "wide", "side_by_side"] = "auto"
+    """Use of the workers by several trainings (variants, seeds, folds, domains, teachers). wide: one training at a time, on
+    `num_workers` workers. side_by_side: several at a time, each on an equal share of the cores or GPUs, at least one worker
+    and at most `num_workers`. auto: side_by_side, but wide with ZeRO 1 to 3 on several workers. An elastic number of workers
+    is always wide. The weights are those of as many workers as a training has."""
+    parallel_tasks: int | None = Field(None, ge=1)
+    """Largest number of trainings side by side; null is one for each core or GPU of a local machine that has 2 GiB of memory
+    for each, and on a cluster as many as `num_workers` workers hold. On a cluster each has up to `num_workers` workers."""
     use_gpu: bool | None = None
     """Give each worker a GPU; null uses GPUs where the cluster has them."""
     engine: EngineConfig = DeepSpeedEngineConfig()

@@ -24,7 +24,7 @@ def outline(config: ExperimentConfig, only: Sequence[StageName] = ()) -> str:
     }
     lines = [
         f"{config.name} -> {run_folder(config)}",
-        f"{compute.workers_text} x {compute.cpus_per_worker} CPUs, {compute.engine.description}",
+        f"{compute.workers_text} x {compute.cpus_per_worker} CPUs, {compute.engine.description}, placement {compute.placement}",
     ]
     wanted = [name for name in STAGES if not only or name in only]
     return "\n".join(lines + [f"  {name:<11}{stages[name]}{_state(config, name)}" for name in wanted])

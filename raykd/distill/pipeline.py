@@ -1,11 +1,11 @@
 """A distillation from text files to the comparison table, stage by stage, on the driver."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Literal
 
-from raykd.config import ExperimentConfig, StudentVariant
+from raykd.config import ExperimentConfig
 from raykd.config.data import TASKS
 from raykd.data import storage
 from raykd.data.found_labels import list_labels
@@ -16,16 +16,9 @@ from raykd.distill.job_labels import class_lines, with_found_labels
 from raykd.distill.report import Candidate, build_comparison, describe_models
 from raykd.distill.split_rows import SplitRows
 from raykd.distill.student_models import StudentModels
-from raykd.distill.tasks import (
-    ModelFolder,
-    StudentInputs,
-    intermediate_task,
-    model_folder,
-    student_task,
-    task_folders,
-)
+from raykd.distill.student_trainings import StudentTrainings, TrainedStudent
+from raykd.distill.tasks import count_trainings, task_folders
 from raykd.distill.teachers import ENSEMBLE, Teachers
-from raykd.distill.training_length import match_lengths
 from raykd.distill.training_rows import TrainingRows
 from raykd.errors import ConfigError
 from raykd.models import model_digest
@@ -33,7 +26,7 @@ from raykd.report.comparison import FORMAT, Comparison
 from raykd.report.files import read_report, write_report
 from raykd.run.progress import Terminal
 from raykd.run.stages import Stage, StageRunner, run_pipeline
-from raykd.run.task import TrainTask, cache_folder, run_folder, side_digest
+from raykd.run.task import cache_folder, run_folder, side_digest
 from raykd.stage_names import SPLITS, STAGES, Split, StageName
 
 
@@ -49,14 +42,6 @@ def run_experiment(
     if comparison is not None:
         pipeline.runner.terminal.print_line(f"report: {storage.join(pipeline.runner.folder, 'report', 'report.html')}")
     return comparison
-
-
-@dataclass(frozen=True)
-class TrainedStudent:
-    """A trained student: a variant with one seed."""
-
-    inputs: StudentInputs
-    task: TrainTask
 
 
 class DistillationPipeline:
@@ -80,6 +65,7 @@ class DistillationPipeline:
             compute=config.compute,
             stages=self.only,
             terminal=terminal or Terminal(),
+            trainings=count_trainings(config),
         )
 
     @cached_property
@@ -107,12 +93,18 @@ class DistillationPipeline:
 
     def will_train(self) -> bool:
         """True when some task's folder is not finished; results of another configuration are detected later, by their key."""
-        trained = [folder for stage, folder in task_folders(self.config) if stage in self.only]
-        return any(not storage.exists(storage.join(folder, "task.json")) for folder in trained)
+        return self._next_stage is not None
+
+    @property
+    def _next_stage(self) -> StageName | None:
+        """The first stage with a task whose folder is not finished."""
+        trained = ((stage, folder) for stage, folder in task_folders(self.config) if stage in self.only)
+        return next((stage for stage, folder in trained if not storage.exists(storage.join(folder, "task.json"))), None)
 
     def start_workers(self) -> None:
         """Start workers during the preparation."""
-        self.runner.start_workers()
+        if self._next_stage is not None:
+            self.runner.start_workers(self._next_stage)
 
     def tokenise_all(self) -> None:
         """Tokenise the rows of all stages asked for: errors in test files are found before anything is trained."""
@@ -174,49 +166,18 @@ class DistillationPipeline:
 
     def students(self) -> list[TrainedStudent]:
         """All variants with all seeds, trained."""
-        inputs, seeds = self._student_inputs(), self.config.student.seeds
-        pairs = [(one, seed) for one in inputs for seed in seeds]
-        first = {(one.variant.name, seed): intermediate_task(self.config, one, seed) for one, seed in pairs}
-        self.runner.train("students", [task for task in first.values() if task is not None])
-        tasks = []
-        for one, seed in pairs:
-            before = first[one.variant.name, seed]
-            initial = None if before is None else model_folder(before.model_folder)
-            tasks.append(student_task(self.config, one, seed, initial=initial))
-        self.runner.train("students", tasks)
-        return [TrainedStudent(one, task) for (one, _), task in zip(pairs, tasks, strict=True)]
+        return self._student_trainings.run()
 
-    def _student_inputs(self) -> list[StudentInputs]:
-        """Rows, initial weights and lengths of all variants."""
-        self.logits()
-        variants, teacher = self.config.student_variants, self._feature_teacher()
-        tokenizers = [self.student_models.tokenizer(one) for one in variants]
-        pairs = list(zip(variants, tokenizers, strict=True))
-        rows = [self.training_rows.of(name, rows=one.rows, augment=one.augment) for one, name in pairs]
-        counts = {one.name: given.num_rows for one, given in zip(variants, rows, strict=True)}
-        lengths = match_lengths(variants, counts, unit=self.config.student.match)
-        return [
-            StudentInputs(
-                variant=variant,
-                start=self.student_models.start(variant),
-                tokenizer=tokenizer,
-                train=train,
-                validation=self.tokenised("validation", tokenizer),
-                logits=self._logits_of(variant),
-                length=lengths[variant.name],
-                teacher=teacher if variant.student.intermediate is not None else None,
-            )
-            for variant, tokenizer, train in zip(variants, tokenizers, rows, strict=True)
-        ]
-
-    def _logits_of(self, variant: StudentVariant) -> SideTable | None:
-        if not variant.student.objective.distils:
-            return None
-        return self.teachers.logits_of(rows=variant.rows, augment=variant.augment)
-
-    def _feature_teacher(self) -> ModelFolder | None:
-        """The trained teacher whose layers students learn from; None without intermediate-layer distillation."""
-        return model_folder(self.teachers.models()[0]) if self.config.learns_from_layers else None
+    @cached_property
+    def _student_trainings(self) -> StudentTrainings:
+        return StudentTrainings(
+            self.config,
+            self.runner,
+            splits=self.splits,
+            training_rows=self.training_rows,
+            models=self.student_models,
+            teachers=self.teachers,
+        )
 
     def candidates(self) -> list[Candidate]:
         """The models that the report compares."""

@@ -195,6 +195,13 @@ def student_models(config: ExperimentConfig) -> list[tuple[str, int, str]]:
     return [(one.name, seed, f"{_student_folder(one.name, seed)}/model") for one in config.student_variants for seed in seeds]
 
 
+def count_trainings(config: ExperimentConfig) -> dict[str, int]:
+    """Number of models that each stage trains; a student's trainings that follow each other count once."""
+    folds = 1 + (config.logits.folds or 0)
+    students = len(config.student_variants) * len(config.student.seeds)
+    return {"teacher": folds * sum(one.fine_tune for one in config.every_teacher), "students": students}
+
+
 def _teacher_folder(config: ExperimentConfig, number: int, fold: int | None) -> str:
     folder = f"teachers/{number + 1}" if config.teachers else "teacher"
     return folder if fold is None else f"{folder}/folds/{fold + 1}"

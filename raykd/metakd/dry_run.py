@@ -28,7 +28,7 @@ def outline(config: MetaKDConfig, only: Sequence[MetaStageName] = ()) -> str:
     }
     lines = [
         f"{config.name} -> {run_folder(config)}",
-        f"{compute.workers_text} x {compute.cpus_per_worker} CPUs, {compute.engine.description}",
+        f"{compute.workers_text} x {compute.cpus_per_worker} CPUs, {compute.engine.description}, placement {compute.placement}",
     ]
     wanted = [name for name in META_STAGES if not only or name in only]
     return "\n".join(lines + [f"  {name:<11}{stages[name]}{_state(config, name)}" for name in wanted])

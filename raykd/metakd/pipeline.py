@@ -21,6 +21,7 @@ from raykd.metakd.tasks import (
     Student,
     TaskInputs,
     TeacherKind,
+    count_trainings,
     intermediate_task,
     label_task,
     methods,
@@ -88,7 +89,7 @@ class MetaKDPipeline:
             stages=self.only,
             terminal=terminal or Terminal(),
             build_objective=build_meta_objective,
-            groups=config.groups,
+            trainings=count_trainings(config),
         )
         self.rows = DomainRows(config, self.runner)
         self.tables = DomainSideTables(config, self.rows, self.runner)
@@ -113,14 +114,19 @@ class MetaKDPipeline:
 
     def will_train(self) -> bool:
         """True when some task's folder is not finished; results of another configuration are detected later, by their key."""
-        trained = [folder for stage, folder in task_folders(self.config) if stage in self.only]
-        return any(not storage.exists(storage.join(folder, "task.json")) for folder in trained)
+        return self._next_stage is not None
+
+    @property
+    def _next_stage(self) -> MetaStageName | None:
+        """The first stage with a task whose folder is not finished."""
+        trained = ((stage, folder) for stage, folder in task_folders(self.config) if stage in self.only)
+        return next((stage for stage, folder in trained if not storage.exists(storage.join(folder, "task.json"))), None)
 
     def start_workers(self) -> None:
         """Start workers during the preparation, unless embedding the rows needs the workers' GPUs first."""
         embeds = not storage.exists(storage.join(self.runner.folder, "weights", "stage.json"))
-        if not (embeds and uses_gpu(self.config.compute)):
-            self.runner.start_workers()
+        if self._next_stage is not None and not (embeds and uses_gpu(self.config.compute)):
+            self.runner.start_workers(self._next_stage)
 
     def tokenise_all(self) -> None:
         """Tokenise the rows of all stages asked for: errors in test files are found before anything is trained."""
@@ -159,14 +165,13 @@ class MetaKDPipeline:
         return result if isinstance(result, MetaReport) else None
 
     def teachers(self) -> dict[tuple[TeacherKind, tuple[str, ...]], TrainTask]:
-        """All teachers; students on labels alone depend on no teacher and are trained in the same queue."""
+        """All teachers, trained."""
         digest = model_digest(self.config.teacher.model)
         tasks = {
             (kind, domains): teacher_task(self.config, kind, domains, self._teacher_inputs(kind, domains), digest)
             for kind, domains in teachers(self.config)
         }
-        alone = self._label_tasks().values() if "students" in self.only else ()
-        self.runner.train("teachers", [*tasks.values()], also=[*alone])
+        self.runner.train("teachers", [*tasks.values()])
         return tasks
 
     def logits(self) -> dict[tuple[TeacherKind, str], SideTable]:
@@ -180,18 +185,24 @@ class MetaKDPipeline:
         return {one: label_task(self.config, one, self._student_inputs(one), digest) for one in alone}
 
     def students(self) -> dict[Student, TrainTask]:
-        """All students, trained: the intermediate layers of all of them, then the prediction layers of all of them."""
+        """The distilled students, trained: the intermediate layers of all of them, then the prediction layers of all of them.
+
+        Students on labels alone need no teacher: they train beside the teachers where there is room, else with the last ones.
+        """
+        alone = list(self._label_tasks().values())
+        self.runner.train_beside("students", alone)
         wanted = students(self.config, distilled=True)
         logits = self.logits()
         intermediate = self._intermediate(wanted)
         if self.config.student.mode == "single":
+            self.runner.train("students", alone)
             return intermediate
         prediction = {}
         for student, task in intermediate.items():
             inputs = self._student_inputs(student, logits[TEACHER_OF[student.method], student.domain])
             digest = model_digest(task.model_folder)
             prediction[student] = prediction_task(self.config, student, inputs, after=task, digest=digest)
-        self.runner.train("students", list(prediction.values()))
+        self.runner.train("students", [*alone, *prediction.values()])
         return prediction
 
     def evaluation(self) -> dict[tuple[str, str], list[SideTable]]:

@@ -94,6 +94,12 @@ def task_folders(config: MetaKDConfig) -> list[tuple[MetaStageName, str]]:
     return folders
 
 
+def count_trainings(config: MetaKDConfig) -> dict[str, int]:
+    """Number of models that each stage trains; a student's trainings that follow each other count once."""
+    count = sum(len(students(config, distilled=distilled)) for distilled in (True, False))
+    return {"teachers": len(teachers(config)), "students": count}
+
+
 def arithmetic(config: MetaKDConfig) -> EasyNLPArithmetic | None:
     """EasyNLP's arithmetic, where the job asks for it."""
     return EasyNLPArithmetic(sequence_length=config.sequence_length) if config.compat else None

@@ -1,18 +1,24 @@
-"""Several worker groups in parallel, where the cluster has resources; each takes the next batch of tasks with one affinity."""
+"""Several worker groups side by side: each trains the next tasks of the queue, and is kept for later ones."""
 
-import itertools
-import os
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import groupby
 from typing import Protocol
 
-from raykd.cluster import DATA_CPUS, uses_gpu
-from raykd.config import ComputeConfig
+from raykd.config.features import TeacherFeaturesConfig
+from raykd.placement import Placement, Room
 from raykd.run.task import TrainTask
-from raykd.run.worker_group import OnEvent
+from raykd.run.worker_group import MoreTasks, OnEvent
 from raykd.trainers.events import TrainingEvent
+
+POLL_SECONDS = 0.5
+"""Longest wait between two looks at the state of all groups."""
+
+END_SECONDS = 5
+"""Longest wait for the threads of groups whose workers have ended."""
 
 
 class Group(Protocol):
@@ -22,8 +28,8 @@ class Group(Protocol):
         """Start the workers in the background."""
         ...
 
-    def run(self, tasks: Sequence[TrainTask], on_event: OnEvent) -> None:
-        """Train all tasks, in order."""
+    def run(self, tasks: Sequence[TrainTask], on_event: OnEvent, more: MoreTasks = ...) -> None:
+        """Train all tasks, in order, and those that ``more`` returns shortly before the last one ends."""
         ...
 
     def stop(self, on_event: OnEvent) -> None:
@@ -39,101 +45,173 @@ class Group(Protocol):
         ...
 
 
-Affinity = Callable[[TrainTask], object]
-"""Equal values for tasks that share data in a worker's process."""
+def same_group(task: TrainTask) -> object:
+    """Return a value that is equal for tasks that share a teacher's stored states, which one worker group trains in order."""
+    return (task.train, task.objective) if isinstance(task.objective, TeacherFeaturesConfig) else task.folder
 
 
-def same_rows_and_objective(task: TrainTask) -> object:
-    """The seeds of one domain, which share a teacher's stored states."""
-    return task.train, task.objective
+@dataclass(frozen=True, eq=False)
+class TaskBatch:
+    """Tasks that one group trains, in order."""
+
+    tasks: tuple[TrainTask, ...]
+    placement: Placement
+
+    @property
+    def folders(self) -> set[str]:
+        """Folders of the tasks."""
+        return {task.folder for task in self.tasks}
 
 
 class ParallelGroups:
-    """Groups that are started when first needed, and kept for later tasks."""
+    """The groups of a run. Tasks that are waited for come first; others use the CPUs or GPUs that these leave free."""
 
-    def __init__(self, build: Callable[[], Group], on_event: OnEvent) -> None:
-        self._build = build
-        self._on_event = on_event
-        self._lock = threading.Lock()
-        self._groups: list[Group] = []
+    def __init__(self, build: Callable[[Placement], Group], on_event: OnEvent, room: Callable[[], Room]) -> None:
+        """Prepare without starting any. ``room`` is the limit for trainings beside those that are waited for."""
+        self._build, self._on_event, self._room = build, on_event, room
+        self._changed = threading.Condition()
+        self._speaking = threading.Lock()
+        self._queue: deque[TaskBatch] = deque()
+        self._beside: deque[TaskBatch] = deque()
+        self._busy: dict[Group, list[TaskBatch]] = {}
+        self._idle: dict[Group, Placement] = {}
+        self._awaited: set[str] = set()
+        self._done: set[str] = set()
+        self._error: BaseException | None = None
 
-    def start(self) -> None:
+    def start(self, placement: Placement) -> None:
         """Start one group in the background."""
-        self._grow(1)
-        self._groups[0].start()
+        with self._changed:
+            group = self._take_group(placement)
+            self._idle[group] = placement
+        group.start()
 
-    def run(self, tasks: Sequence[TrainTask], *, at_most: int, affinity: Affinity = same_rows_and_objective) -> None:
-        """Train all tasks. Neighbours with an affinity (the seeds of one domain) stay in one group, in order.
+    def train_beside(self, tasks: Iterable[TrainTask], placement: Placement) -> None:
+        """Let tasks train where the tasks of :meth:`run` leave room, and no longer than any of these trains."""
+        with self._changed:
+            self._beside += _batches(tasks, placement)
 
-        Raises the first error, after the tasks that run at the same time have ended: finished work is kept.
+    def run(self, tasks: Sequence[TrainTask], placement: Placement) -> None:
+        """Train all tasks. Tasks that share a teacher's states stay in one group, in order.
+
+        Raises the first error, after the tasks that train at the same time have ended: finished work is kept. An interrupt
+        makes all groups write a checkpoint first.
         """
-        batches = deque(list(batch) for _, batch in itertools.groupby(tasks, key=affinity))
-        count = min(at_most, len(batches))
-        self._grow(count)
-        if count <= 1:
-            for group in self._groups[:count]:
-                group.run(tasks, self._on_event)
-            return
-        pool = ThreadPoolExecutor(count, thread_name_prefix="raykd-group")
         try:
-            working = [pool.submit(self._work, group, batches) for group in self._groups[:count]]
-            wait(working, return_when=FIRST_EXCEPTION)
-            batches.clear()
-            for one in working:
-                one.result()
+            with self._changed:
+                self._awaited = {task.folder for task in tasks}
+                given = self._done.union(*(batch.folders for batches in self._busy.values() for batch in batches))
+                self._beside = deque(batch for batch in self._beside if not batch.folders & self._awaited)
+                self._queue += _batches((task for task in tasks if task.folder not in given), placement)
+                while self._pending():
+                    self._dispatch()
+                    self._changed.wait(POLL_SECONDS)
         except KeyboardInterrupt:
-            batches.clear()
-            for group in self._groups:
-                group.stop(self._record)
+            self._stop()
             raise
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-    def _grow(self, count: int) -> None:
-        while len(self._groups) < count:
-            self._groups.append(self._build())
-
-    def _work(self, group: Group, batches: "deque[list[TrainTask]]") -> None:
-        while True:
-            try:
-                batch = batches.popleft()
-            except IndexError:
-                return
-            group.run(batch, self._record)
-
-    def _record(self, name: str, event: TrainingEvent) -> None:
-        """Pass on one event at a time: they come from several threads."""
-        with self._lock:
-            self._on_event(name, event)
 
     def release_for(self, *, cpus: int, gpu: bool) -> None:
         """End idle workers that hold CPUs or a GPU that something else needs."""
-        for group in self._groups:
-            group.release_for(cpus=cpus, gpu=gpu)
+        with self._changed:
+            for group in self._idle:
+                group.release_for(cpus=cpus, gpu=gpu)
 
     def close(self) -> None:
-        """End all workers."""
-        for group in self._groups:
+        """End all workers; those that train beside others write a checkpoint first."""
+        self._stop()
+        with self._changed:
+            for group in (*self._idle, *self._busy):
+                group.close()
+            self._idle.clear()
+
+    def _pending(self) -> bool:
+        """True while there is something to wait for. Raises the first error once no group trains."""
+        if self._error is None:
+            return not self._awaited <= self._done
+        if self._busy:
+            return True
+        error, self._error = self._error, None
+        raise error
+
+    def _dispatch(self) -> None:
+        """Start every batch that may start now."""
+        while (batch := self._next()) is not None:
+            group = self._take_group(batch.placement)
+            self._busy[group] = [batch]
+            threading.Thread(target=self._work, args=(group, batch), name="raykd-group", daemon=True).start()
+
+    def _next(self) -> TaskBatch | None:
+        """Take the next batch for a group of its own; None when it has to wait."""
+        if self._error is not None:
+            return None
+        running = [batches[0].placement for batches in self._busy.values()]
+        if self._queue:
+            placement = self._queue[0].placement
+            free = sum(one.shape == placement.shape for one in running) < placement.parallel
+            return self._queue.popleft() if free else None
+        if self._beside and not self._awaited <= self._done and self._room().holds([*running, self._beside[0].placement]):
+            return self._beside.popleft()
+        return None
+
+    def _more(self, group: Group) -> Sequence[TrainTask]:
+        """Take the next batch for a group that trains its last one. A group that is waited for takes no other tasks."""
+        with self._changed:
+            mine = self._busy[group]
+            source = self._queue or (self._beside if not mine[-1].folders & self._awaited else None)
+            ended = self._error is not None or self._awaited <= self._done
+            if ended or not source or source[0].placement.shape != mine[0].placement.shape:
+                return ()
+            mine.append(source.popleft())
+            return mine[-1].tasks
+
+    def _take_group(self, placement: Placement) -> Group:
+        """An idle group, or a new one, for which idle ones of another shape end."""
+        for group, other in self._idle.items():
+            if other.shape == placement.shape:
+                del self._idle[group]
+                return group
+        for group in self._idle:
             group.close()
-        self._groups.clear()
+        self._idle.clear()
+        return self._build(placement)
+
+    def _work(self, group: Group, first: TaskBatch) -> None:
+        """Train a batch, and others that follow it, in one group."""
+        error: BaseException | None = None
+        try:
+            group.run(first.tasks, self._record, lambda: self._more(group))
+        except BaseException as found:  # of any type: raised in the thread that waits
+            error = found
+        with self._changed:
+            batches = self._busy.pop(group)
+            if error is None:
+                self._done.update(*(batch.folders for batch in batches))
+            else:
+                self._error = self._error or error
+                self._clear()
+            self._idle[group] = first.placement
+            self._changed.notify_all()
+
+    def _record(self, name: str, event: TrainingEvent) -> None:
+        """Pass on one event at a time: they come from several threads."""
+        with self._speaking:
+            self._on_event(name, event)
+
+    def _clear(self) -> None:
+        self._queue.clear()
+        self._beside.clear()
+
+    def _stop(self) -> None:
+        """Have all workers that train write a checkpoint and end, at the same time."""
+        with self._changed:
+            self._clear()
+            busy = list(self._busy)
+        if busy:
+            with ThreadPoolExecutor(len(busy), thread_name_prefix="raykd-stop") as pool:
+                list(pool.map(lambda group: group.stop(self._record), busy))
+            with self._changed:
+                self._changed.wait_for(lambda: not self._busy, timeout=END_SECONDS)
 
 
-def groups_that_fit(compute: ComputeConfig) -> int:
-    """Number of groups of these workers that the cluster holds; 1 on a local Ray, whose CPUs only count what runs at once."""
-    return groups_with_cpus(compute) if os.environ.get("RAY_ADDRESS") else 1
-
-
-def groups_with_cpus(compute: ComputeConfig) -> int:
-    """Number of groups of these workers, each with its share for Ray Data, that Ray has CPUs and GPUs for; at least 1.
-
-    1 for an elastic number of workers.
-    """
-    if compute.elastic:
-        return 1
-    import ray
-
-    resources = ray.cluster_resources()
-    count = int(resources.get("CPU", 0) // (compute.max_workers * compute.cpus_per_worker + DATA_CPUS))
-    if uses_gpu(compute):
-        count = min(count, int(resources.get("GPU", 0) // compute.max_workers))
-    return max(1, count)
+def _batches(tasks: Iterable[TrainTask], placement: Placement) -> list[TaskBatch]:
+    return [TaskBatch(tuple(batch), placement) for _, batch in groupby(tasks, key=same_group)]

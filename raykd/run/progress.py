@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,6 +38,8 @@ class Terminal:
         """Print to ``console``, by default on stderr. ``called`` is the time of a call from Python, None in a command."""
         self._called = called
         self.console = console or Console(stderr=True, highlight=False, soft_wrap=True)
+        self._lock = threading.RLock()
+        """Trainings side by side report from threads of their own."""
         self._progress: Progress | None = None
         self._bars: dict[str, TaskID] = {}
         self._awaited: set[str] = set()
@@ -70,13 +73,14 @@ class Terminal:
 
     def advance(self, name: str, done: int, total: int, note: str = "") -> None:
         """Move a bar; the first call makes it."""
-        if self._progress is None:
-            return
-        if name not in self._bars:
-            self._bars[name] = self._progress.add_task(name, total=total, note=note)
-        self._progress.update(self._bars[name], completed=done, note=note)
-        if done >= total:
-            self._remove(name)
+        with self._lock:
+            if self._progress is None:
+                return
+            if name not in self._bars:
+                self._bars[name] = self._progress.add_task(name, total=total, note=note)
+            self._progress.update(self._bars[name], completed=done, note=note)
+            if done >= total:
+                self._remove(name)
 
     def _remove(self, name: str) -> None:
         if self._progress is not None and name in self._bars:
@@ -85,6 +89,10 @@ class Terminal:
 
     def record(self, name: str, event: TrainingEvent) -> None:
         """Show an event of the training ``name``: move its bar, print a line where a user cares."""
+        with self._lock:
+            self._show(name, event)
+
+    def _show(self, name: str, event: TrainingEvent) -> None:
         self.arrived()
         match event:
             case StepMetrics():

@@ -9,7 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from raykd.cluster import DATA_CPUS, require_shared, uses_gpu
+from raykd.cluster import (
+    DATA_CPUS,
+    local_training_cpus,
+    placement_of,
+    require_shared,
+    training_room,
+    uses_gpu,
+)
 from raykd.config import ComputeConfig
 from raykd.config.section import Section
 from raykd.data import storage
@@ -18,11 +25,12 @@ from raykd.data.prepare import PrepareSpec, prepare
 from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ConfigError, DataError
+from raykd.placement import Placement, goes_side_by_side
 from raykd.predict import ScoreJob
 from raykd.predict.answer_scorer import AnswerScorer
 from raykd.predict.scorer import Scorer
 from raykd.run.build_objective import BuildObjective, build_objective
-from raykd.run.parallel_groups import ParallelGroups, groups_that_fit
+from raykd.run.parallel_groups import ParallelGroups
 from raykd.run.progress import Terminal
 from raykd.run.scoring import report_compute, score_models
 from raykd.run.task import TrainTask, key_of
@@ -81,20 +89,21 @@ class StageRunner:
         stages: Sequence[str],
         terminal: Terminal,
         build_objective: BuildObjective = build_objective,
-        groups: int | None = 1,
+        trainings: Mapping[str, int] | None = None,
     ) -> None:
-        """Prepare a run. ``stages`` are those that may be made; ``groups`` of workers train at most side by side.
+        """Prepare a run. ``stages`` are those that may be made; ``trainings`` counts the trainings of each stage.
 
-        ``groups`` = ``None`` means as many as the cluster holds.
+        The counts decide how many train side by side, finished ones included, so that a run that continues trains as before.
         """
         self.name, self.folder, self.cache = name, folder, cache
         self.compute, self.terminal = compute, terminal
         self._stages = tuple(stages)
         self._build_objective = build_objective
-        self._max_groups = groups
-        self._groups = ParallelGroups(self._new_group, terminal.record)
+        self._trainings = dict(trainings or {})
+        self._groups = ParallelGroups(self._new_group, terminal.record, lambda: training_room(compute))
         self._tokenised: dict[PrepareSpec, TokenisedSet] = {}
         self._requested: set[str] = set()
+        self._trained: set[str] = set()
         self._started_ray = False
         self._lock: FolderLock | None = None
 
@@ -110,9 +119,10 @@ class StageRunner:
 
         Raises ResourceError when the cluster cannot be reached, or some of its nodes do not see the run's folder.
         """
-        compute, groups = self.compute, self._max_groups or 1
+        compute = self.compute
+        training = local_training_cpus(compute, sum(self._trainings.values()))
         started = start_ray(
-            num_cpus=(groups * compute.max_workers + compute.prediction_actors) * compute.cpus_per_worker + groups * DATA_CPUS,
+            num_cpus=training + compute.prediction_actors * compute.cpus_per_worker + DATA_CPUS,
             start_timeout_s=compute.start_timeout_s,
             workers_timeout_s=min(compute.start_timeout_s, STALE_SECONDS) if compute.elastic else None,
             collective_timeout_s=compute.collective_timeout_s,
@@ -121,13 +131,13 @@ class StageRunner:
         if started:
             require_shared(self.folder)
 
-    def start_workers(self) -> None:
-        """Start workers during preparation, since their imports take long.
+    def start_workers(self, stage: str) -> None:
+        """Start workers for a training of ``stage`` during preparation, since their imports take long.
 
         An elastic group would take the CPUs that preparation needs: it starts with the first training.
         """
         if not self.compute.elastic:
-            self._groups.start()
+            self._groups.start(self._placement(stage))
 
     def release_workers(self) -> None:
         """End all workers; a later training starts others."""
@@ -179,23 +189,33 @@ class StageRunner:
             self._tokenised[spec] = made
         return self._tokenised[spec]
 
-    def train(self, stage: str, tasks: Sequence[TrainTask], *, also: Sequence[TrainTask] = ()) -> None:
-        """Train what is not finished. ``also`` are tasks of later stages that fit into the same queue.
+    def train(self, stage: str, tasks: Sequence[TrainTask]) -> None:
+        """Train what is not finished, side by side where the job's placement says so.
 
         Raises the error of the first task that fails, ConfigError when the stage was not asked for.
         """
         self._check_lock()
-        new = [task for task in (*tasks, *also) if task.folder not in self._requested]
+        new = [task for task in tasks if task.folder not in self._requested]
         self._requested.update(task.folder for task in new)
-        todo = [task for task in new if not task.is_done()]
+        todo = [task for task in tasks if task.folder not in self._trained and not task.is_done()]
         done = [task for task in new if task not in todo]
         if done:
             trainings = done[0].name if len(new) == 1 else f"{len(done)} of {len(new)} trainings"
             self.terminal.print_line(f"{trainings}: finished before, skipped")
-        if any(task in tasks for task in todo):
-            self.require(stage)
         if todo:
-            self._run_tasks(todo)
+            self.require(stage)
+            self._run_tasks(stage, todo)
+        self._trained.update(task.folder for task in tasks)
+
+    def train_beside(self, stage: str, tasks: Sequence[TrainTask]) -> None:
+        """Queue trainings that need no result of another stage: they use the CPUs or GPUs that :meth:`train` leaves free.
+
+        A later :meth:`train` waits for them. Does nothing where trainings never run side by side.
+        """
+        todo = [task for task in tasks if task.folder not in self._trained and not task.is_done()]
+        if todo and self.is_wanted(stage) and goes_side_by_side(self.compute):
+            self.start_ray()
+            self._groups.train_beside(todo, self._placement(stage))
 
     def score(
         self, jobs: Sequence[ScoreJob], title: str, scorer: type[Scorer] = AnswerScorer, *, for_report: bool = False
@@ -237,13 +257,19 @@ class StageRunner:
         if self._lock is not None:
             self._lock.check()
 
-    def _run_tasks(self, tasks: Sequence[TrainTask]) -> None:
+    def _run_tasks(self, stage: str, tasks: Sequence[TrainTask]) -> None:
         self.start_ray()
-        self._groups.run(tasks, at_most=self._max_groups or groups_that_fit(self.compute))
+        placement = self._placement(stage)
+        if placement.parallel > 1 and len(tasks) > 1:
+            self.terminal.print_line(f"{stage}: {len(tasks)} trainings, {placement}")
+        self._groups.run(tasks, placement)
 
-    def _new_group(self) -> WorkerGroup:
+    def _placement(self, stage: str) -> Placement:
+        return placement_of(self.compute, self._trainings.get(stage, 1))
+
+    def _new_group(self, placement: Placement) -> WorkerGroup:
         return WorkerGroup(
-            self.compute,
+            placement.compute(self.compute, use_gpu=uses_gpu(self.compute)),
             storage=storage.join(self.folder, "ray"),
             name=self.name,
             build_objective=self._build_objective,

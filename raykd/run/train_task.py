@@ -47,6 +47,8 @@ BuildFeed = Callable[[ReadRequest], Feed]
 
 LEAD_STEPS = 200
 """Steps before a task's end at which the next task's rows are requested: about what Ray Data takes to deliver the first."""
+ASK_STEPS = 50
+"""Steps between two requests for the next task, which may be decided late."""
 
 _NO_REQUESTS = ControlRequests()
 
@@ -124,7 +126,7 @@ def run_open_task(
     near_end: Callable[[], None] = lambda: None,
     control: ControlRequests = _NO_REQUESTS,
 ) -> None:
-    """Train a task that is open; ``near_end`` is called once, on every worker at the same step. *Collective.*
+    """Train a task that is open; ``near_end`` is called near the end, on every worker at the same steps. *Collective.*
 
     Raises StopRequested when ``control`` asks for it.
     """
@@ -155,7 +157,7 @@ def train_by_evaluation(
     if context.is_first:
         task.begin()
     with opened.feed as feed:
-        rows = _call_at_step(feed, near_end, at=max(opened.start, opened.total_steps - LEAD_STEPS))
+        rows = _call_from_step(feed, near_end, start=max(opened.start, opened.total_steps - LEAD_STEPS))
         tracker = _open_tracker(task) if context.is_first else NullTracker()
         events = EventLog(task.history, (*listeners, listener(tracker))) if context.is_first else EventLog()
         trainer = build_trainer(opened, context, build_objective, events, control=control, keep_model=keep_model)
@@ -306,8 +308,8 @@ def _open_tracker(task: TrainTask) -> Tracker:
     )
 
 
-def _call_at_step(rows: Iterator[StepRows], call: Callable[[], None], *, at: int) -> Iterator[StepRows]:
+def _call_from_step(rows: Iterator[StepRows], call: Callable[[], None], *, start: int) -> Iterator[StepRows]:
     for item in rows:
-        if item.step == at:
+        if item.step >= start and (item.step - start) % ASK_STEPS == 0:
             call()
         yield item

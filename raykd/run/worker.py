@@ -116,7 +116,9 @@ class _Worker:
         )
 
     def _open_next(self, index: int) -> None:
-        """Request the next task's rows, if the queue has a next task by now; the first worker asks. *Collective.*"""
+        """Request the next task's rows, once the queue has a next task; the first worker asks. *Collective.*"""
+        if self._next is not None:
+            return
         given = ask(self._queue.task.remote(index, timeout_s=0.0)) if self._context.is_first else None
         given = self._context.broadcast(given)
         if isinstance(given, dict):

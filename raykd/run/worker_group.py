@@ -18,7 +18,7 @@ from raykd.run.build_objective import BuildObjective, build_objective
 from raykd.run.task import TrainTask
 from raykd.run.task_queue import QueueUpdate, TaskQueue, ask
 from raykd.session import free_cpus, is_local_ray
-from raykd.trainers.events import TrainingEvent
+from raykd.trainers.events import StepMetrics, TrainingEvent
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +28,14 @@ POLL_SECONDS = 0.25
 STOP_SECONDS = 45
 """Time for workers to write a checkpoint and end; a stopped job has 60 s altogether (raykd/submit)."""
 
+AHEAD_STEPS = 300
+"""Steps before the end of a group's last task at which the driver gives it another one, whose rows the workers then request."""
+
 OnEvent = Callable[[str, TrainingEvent], None]
 """Called on the driver with a task's name and one event of its training."""
+
+MoreTasks = Callable[[], Sequence[TrainTask]]
+"""Returns further tasks for a group whose last task ends soon; none when there are none."""
 
 
 class WorkerGroup:
@@ -45,6 +51,7 @@ class WorkerGroup:
         self._queue: Any = None
         self._fit: _FitThread | None = None
         self._submitted = 0
+        self._last = ""
 
     def start(self) -> None:
         """Start the workers in the background, so that they import while data is prepared. Does nothing when they are up.
@@ -66,27 +73,35 @@ class WorkerGroup:
         self._submitted = 0
         self._fit.start()
 
-    def run(self, tasks: Sequence[TrainTask], on_event: OnEvent) -> None:
-        """Train all tasks, in order. On an interrupt the workers write a checkpoint first.
+    def run(self, tasks: Sequence[TrainTask], on_event: OnEvent, more: MoreTasks = tuple) -> None:
+        """Train all tasks, in order, and those that ``more`` returns. On an interrupt the workers write a checkpoint first.
 
-        Raises the error of the first task that fails, TrainingError after too many lost workers, ResourceError when none start.
+        ``more`` is asked shortly before the last task ends. Raises the error of the first task that fails, TrainingError after
+        too many lost workers, ResourceError when none start.
         """
         self.start()
-        ask(self._queue.submit.remote([task.model_dump(mode="json") for task in tasks]))
-        self._submitted += len(tasks)
+        self._submit(tasks)
         try:
-            while not self._finished(on_event):
+            while not self._finished(on_event, more):
                 time.sleep(POLL_SECONDS)
         except KeyboardInterrupt:
             self.stop(on_event)
             raise
 
-    def _finished(self, on_event: OnEvent) -> bool:
-        """Pass on new events. Returns whether all tasks are done."""
+    def _submit(self, tasks: Sequence[TrainTask]) -> None:
+        ask(self._queue.submit.remote([task.model_dump(mode="json") for task in tasks]))
+        self._submitted += len(tasks)
+        self._last = tasks[-1].name
+
+    def _finished(self, on_event: OnEvent, more: MoreTasks) -> bool:
+        """Pass on new events, and submit further tasks in time. Returns whether all tasks are done."""
         alive = self._fit is not None and self._fit.is_alive()  # read before the update, which is complete then
         update = self._poll(on_event)
         if update.failure is not None:
             raise update.failure[0](update.failure[1])
+        ends = update.done >= self._submitted or any(self._ends_soon(name, event) for name, event in update.events)
+        if alive and ends and (others := more()):
+            self._submit(others)
         if update.done >= self._submitted:
             return True
         if not alive:
@@ -98,6 +113,9 @@ class WorkerGroup:
                 "nodes are up and idle. Try again then"
             )
         return False
+
+    def _ends_soon(self, name: str, event: TrainingEvent) -> bool:
+        return name == self._last and isinstance(event, StepMetrics) and event.total_steps - event.step <= AHEAD_STEPS
 
     def _poll(self, on_event: OnEvent) -> QueueUpdate:
         update: QueueUpdate = ask(self._queue.poll.remote())

@@ -5,13 +5,14 @@ import os
 from contextlib import ExitStack
 from typing import Any
 
-from raykd.cluster import require_shared
+from raykd.cluster import require_shared, uses_gpu
 from raykd.config import TuneConfig
 from raykd.data import storage
 from raykd.data.folder_lock import folder_lock
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ConfigError, TrainingError
 from raykd.extras import require_extra
+from raykd.placement import Placement
 from raykd.report.domain_accuracy import CorrectRows
 from raykd.run.build_objective import BuildObjective
 from raykd.run.progress import Terminal
@@ -24,7 +25,7 @@ from raykd.tune.best_model import save_best
 from raykd.tune.final_test import FinalTest
 from raykd.tune.final_trainings import FinalTrainings
 from raykd.tune.jobs import JobPlan, shared_work_of
-from raykd.tune.resource_request import cpus_to_start, parallel_trainings, request_resources
+from raykd.tune.resource_request import cpus_to_start, final_compute, request_resources
 from raykd.tune.search_files import read_search, write_search
 from raykd.tune.search_outline import teachers_sentence
 from raykd.tune.search_report import SearchReport, build_report
@@ -150,17 +151,16 @@ class Search:
             stop_ray()
         remove_unused_folders()  # stored teacher states of trials whose process was killed
 
-    def _new_group(self, build_objective: BuildObjective) -> WorkerGroup:
+    def _new_group(self, build_objective: BuildObjective, placement: Placement) -> WorkerGroup:
         base = self.config.base
-        return WorkerGroup(
-            base.compute, storage=storage.join(self.folder, "ray"), name=base.name, build_objective=build_objective
-        )
+        compute = placement.compute(base.compute, use_gpu=uses_gpu(base.compute))
+        return WorkerGroup(compute, storage=storage.join(self.folder, "ray"), name=base.name, build_objective=build_objective)
 
     def _finish(self, plan: JobPlan[Any], records: list[TrialRecord], best: TrialRecord) -> SearchReport:
         schedule = best.schedule(longest_trial(self.config, plan))
-        groups = parallel_trainings(self.config, self.request)
+        compute = final_compute(self.config, self.request)
         new_group = functools.partial(self._new_group, plan.build_objective)
-        final = FinalTrainings(self.config, plan, schedule, self.folder, new_group, self.terminal, groups)
+        final = FinalTrainings(self.config, plan, schedule, self.folder, new_group, self.terminal, compute)
         final.run()
         rows = self.shared.test_rows()
         report = build_report(

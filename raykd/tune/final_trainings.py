@@ -10,16 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from raykd.config import FineTuneConfig, TuneConfig, with_values
+from raykd.cluster import placement_of, training_room
+from raykd.config import ComputeConfig, FineTuneConfig, TuneConfig, with_values
 from raykd.config.tune import BaseConfig
 from raykd.data import storage
+from raykd.placement import Placement, wide
 from raykd.run.parallel_groups import Group, ParallelGroups
 from raykd.run.progress import Terminal
 from raykd.run.task import Phase, TrainTask, key_of
 from raykd.task_kinds import task_kind
 from raykd.trainers.events import Ended, Evaluated, TrainingEvent
 from raykd.tune.jobs import JobPlan, Variant
-from raykd.tune.jobs.job_plan import AdaptTask, TaskChain, same_group, share_teacher_states, values_at_start
+from raykd.tune.jobs.job_plan import AdaptTask, TaskChain, share_teacher_states, values_at_start
 from raykd.tune.search_systems import DEFAULT, NO_KD, NO_KD_TUNED, TUNED
 from raykd.tune.teacher_locks import make_teacher_in_group
 from raykd.tune.trial_metrics import best_metric
@@ -68,16 +70,16 @@ class FinalTrainings:
     schedule: ValueSchedule
     """The best trial's values over time."""
     folder: str
-    new_group: Callable[[], Group]
+    new_group: Callable[[Placement], Group]
     """Builder of a worker group."""
     terminal: Terminal
-    num_groups: int = 1
-    """Worker groups that train at a time."""
+    compute: ComputeConfig
+    """Settings of the trainings; their placement follows from these."""
     trained: list[FinalTraining] = field(default_factory=list)
 
     def run(self) -> list[FinalTraining]:
         """Train every student: first all tasks that begin a chain, then all that follow them."""
-        groups = ParallelGroups(self.new_group, self._on_event)
+        groups = ParallelGroups(self.new_group, self._on_event, lambda: training_room(self.compute))
         try:
             self._make_teacher()
             self.trained = list(self._trainings())
@@ -88,7 +90,7 @@ class FinalTrainings:
                         f"{len(tasks) - len(pending)} of {len(tasks)} final trainings finished before, skipped"
                     )
                 if pending:
-                    groups.run(pending, at_most=self.num_groups, affinity=same_group)
+                    groups.run(pending, placement_of(self.compute, len(self.trained)))
         finally:
             groups.close()
         return self.trained
@@ -138,8 +140,8 @@ class FinalTrainings:
         teacher = self.teacher
         if teacher is None or teacher.is_done():
             return
-        group = self.new_group()
-        for _ in make_teacher_in_group(teacher, group, self.config.base.compute):
+        group = self.new_group(wide(self.compute))
+        for _ in make_teacher_in_group(teacher, group, self.compute):
             pass
         group.close()
 

@@ -4,10 +4,9 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from raykd.cluster import DATA_CPUS, alive_nodes, uses_gpu
+from raykd.cluster import DATA_CPUS, alive_nodes, local_training_cpus, uses_gpu
 from raykd.config import ComputeConfig, TuneConfig
 from raykd.errors import ResourceError
-from raykd.run.parallel_groups import groups_with_cpus
 
 DRIVER_BYTES = float(2**20)
 """Memory that the driver of a larger trial requests: Ray Tune starts nothing that requests nothing."""
@@ -30,7 +29,8 @@ def cpus_to_start(config: TuneConfig) -> int:
     trial, cores = compute.min_workers * compute.cpus_per_worker, os.cpu_count() or 1
     if trial > cores:
         raise ResourceError(_too_much(compute, f"this machine has {cores}"))
-    before = (compute.min_workers + compute.prediction_actors) * compute.cpus_per_worker + DATA_CPUS
+    training = local_training_cpus(compute, config.num_trials)
+    before = training + compute.prediction_actors * compute.cpus_per_worker + DATA_CPUS
     return max(before, min(config.concurrency or _by_cores(compute), config.num_trials) * (trial + DATA_CPUS))
 
 
@@ -57,9 +57,11 @@ def request_resources(config: TuneConfig) -> ResourceRequest:
     return ResourceRequest(at_once, resources, local)
 
 
-def parallel_trainings(config: TuneConfig, request: ResourceRequest) -> int:
-    """Number of worker groups of the final trainings: as many as trials at a time, with CPUs left for Ray Data."""
-    return min(request.concurrency, groups_with_cpus(config.base.compute))
+def final_compute(config: TuneConfig, request: ResourceRequest) -> ComputeConfig:
+    """Settings of the final trainings: on a cluster as many at a time as trials, and never more than ``concurrency``."""
+    given = [config.concurrency, config.base.compute.parallel_tasks]
+    limits = [limit for limit in (*given, request.concurrency if os.environ.get("RAY_ADDRESS") else None) if limit]
+    return config.base.compute.model_copy(update={"parallel_tasks": min(limits, default=None)})
 
 
 def _by_cores(compute: ComputeConfig) -> int:

@@ -56,7 +56,7 @@ class World:
             },
             "teacher": {"model": save_model(folder / "teacher", hidden=32, seed=1), "training": training},
             "student": {"model": save_model(folder / "student", hidden=16, seed=2), "training": longer, "variants": {"kd": {}}},
-            "compute": {"num_workers": 2, "start_timeout_s": 240, "collective_timeout_s": 120},
+            "compute": {"num_workers": 2, "placement": "wide", "start_timeout_s": 240, "collective_timeout_s": 120},
         }
         (folder / "job.yaml").write_text(yaml.safe_dump(content))
         return World(folder, folder / "job.yaml")

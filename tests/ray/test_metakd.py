@@ -51,8 +51,9 @@ def test_one_run_makes_the_table_and_the_next_makes_nothing(tmp_path: Path, monk
 @pytest.mark.long
 def test_domains_train_side_by_side_in_groups_of_their_own(tmp_path: Path) -> None:
     """Two groups of one worker each: one trains the meta-teacher, the other meanwhile the students on hard labels."""
-    given = config(tmp_path, baselines=["hard_labels"], groups=2)
+    given = config(tmp_path, baselines=["hard_labels"])
     student = given.student.model_copy(update={"domains": ("books", "kitchen")})
+    given = given.model_copy(update={"compute": given.compute.model_copy(update={"parallel_tasks": 2})})
     report = run_meta_kd(given.model_copy(update={"student": student}))
 
     trainings = sorted((tmp_path / "runs" / "small").glob("*/**/history.jsonl"))

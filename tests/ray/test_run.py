@@ -11,13 +11,16 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
+from raykd.cluster import local_cores
 from raykd.config import ExperimentConfig
 from raykd.data.prepare import prepare, spec_from_config
 from raykd.distill.pipeline import DistillationPipeline, run_experiment
 from raykd.distill.tasks import teacher_task
 from raykd.errors import ConfigError, TrainingError
 from raykd.models import model_digest
+from raykd.placement import Placement, Room
 from raykd.report.load_tables import load_logits
+from raykd.run.parallel_groups import ParallelGroups
 from raykd.run.progress import Terminal
 from raykd.run.task import TrainTask, cache_folder, run_folder
 from raykd.run.worker_group import WorkerGroup
@@ -55,6 +58,29 @@ def train(config: ExperimentConfig, on_event: Callable[[str, TrainingEvent], Non
     return task
 
 
+def train_seeds(
+    config: ExperimentConfig, placement: Placement, on_event: Callable[[str, TrainingEvent], None] = lambda *_: None
+) -> list[TrainTask]:
+    """The teacher with two seeds, in as many groups of workers as the placement says."""
+    one = the_teacher(config)
+    tasks = [
+        one.model_copy(
+            update={"name": f"seed {seed}", "seed": seed, "folder": f"{one.folder}-{seed}", "key": f"{one.key}{seed}"}
+        )
+        for seed in (1, 2)
+    ]
+
+    def build(placement: Placement) -> WorkerGroup:
+        return WorkerGroup(placement.compute(config.compute, use_gpu=False), storage=run_folder(config), name="test")
+
+    groups = ParallelGroups(build, on_event, lambda: Room(2))
+    try:
+        groups.run(tasks, placement)
+    finally:
+        groups.close()
+    return tasks
+
+
 def test_a_run_goes_through_torch_trainer_deepspeed_and_ray_data_and_is_skipped_the_second_time(
     experiment: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -68,7 +94,8 @@ def test_a_run_goes_through_torch_trainer_deepspeed_and_ray_data_and_is_skipped_
     config = experiment(storage="runs")  # relative, as people write it: Ray would take it for a URI
     result = run_experiment(config)
 
-    assert len(fits) == 1, "one fit serves the teacher and all students"
+    made = len(fits)
+    assert made <= max(1, local_cores()), "each group of workers serves the teacher and students alike"
     folder = Path(run_folder(config))
     trained = [folder / "teacher", *sorted((folder / "students").iterdir())]
     assert [path.name for path in trained] == ["teacher", "kd-seed1", "kd-seed2", "no_kd-seed1", "no_kd-seed2"]
@@ -85,7 +112,7 @@ def test_a_run_goes_through_torch_trainer_deepspeed_and_ray_data_and_is_skipped_
     assert result.model_dump(mode="json") == json.loads((folder / "report" / "report.json").read_text())
 
     run_experiment(config)
-    assert len(fits) == 1, "nothing is trained twice"
+    assert len(fits) == made, "nothing is trained twice"
     assert (folder / "experiment.json").exists()
 
 
@@ -112,27 +139,29 @@ def test_cross_fitted_logits_through_ray_are_those_of_one_process(experiment: Ma
     np.testing.assert_array_equal(load_logits(made.path), load_logits(expected.path))
 
 
-def test_killed_worker_continues_bit_for_bit(experiment: Make) -> None:
-    """Many small checkpoints, one SIGKILL somewhere between them: the weights are those of a run that was left alone."""
+def test_trainings_side_by_side_and_a_killed_worker_give_the_weights_of_one_after_the_other(experiment: Make) -> None:
+    """Many small checkpoints, one SIGKILL somewhere between them: only the task of the killed worker starts again."""
     changes = {"teacher__training__epochs": 6, "teacher__training__checkpoint_steps": 2}
-    undisturbed = train(experiment(name="calm", **changes))
-    state: dict[str, Any] = {}
+    undisturbed = train_seeds(experiment(name="calm", **changes), Placement(1, 1, 1))
+    state: dict[str, Any] = {"pids": {}}
 
-    def kill_after_a_checkpoint(_: str, event: TrainingEvent) -> None:
+    def kill_after_a_checkpoint(name: str, event: TrainingEvent) -> None:
         if isinstance(event, Started):
-            state.setdefault("pids", []).append(event.pid)
-        if isinstance(event, CheckpointSaved) and len(state["pids"]) == 1 and "killed" not in state:
+            state["pids"].setdefault(name, []).append(event.pid)
+        if isinstance(event, CheckpointSaved) and name == "seed 2" and len(state["pids"][name]) == 1 and "killed" not in state:
             state["killed"] = event.step
-            os.kill(state["pids"][0], signal.SIGKILL)
+            os.kill(state["pids"][name][0], signal.SIGKILL)
 
-    disturbed = train(experiment(name="killed", **changes), kill_after_a_checkpoint)
-    assert len(state["pids"]) == 2, "the worker was killed while it trained, and another took over"
-    resumed = [record["step"] for record in records(disturbed.folder) if record["event"] == "resumed"]
+    disturbed = train_seeds(experiment(name="killed", **changes), Placement(2, 1, 1), kill_after_a_checkpoint)
+    assert {name: len(pids) for name, pids in state["pids"].items()} == {"seed 1": 1, "seed 2": 2}
+    assert len({pid for pids in state["pids"].values() for pid in pids}) == 3, "each in a process of its own"
+    resumed = [record["step"] for record in records(disturbed[1].folder) if record["event"] == "resumed"]
     assert [step >= state["killed"] for step in resumed] == [True]
-    steps = [record["step"] for record in records(disturbed.folder) if record["event"] == "train"]
-    assert steps == sorted(set(steps)), "the history tells each step once"
-    expected, actual = weights(undisturbed), weights(disturbed)
-    assert all(bool((actual[name] == value).all()) for name, value in expected.items())
+    for before, after in zip(undisturbed, disturbed, strict=True):
+        steps = [record["step"] for record in records(after.folder) if record["event"] == "train"]
+        assert steps == sorted(set(steps)), "the history tells each step once"
+        expected, actual = weights(before), weights(after)
+        assert all(bool((actual[name] == value).all()) for name, value in expected.items())
 
 
 @pytest.mark.parametrize(

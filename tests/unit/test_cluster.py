@@ -7,7 +7,9 @@ import pytest
 import ray.autoscaler.sdk
 
 from raykd import cluster
+from raykd.config import ComputeConfig
 from raykd.errors import ResourceError
+from raykd.placement import Placement, Room
 
 TWO = cluster.worker_bundles(2, cpus=2, gpu=True)
 
@@ -79,3 +81,41 @@ def test_gpus_count_that_the_autoscaler_could_start(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(cluster, "_most", lambda: {"GPU": 8})
     assert cluster.offered("GPU") == 8
     assert cluster.offered("TPU") == 0
+
+
+@pytest.fixture
+def resources(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
+    """Resources that Ray reports, on a machine of four cores."""
+    found = {"CPU": 32.0}
+    monkeypatch.setattr(ray, "cluster_resources", lambda: found)
+    monkeypatch.setattr(cluster, "_most", lambda: None)
+    monkeypatch.setattr(cluster, "local_cores", lambda: 4)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    return found
+
+
+def test_a_local_run_has_the_whole_machine_and_its_gpus(resources: dict[str, float]) -> None:
+    room = cluster.training_room(ComputeConfig())
+    assert (room.cpus, room.gpus) == (4, None), "cores, not Ray's logical CPUs"
+    assert room.memory is not None
+    assert cluster.placement_of(ComputeConfig(parallel_tasks=3), 7) == Placement(3, 1, 1)
+    resources["GPU"] = 2.0
+    assert cluster.training_room(ComputeConfig()).gpus == 2
+    assert cluster.placement_of(ComputeConfig(), 7) == Placement(2, 1, 1)
+    assert cluster.training_room(ComputeConfig(use_gpu=False)).gpus is None
+
+
+def test_a_cluster_gives_what_the_job_asks_for(resources: dict[str, float], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    assert cluster.training_room(ComputeConfig(num_workers=4, cpus_per_worker=2)) == Room(8)
+    assert cluster.placement_of(ComputeConfig(), 7) == Placement(1, 1, 1), "one worker was asked for"
+    assert cluster.placement_of(ComputeConfig(num_workers=4), 7) == Placement(4, 1, 1)
+    assert cluster.placement_of(ComputeConfig(num_workers=4, parallel_tasks=3), 7) == Placement(3, 4, 1)
+    assert cluster.training_room(ComputeConfig(num_workers=8, parallel_tasks=9)) == Room(31), "a CPU stays for Ray Data"
+
+
+def test_a_local_ray_has_cpus_for_the_trainings_that_run_at_once(resources: dict[str, float]) -> None:
+    assert cluster.local_training_cpus(ComputeConfig(), 7) == 4
+    assert cluster.local_training_cpus(ComputeConfig(), 1) == 1
+    assert cluster.local_training_cpus(ComputeConfig(placement="wide", num_workers=2), 7) == 2
+    assert cluster.local_training_cpus(ComputeConfig(parallel_tasks=6), 7) == 6

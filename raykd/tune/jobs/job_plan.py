@@ -95,11 +95,6 @@ def share_teacher_states(task: TrainTask, *, trainings: int, across_processes: b
     return task.model_copy(update={"objective": task.objective.model_copy(update=sharing)})
 
 
-def same_group(task: TrainTask) -> object:
-    """Return a value that is equal for tasks that share a teacher's states, which one worker group trains in order."""
-    return task.train if isinstance(task.objective, TeacherFeaturesConfig) else task.folder
-
-
 def moved_task(task: TrainTask, folder: str) -> TrainTask:
     """Return the task in another folder."""
     return task.model_copy(update={"folder": folder})

@@ -7,18 +7,20 @@ from typing import Any
 
 import pytest
 
-from raykd.config import ComputeConfig
+from raykd.config import ComputeConfig, FineTuneConfig, TorchEngineConfig, TrainingConfig
 from raykd.data.folder_lock import folder_lock
 from raykd.data.side_tables import SideTable
 from raykd.errors import ConfigError, ModelError, ResourceError
 from raykd.metakd.embeddings import Embedder
 from raykd.metakd.pipeline import MetaKDPipeline
+from raykd.placement import Placement, Room, place
 from raykd.predict import ScoreJob, score_locally
 from raykd.predict.answer_scorer import AnswerScorer
 from raykd.predict.scorer import Scorer
-from raykd.run import scoring
+from raykd.run import scoring, stages
 from raykd.run.progress import Terminal
 from raykd.run.stages import StageRunner, run_pipeline
+from raykd.run.task import TrainTask
 from tests.local_pipeline import LocalMetaPipeline, LocalRunner
 from tests.unit.metakd.worlds import make_config
 
@@ -166,3 +168,52 @@ def test_an_input_that_is_wrong_ends_the_run_before_ray_starts(tmp_path: Path) -
     with pytest.raises(ConfigError, match="no such file"):
         run_pipeline(job)
     assert job.asked == ["closed"]
+
+
+class GroupsHere:
+    """Groups that only record what they are asked for."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, list[str], Placement]] = []
+
+    def run(self, tasks: Sequence[TrainTask], placement: Placement) -> None:
+        self.calls.append(("run", [one.name for one in tasks], placement))
+
+    def train_beside(self, tasks: Sequence[TrainTask], placement: Placement) -> None:
+        self.calls.append(("beside", [one.name for one in tasks], placement))
+
+
+@pytest.mark.parametrize("placement", ["auto", "wide"])
+def test_the_placement_follows_from_all_trainings_of_a_stage(
+    placement: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A finished training changes nothing for the others; nothing trains beside where all workers are one group."""
+    monkeypatch.setattr(stages, "placement_of", lambda compute, count: place(compute, count, Room(2)))
+    said: list[str] = []
+    one = StageRunner(
+        name="run", folder=str(tmp_path), cache="", compute=ComputeConfig(num_workers=2, placement=placement),
+        terminal=Terminal(), stages=("teacher", "students"), trainings={"teacher": 1, "students": 3},
+    )  # fmt: skip
+    monkeypatch.setattr(one, "start_ray", lambda: None)
+    monkeypatch.setattr(one.terminal, "print_line", said.append)
+    groups: Any = GroupsHere()
+    one._groups = groups
+    teacher, *students = [task(str(tmp_path / name), name) for name in ("teacher", "a", "b", "c")]
+    students[0].mark_done()
+    one.train_beside("students", students[:2])
+    one.train("teacher", [teacher])
+    one.train("students", students)
+    one.train("students", students)
+    wide, narrow = Placement(1, 2, 1), Placement(2, 1, 1)
+    each = narrow if placement == "auto" else wide
+    beside = [("beside", ["b"], narrow)] if placement == "auto" else []
+    assert groups.calls == [*beside, ("run", ["teacher"], wide), ("run", ["b", "c"], each)]
+    line = ["students: 2 trainings, 2 at a time, 1 worker of 1 CPU each"] if placement == "auto" else []
+    assert said == ["1 of 3 trainings: finished before, skipped", *line]
+
+
+def task(folder: str, name: str) -> TrainTask:
+    return TrainTask(
+        name=name, folder=folder, model="m", labels=("a", "b"), train="rows", validation=None, objective=FineTuneConfig(),
+        training=TrainingConfig(), seed=1, engine=TorchEngineConfig(), precision="fp32", key=name,
+    )  # fmt: skip

@@ -56,7 +56,8 @@ def finish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: StringIO) -> 
     def make(config: TuneConfig, shared: Any, plan: JobPlan[Any], values: dict[str, Any]) -> Result:
         group: Any = LocalGroup(plan.build_objective)
         folder, terminal = str(tmp_path / "runs" / "search"), Terminal(Console(file=lines))
-        final = FinalTrainings(config, plan, ((0.0, values),), folder, lambda: group, terminal)
+        wide = config.base.compute.model_copy(update={"placement": "wide"})  # another placement depends on Ray's resources
+        final = FinalTrainings(config, plan, ((0.0, values),), folder, lambda _: group, terminal, wide)
         final.run()
         rows = shared.test_rows()
         teacher, teacher_rows = shared.teacher()

@@ -14,7 +14,7 @@ from raykd.tracking import NullTracker
 from raykd.trainers.context import local_context
 from raykd.trainers.features.stored_states import close_shared_stores
 from raykd.tune.jobs.distill_job import DistillationWork
-from raykd.tune.jobs.job_plan import same_group, share_teacher_states
+from raykd.tune.jobs.job_plan import share_teacher_states
 from raykd.tune.local_trial import TrialRun
 from raykd.tune.trial_plan import TrialPlan
 from raykd.tune.trial_record import TrialJournal
@@ -83,8 +83,6 @@ def test_joint_training_is_one_task_whose_teacher_states_trials_share(
     shared = share_teacher_states(joint, trainings=6, across_processes=True)
     assert (shared.objective.trainings, shared.objective.share_states) == (6, True)
     assert share_teacher_states(labels, trainings=6) == labels
-    assert same_group(joint) == joint.train
-    assert same_group(labels) == labels.folder
 
 
 def test_trials_train_on_all_rows_and_the_baseline_on_labelled_ones(

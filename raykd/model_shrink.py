@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 
 from raykd.data import storage
-from raykd.data.readers import read_chunk, reader_of, scan
+from raykd.data.readers import FileFormat, read_chunk, reader_of, scan
 from raykd.errors import ConfigError, DataError
 from raykd.models import ParameterCounts, count_parameters, folder_bytes, load_config, load_tokenizer
 from raykd.models.shrink import check_layers, shrink_model
@@ -63,14 +63,27 @@ def _check_options(layers: Sequence[int] | None, min_count: int | None, text: Se
 
 
 def _texts(files: Sequence[str]) -> Iterator[str]:
-    """The cells of all rows, headers among them. Raises DataError with file and line for one that is not UTF-8."""
-    for chunk in scan(storage.expand(files), skip_header=False):
+    """The cells of all lines but blank ones, headers among them.
+
+    Raises DataError with file and line for one that is not UTF-8; for formats whose values are not lines of text, and for
+    files without any text.
+    """
+    paths, empty = storage.expand(files), True
+    named = [path for path in paths if reader_of(path, FileFormat(None, named=True)).names_columns]
+    if named:
+        raise DataError(f"--text {named[0]}: lines of text or TSV are counted; write the texts alone to a file, one a line")
+    for chunk in scan(paths, skip_header=False):
         reader = reader_of(chunk.path)
         for row in read_chunk(chunk):
             try:
-                yield from reader.cells(row.data.decode(), ())
+                line = row.data.decode()
             except UnicodeDecodeError as error:
                 raise DataError(f"{chunk.path}:{row.line}: not UTF-8 text ({error.reason}); convert the file") from None
+            if line.strip():
+                empty = False
+                yield from reader.cells(line, ())
+    if empty:
+        raise DataError(f"--text {', '.join(files)}: there is no text, so that no token would be kept; give other files")
 
 
 def _table(before: str, after: str) -> list[str]:

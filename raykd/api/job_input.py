@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from raykd.config import ExperimentConfig, MetaKDConfig, TuneConfig, merge, read_yaml
-from raykd.config.load import parse_overrides
+from raykd.config import ExperimentConfig, MetaKDConfig, TuneConfig, read_yaml
+from raykd.config.load import parse_overrides, with_overrides
 from raykd.config.load_tune import search_content
 from raykd.errors import ConfigError
 
@@ -19,7 +19,7 @@ GivenOverrides: TypeAlias = Mapping[str, Any] | Sequence[str]
 def job_content(job: JobInput, overrides: GivenOverrides | None) -> tuple[dict[str, Any], str]:
     """Content of a job with overrides applied, and its name in errors. Raises ConfigError."""
     content, source = _content(job)
-    return merge(content, _override_pairs(overrides)), source
+    return with_overrides(content, _override_pairs(overrides)), source
 
 
 def tune_content(job: JobInput, overrides: GivenOverrides | None) -> tuple[dict[str, Any], str]:

@@ -36,7 +36,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
 
     Raises ConfigError: no such file, not YAML, an unknown key (with the nearest known one), a value out of bounds.
     """
-    return build(merge(read_yaml(path), parse_overrides(overrides)), source=str(path))
+    return build(with_overrides(read_yaml(path), parse_overrides(overrides)), source=str(path))
 
 
 def load_job(path: str | Path, overrides: Sequence[str] = (), *, root: str | None = None) -> ExperimentConfig | MetaKDConfig:
@@ -44,7 +44,7 @@ def load_job(path: str | Path, overrides: Sequence[str] = (), *, root: str | Non
 
     Relative paths in the file are taken from the folder ``root``; without one, from the current folder.
     """
-    return build_job(merge(read_yaml(path), parse_overrides(overrides)), source=str(path), root=root)
+    return build_job(with_overrides(read_yaml(path), parse_overrides(overrides)), source=str(path), root=root)
 
 
 def build_job(content: Mapping[str, Any], *, source: str, root: str | None = None) -> ExperimentConfig | MetaKDConfig:
@@ -108,6 +108,26 @@ def parse_overrides(texts: Sequence[str]) -> list[tuple[tuple[str, ...], Any]]:
                 log.warning("--set %s is replaced by --set %s, which comes later", texts[position], texts[later])
                 break
     return given
+
+
+def with_overrides(content: Mapping[str, Any], overrides: Iterable[tuple[Sequence[str], Any]]) -> dict[str, Any]:
+    """A copy of a job's content with the values at the given paths replaced.
+
+    Raises ConfigError as :func:`merge`, and for a value of a variant that the job does not name: it would be a new
+    variant, and the only one of a job that leaves ``variants`` out.
+    """
+    merged = merge(content, ())
+    for path, value in overrides:
+        if tuple(path[:2]) == ("student", "variants") and len(path) > 3:
+            student = merged.get("student")
+            named = (student.get("variants") if isinstance(student, dict) else None) or {}
+            if path[2] not in named:
+                raise ConfigError(
+                    f"override {'.'.join(path)}: the job names no variant {path[2]!r} (it names {', '.join(named) or 'none'}); "
+                    "add it under student.variants of the file, or change the section student itself"
+                )
+        merged = merge(merged, [(path, value)])
+    return merged
 
 
 def merge(base: Mapping[str, Any], overrides: Iterable[tuple[Sequence[str], Any]]) -> dict[str, Any]:

@@ -314,6 +314,7 @@ def _fill(empty: TokenisedSet, results: Sequence[ChunkResult], spec: PrepareSpec
         parts=tuple(result.part for result in results if result.part.rows),
     )
     counts = f"{prepared.read} rows read, {prepared.rejected} rejected, {prepared.filtered} in other splits"
+    counts += f", {prepared.excluded} of them with a text of the validation or test set" * bool(prepared.excluded)
     if not prepared.num_rows:
         raise DataError(f"{', '.join(spec.files)}: no row is left ({counts}); give files with rows, or another fraction")
     storage.write_bytes(storage.join(prepared.path, TEXT_KEYS), b"".join(result.text_keys for result in results))

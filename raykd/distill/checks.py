@@ -8,7 +8,7 @@ from raykd.data.tokenizer import load_mask_token
 from raykd.data.unlabelled import unlabelled_spec
 from raykd.distill.prompted_teacher import prompted_teacher
 from raykd.distill.student_models import check_student_source, initial_name, stand_in
-from raykd.errors import ConfigError
+from raykd.errors import ConfigError, list_values
 from raykd.models import PROBE_ROWS, check_sequence_length, load_config, load_tokenizer, probe_classifier
 from raykd.run.build_objective import objective_from_config
 from raykd.run.task import cache_folder
@@ -98,8 +98,8 @@ def _check_unlabelled(config: ExperimentConfig) -> None:
         check_sources(unlabelled_spec(spec_from_config(data, "train", config.student_models[0], codec), data.unlabelled))
     if data.label_budget is not None and data.traits.outputs == "classes" and data.label_budget < len(codec.names):
         raise ConfigError(
-            f"data.label_budget = {data.label_budget} is smaller than the {len(codec.names)} labels of {data.labels}; raise "
-            "it, each class needs a row"
+            f"data.label_budget = {data.label_budget} is smaller than the {len(codec.names)} labels "
+            f"({list_values(codec.names)}); raise it, each class needs a row"
         )
 
 

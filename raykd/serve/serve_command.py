@@ -19,6 +19,8 @@ def check_served(settings: ServedApplication) -> None:
     """Find errors in the model folders before anything is loaded. Raises ConfigError, ModelError."""
     if settings.int8 and settings.form != "onnx":
         raise ConfigError("--int8 is a form of the ONNX file; add --format onnx")
+    if settings.threshold is not None and settings.teacher is None:
+        raise ConfigError(f"--threshold {settings.threshold} hands texts on to a teacher; give its folder with --teacher")
     if settings.form == "onnx":
         onnx_file(settings.student, int8=settings.int8)
     service_of(settings, _unreachable, None if settings.teacher is None else _unreachable)

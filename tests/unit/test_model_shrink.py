@@ -73,6 +73,28 @@ def test_text_in_another_encoding_is_refused(large, tmp_path):
     assert not (tmp_path / "small").exists()
 
 
+def test_blank_lines_of_a_text_are_passed_over(large, tmp_path):
+    (tmp_path / "a.txt").write_text("the film\n\n \nthe plot\n")
+    shrunk(large, tmp_path / "small", text=[str(tmp_path / "a.txt")])
+    assert {"the", "film", "plot"} <= set(load_tokenizer(str(tmp_path / "small")).get_vocab())
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("a.jsonl", '{"text": "the film"}\n', r"a\.jsonl: lines of text or TSV are counted"),
+        ("a.csv.gz", "", r"a\.csv\.gz: lines of text or TSV are counted"),
+        ("a.txt", "\n\n", "there is no text, so that no token would be kept"),
+        ("a.txt", "", "there is no text, so that no token would be kept"),
+    ],
+)
+def test_files_without_lines_of_text_are_refused(large, tmp_path, name, content, reason):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(DataError, match=reason):
+        shrunk(large, tmp_path / "small", text=[str(tmp_path / name)])
+    assert not (tmp_path / "small").exists()
+
+
 def test_the_smaller_model_exports(tmp_path):
     pytest.importorskip("onnxruntime", reason="ONNX export needs pip install 'raykd[export]'")
     from raykd.model_export import export

@@ -1,5 +1,6 @@
 """Student variants: what they inherit and replace, and what is refused."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,24 @@ def test_wrong_variants_are_named_with_what_is_allowed(changes: dict[str, Any], 
         students(**changes)
     assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_an_override_changes_variants_that_the_file_names_and_makes_none(tmp_path: Path) -> None:
+    file, change = tmp_path / "job.yaml", "student.variants.kd.training.epochs=9"
+    file.write_text(json.dumps(minimal()))
+    with pytest.raises(
+        ConfigError, match=r"override student\.variants\.kd\.training\.epochs: the job names no variant 'kd' \(it names none"
+    ):
+        load_job(file, [change])
+    file.write_text(json.dumps(minimal(student__variants={"no_kd": {}, "kd": {}})))
+    config = load_job(file, [change])
+    assert isinstance(config, ExperimentConfig)
+    assert config.student_variants[1].student.training.epochs == 9
+    with pytest.raises(ConfigError, match=r"names no variant 'long' \(it names no_kd, kd\)"):
+        load_job(file, ["student.variants.long.training.epochs=9"])
+    added = load_job(file, ["student.variants.long={}", "student.variants.long.training.epochs=9"])
+    assert isinstance(added, ExperimentConfig)
+    assert [one.name for one in added.student_variants] == ["no_kd", "kd", "long"]
 
 
 def test_errors_of_several_variants_are_all_reported() -> None:

@@ -45,10 +45,12 @@ def test_many_labels_share_one_temperature():
     assert task_kind("multi_label").temperature(targets, 3 * logits) == pytest.approx(3, rel=0.1)
 
 
-def test_rows_without_an_error_reach_the_lowest_temperature_and_no_further():
-    labels = np.array([0, 1] * 20)
-    fitted = task_kind("single_label").temperature(labels, np.eye(2)[labels])
-    assert LOWEST <= fitted < 1.1 * LOWEST
+@pytest.mark.parametrize("scale", [0.1, 1.0, 100.0])
+@pytest.mark.parametrize("labels", [[0, 1] * 20, [0, 1, 1], [1, 1, 1, 1]])
+def test_rows_without_an_error_do_not_change_how_sure_a_model_is(labels, scale):
+    logits = scale * np.eye(2)[labels]
+    assert task_kind("single_label").temperature(np.array(labels), logits) == 1
+    assert task_kind("multi_label").temperature(np.eye(2)[labels], logits * 2 - scale) == 1
 
 
 def test_numbers_have_no_temperature_and_no_confidence():

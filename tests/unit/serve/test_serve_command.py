@@ -32,6 +32,7 @@ def raykd_serve(monkeypatch, capsys):
         (["MODEL", "--format", "tflite"], "--format tflite: there is no such format; use torch or onnx"),
         (["MODEL", "--format", "onnx"], "make it with: raykd export"),
         (["MODEL", "--int8"], "--int8 is a form of the ONNX file; add --format onnx"),
+        (["MODEL", "--threshold", "0.5"], "--threshold 0.5 hands texts on to a teacher; give its folder with --teacher"),
         (["MODEL", "--replicas", "a"], "--replicas a is not MIN,MAX"),
         (["MODEL", "--replicas", "3,1"], "the first number is at least 1 and at most the second"),
         (["MODEL", "--teacher", "/absent"], "model folder /absent does not exist"),

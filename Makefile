@@ -27,6 +27,8 @@ checks: install
 
 docs: install
 	$(BIN)/python -m raykd.config.reference
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs build/site
+	@echo "the site is in build/site/index.html"
 
 test: install
 	$(BIN)/python -m pytest -n 2 --dist loadscope -m 'not cluster and not long' tests/unit tests/distributed

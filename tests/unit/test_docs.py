@@ -9,9 +9,10 @@ import typer
 
 from raykd.cli import app
 from raykd.easynlp.flags import parse_flags
-from tests.documents import DOCUMENTS, ROOT, Command, commands, headings, links
+from tests.documents import DOCUMENTS, GUIDES, ROOT, Command, blocks, commands, headings, links
 
 COMMANDS = sorted({command for path in DOCUMENTS for command in commands(path)}, key=str)
+INDEX = ROOT / "docs" / "index.md"
 TARGETS = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.M))
 LINKS = [(path, link) for path in DOCUMENTS for link in links(path)]
 
@@ -70,6 +71,13 @@ def test_a_target_of_make_exists(command: Command) -> None:
 def test_a_program_of_this_repository_exists(command: Command) -> None:
     module = command.words[2]
     assert not module.startswith(("raykd", "benchmarks")) or importlib.util.find_spec(module) is not None
+
+
+def test_every_guide_is_in_the_navigation_of_the_site() -> None:
+    listed = [
+        name for block in blocks(INDEX) if block.language == "{toctree}" for name in re.findall(r"^\w+$", block.text, re.M)
+    ]
+    assert sorted(listed) == sorted(path.stem for path in GUIDES if path != INDEX)
 
 
 @pytest.mark.parametrize(("document", "link"), LINKS, ids=[f"{path.name}:{link}" for path, link in LINKS])

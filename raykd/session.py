@@ -114,6 +114,8 @@ def start_ray(
             _keep_sigterm(on_sigterm)
     _Connection.is_local = bool(local)
     _quiet_ray()
+    if local:
+        _start_data_actors()
     limit_waits(start_timeout_s)
     log.info("Ray is up: %s", "local" if address == "local" else address)
     return True
@@ -131,6 +133,18 @@ def _set_variables(workers_timeout_s: float, collective_timeout_s: float) -> Non
     os.environ.setdefault(
         "RAY_preload_python_modules", "ray.data,raykd.data.step_stream"
     )  # torch too would delay every process
+
+
+def _start_data_actors() -> None:
+    """Start the two actors of Ray Data that the workers' start and the first rows wait for, while nothing else does.
+
+    They find processes that a new Ray has started anyway; from a training worker each would need one more.
+    """
+    from ray.data._internal.cluster_autoscaler import get_or_create_autoscaling_coordinator
+    from ray.data._internal.stats import get_or_create_stats_actor
+
+    get_or_create_autoscaling_coordinator()
+    get_or_create_stats_actor()
 
 
 def _require_answer(address: str) -> None:

@@ -18,7 +18,7 @@ from raykd.config.training import PrecisionChoice
 from raykd.data import storage
 from raykd.data.parquet_files import MANIFEST
 from raykd.data.prepare import Progress
-from raykd.data.ray_map import run_actors
+from raykd.data.ray_map import KeptActors, run_actors
 from raykd.data.side_tables import SideTable, commit
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ResourceError
@@ -41,10 +41,11 @@ def score(
     use_gpu: bool = False,
     progress: Progress | None = None,
     scorer: type[Scorer] = AnswerScorer,
+    kept: KeptActors | None = None,
 ) -> list[SideTable]:
     """Logits of every job as a side table with the column ``logits``, ``[C]`` float32: one Ray Data execution for all of them.
 
-    Another ``scorer`` gives its own column.
+    Another ``scorer`` gives its own column; actors that are ``kept`` score in place of new ones.
     At most ``actors`` model actors of ``cpus_per_actor`` CPUs (and torch threads) each; Ray must be up.
     Raises ModelError (a model that is not trained, does not fit its rows, or gives NaN), DataError, ResourceError (also when no
     place comes free for an actor, :func:`raykd.data.watchdog.limit_waits`).
@@ -58,7 +59,7 @@ def score(
         build = functools.partial(
             scorer, jobs, threads=cpus_per_actor, batch_rows=batch_rows, precision=precision, use_gpu=use_gpu
         )
-        scored = run_actors(build, items, actors=actors, cpus=cpus_per_actor, use_gpu=use_gpu, to="score rows")
+        scored = run_actors(build, items, actors=actors, cpus=cpus_per_actor, use_gpu=use_gpu, to="score rows", kept=kept)
         for _, one in scored:
             done.append(one)
             _report_progress(progress, done, prepared)

@@ -1,17 +1,28 @@
 """Scoring of rows with models: one policy of device, precision and number of actors for every kind of job."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 
 from raykd.cluster import uses_gpu, wait_for_resources
 from raykd.config import ComputeConfig
 from raykd.data.prepare import Progress
+from raykd.data.ray_map import KeptActors
 from raykd.data.side_tables import SideTable
 from raykd.predict import ScoreJob, score, score_locally
 from raykd.predict.answer_scorer import AnswerScorer
 from raykd.predict.scorer import Scorer
 from raykd.predict.scoring_job import BATCH_ROWS
+from raykd.run.worker_group import OnEvent
+from raykd.session import is_local_ray
+from raykd.trainers.events import Ended, StepMetrics, TrainingEvent
+
+MODULES = ("raykd.predict.answer_scorer", "transformers.modeling_layers")
+"""Imports of scoring actors: with the second, all that models share."""
+SCORING_STAGES = frozenset({"logits", "evaluation", "report"})
+"""Stages that score rows with trained models."""
+NEAR_END = 0.8
+"""Fraction of a training's steps after which the scoring actors start."""
 
 
 def report_compute(compute: ComputeConfig) -> ComputeConfig:
@@ -34,10 +45,12 @@ def score_models(
     batch_rows: int = BATCH_ROWS,
     progress: Progress | None = None,
     scorer: type[Scorer] = AnswerScorer,
+    kept: KeptActors | None = None,
 ) -> list[SideTable]:
     """Score rows with models by ``compute``: the only function that decides device, precision and number of actors.
 
-    Ray must be up. Waits for the resources of one actor, at most ``start_timeout_s``.
+    Ray must be up. Actors that are ``kept`` score in place of new ones. Waits for the resources of one actor, at most
+    ``start_timeout_s``.
 
     Raises ResourceError, ModelError, DataError.
     """
@@ -53,4 +66,53 @@ def score_models(
         use_gpu=use_gpu,
         progress=progress,
         scorer=scorer,
+        kept=kept,
     )
+
+
+class ScoringActors:
+    """The scoring actors of a run on a Ray of this machine: they live from near the end of the first training to the report.
+
+    Elsewhere, and where a GPU is used, every scoring starts and ends its own, because idle ones would hold what others need.
+    """
+
+    def __init__(self, compute: ComputeConfig, stages: Iterable[str]) -> None:
+        """``stages`` are those that may be made: without one that scores, nothing starts early."""
+        self._compute = compute
+        self._scores = not SCORING_STAGES.isdisjoint(stages)
+        self._kept: KeptActors | None = None
+        self._in_training: set[str] = set()
+
+    def expect(self, trainings: Iterable[str]) -> None:
+        """Name the trainings after which rows are scored."""
+        self._in_training = set(trainings) if self._scores else set()
+
+    def listening(self, on_event: OnEvent) -> OnEvent:
+        """Return a listener that calls ``on_event``, and starts the actors near the end of the last training expected."""
+
+        def listen(name: str, event: TrainingEvent) -> None:
+            on_event(name, event)
+            self._note(name, event)
+
+        return listen
+
+    def _note(self, name: str, event: TrainingEvent) -> None:
+        if isinstance(event, Ended):
+            self._in_training.discard(name)
+        elif isinstance(event, StepMetrics) and self._in_training == {name} and event.step >= NEAR_END * event.total_steps:
+            self._in_training.clear()
+            kept = self.for_scoring()
+            if kept is not None:
+                kept.start()
+
+    def for_scoring(self) -> KeptActors | None:
+        """The actors that live on; None where every scoring starts its own."""
+        if self._kept is None and is_local_ray() and not uses_gpu(self._compute):
+            self._kept = KeptActors(self._compute.prediction_actors, modules=MODULES)
+        return self._kept
+
+    def close(self) -> None:
+        """End the actors; a later scoring starts others."""
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from raykd.cluster import (
@@ -32,7 +33,7 @@ from raykd.predict.scorer import Scorer
 from raykd.run.build_objective import BuildObjective, build_objective
 from raykd.run.parallel_groups import ParallelGroups
 from raykd.run.progress import Terminal
-from raykd.run.scoring import report_compute, score_models
+from raykd.run.scoring import ScoringActors, report_compute, score_models
 from raykd.run.task import TrainTask, key_of
 from raykd.run.worker_group import WorkerGroup
 from raykd.session import start_ray, stop_ray
@@ -100,7 +101,8 @@ class StageRunner:
         self._stages = tuple(stages)
         self._build_objective = build_objective
         self._trainings = dict(trainings or {})
-        self._groups = ParallelGroups(self._new_group, terminal.record, lambda: training_room(compute))
+        self._scoring = ScoringActors(compute, stages)
+        self._groups = ParallelGroups(self._new_group, self._scoring.listening(terminal.record), lambda: training_room(compute))
         self._tokenised: dict[PrepareSpec, TokenisedSet] = {}
         self._requested: set[str] = set()
         self._trained: set[str] = set()
@@ -140,8 +142,9 @@ class StageRunner:
             self._groups.start(self._placement(stage))
 
     def release_workers(self) -> None:
-        """End all workers; a later training starts others."""
+        """End all workers and scoring actors; a later training or scoring starts others."""
         self._groups.close()
+        self._scoring.close()
 
     def close(self) -> None:
         """End all workers, and Ray, if it was started here."""
@@ -225,9 +228,8 @@ class StageRunner:
         self.start_ray()
         self._groups.release_for(cpus=self.compute.cpus_per_worker, gpu=uses_gpu(self.compute))
         compute = report_compute(self.compute) if for_report else self.compute
-        return score_models(
-            jobs, compute, progress=lambda done, total: self.terminal.advance(title, done, total), scorer=scorer
-        )
+        progress, kept = partial(self.terminal.advance, title), self._scoring.for_scoring()
+        return score_models(jobs, compute, progress=progress, scorer=scorer, kept=kept)
 
     def score_stages(
         self,
@@ -262,6 +264,7 @@ class StageRunner:
         placement = self._placement(stage)
         if placement.parallel > 1 and len(tasks) > 1:
             self.terminal.print_line(f"{stage}: {len(tasks)} trainings, {placement}")
+        self._scoring.expect(task.name for task in tasks)
         self._groups.run(tasks, placement)
 
     def _placement(self, stage: str) -> Placement:
@@ -306,10 +309,7 @@ class JobPipeline(Protocol[Result_co]):
 
 
 def run_pipeline(pipeline: JobPipeline[Result_co]) -> Result_co:
-    """Check a job, start Ray where it is needed, and run its stages; workers and Ray end with it. Raises RaykdError.
-
-    The models are probed while Ray and the workers start: both take seconds, and Ray mostly waits for its own processes.
-    """
+    """Check a job, run its stages, and end workers and Ray. Models are probed while Ray starts. Raises RaykdError."""
     runner, terminal = pipeline.runner, pipeline.runner.terminal
     try:
         with runner.locked(), terminal.bars():

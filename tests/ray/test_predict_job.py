@@ -2,10 +2,13 @@
 
 import hashlib
 import os
+import signal
 
 import numpy as np
 import pytest
+import ray
 
+from raykd.data.ray_map import KeptActors
 from raykd.data.side_tables import SideTable
 from raykd.errors import ModelError, ResourceError
 from raykd.models import load_classifier
@@ -36,6 +39,36 @@ def test_the_number_of_actors_does_not_matter(tmp_path):
     assert len(set(expected)) == len(pairs)
     for actors in (2, 4):
         assert digests(score, f"pool{actors}", actors=actors, batch_rows=16) == expected
+
+
+def test_actors_that_are_kept_score_one_job_after_the_other_and_survive_the_loss_of_a_process(tmp_path):
+    """The same bytes from the same processes; a lost one is replaced."""
+    rows, kept = make_prepared(tmp_path / "set"), KeptActors(2, modules=["raykd.predict.scorer"])
+    models = [make_model(tmp_path / f"model{i}", seed=i) for i in range(3)]
+    expected = [_digest(score_locally([ScoreJob(one, rows.path, str(tmp_path / "local"))], batch_rows=16)[0]) for one in models]
+    assert len(set(expected)) == len(models)
+    processes = []
+    for number, model in enumerate(models):
+        (table,) = score([ScoreJob(model, rows.path, str(tmp_path / f"kept{number}"))], actors=2, batch_rows=16, kept=kept)
+        assert _digest(table) == expected[number]
+        processes.append(ray.get([actor.process.remote() for actor in kept._actors]))
+        if number == 1:
+            os.kill(processes[-1][0], signal.SIGKILL)
+    kept.close()
+    first, second, third = processes
+    assert first == second
+    assert first[0] != third[0]
+    assert first[1] == third[1]
+
+
+def test_an_error_of_a_kept_actor_arrives_as_it_is_and_ends_the_actors(tmp_path):
+    prepared, kept = make_prepared(tmp_path / "set"), KeptActors(1, modules=())
+    model = load_classifier(make_model(tmp_path / "model"), labels=LABELS)
+    model.classifier.bias.data[:] = np.nan
+    model.save_pretrained(tmp_path / "model")
+    with pytest.raises(ModelError, match="not finite"):
+        score([ScoreJob(str(tmp_path / "model"), prepared.path, str(tmp_path / "logits"))], kept=kept)
+    assert kept._actors == []
 
 
 def test_language_models_and_classifiers_are_scored_in_one_execution(tmp_path):

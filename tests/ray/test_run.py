@@ -91,6 +91,7 @@ def test_a_run_goes_through_torch_trainer_deepspeed_and_ray_data_and_is_skipped_
     fit = TorchTrainer.fit
     monkeypatch.setattr(TorchTrainer, "fit", lambda trainer: (fits.append(trainer), fit(trainer))[1])
     monkeypatch.chdir(tmp_path)
+    scorers = sum("KeptActor.__init__" in event["cat"] for event in ray.timeline())
     config = experiment(storage="runs")  # relative, as people write it: Ray would take it for a URI
     result = run_experiment(config)
 
@@ -105,6 +106,7 @@ def test_a_run_goes_through_torch_trainer_deepspeed_and_ray_data_and_is_skipped_
     calls = [event["cat"] for event in ray.timeline()]
     reads = [name for name in calls if "read_pools" in name]
     assert len(reads) >= len(trained), "every task's rows came through a ray.data execution"
+    assert sum("KeptActor.__init__" in name for name in calls) == scorers + 1, "one process scores in all stages"
     helpers = ("DatasetManager", "PlacementGroupCleaner", "PreemptionWatcher")
     assert any("SynchronizationActor" in name for name in calls), "Ray Train's actors are in the list"
     assert not [name for name in calls if any(helper in name for helper in helpers)], "each costs two processor seconds"

@@ -10,14 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from raykd.cluster import (
-    DATA_CPUS,
-    local_training_cpus,
-    placement_of,
-    require_shared,
-    training_room,
-    uses_gpu,
-)
+from raykd.cluster import DATA_CPUS, local_training_cpus, placement_of, require_shared, training_room, uses_gpu
 from raykd.config import ComputeConfig
 from raykd.config.section import Section
 from raykd.data import storage
@@ -106,6 +99,7 @@ class StageRunner:
         self._tokenised: dict[PrepareSpec, TokenisedSet] = {}
         self._requested: set[str] = set()
         self._trained: set[str] = set()
+        self._queued: set[str] = set()
         self._started_ray = False
         self._lock: FolderLock | None = None
 
@@ -201,7 +195,7 @@ class StageRunner:
         new = [task for task in tasks if task.folder not in self._requested]
         self._requested.update(task.folder for task in new)
         todo = [task for task in tasks if task.folder not in self._trained and not task.is_done()]
-        done = [task for task in new if task not in todo]
+        done = [task for task in new if task not in todo and task.folder not in self._queued]
         if done:
             trainings = done[0].name if len(new) == 1 else f"{len(done)} of {len(new)} trainings"
             self.terminal.print_line(f"{trainings}: finished before, skipped")
@@ -219,6 +213,7 @@ class StageRunner:
         if todo and self.is_wanted(stage) and goes_side_by_side(self.compute):
             self.start_ray()
             self._groups.train_beside(todo, self._placement(stage))
+            self._queued.update(task.folder for task in todo)
 
     def score(
         self, jobs: Sequence[ScoreJob], title: str, scorer: type[Scorer] = AnswerScorer, *, for_report: bool = False

@@ -48,8 +48,15 @@ class Checkpoints:
     def save(self, engine: Engine, step: int, position: Mapping[str, Any]) -> None:
         """Write a checkpoint after ``step`` steps; delete all but it and the one before. *Collective.*
 
-        ``position`` is any JSON, returned by :meth:`load`. Rank 0 holds the whole state in CPU memory meanwhile (16 bytes a
-        parameter), the others one tensor. Raises ResourceError, on all ranks, when it cannot be written.
+        Raises ResourceError, on all ranks, when it cannot be written.
+        """
+        self.context.on_first(self.snapshot(engine, step, position))
+
+    def snapshot(self, engine: Engine, step: int, position: Mapping[str, Any]) -> Callable[[], None]:
+        """Copy the state to CPU memory; return the function that writes it, for rank 0 alone. *Collective.*
+
+        ``position`` is any JSON, returned by :meth:`load`. Until it is written, rank 0 holds the whole state a second time (12
+        bytes a parameter), and its serialised form of one file; the others hold one tensor while it is copied.
         """
         tensors = _gather(engine)
         state = {
@@ -60,7 +67,7 @@ class Checkpoints:
             "world_size": self.context.world_size,
             "position": dict(position),
         }
-        self.context.on_first(lambda: _write(self.folder, step, tensors, state))
+        return lambda: _write(self.folder, step, tensors, state)
 
     def latest_step(self) -> int | None:
         """Step of the newest checkpoint that is complete and undamaged (every file is read). *Collective.*

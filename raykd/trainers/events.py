@@ -104,9 +104,13 @@ class Evaluated(TrainingEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointSaved(TrainingEvent):
-    """A checkpoint of this step is complete."""
+    """A checkpoint of this step is complete; later steps may have been taken while it was written."""
 
     kind = "checkpoint"
+    pause_s: float | None = None
+    """Seconds that training waited for the checkpoint before to be written, and for the copy of its state."""
+    write_s: float | None = None
+    """Seconds of the write beside training."""
 
 
 @dataclass(frozen=True, kw_only=True)

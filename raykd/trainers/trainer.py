@@ -106,6 +106,7 @@ class Trainer:
             self._start(start)
             if not self.model_selection.exhausted:
                 yield from self._train(feed)
+            self._finish_checkpoint()
             self._end()
         except StopRequested:
             self.events.record(Stopped(step=self.step))
@@ -114,11 +115,27 @@ class Trainer:
             self.events.flush()  # the steps before show how it came to that
             raise
         finally:
+            self.checkpointer.close()
             self.engine.close()
 
     def save_checkpoint(self) -> None:
-        """Write a checkpoint of the current step. *Collective.*"""
-        self.checkpointer.save(self.engine, self.step, self.model_selection)
+        """Write a checkpoint of the current step, and wait for it. *Collective.*"""
+        self._begin_checkpoint()
+        self._finish_checkpoint()
+
+    def _begin_checkpoint(self) -> None:
+        """Begin a checkpoint of the current step, once the one before is written. *Collective.*"""
+        self._finish_checkpoint()
+        self.events.flush()  # an attempt that resumes there has the history up to there
+        self.checkpointer.begin(self.engine, self.step, self.model_selection)
+
+    def _finish_checkpoint(self) -> None:
+        self._note(self.checkpointer.wait())
+
+    def _note(self, saved: CheckpointSaved | None) -> None:
+        if saved is not None:
+            self.events.record(saved)
+            self.events.flush()
 
     def _start(self, start: int) -> None:
         self.step = start
@@ -161,6 +178,7 @@ class Trainer:
             reading = self._take_step(rows)
             self._throughput.done(rows.num_rows)
             self.step = rows.step + 1
+            self._note(self.checkpointer.completed())
             evaluates = self.schedule.evaluates(self.step)
             if evaluates:
                 self._evaluate()
@@ -168,10 +186,9 @@ class Trainer:
                 yield self.step
                 return
             if (reading.checkpoint or reading.stop) and not self.schedule.is_last(self.step):
-                self.save_checkpoint()
-                self.events.record(CheckpointSaved(step=self.step))
-                self.events.flush()
+                self._begin_checkpoint()
                 if reading.stop:
+                    self._finish_checkpoint()
                     raise StopRequested(f"after step {self.step}")
             if evaluates:
                 yield self.step

@@ -82,7 +82,9 @@ def test_meta_kd_on_several_nodes_gives_the_weights_of_one(
     environment: Mapping[str, str], nodes: Raylets, tmp_path: Path
 ) -> None:
     job = tmp_path / "job.yaml"
-    content = meta_kd(tmp_path, compute={"num_workers": 2}, baselines=("hard_labels",)).model_dump(mode="json")
+    content = meta_kd(tmp_path, compute={"num_workers": 2, "placement": "wide"}, baselines=("hard_labels",)).model_dump(
+        mode="json"
+    )
     job.write_text(yaml.safe_dump(content))
     one = Run(World(tmp_path, job), "one", environment)
     several = Run(World(tmp_path, job), "several", {**environment, **nodes.environment})

@@ -86,7 +86,8 @@ def start_ray(
     import ray
     from ray.exceptions import RayError
 
-    if ray.is_initialized():
+    if ray.is_initialized():  # by a caller from Python, or for another part of this command
+        limit_waits(start_timeout_s)
         return False
     address = os.environ.get("RAY_ADDRESS") or "local"
     local: dict[str, Any] = {}

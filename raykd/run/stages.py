@@ -100,7 +100,7 @@ class StageRunner:
         self._requested: set[str] = set()
         self._trained: set[str] = set()
         self._queued: set[str] = set()
-        self._started_ray = False
+        self._started_ray = self._checked_nodes = False
         self._lock: FolderLock | None = None
 
     @contextmanager
@@ -124,8 +124,9 @@ class StageRunner:
             collective_timeout_s=compute.collective_timeout_s,
         )
         self._started_ray |= started
-        if started:
+        if not self._checked_nodes:  # also of a Ray that a caller from Python has started
             require_shared(self.folder)
+            self._checked_nodes = True
 
     def start_workers(self, stage: str) -> None:
         """Start workers for a training of ``stage`` during preparation, since their imports take long.

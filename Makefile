@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: install demo checks test test-long test-cluster bench-smoke docs clean
+.PHONY: install demo checks test test-long test-cluster bench-smoke docs wheel clean
 
 install: $(VENV)/installed
 
@@ -29,6 +29,15 @@ docs: install
 	$(BIN)/python -m raykd.config.reference
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs build/site
 	@echo "the site is in build/site/index.html"
+
+# Needs a package index and some minutes: the wheel with all it depends on in a new environment, and the demo, outside this folder.
+wheel: install
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m twine check --strict dist/*
+	outside=$$(mktemp -d) && $(PYTHON) -m venv $$outside/venv \
+	    && $$outside/venv/bin/python -m pip install --quiet --constraint constraints.txt dist/*.whl \
+	    && cd $$outside && venv/bin/raykd demo && rm -rf $$outside
 
 test: install
 	$(BIN)/python -m pytest -n 2 --dist loadscope -m 'not cluster and not long' tests/unit tests/distributed

@@ -15,17 +15,17 @@ class LogitsConfig(Section):
     """The teacher's logits on the training rows."""
 
     file: PathField | None = None
-    """Precomputed answers of a teacher, which replace it: a TSV file whose line i belongs to training row i; a .parquet or
-    .jsonl file with a row for each training row, in that order or keyed by `key` (Parquet: also by columns `shard` and
-    `row`); or the folder `logits/train` of another run on the same rows."""
+    """Precomputed answers of a teacher, which replace it: a TSV file whose line i belongs to training row i; a .jsonl,
+    .parquet, .csv or .arrow file with a row for each training row, in that order or keyed by `key` (Parquet: also by columns
+    `shard` and `row`); or the folder `logits/train` of another run on the same rows."""
     kind: AnswerKind = "logits"
     """Content of the file. logits: numbers in label order. probabilities: numbers in label order, or a mapping from label to
     probability; each row sums to 1 within 0.01. top_logprobs: a mapping from label to log-probability, other keys are ignored
-    (.jsonl and .parquet only). votes: labels that a teacher sampled for the row, any number of them, or a mapping from label to
+    (not TSV). votes: labels that a teacher sampled for the row, any number of them, or a mapping from label to
     count. All but logits are for `data.task: single_label`."""
     column: Annotated[int, Field(ge=0)] | str = 0
-    """Column of that file: from 0 in a TSV; a name in Parquet (`logits` unless given) and in JSONL, where it may be left
-    out when a line is the answer itself."""
+    """Column of that file: from 0 in a TSV; a name in other formats (`logits` unless given); in JSONL it may be left
+    out when a line is the answer itself. A cell of CSV or TSV has items joined by commas, or JSON."""
     key: str | None = None
     """Column of `data.input_schema`, and of the answers, that names a row; rows are then joined by it, and
     their order is free. null joins by position."""
@@ -49,11 +49,12 @@ class LogitsConfig(Section):
                 raise ValueError(f"logits.{name} = {value} describes logits.file, which is not set; name the file")
         if self.file is None:
             return self
-        if self.kind == "top_logprobs" and not _has_names(self.file):
-            raise ValueError(f"logits.kind = top_logprobs needs a .jsonl or .parquet file, not {self.file}")
-        if self.key is not None and not _has_names(self.file):
+        if self.kind == "top_logprobs" and not names_columns(self.file):
+            raise ValueError(f"logits.kind = top_logprobs needs a .jsonl, .parquet, .csv or .arrow file, not {self.file}")
+        if self.key is not None and not names_columns(self.file):
             raise ValueError(
-                f"logits.key = {self.key!r}: the columns of {self.file} have no names; give a .jsonl or .parquet file"
+                f"logits.key = {self.key!r}: the columns of {self.file} have no names; give a .jsonl, .parquet, .csv or .arrow "
+                "file"
             )
         return self
 
@@ -70,5 +71,7 @@ class LogitsConfig(Section):
             raise ValueError(f"logits.key = {self.key!r} is not a column of data.input_schema ({', '.join(columns)})")
 
 
-def _has_names(file: str) -> bool:
-    return file.removesuffix(".gz").endswith((".jsonl", ".parquet"))
+def names_columns(file: str) -> bool:
+    """True for a file of answers whose columns have names."""
+    name = file.removesuffix(".gz").removesuffix(".zst")
+    return name.endswith((".jsonl", ".ndjson", ".parquet", ".csv", ".arrow", ".feather"))

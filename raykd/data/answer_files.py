@@ -1,21 +1,20 @@
-"""Files of a teacher's answers, row by row: JSONL (plain or .gz), Parquet, and TSV for answers that fit into a cell."""
+"""Files of a teacher's answers, row by row: formats with named columns, and TSV for answers that fit into a cell."""
 
-import gzip
 import io
 import itertools
 import json
-import zlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import pyarrow.parquet as pq
-
-from raykd.data import storage
 from raykd.data.answer_values import show
-from raykd.data.logits_parquet import COLUMN, open_parquet
-from raykd.data.parquet_files import GROUP_ROWS
-from raykd.data.readers import read_chunk, scan
+from raykd.data.logits_parquet import COLUMN
+from raykd.data.readers import FileFormat, Reader, read_chunk, reader_of, scan
+from raykd.data.readers.compression import open_rows
+from raykd.data.readers.csv import CsvReader
+from raykd.data.readers.json_lines import JsonLinesReader
 from raykd.errors import DataError
+
+_NAMED = FileFormat(None, named=True)
 
 
 class Answer(NamedTuple):
@@ -30,52 +29,56 @@ class Answer(NamedTuple):
 
 
 def read_answers(path: str, *, column: int | str, key: str | None, votes: bool) -> Iterator[Answer]:
-    """Stream the answers of a file, chosen by its name; ``votes`` reads a TSV's cell as labels, otherwise as numbers.
+    """Stream the answers of a file, whose format follows from its name. Cells of CSV and TSV hold JSON, or items joined by
+    commas: labels where ``votes`` is set, otherwise numbers.
 
     Raises DataError with file and row: no such column, a line that is no JSON, a name of a row that is neither text nor number.
     """
-    name = path.removesuffix(".gz")
-    if name.endswith(".jsonl"):
-        return _read_jsonl(path, column if isinstance(column, str) else None, key)
-    if name.endswith(".parquet"):
-        return _read_parquet(path, column if isinstance(column, str) else COLUMN, key)
+    reader, named = reader_of(path, _NAMED), column if isinstance(column, str) else None
+    if isinstance(reader, JsonLinesReader):
+        return _read_jsonl(path, named, key)
+    if reader.names_columns:
+        return _read_columns(path, reader, COLUMN if named is None else named, key, votes)
     if isinstance(column, str):
         raise DataError(f"logits.column = {column!r}: columns of a TSV are counted from 0; give a number")
     return _read_tsv(path, column, votes)
 
 
 def _read_jsonl(path: str, column: str | None, key: str | None) -> Iterator[Answer]:
-    for number, line in enumerate(_lines(path), start=1):
-        where = f"{path}:{number}"
-        try:
-            content = json.loads(line, object_pairs_hook=_without_repeated_keys)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{where}: not JSON ({error}); each line is one JSON value") from None
-        except DataError as error:
-            raise DataError(f"{where}: {error}") from None
-        if not isinstance(content, dict) and (column is not None or key is not None):
-            raise DataError(f"{where}: {show(content)} is no object with the key {column if key is None else key!r}")
-        named = None if key is None else _key(_member(content, key, where), where)
-        if column is not None:
-            yield Answer(where, named, _member(content, column, where))
-        elif key is not None:
-            yield Answer(where, named, {name: value for name, value in content.items() if name != key})
-        else:
-            yield Answer(where, None, content)
+    with open_rows(path) as stream:
+        for number, line in enumerate(io.BufferedReader(stream), start=1):
+            yield _json_answer(line, f"{path}:{number}", column, key)
 
 
-def _read_parquet(path: str, column: str, key: str | None) -> Iterator[Answer]:
-    file: pq.ParquetFile = open_parquet(path)
-    names = file.schema_arrow.names
-    for name in filter(None, (column, key)):
-        if name not in names:
-            raise DataError(f"{path} has no column {name!r}, but {', '.join(names)}; set logits.column and logits.key to them")
-    wanted = [column] if key is None else [column, key]
-    numbers = itertools.count()
-    for batch in file.iter_batches(GROUP_ROWS, columns=wanted):
-        for row in batch.to_pylist(maps_as_pydicts="strict"):
-            where = f"{path}, row {next(numbers)} (from 0)"
-            yield Answer(where, None if key is None else _key(row[key], where), row[column])
+def _json_answer(line: bytes, where: str, column: str | None, key: str | None) -> Answer:
+    try:
+        content = json.loads(line, object_pairs_hook=_without_repeated_keys)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{where}: not JSON ({error}); each line is one JSON value") from None
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from None
+    if not isinstance(content, dict) and (column is not None or key is not None):
+        raise DataError(f"{where}: {show(content)} is no object with the key {column if key is None else key!r}")
+    named = None if key is None else _key(_member(content, key, where), where)
+    if column is not None:
+        return Answer(where, named, _member(content, column, where))
+    if key is not None:
+        return Answer(where, named, {name: value for name, value in content.items() if name != key})
+    return Answer(where, None, content)
+
+
+def _read_columns(path: str, reader: Reader, column: str, key: str | None, votes: bool) -> Iterator[Answer]:
+    names, has_lines = [column] if key is None else [column, key], isinstance(reader, CsvReader)
+    reader.check(path, names)
+    for chunk in scan([path], skip_header=False, files=_NAMED):
+        for row in read_chunk(chunk, names, files=_NAMED):
+            where = f"{path}:{row.line}" if has_lines else f"{path}, row {row.row} (from 0)"
+            try:
+                value, *keys = reader.cells(row.data, names)
+            except DataError as error:
+                raise DataError(f"{where}: {error}") from None
+            named = _key(keys[0], where) if keys else None
+            yield Answer(where, named, _of_text(value, where, votes) if has_lines else value)
 
 
 def _read_tsv(path: str, column: int, votes: bool) -> Iterator[Answer]:
@@ -84,21 +87,20 @@ def _read_tsv(path: str, column: int, votes: bool) -> Iterator[Answer]:
         cells = row.data.decode(errors="backslashreplace").split("\t")
         if len(cells) <= column:
             raise DataError(f"{where}: there is no column {column}; columns count from 0, and this line has {len(cells)}")
-        items = [item.strip() for item in cells[column].split(",")] if cells[column].strip() else []
-        try:
-            yield Answer(where, None, items if votes else list(map(float, items)))
-        except ValueError:
-            raise DataError(f"{where}: {show(cells[column])} is not numbers joined by commas") from None
+        yield Answer(where, None, _of_text(cells[column], where, votes))
 
 
-def _lines(path: str) -> Iterator[bytes]:
-    with storage.open_input(path) as stored:
-        packed = path.endswith(".gz")
-        stream = gzip.GzipFile(fileobj=stored, mode="rb") if packed else stored
-        try:
-            yield from io.BufferedReader(stream)
-        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise DataError(f"{path} is not a whole gzip file ({error}); compress or copy it again") from None
+def _of_text(cell: str, where: str, votes: bool) -> Any:
+    """The answer in a cell. Raises DataError when it is neither JSON nor items joined by commas."""
+    try:
+        if cell.lstrip().startswith(("{", "[")):
+            return json.loads(cell, object_pairs_hook=_without_repeated_keys)
+        items = [item.strip() for item in cell.split(",")] if cell.strip() else []
+        return items if votes else list(map(float, items))
+    except (ValueError, RecursionError):
+        raise DataError(f"{where}: {show(cell)} is not numbers joined by commas") from None
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from None
 
 
 def _without_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

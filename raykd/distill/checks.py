@@ -1,11 +1,12 @@
 """Errors of an experiment that can be found before Ray starts: in files, in models, and in settings that need both."""
 
 from raykd.config import CausalTeacherConfig, DataConfig, ExperimentConfig
-from raykd.data import storage
 from raykd.data.first_rows import first_texts
-from raykd.data.prepare import check_sources, spec_from_config
+from raykd.data.prepare import check_sources, file_format, spec_from_config
+from raykd.data.sources import find_sources
 from raykd.data.tokenizer import load_mask_token
 from raykd.data.unlabelled import unlabelled_spec
+from raykd.distill.given_logits import check_given_logits
 from raykd.distill.prompted_teacher import prompted_teacher
 from raykd.distill.student_models import check_student_source, initial_name, stand_in
 from raykd.errors import ConfigError, list_values
@@ -23,8 +24,7 @@ def check_experiment(config: ExperimentConfig) -> None:
     data = config.data
     check_tracking(config.tracking.kind)
     _check_data(data)
-    if config.logits.file is not None and not storage.is_dir(config.logits.file):
-        storage.expand([config.logits.file])
+    check_given_logits(config)
     for variant in config.student_variants:
         check_student_source(variant, config.source_model(variant))
     _check_intermediate(config)
@@ -96,6 +96,14 @@ def _check_unlabelled(config: ExperimentConfig) -> None:
     data, codec = config.data, label_codec(config.data)
     if data.unlabelled:
         check_sources(unlabelled_spec(spec_from_config(data, "train", config.student_models[0], codec), data.unlabelled))
+    if data.label_budget is not None:
+        sources = find_sources(data.train, data.skip_header, cache_folder(config), files=file_format(data))
+        rows = sum(file.rows for file in sources.files)
+        if data.label_budget > rows:
+            raise ConfigError(
+                f"data.label_budget = {data.label_budget}, but data.train has {rows} rows; lower it, or leave it out to keep "
+                "every label"
+            )
     if data.label_budget is not None and data.traits.outputs == "classes" and data.label_budget < len(codec.names):
         raise ConfigError(
             f"data.label_budget = {data.label_budget} is smaller than the {len(codec.names)} labels "

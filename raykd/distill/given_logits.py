@@ -3,13 +3,14 @@
 from dataclasses import replace
 
 from raykd.config import ExperimentConfig
+from raykd.config.logits import LogitsConfig, names_columns
 from raykd.data import storage
 from raykd.data.answer_files import read_answers
 from raykd.data.answer_values import AnswerValues
 from raykd.data.logits_answers import IdJoin, import_answers, read_ids
-from raykd.data.logits_parquet import COLUMN, file_digest, import_parquet
+from raykd.data.logits_parquet import COLUMN, file_digest, import_parquet, open_parquet
 from raykd.data.logits_tsv import import_tsv
-from raykd.data.prepare import spec_from_config
+from raykd.data.prepare import check_sources, spec_from_config
 from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ConfigError
@@ -36,12 +37,35 @@ def import_logits(
     settings = section.model_dump(mode="json", exclude={"file", "folds"})
     stage = runner.stage("logits" if kind is None else f"logits/{kind}", prepared.fingerprint, file_digest(file), settings)
     if not runner.skip_or_begin(stage):
-        if section.kind == "logits" and section.key is None and not file.removesuffix(".gz").endswith(".jsonl"):
+        if _holds_matrix(section, file):
             _import_matrix(file, section.column, prepared, stage.folder)
         else:
             _import_answers(config, file, prepared, runner, stage.folder)
         stage.finish(rows=prepared.num_rows)
     return SideTable.open(stage.folder)
+
+
+def check_given_logits(config: ExperimentConfig) -> None:
+    """Find errors before anything is prepared: of the file, its columns and its first row, and of the column that names rows.
+
+    Raises DataError; ConfigError for a column that fits the format not.
+    """
+    section, file = config.logits, config.logits.file
+    if file is None or storage.is_dir(file):
+        return
+    storage.expand([file])
+    if section.key is not None:
+        spec = spec_from_config(config.data, "train", "", label_codec(config.data))
+        check_sources(replace(spec, extra_columns=(section.key,)))
+    if not _holds_matrix(section, file):
+        next(read_answers(file, column=section.column, key=section.key, votes=section.kind == "votes"), None)
+    elif file.endswith(".parquet"):
+        open_parquet(file)
+
+
+def _holds_matrix(section: LogitsConfig, file: str) -> bool:
+    """True for lists of logits in the order of the rows, or keyed by shard and row, which are converted a group at a time."""
+    return section.kind == "logits" and section.key is None and (file.endswith(".parquet") or not names_columns(file))
 
 
 def _import_matrix(file: str, column: int | str, prepared: TokenisedSet, out: str) -> None:

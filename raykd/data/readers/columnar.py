@@ -50,7 +50,7 @@ def check_names(path: str, schema: pa.Schema, names: Sequence[str]) -> None:
 def rows_of(batches: Iterable[pa.RecordBatch], names: Sequence[str], first_row: int) -> Iterator[RawRow]:
     """The rows of batches, numbered from ``first_row``, with the values of ``names``, which :func:`check_names` accepted."""
     for batch in batches:
-        columns = [_column(batch, name).to_pylist() for name in names]
+        columns = [_column(batch, name).to_pylist(maps_as_pydicts="strict") for name in names]
         for number, values in enumerate(zip(*columns, strict=True), first_row):
             yield RawRow(number, number + 1, values)
         first_row += batch.num_rows

@@ -14,7 +14,10 @@ from raykd.errors import ConfigError
     [
         ({"kind": "votes"}, r"logits\.kind = votes describes logits\.file, which is not set"),
         ({"key": "text"}, r"logits\.key = text describes logits\.file, which is not set"),
-        ({"file": "a.tsv", "kind": "top_logprobs"}, r"top_logprobs needs a \.jsonl or \.parquet file, not a\.tsv"),
+        (
+            {"file": "a.tsv", "kind": "top_logprobs"},
+            r"top_logprobs needs a \.jsonl, \.parquet, \.csv or \.arrow file, not a\.tsv",
+        ),
         ({"file": "a.tsv", "key": "text"}, r"logits\.key = 'text': the columns of a\.tsv have no names"),
         ({"file": "a.jsonl", "key": "id"}, r"logits\.key = 'id' is not a column of data\.input_schema \(text, label\)"),
         ({"file": "a.jsonl", "floor": 0.5}, "less than 0"),

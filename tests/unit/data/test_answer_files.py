@@ -55,6 +55,27 @@ def test_cells_of_a_tsv_are_numbers_or_votes(tmp_path: Path) -> None:
     assert read(tmp_path / "v.tsv", votes=True)[0] == (None, ["pos", "neg", "pos"])
 
 
+def test_cells_of_a_csv_are_items_or_json(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text('id,logits\n7,"0.25, 0.75"\nb,"{""pos"": -0.1}"\n')
+    assert read(path, key="id") == [("7", [0.25, 0.75]), ("b", {"pos": -0.1})]
+    path.write_text("id,answer\n7,pos\n")
+    assert read(path, column="answer", votes=True) == [(None, ["pos"])]
+    path.write_text("id,answer\n7,pos\n")
+    with pytest.raises(DataError, match=r"a\.csv:2: 'pos' is not numbers joined by commas"):
+        read(path, column="answer")
+    with pytest.raises(DataError, match="there is no column 'logits', but id, answer"):
+        read(path)
+
+
+def test_arrow_gives_back_what_was_written(tmp_path: Path) -> None:
+    table = pa.table({"id": ["a", "b"], "lp": [{"neg": -0.1, "pos": None}, {"neg": None, "pos": -0.2}]})
+    with pa.ipc.new_file(str(tmp_path / "a.arrow"), table.schema) as writer:
+        writer.write_table(table)
+    rows = [("a", {"neg": -0.1, "pos": None}), ("b", {"neg": None, "pos": -0.2})]
+    assert read(tmp_path / "a.arrow", column="lp", key="id") == rows
+
+
 def test_a_number_and_its_text_are_the_same_id() -> None:
     assert key_text(7) == key_text(7.0) == key_text("7") == "7"
     assert key_text(7.5) == "7.5"
@@ -91,5 +112,5 @@ def test_files_that_do_not_fit_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"cut\.jsonl\.gz is not a whole gzip file"):
         read(tmp_path / "cut.jsonl.gz")
     pq.write_table(pa.table({"other": [1]}), tmp_path / "a.parquet")
-    with pytest.raises(DataError, match="has no column 'logits', but other"):
+    with pytest.raises(DataError, match="there is no column 'logits', but other"):
         read(tmp_path / "a.parquet")

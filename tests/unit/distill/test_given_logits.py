@@ -86,3 +86,39 @@ def test_a_table_of_logits_has_no_other_kind(
     (tmp_path / "folder").mkdir()
     with pytest.raises(ConfigError, match=r"logits\.kind = votes, but .*folder is a folder of logits of another run"):
         local(keyed([], file=str(tmp_path / "folder"), kind="votes")).logits()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"kind": "top_logprobs", "column": "lp", "key": "id"}, r"answers\.jsonl:1: no key 'lp', but 'id', 'logprobs'"),
+        ({"kind": "probabilities", "file": "p.csv"}, r"p\.csv: there is no column 'logits', but neg, pos"),
+        ({"kind": "probabilities", "file": "p.tsv", "column": "a"}, "columns of a TSV are counted from 0"),
+        ({"file": "p.parquet"}, r"p\.parquet is no Parquet file"),
+        ({"file": "p.jsonl"}, r"p\.jsonl does not exist"),
+    ],
+)
+def test_files_of_another_form_are_refused_before_ray_starts(
+    settings: dict[str, Any],
+    message: str,
+    keyed: Callable[..., ExperimentConfig],
+    local: Callable[..., LocalPipeline],
+    tmp_path: Path,
+) -> None:
+    for name in ("p.csv", "p.tsv", "p.parquet"):
+        (tmp_path / name).write_text("neg,pos\n0.5,0.5\n")
+    changes = {**settings, **({"file": str(tmp_path / settings["file"])} if "file" in settings else {})}
+    with pytest.raises((DataError, ConfigError), match=message):
+        local(keyed([{"id": "train-0", "logprobs": {"0": -1.0}}], **changes)).check()
+
+
+def test_the_column_of_ids_is_looked_for_before_ray_starts(
+    keyed: Callable[..., ExperimentConfig], local: Callable[..., LocalPipeline], small_world: dict[str, str], tmp_path: Path
+) -> None:
+    config = keyed(answers(small_world), kind="top_logprobs", column="logprobs", key="id")
+    rows = "".join(f"film {number},{number % 2}\n" for number in range(100))
+    (tmp_path / "rows.csv").write_text(f"text,label\n{rows}")
+    named = {"input_schema": None, "train": (str(tmp_path / "rows.csv"),), "validation": 0.2, "test": "validation"}
+    unnamed = config.model_copy(update={"data": config.data.model_copy(update=named)})
+    with pytest.raises(DataError, match=r"rows\.csv: there is no column 'id', but text, label"):
+        local(unnamed).check()

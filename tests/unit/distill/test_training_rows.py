@@ -242,3 +242,8 @@ def test_other_tasks_train_on_labelled_rows_unlabelled_rows_and_views(
     labelled = [rows.read_group(group)["labelled"].to_pylist() for group in range(len(rows.group_rows))]
     assert sum(map(sum, labelled)) == 60
     assert rows.num_rows > 400
+
+
+def test_a_budget_above_the_rows_of_the_files_is_refused_before_ray_starts(experiment, local) -> None:
+    with pytest.raises(ConfigError, match=r"data\.label_budget = 401, but data\.train has 400 rows; lower it"):
+        local(experiment(data__label_budget=401)).check()

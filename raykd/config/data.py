@@ -85,6 +85,10 @@ class DataConfig(Section):
     label_budget: int | None = Field(None, ge=1)
     """Number of training rows that keep their label, chosen by a hash of the text and stratified by class; the others become
     unlabelled rows. Teachers are fine-tuned on the labelled rows alone. null keeps every label."""
+    unlabelled_fraction: float | None = Field(None, gt=0, lt=1)
+    """Share of unlabelled rows in every batch of a student that learns from both kinds; views count as unlabelled. An epoch
+    keeps its number of steps: labelled rows return within it when they are fewer than their share. null takes the rows as
+    they come."""
     validation: tuple[PathField, ...] | float = 0.05
     """Validation set, which selects the best model: files, or the fraction of `train` held out by a hash of the text."""
     test: tuple[PathField, ...] | float | Literal["validation"] = 0.1
@@ -175,6 +179,11 @@ class DataConfig(Section):
             )
 
     def _check_unlabelled_rows(self) -> None:
+        if self.unlabelled_fraction is not None and not self.has_unlabelled_rows:
+            raise ValueError(
+                f"data.unlabelled_fraction = {self.unlabelled_fraction:g}, but there are no unlabelled rows: give "
+                "data.unlabelled or data.label_budget, or leave it out"
+            )
         given = {"unlabelled": bool(self.unlabelled), "label_budget": self.label_budget is not None}
         named = next((name for name, is_given in given.items() if is_given), None)
         if named is not None and self.label is None:

@@ -86,10 +86,12 @@ class BatchPlan:
         batch_size: int,
         window: int = 64,
         fingerprint: str,
+        whole_batches: bool = False,
     ) -> None:
         """Plan over row groups of `group_rows` rows, ``[G]``; `lengths(g)` gives the tokens of each row of group g.
 
-        `batch_size` is in rows over all ranks, `window` in batches. Raises ValueError when one of them is below 1, and
+        `batch_size` is in rows over all ranks, `window` in batches. `whole_batches` leaves the rows out that would make the
+        last batch of an epoch short, other ones in each epoch. Raises ValueError when one of them is below 1, and
         DataError when there are no rows.
         """
         if batch_size < 1 or window < 1:
@@ -99,7 +101,8 @@ class BatchPlan:
         self._key = f"{fingerprint}:{seed}"
         self._batch_size = batch_size
         self._window = window
-        self._total = int(self._group_rows.sum())
+        rows = int(self._group_rows.sum())
+        self._total = rows - rows % batch_size if whole_batches else rows
         if self._total == 0:
             raise DataError("there are no rows to plan batches from; check the files, the filters and the rejected rows")
         self._windows_per_pool = max(1, -(-POOL_ROWS // (window * batch_size)))
@@ -190,11 +193,18 @@ class BatchPlan:
         for i in range(int(first), int(last)):
             low, high = max(begin - int(starts[i]), 0), min(end, int(starts[i + 1])) - int(starts[i])
             group = int(order[i])
+            chosen = (np.arange(low, high, dtype=np.int32) + self._rotation(epoch, group)) % max(self._group_rows[group], 1)
             groups.append(np.full(high - low, group, dtype=np.int32))
-            offsets.append(np.arange(low, high, dtype=np.int32))
-            lengths.append(self._group_lengths(group)[low:high])
+            offsets.append(chosen.astype(np.int32))
+            lengths.append(self._group_lengths(group)[chosen])
         shuffle = self._permutation(end - begin, "rows", epoch, p)
         return _Pool(*(np.concatenate(parts)[shuffle] for parts in (groups, offsets, lengths)))
+
+    def _rotation(self, epoch: int, group: int) -> int:
+        """Row of a group that its part of the stream begins with; drawn where rows are left out, which the last ones are."""
+        if self._total == self._group_rows.sum() or not self._group_rows[group]:
+            return 0
+        return int(self._permutation(int(self._group_rows[group]), "rotation", epoch, group)[0])
 
     def _group_lengths(self, group: int) -> NDArray[np.int32]:
         lengths = np.asarray(self._lengths(group), dtype=np.int32)
@@ -214,6 +224,10 @@ class BatchPlan:
         return self._stream_cache[1], self._stream_cache[2]
 
     def _permutation(self, size: int, what: str, epoch: int, number: int) -> NDArray[np.intp]:
-        text = f"{self._key}:{what}:{epoch}:{number}"
-        key = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=16).digest(), "little")
-        return np.argsort(np.random.Philox(key=key).random_raw(size), kind="stable")
+        return philox_permutation(f"{self._key}:{what}:{epoch}:{number}", size)
+
+
+def philox_permutation(key: str, size: int) -> NDArray[np.intp]:
+    """A permutation of `size` places that depends on the text alone, whatever the version of numpy."""
+    number = int.from_bytes(hashlib.blake2b(key.encode(), digest_size=16).digest(), "little")
+    return np.argsort(np.random.Philox(key=number).random_raw(size), kind="stable")

@@ -13,11 +13,15 @@ from numpy.typing import NDArray
 
 from raykd.data.batch_plan import BatchPlan, PlannedBatch, slice_bounds
 from raykd.data.folds import Fold
+from raykd.data.mixed_plan import MixedPlan
 from raykd.data.side_tables import SideTable, join
 from raykd.data.tokenised_set import TokenisedSet
 
 STEP_COLUMNS = ("step", "padded_length", "slice_rows")
 """Columns that a reader adds: the row's step, the padded length of its batch, and the number of the rank's rows in it."""
+
+Plan = BatchPlan | MixedPlan
+"""The order of the training rows."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,8 @@ class ReadRequest:
     stop_step: int
     without: Fold | None = None
     """Fold of the rows to exclude."""
+    unlabelled_fraction: float | None = None
+    """Share of unlabelled rows in every global batch, where the set has any; None takes rows of both kinds as they come."""
 
     def open(self) -> tuple[TokenisedSet, list[SideTable]]:
         """The tables. Raises DataError when one is absent or a side table was made for other rows."""
@@ -49,16 +55,19 @@ class ReadRequest:
             self.without.check_fits(prepared)
         return prepared, sides
 
-    def plan(self, prepared: TokenisedSet, lengths: Callable[[int], NDArray[Any]]) -> BatchPlan:
-        """The order of the rows of a prepared set."""
-        return BatchPlan(
-            prepared.group_rows if self.without is None else self.without.rows_outside,
-            lengths,
-            seed=self.seed,
-            batch_size=self.batch_size,
-            window=self.window,
-            fingerprint=prepared.fingerprint,
-        )
+    def plan(self, prepared: TokenisedSet, lengths: Callable[[int], NDArray[Any]]) -> Plan:
+        """The order of the rows of a prepared set. Raises ConfigError when a batch takes more rows of a kind than there are."""
+        group_rows = prepared.group_rows if self.without is None else self.without.rows_outside
+        settings: dict[str, Any] = {
+            "seed": self.seed,
+            "batch_size": self.batch_size,
+            "window": self.window,
+            "fingerprint": prepared.fingerprint,
+        }
+        fraction, labelled = self.unlabelled_fraction, prepared.labelled_groups
+        if fraction is None or labelled is None:
+            return BatchPlan(group_rows, lengths, **settings)
+        return MixedPlan(group_rows, lengths, labelled_groups=labelled, fraction=fraction, **settings)
 
     def slice_of(self, num_rows: int) -> tuple[int, int]:
         """Start and stop of this rank's rows in a global batch."""
@@ -95,11 +104,16 @@ class PlannedReader:
         steps = range(self._request.start_step, self._request.stop_step)
         epoch, number = divmod(pool, self.plan.pools_per_epoch)
         first = number * self.plan.windows_per_pool
-        merged = None
-        for w in range(first, min(first + self.plan.windows_per_pool, self.plan.windows_per_epoch)):
-            if batches := [batch for batch in self.plan.window(epoch, w) if batch.step in steps]:
-                merged = pa.concat_tables(self._groups.values()).combine_chunks() if merged is None else merged
-                yield self._take(merged, batches)
+        windows = [
+            [batch for batch in self.plan.window(epoch, w) if batch.step in steps]
+            for w in range(first, min(first + self.plan.windows_per_pool, self.plan.windows_per_epoch))
+        ]
+        planned = [batches for batches in windows if batches]
+        for group in np.unique(np.concatenate([batch.groups for batches in planned for batch in batches])) if planned else ():
+            self._group(int(group))  # a plan that knows the lengths of a group does not ask for them again
+        merged = pa.concat_tables(self._groups.values()).combine_chunks() if planned else None
+        for batches in planned:
+            yield self._take(merged, batches)
 
     def _take(self, merged: pa.Table, batches: Sequence[PlannedBatch]) -> pa.Table:
         slices = [self._request.slice_of(batch.num_rows) for batch in batches]
@@ -125,7 +139,11 @@ class PlannedReader:
         return starts
 
     def _lengths(self, group: int) -> NDArray[np.int32]:
-        # the plan asks for the lengths of just the groups whose rows are taken next
+        lengths: NDArray[np.int32] = self._group(group)["length"].to_numpy()
+        return lengths
+
+    def _group(self, group: int) -> pa.Table:
+        """A row group with its side tables, read once a pool."""
         if group not in self._groups:
             table = self._prepared.read_group(group)
             for side in self._sides:
@@ -133,8 +151,7 @@ class PlannedReader:
             if self._request.without is not None:
                 table = self._request.without.without(group, table)
             self._groups[group] = table
-        lengths: NDArray[np.int32] = self._groups[group]["length"].to_numpy()
-        return lengths
+        return self._groups[group]
 
     def _pool_of(self, step: int) -> int:
         return self.plan.epoch_of(step) * self.plan.pools_per_epoch + self.plan.window_of(step) // self.plan.windows_per_pool

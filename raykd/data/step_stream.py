@@ -11,8 +11,7 @@ from typing import Self
 
 import pyarrow as pa
 
-from raykd.data.batch_plan import BatchPlan
-from raykd.data.planned_reader import STEP_COLUMNS, PlannedReader, ReadRequest
+from raykd.data.planned_reader import STEP_COLUMNS, Plan, PlannedReader, ReadRequest
 from raykd.data.ray_stream import BackgroundReader, stream
 from raykd.errors import DataError
 
@@ -79,7 +78,7 @@ def local_feed(request: ReadRequest) -> Feed:
     return Feed(_steps(request, reader.plan, tables), tables.close)
 
 
-def _steps(request: ReadRequest, plan: BatchPlan, tables: Iterator[pa.Table]) -> Iterator[StepRows]:
+def _steps(request: ReadRequest, plan: Plan, tables: Iterator[pa.Table]) -> Iterator[StepRows]:
     """Cut tables at the steps of the plan. Raises DataError when rows are missing or not those of the plan."""
     pending: pa.Table | None = None
     for step in range(request.start_step, request.stop_step):

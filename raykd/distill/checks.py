@@ -2,6 +2,7 @@
 
 from raykd.config import CausalTeacherConfig, DataConfig, ExperimentConfig
 from raykd.data.first_rows import first_texts
+from raykd.data.mixed_plan import check_rows, unlabelled_rows
 from raykd.data.prepare import check_sources, file_format, spec_from_config
 from raykd.data.sources import find_sources
 from raykd.data.tokenizer import load_mask_token
@@ -109,6 +110,15 @@ def _check_unlabelled(config: ExperimentConfig) -> None:
             f"data.label_budget = {data.label_budget} is smaller than the {len(codec.names)} labels "
             f"({list_values(codec.names)}); raise it, each class needs a row"
         )
+    for variant in config.student_variants:
+        if data.unlabelled_fraction is not None and (variant.rows == "all" or variant.augment):
+            _check_share(data, variant.student.training.batch_size, fraction=data.unlabelled_fraction)
+
+
+def _check_share(data: DataConfig, batch_size: int, *, fraction: float) -> None:
+    """Raise ConfigError for a batch that takes more labelled rows than the budget allows; other numbers are known later."""
+    needed = batch_size - unlabelled_rows(batch_size, fraction)
+    check_rows(data.label_budget or needed, batch_size, batch_size=batch_size, fraction=fraction)
 
 
 def _check_augment(config: ExperimentConfig) -> None:

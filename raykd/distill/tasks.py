@@ -8,6 +8,7 @@ from raykd.config.task_objective import TaskObjective
 from raykd.config.teacher_kinds import TeacherConfig
 from raykd.data import storage
 from raykd.data.folds import Fold
+from raykd.data.mixed_plan import check_rows
 from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.distill.training_length import TrainingLength
@@ -110,6 +111,7 @@ def student_task(
         train=inputs.train,
         validation=inputs.validation,
         logits=inputs.logits if distils else None,
+        unlabelled_fraction=_unlabelled_fraction(config, inputs.train, batch_size=inputs.length.training.batch_size),
         objective=objective,
         training=inputs.length.training,
         seed=seed,
@@ -131,6 +133,7 @@ def intermediate_task(config: ExperimentConfig, inputs: StudentInputs, seed: int
         train=inputs.train,
         validation=None,
         logits=None,
+        unlabelled_fraction=_unlabelled_fraction(config, inputs.train, batch_size=section.own_training.batch_size),
         objective=_feature_objective(config, section, inputs.teacher),
         training=section.own_training,
         seed=seed,
@@ -229,6 +232,7 @@ def _task(
     training: TrainingConfig,
     seed: int,
     without: Fold | None = None,
+    unlabelled_fraction: float | None = None,
     teacher_digest: str | None = None,
 ) -> TrainTask:
     return make_task(
@@ -244,6 +248,7 @@ def _task(
         logits=logits,
         teacher_digest=teacher_digest,
         without=without,
+        unlabelled_fraction=unlabelled_fraction,
         objective=objective,
         training=training,
         seed=seed,
@@ -251,6 +256,15 @@ def _task(
         tracking=config.tracking,
         group=config.name,
     )
+
+
+def _unlabelled_fraction(config: ExperimentConfig, train: TokenisedSet, *, batch_size: int) -> float | None:
+    """The share of unlabelled rows in the batches of a set; None without such rows. Raises ConfigError; see `check_rows`."""
+    fraction, labelled = config.data.unlabelled_fraction, train.num_labelled
+    if fraction is None or labelled == train.num_rows:
+        return None
+    check_rows(labelled, train.num_rows - labelled, batch_size=batch_size, fraction=fraction)
+    return fraction
 
 
 def _labels_of_unlabelled(config: ExperimentConfig) -> tuple[str, ...]:

@@ -92,6 +92,8 @@ class TrainTask(Section):
     """Side table of teacher logits for objectives that distil."""
     without: Fold | None = None
     """Fold of the training rows to leave out; `null` trains on all."""
+    unlabelled_fraction: float | None = None
+    """Share of unlabelled rows in every global batch; `null` takes rows with and without a label as they come."""
     side_tables: tuple[str, ...] = ()
     """Other side tables of the training rows that the objective reads."""
     objective: TaskObjective
@@ -158,6 +160,7 @@ def make_task(
     side_tables: Sequence[SideTable] = (),
     teacher_digest: str | None = None,
     without: Fold | None = None,
+    unlabelled_fraction: float | None = None,
     phases: Sequence[Phase] = (),
     task_kind: str = "single_label",
     positive_label: str | None = None,
@@ -176,6 +179,7 @@ def make_task(
         list(labels),
         task_kind,
         positive_label,
+        *([] if unlabelled_fraction is None else [unlabelled_fraction]),
     ]
     inputs = [model_digest, teacher_digest, *_row_digests(train, without, validation, logits, side_tables)]
     return TrainTask(
@@ -189,6 +193,7 @@ def make_task(
         validation=storage.absolute(validation.path) if validation else None,
         logits=storage.absolute(logits.path) if logits else None,
         without=without,
+        unlabelled_fraction=unlabelled_fraction,
         side_tables=tuple(storage.absolute(table.path) for table in side_tables),
         objective=objective,
         training=training,

@@ -95,6 +95,7 @@ def open_task(
         start_step=start,
         stop_step=total,
         without=task.without,
+        unlabelled_fraction=task.unlabelled_fraction,
     )
     opened = tuple(SideTable.open(path) for path in side_tables)
     return OpenTask(task, prepared, opened, own, source, start, steps_per_epoch, total, build_feed(request))

@@ -1,17 +1,24 @@
 """Unlabelled rows and a label budget, from files to trained students, without Ray."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from raykd.config import ExperimentConfig
 from raykd.data.side_tables import SideTable
+from raykd.data.step_stream import local_feed
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ConfigError, DataError, ModelError
 from raykd.report.load_tables import load_logits
+from raykd.run.train_task import run_task
+from raykd.trainers.context import local_context
+from raykd.trainers.events import CheckpointSaved, TrainingEvent
 from tests.local_pipeline import LocalPipeline
 
 SHORT = {"epochs": 1, "batch_size": 16, "learning_rate": 5e-3}
@@ -172,6 +179,59 @@ def test_variants_share_rows_and_logits_of_each_kind(
     again = local(experiment(**changes, student__variants=VARIANTS))
     again.students()
     assert (again.trained, again.runner.jobs) == ([], []), "everything is there"
+
+
+@pytest.mark.parametrize("fraction", [None, 0.7])
+def test_a_training_on_labelled_rows_unlabelled_rows_and_views_resumes_bit_for_bit(
+    fraction: float | None,
+    experiment: Callable[..., ExperimentConfig],
+    local: Callable[..., LocalPipeline],
+    more_texts: str,
+    tmp_path: Path,
+) -> None:
+    training = {**SHORT, "checkpoint_steps": 4, "evaluate_every": 8}
+    changes: dict[str, Any] = {**BUDGET, "student__training": training, "data__unlabelled": [more_texts], "augment": AUGMENT}
+    pipeline = local(experiment(**changes, data__unlabelled_fraction=fraction, student__variants=VARIANTS))
+    whole = next(one.task for one in pipeline.students() if one.inputs.variant.name == "kd")
+    assert whole.unlabelled_fraction == fraction
+    halves = whole.model_copy(update={"folder": str(tmp_path / "halves")})
+
+    def stop(event: TrainingEvent) -> None:
+        if event == CheckpointSaved(step=20):
+            raise KeyboardInterrupt
+
+    with local_context() as context:
+        with pytest.raises(KeyboardInterrupt):
+            run_task(halves, context, build_feed=local_feed, listeners=[stop])
+        run_task(halves, context, build_feed=local_feed)
+    history = [json.loads(line) for line in Path(halves.history).read_text().splitlines()]
+    assert [one["step"] for one in history if one["event"] == "resumed"] == [20]
+    assert next(one["step"] for one in history if one["event"] == "end") > 40
+    expected, resumed = (load_file(Path(one.model_folder, "model.safetensors")) for one in (whole, halves))
+    assert all(torch.equal(value, resumed[name]) for name, value in expected.items())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data__unlabelled_fraction": 0.5}, "there are no unlabelled rows: give data.unlabelled or data.label_budget"),
+        ({"data__unlabelled_fraction": 1.0, "data__label_budget": 60}, "less than 1"),
+        ({"data__unlabelled_fraction": 0.0, "data__label_budget": 60}, "greater than 0"),
+    ],
+)
+def test_shares_of_unlabelled_rows_that_cannot_be(
+    changes: dict[str, Any], message: str, experiment: Callable[..., ExperimentConfig]
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        experiment(**changes)
+
+
+def test_a_share_that_the_rows_cannot_fill_is_found_before_ray(
+    experiment: Callable[..., ExperimentConfig], local: Callable[..., LocalPipeline]
+) -> None:
+    given: dict[str, Any] = {**BUDGET, "data__label_budget": 5, "data__unlabelled_fraction": 0.5}
+    with pytest.raises(ConfigError, match="takes 8 labelled rows for each batch of 16, but there are 5; raise it"):
+        local(experiment(**given))
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,10 @@
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from raykd.cluster import uses_gpu
 from raykd.config import MetaKDConfig
@@ -11,10 +15,11 @@ from raykd.data.first_rows import first_texts
 from raykd.data.overlap import Overlap, find_overlaps
 from raykd.data.side_tables import SideTable
 from raykd.metakd.build_meta_objective import build_meta_objective
+from raykd.metakd.calibration import DomainScores, calibration, fit_temperatures, store_temperatures
 from raykd.metakd.checks import check_meta_kd, probe_models
 from raykd.metakd.domain_rows import DomainRows
 from raykd.metakd.domain_tables import DomainSideTables
-from raykd.metakd.report import MetaReport, read, write
+from raykd.metakd.report import FORMAT, MetaReport, read, write
 from raykd.metakd.tasks import (
     TEACHER_OF,
     Method,
@@ -36,11 +41,12 @@ from raykd.models import PROBE_ROWS, model_digest
 from raykd.predict import ScoreJob
 from raykd.report.domain_accuracy import CorrectRows, SystemRow, contrast, correct_rows, system_row
 from raykd.report.environment import environment
-from raykd.report.load_tables import load_labels, load_logits
+from raykd.report.load_tables import load_labels
+from raykd.report.system import Spread
 from raykd.run.progress import Terminal
 from raykd.run.stages import StageRunner, run_pipeline
 from raykd.run.task import TrainTask, cache_folder, run_folder, side_digest
-from raykd.stage_names import META_STAGES, SPLITS, MetaStageName
+from raykd.stage_names import META_STAGES, SPLITS, MetaStageName, Split
 
 TITLES: dict[str, str] = {
     "single": "one domain's teacher",
@@ -205,20 +211,25 @@ class MetaKDPipeline:
         self.runner.train("students", [*alone, *prediction.values()])
         return prediction
 
-    def evaluation(self) -> dict[tuple[str, str], list[SideTable]]:
-        """Logits on each domain's test rows, by system and domain, one table a seed."""
+    def evaluation(self) -> list[DomainScores]:
+        """Logits of every model on the test and validation rows of its domains, seeds in order."""
+        scores: list[tuple[str, str, str, str, str]] = []
         jobs: list[ScoreJob] = []
-        tables: list[tuple[str, str, str]] = []
-        for system, domain, model, tokenizer in self._systems(self.students()):
-            output = storage.join(self.runner.folder, "evaluation", str(len(jobs)))
-            jobs.append(ScoreJob(model, self.rows.tokenised("test", (domain,), tokenizer).path, output))
-            tables.append((system, domain, output))
-        stage = self.runner.stage("evaluation", tables, [(job.prepared, model_digest(job.model)) for job in jobs])
-        self.runner.score_stages({stage: jobs}, "test rows", for_report=True)
-        found: dict[tuple[str, str], list[SideTable]] = {}
-        for system, domain, output in tables:
-            found.setdefault((system, domain), []).append(SideTable.open(output))
-        return found
+        for number, (system, domain, model, tokenizer) in enumerate(self._systems(self.students())):
+            folder = storage.join(self.runner.folder, "evaluation")
+            outputs: dict[Split, str] = {
+                "test": storage.join(folder, str(number)),
+                "validation": storage.join(folder, "validation", str(number)),
+            }
+            for split, output in outputs.items():
+                jobs.append(ScoreJob(model, self.rows.tokenised(split, (domain,), tokenizer).path, output))
+            scores.append((system, domain, model, outputs["test"], outputs["validation"]))
+        stage = self.runner.stage("evaluation", scores, [(job.prepared, model_digest(job.model)) for job in jobs])
+        self.runner.score_stages({stage: jobs}, "test and validation rows", for_report=True)
+        return [
+            DomainScores(system, domain, model, SideTable.open(test), SideTable.open(validation))
+            for system, domain, model, test, validation in scores
+        ]
 
     def _systems(self, distilled: Mapping[Student, TrainTask]) -> list[tuple[str, str, str, str]]:
         """System, domain, model folder and tokenizer of every model of the table."""
@@ -233,28 +244,31 @@ class MetaKDPipeline:
         return found
 
     def report(self) -> MetaReport:
-        """The table and its verdicts; report.json and report.md."""
-        tables = self.evaluation()
+        """The table and its verdicts; report.json, report.md, and the temperature in every model folder."""
+        scores = self.evaluation()
         folder = storage.join(self.runner.folder, "report")
-        stage = self.runner.stage("report", [(key, [side_digest(one) for one in sides]) for key, sides in tables.items()])
+        inputs = [(one.system, one.domain, side_digest(one.test), side_digest(one.validation)) for one in scores]
+        stage = self.runner.stage("report", FORMAT, inputs)
         if self.runner.skip_or_begin(stage):
             return read(folder)
-        report = self._measure(tables)
+        report = self._measure(scores)
         write(report, folder)
         stage.finish()
         return report
 
-    def _measure(self, tables: Mapping[tuple[str, str], Sequence[SideTable]]) -> MetaReport:
+    def _measure(self, scores: Sequence[DomainScores]) -> MetaReport:
         domains = self.config.chosen_domains
-        sets = {domain: self.rows.tokenised("test", (domain,), self.config.student.model) for domain in domains}
-        labels = {domain: load_labels(rows.path) for domain, rows in sets.items()}
+        labels, validation = (self._labels(split) for split in ("test", "validation"))
+        loaded = [one.load() for one in scores]
+        temperatures = fit_temperatures(loaded, validation)
+        store_temperatures(temperatures, sequence_length=self.config.sequence_length)
+        found: dict[str, dict[str, list[NDArray[np.float32]]]] = {}
+        for one in loaded:
+            found.setdefault(one.system, {}).setdefault(one.domain, []).append(one.test)
         systems: dict[str, CorrectRows] = {
-            system: {
-                domain: correct_rows([load_logits(one.path) for one in tables[system, domain]], labels[domain])
-                for domain in domains
-            }
-            for system in dict.fromkeys(name for name, _ in tables)
-            if all((system, domain) in tables for domain in domains)
+            system: {domain: correct_rows(by_domain[domain], labels[domain]) for domain in domains}
+            for system, by_domain in found.items()
+            if set(by_domain) >= set(domains)
         }
         ours = (_name("meta_kd"), systems["meta_kd"])
         others = [method for method in methods(self.config) if method != "meta_kd"]
@@ -262,22 +276,29 @@ class MetaKDPipeline:
             name=self.config.name,
             rows={domain: len(one) for domain, one in labels.items()},
             seeds=self.config.student.seeds,
-            lines=tuple(self._lines(systems)),
+            lines=tuple(self._lines(systems, calibration(loaded, temperatures, labels))),
             contrasts=tuple(contrast(ours, (_name(method), systems[method])) for method in others),
             warnings=tuple(map(str, self._overlaps)),
             environment=environment(),
         )
 
-    def _lines(self, systems: dict[str, CorrectRows]) -> list[SystemRow]:
+    def _labels(self, split: Split) -> dict[str, NDArray[Any]]:
+        """Label ids of a split by domain."""
+        student = self.config.student.model
+        return {
+            domain: load_labels(self.rows.tokenised(split, (domain,), student).path) for domain in self.config.chosen_domains
+        }
+
+    def _lines(self, systems: dict[str, CorrectRows], fitted: Mapping[str, dict[str, Spread]]) -> list[SystemRow]:
         kinds: tuple[TeacherKind, ...] = ("single", "mixed", "meta")
         lines = [
-            system_row("teacher", TITLES[kind], "–", systems[f"{kind} teacher"])
+            system_row("teacher", TITLES[kind], "–", systems[f"{kind} teacher"], fitted[f"{kind} teacher"])
             for kind in kinds
             if f"{kind} teacher" in systems
         ]
         for method in methods(self.config):
             teacher = TITLES[TEACHER_OF[method]] if method in TEACHER_OF else "–"
-            lines.append(system_row("student", teacher, TITLES[method], systems[method]))
+            lines.append(system_row("student", teacher, TITLES[method], systems[method], fitted[method]))
         return lines
 
     def _intermediate(self, wanted: Sequence[Student]) -> dict[Student, TrainTask]:

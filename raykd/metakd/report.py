@@ -13,7 +13,11 @@ from raykd.report.record import Record
 from raykd.report.report_view import ReportView
 from raykd.report.system import Spread
 
-FORMAT = 1
+FORMAT = 2
+CALIBRATION = (
+    "Calibration error (ECE) on test rows before and after temperature scaling, mean over the models; each temperature was "
+    "fitted on its validation rows and stands in its raykd.json."
+)
 SCOPE = (
     "Averages and verdicts weigh every domain alike; intervals cover rows and seeds with these teachers, not other teachers."
 )
@@ -52,12 +56,25 @@ def write(report: MetaReport, folder: str) -> None:
     header, body = _cells(report)
     rows = [header, ["---"] * len(header), *body]
     lines = [f"# {_caption(report)}", "", *("| " + " | ".join(cells) + " |" for cells in rows), ""]
+    lines += _calibration_lines(report)
     lines += [f"> {one}" for one in report.warnings] + [""] * bool(report.warnings)
     lines += [f"- {sentence(one)}" for one in report.contrasts]
     lines += ["", SCOPE] if report.contrasts else []
     lines += ["", *(f"- {name}: {value}" for name, value in report.environment.items())]
     storage.write_bytes(storage.join(folder, "report.md"), ("\n".join(lines) + "\n").encode())
     storage.write_json(storage.join(folder, "report.json"), report.model_dump(mode="json"))
+
+
+def _calibration_lines(report: MetaReport) -> list[str]:
+    """The table of calibration errors in Markdown; no lines where nothing was fitted."""
+    rows = [[one.teacher, one.method, *_calibration_cells(one)] for one in report.lines if one.calibration]
+    header = ["teacher", "student", "ECE", "ECE after temperature scaling", "temperature"]
+    table = [header, ["---"] * len(header), *rows]
+    return [CALIBRATION, "", *("| " + " | ".join(cells) + " |" for cells in table), ""] if rows else []
+
+
+def _calibration_cells(line: SystemRow) -> list[str]:
+    return [f"{line.calibration[name].mean:.3f}" for name in ("ece", "ece_calibrated", "temperature")]
 
 
 def read(folder: str) -> MetaReport:

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from raykd.metrics.resampling import RowMean
 from raykd.report.bootstrap import Verdict, stratified_bootstrap
@@ -28,6 +29,8 @@ class SystemRow(Record):
     """Accuracy on each domain's test rows, over seeds."""
     average: Spread
     """Mean over domains, one value a seed: the paper's last column."""
+    calibration: dict[str, Spread] = Field(default_factory=dict)
+    """On the test rows, one value a model: `ece`, `ece_calibrated` (after temperature scaling) and `temperature`."""
 
 
 class MethodContrast(Record):
@@ -47,11 +50,24 @@ def correct_rows(
     return np.stack([metric.correct(labels, one) for one in logits])
 
 
-def system_row(role: Literal["teacher", "student"], teacher: str, method: str, correct: CorrectRows) -> SystemRow:
-    """Accuracies of one system."""
+def system_row(
+    role: Literal["teacher", "student"],
+    teacher: str,
+    method: str,
+    correct: CorrectRows,
+    calibration: Mapping[str, Spread] | None = None,
+) -> SystemRow:
+    """Accuracies of one system, and its calibration where that was measured."""
     by_domain = {domain: spread([float(one.mean()) for one in rows]) for domain, rows in correct.items()}
     averages = np.mean([one.values for one in by_domain.values()], axis=0)
-    return SystemRow(role=role, teacher=teacher, method=method, domains=by_domain, average=spread(averages.tolist()))
+    return SystemRow(
+        role=role,
+        teacher=teacher,
+        method=method,
+        domains=by_domain,
+        average=spread(averages.tolist()),
+        calibration=dict(calibration or {}),
+    )
 
 
 def contrast(candidate: tuple[str, CorrectRows], reference: tuple[str, CorrectRows]) -> MethodContrast:

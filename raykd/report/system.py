@@ -161,10 +161,7 @@ def measure(
     if teacher is not None and role != "teacher":
         metrics["agreement"] = spread([task.kind.agreement(one, teacher) for one in logits])
     if temperatures:
-        scaled = [one / temperature for one, temperature in zip(logits, temperatures, strict=True)]
-        reliability = [task.kind.reliability(task.labels, one) for one in scaled]
-        metrics["ece_calibrated"] = spread([one.error for one in reliability if one is not None])
-        metrics["temperature"] = spread(temperatures)
+        metrics |= calibration_metrics(task.kind, [task.labels] * len(logits), logits, temperatures)
     by_class = [task.kind.class_metrics(task.labels, one, task.label_names) for one in logits]
     classes = {
         label: {key: float(np.mean([metrics[label][key] for metrics in by_class])) for key in by_class[0][label]}
@@ -183,6 +180,19 @@ def measure(
         latency=latency,
         cost=cost,
     )
+
+
+def calibration_metrics(
+    kind: TaskKind, labels: Sequence[Labels], logits: Sequence[Logits], temperatures: Sequence[float]
+) -> dict[str, Spread]:
+    """Calibration error of each model before and after its temperature, and the temperatures; labels and logits by model."""
+    scaled = [one / temperature for one, temperature in zip(logits, temperatures, strict=True)]
+    errors = {
+        name: [kind.reliability(true, one) for true, one in zip(labels, outputs, strict=True)]
+        for name, outputs in (("ece", logits), ("ece_calibrated", scaled))
+    }
+    found = {name: spread([one.error for one in each if one is not None]) for name, each in errors.items()}
+    return found | {"temperature": spread(temperatures)}
 
 
 def beside_teacher(system: System, teacher: System, headline: str) -> System:

@@ -11,8 +11,12 @@ import pytest
 from raykd.data.side_tables import SideTable
 from raykd.errors import ConfigError, DataError, RaykdError
 from raykd.metakd.report import read
+from raykd.metrics.single_label_metrics import expected_calibration_error
+from raykd.models.model_settings import read_settings
 from raykd.report.domain_accuracy import contrast, system_row
-from raykd.stage_names import META_STAGES
+from raykd.report.load_tables import load_labels, load_logits
+from raykd.stage_names import META_STAGES, SPLITS
+from raykd.task_kinds import SINGLE_LABEL
 from tests.local_pipeline import LocalMetaPipeline
 from tests.unit.metakd.worlds import make_config, save_model
 
@@ -37,7 +41,11 @@ def test_every_row_of_the_table_is_made_once(tmp_path: Path) -> None:
     assert len(report.contrasts) == 4
     assert len(pipeline.trained) == 3 + 2 + 4 * 2 * 2
     assert pipeline.trained[-1] == "meta kd, dvd, seed 2"
+    for line in report.lines:
+        assert set(line.calibration) == {"ece", "ece_calibrated", "temperature"}
+        assert len(line.calibration["temperature"].values) == (2 if line.role == "student" else 1)
     text = (tmp_path / "runs" / "small" / "report" / "report.md").read_text()
+    assert "ECE after temperature scaling" in text
     assert "| meta-teacher | meta-distillation |" in text
     assert "meta-distillation from the meta-teacher against hard labels: " in text
     assert read(str(tmp_path / "runs" / "small" / "report")) == report
@@ -48,6 +56,34 @@ def test_every_row_of_the_table_is_made_once(tmp_path: Path) -> None:
     fewer = LocalMetaPipeline(config.model_copy(update={"baselines": ("hard_labels",)}))
     assert [one.method for one in fewer.report().lines] == ["–", "hard labels", "meta-distillation"]
     assert fewer.trained == [], "models serve another table"
+
+
+def test_each_model_has_the_temperature_of_its_validation_rows(tmp_path: Path) -> None:
+    config = make_config(tmp_path, seeds=[1], domains=["books", "dvd"]).model_copy(update={"baselines": ()})
+    pipeline = LocalMetaPipeline(config)
+    report = pipeline.report()
+    folder = tmp_path / "runs" / "small"
+    meta, student = report.lines
+    for system, line, models in (
+        ("meta teacher", meta, ["teachers/meta"]),
+        ("meta_kd", student, ["students/meta_kd/books/seed1", "students/meta_kd/dvd/seed1"]),
+    ):
+        scores = [one for one in pipeline.evaluation() if one.system == system]
+        for number, model in enumerate(models):
+            own = [one for one in scores if one.model == str(folder / model / "model")]
+            assert [one.domain for one in own] == (["books", "dvd"] if system == "meta teacher" else [model.split("/")[2]])
+            sets = {
+                split: [pipeline.rows.tokenised(split, (one.domain,), config.student.model) for one in own]
+                for split in SPLITS[1:]
+            }
+            labels = {split: np.concatenate([load_labels(rows.path) for rows in sets[split]]) for split in SPLITS[1:]}
+            logits = {split: np.concatenate([load_logits(getattr(one, split).path) for one in own]) for split in SPLITS[1:]}
+            temperature = SINGLE_LABEL.temperature(labels["validation"], logits["validation"])
+            settings = read_settings(str(folder / model / "model"))
+            assert (settings.temperature, settings.sequence_length) == (temperature, 32)
+            assert line.calibration["temperature"].values[number] == temperature
+            expected = expected_calibration_error(labels["test"], logits["test"] / temperature)
+            assert line.calibration["ece_calibrated"].values[number] == pytest.approx(expected)
 
 
 def test_tasks_of_a_relative_storage_have_absolute_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,7 +129,7 @@ def test_stages_one_after_the_other_make_what_one_run_makes(tmp_path: Path) -> N
         "teachers": (1, 0),
         "logits": (0, 1),
         "students": (3, 0),
-        "evaluation": (0, 3),
+        "evaluation": (0, 6),
         "report": (0, 0),
     }
     whole = LocalMetaPipeline(config)

@@ -140,6 +140,9 @@ def schema(
 @app.command()
 def report(
     runs: Annotated[list[str], typer.Argument(metavar="DIR...", help="Folders of finished runs, or their report folders.")],
+    page: Annotated[
+        str | None, typer.Option(metavar="FILE", help="HTML file to write; runs with other label budgets are plotted there.")
+    ] = None,
 ) -> None:
     """Compare finished runs in one table."""
     from raykd.config.paths import expand_home
@@ -149,7 +152,8 @@ def report(
 
     runs = [expand_home(run) for run in runs]
     folders = [run if storage.exists(storage.join(run, REPORT)) else storage.join(run, "report") for run in runs]
-    print_result(compare_runs(folders), summary=verdicts_of_runs(folders))
+    written = None if page is None else expand_home(page)
+    print_result(compare_runs(folders, page=written), summary=verdicts_of_runs(folders))
 
 
 @app.command()

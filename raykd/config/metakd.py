@@ -10,6 +10,7 @@ from raykd.config.features import FeatureLossConfig, TeacherFeaturesConfig
 from raykd.config.paths import ModelRef, PathField, StoragePath
 from raykd.config.searched_job import SearchedJob
 from raykd.config.section import ObjectiveSection, Section
+from raykd.config.student_init import InitConfig, with_teacher_model
 from raykd.config.training import ComputeConfig, ModelTask, TrainingConfig
 
 DomainLoss = Literal["wrong", "permuted", "reversed"]
@@ -181,7 +182,10 @@ class MetaStudentConfig(Section):
     """The small models: one for each domain and seed."""
 
     model: ModelRef = Field(min_length=1)
-    """Model folder, local or remote, or a model name on the Hugging Face hub."""
+    """Model folder, local or remote, or a model name on the Hugging Face hub; the teacher's with `init.from: teacher`."""
+    init: InitConfig | None = None
+    """Start every student, of the baselines too, from layers of `model` or of the fine-tuned meta-teacher; null starts from
+    the model as it is."""
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((1,), min_length=1)
     """Seeds: one student of each kind is trained for each."""
     domains: tuple[str, ...] = ()
@@ -194,12 +198,24 @@ class MetaStudentConfig(Section):
     prediction: PredictionConfig = PredictionConfig()
     """Prediction-layer distillation."""
 
+    @property
+    def from_teacher(self) -> bool:
+        """True when the layers are those of the fine-tuned meta-teacher."""
+        return self.init is not None and self.init.from_ == "teacher"
+
 
 class MetaKDConfig(SearchedJob):
     """Students for several domains, distilled from one meta-teacher, and the baselines of the paper's table."""
 
     trials_report_early: ClassVar = False
-    fixed_paths: ClassVar = ("student.seeds", "student.domains", "student.model", "student.mode", "teacher.model")
+    fixed_paths: ClassVar = (
+        "student.seeds",
+        "student.domains",
+        "student.model",
+        "student.init",
+        "student.mode",
+        "teacher.model",
+    )
 
     kind: Literal["meta_kd"]
     name: str
@@ -233,6 +249,11 @@ class MetaKDConfig(SearchedJob):
     tracking: TrackingConfig = TrackingConfig()
     """Experiment tracking."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _teacher_as_student(cls, given: Any) -> Any:
+        return with_teacher_model(given)
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
@@ -254,6 +275,11 @@ class MetaKDConfig(SearchedJob):
         trainings = (self.teacher.training, student.intermediate.training, student.prediction.training)
         if any(training.class_weights != "none" for training in trainings):
             raise ValueError("training.class_weights = balanced is for distillations without domains; leave it out")
+        if student.from_teacher and student.model != self.teacher.model:
+            raise ValueError(
+                f"student.init.from = teacher takes layers of {self.teacher.model}, not of student.model = {student.model}; "
+                "leave student.model out, or set init.from to model"
+            )
         unknown = [name for name in self.student.domains if name not in self.domains]
         if unknown:
             raise ValueError(f"student.domains: {unknown[0]!r} does not exist; domains are {', '.join(self.domains)}")

@@ -277,6 +277,7 @@ class DistillationPipeline:
             student=self.config.student,
             quality=self.teachers.quality,
             overlaps=self.splits.overlaps,
+            left_out=self.training_rows.left_out,
             validation=validation,
             validation_rows=self.tokenised("validation", self.config.student_models[0]),
         )

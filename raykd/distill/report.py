@@ -85,6 +85,7 @@ def build_comparison(
     quality: Mapping[str, Any] | None,
     student: StudentConfig,
     overlaps: Sequence[Overlap] = (),
+    left_out: Sequence[str] = (),
     validation: Mapping[str, SideTable],
     validation_rows: TokenisedSet,
 ) -> Comparison:
@@ -108,6 +109,7 @@ def build_comparison(
         latencies=_latencies(sorted({one.parts or (one.model,) for one in first.values() if one.prompted is None}), data),
         teacher_quality=TeacherQuality.model_validate(quality) if quality else None,
         warnings=[f"{one}; data.overlap: drop leaves them out" for one in overlaps],
+        left_out=left_out,
         exports=[one for candidate, _ in scored if candidate.model for one in read_exports(candidate.model)],
         environment=environment(),
         against=student.against,

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from raykd.config import ExperimentConfig, StudentVariant
 from raykd.data import storage
 from raykd.data.tokenizer import Text
-from raykd.distill.tasks import ModelFolder, model_folder
 from raykd.distill.training_rows import TrainingRows
 from raykd.models import load_config, load_tokenizer, local_folder, model_digest
 from raykd.models.saving import replaced_folder
@@ -26,7 +25,7 @@ from raykd.models.vocabulary import (
     tokens_to_keep,
 )
 from raykd.run.stages import StageRunner
-from raykd.run.task import key_of
+from raykd.run.task import ModelFolder, key_of, model_folder
 
 
 class StudentModels:

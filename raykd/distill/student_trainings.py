@@ -8,12 +8,12 @@ from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.distill.split_rows import SplitRows
 from raykd.distill.student_models import StudentModels
-from raykd.distill.tasks import ModelFolder, StudentInputs, intermediate_task, model_folder, student_task
+from raykd.distill.tasks import StudentInputs, intermediate_task, student_task
 from raykd.distill.teachers import Teachers
 from raykd.distill.training_length import match_lengths
 from raykd.distill.training_rows import TrainingRows
 from raykd.run.stages import StageRunner
-from raykd.run.task import TrainTask
+from raykd.run.task import ModelFolder, TrainTask, model_folder
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.distill.training_length import TrainingLength
 from raykd.errors import ConfigError, list_values
-from raykd.models import label_names, load_config, model_digest
+from raykd.models import label_names, load_config
 from raykd.report.system import TrainingWork
-from raykd.run.task import TrainTask, make_task, run_folder
+from raykd.run.task import ModelFolder, TrainTask, make_task, run_folder
 from raykd.stage_names import StageName
 from raykd.task_kinds import label_codec
 
@@ -52,19 +52,6 @@ def teacher_task(
         seed=config.seed,
         without=without,
     )
-
-
-@dataclass(frozen=True)
-class ModelFolder:
-    """A model and the hash of its weights."""
-
-    path: str
-    digest: str
-
-
-def model_folder(path: str) -> ModelFolder:
-    """A model with the hash of its weights as they are now."""
-    return ModelFolder(path, model_digest(path))
 
 
 @dataclass(frozen=True)

@@ -73,9 +73,19 @@ class TrainingRows:
         """The rows of one kind as a model's tokens, or as its prompts."""
         if kind == LABELLED_ROWS and self._selection is None:
             return self._splits.tokenised("train", model, prompts)
-        base = kind.removeprefix(VIEWS)
-        title = _TITLES[base] if base == kind else f"views of {_TITLES[base]}"
-        return self._runner.tokenise(self._kind_specification(kind, model, prompts), title)
+        return self._runner.tokenise(self._kind_specification(kind, model, prompts), _title(kind))
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Sentences on the texts of each kind of rows that were left out, since a held-out split has them; () without any."""
+        sets = {_title(kind): self.of_kind(kind, self._model) for kind in self.every_kind}
+        sets["validation"] = self._splits.tokenised("validation", self._model)
+        return tuple(
+            f"{rows.excluded:,} of {rows.excluded + rows.num_rows:,} texts left out of the {title} rows: "
+            f"{'the test set has them' if title == 'validation' else 'the validation or test set has them'}"
+            for title, rows in sets.items()
+            if rows.excluded
+        )
 
     def join_logits(self, tables: Mapping[str, SideTable], folder: str, *, rows: Rows, augment: bool) -> SideTable:
         """The logits of a student's rows in ``folder``, from those of each kind, which lie there too."""
@@ -120,3 +130,9 @@ class TrainingRows:
     def _has_rows_beyond_budget(self) -> bool:
         budget = self._data.label_budget
         return budget is not None and self._splits.tokenised("train", self._model).num_rows > budget
+
+
+def _title(kind: str) -> str:
+    """Name of a kind of rows on the terminal and in the report."""
+    base = kind.removeprefix(VIEWS)
+    return _TITLES[base] if base == kind else f"views of {_TITLES[base]}"

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from raykd.config import MetaKDConfig
 from raykd.data.tokenizer import Text
+from raykd.metakd.student_start import check_student_start, stand_in
 from raykd.models import check_sequence_length, load_config, probe_classifier
 from raykd.task_kinds import SINGLE_LABEL
 from raykd.tracking import check_tracking
@@ -22,13 +23,16 @@ def check_meta_kd(config: MetaKDConfig, cache: str) -> None:
         losses = losses.model_copy(update={"attention_weight": 0.0})
     names = ("teacher.model", "student.model")
     pairs = config.data is not None and config.data.second_sequence is not None
-    check_teacher_and_student(teacher, student, losses=losses, cache=cache, names=names, pairs=pairs)
+    check_student_start(config)
+    with stand_in(config) as shape:
+        check_teacher_and_student(teacher, shape, losses=losses, cache=cache, names=names, pairs=pairs)
 
 
 def probe_models(config: MetaKDConfig, rows: Sequence[Text]) -> None:
     """Run every model forward and backward on the first training rows. Raises ModelError."""
-    for model in dict.fromkeys((config.teacher.model, config.student.model)):
-        probe_classifier(model, rows, labels=config.labels, sequence_length=config.sequence_length)
+    with stand_in(config) as student:
+        for model in dict.fromkeys((config.teacher.model, student)):
+            probe_classifier(model, rows, labels=config.labels, sequence_length=config.sequence_length)
 
 
 def _check_metrics(config: MetaKDConfig) -> None:

@@ -14,13 +14,14 @@ def outline(config: MetaKDConfig, only: Sequence[MetaStageName] = ()) -> str:
     student, compute = config.student, config.compute
     distillation = "the single objective" if student.mode == "single" else "intermediate then prediction layers"
     distilled = [method for method in methods(config) if method in TEACHER_OF]
+    source_of_students = student.model if student.init is None else f"{student.model} ({student.init.summary})"
     source = config.reviews.folder if config.reviews else ", ".join(config.data.train if config.data else ())
     stages: dict[MetaStageName, str] = {
         "split": source,
         "weights": f"{config.weights.kind}, from {config.weights.encoder or config.teacher.model}",
         "teachers": f"{len(teachers(config))} of {config.teacher.model}",
         "logits": f"of {', '.join(dict.fromkeys(kind for kind, _ in teachers(config)))} teachers on their training rows",
-        "students": f"{len(students(config, distilled=True))} of {student.model}, {distillation}: {', '.join(distilled)}; "
+        "students": f"{len(students(config, distilled=True))} of {source_of_students}, {distillation}: {', '.join(distilled)}; "
         f"{', '.join(config.chosen_domains)}; seeds {', '.join(map(str, student.seeds))}; "
         f"{len(students(config, distilled=False))} on hard labels",
         "evaluation": "test rows of each domain",

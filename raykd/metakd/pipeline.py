@@ -15,14 +15,14 @@ from raykd.data.first_rows import first_texts
 from raykd.data.overlap import Overlap, find_overlaps
 from raykd.data.side_tables import SideTable
 from raykd.metakd.build_meta_objective import build_meta_objective
-from raykd.metakd.calibration import DomainScores, calibration, fit_temperatures, store_temperatures
 from raykd.metakd.checks import check_meta_kd, probe_models
 from raykd.metakd.domain_rows import DomainRows
 from raykd.metakd.domain_tables import DomainSideTables
-from raykd.metakd.report import FORMAT, MetaReport, read, write
+from raykd.metakd.model_temperatures import DomainScores, calibration, fit_temperatures, store_temperatures
+from raykd.metakd.report import FORMAT, TITLES, MetaReport, method_title, read, write
+from raykd.metakd.student_start import student_start
 from raykd.metakd.tasks import (
     TEACHER_OF,
-    Method,
     Student,
     TaskInputs,
     TeacherKind,
@@ -45,19 +45,8 @@ from raykd.report.load_tables import load_labels
 from raykd.report.system import Spread
 from raykd.run.progress import Terminal
 from raykd.run.stages import StageRunner, run_pipeline
-from raykd.run.task import TrainTask, cache_folder, run_folder, side_digest
+from raykd.run.task import ModelFolder, TrainTask, cache_folder, run_folder, side_digest
 from raykd.stage_names import META_STAGES, SPLITS, MetaStageName, Split
-
-TITLES: dict[str, str] = {
-    "single": "one domain's teacher",
-    "mixed": "mixed-domain teacher",
-    "meta": "meta-teacher",
-    "hard_labels": "hard labels",
-    "single_teacher": "TinyBERT-KD",
-    "mixed_teacher": "TinyBERT-KD",
-    "meta_teacher": "TinyBERT-KD",
-    "meta_kd": "meta-distillation",
-}
 
 
 def run_meta_kd(
@@ -186,15 +175,22 @@ class MetaKDPipeline:
 
     def _label_tasks(self) -> dict[Student, TrainTask]:
         """The students on labels alone."""
-        digest = model_digest(self.config.student.model)
         alone = students(self.config, distilled=False)
-        return {one: label_task(self.config, one, self._student_inputs(one), digest) for one in alone}
+        return {one: label_task(self.config, one, self._student_inputs(one), self.start) for one in alone}
+
+    @cached_property
+    def start(self) -> ModelFolder:
+        """The initial model of every student."""
+        return student_start(self.config, self.runner)
 
     def students(self) -> dict[Student, TrainTask]:
         """The distilled students, trained: the intermediate layers of all of them, then the prediction layers of all of them.
 
-        Students on labels alone need no teacher: they train beside the teachers where there is room, else with the last ones.
+        Students on labels alone need no teacher: they train beside the teachers where there is room, else with the last ones;
+        those that start from the meta-teacher train after it.
         """
+        if self.config.student.from_teacher:
+            self.teachers()
         alone = list(self._label_tasks().values())
         self.runner.train_beside("students", alone)
         wanted = students(self.config, distilled=True)
@@ -270,14 +266,14 @@ class MetaKDPipeline:
             for system, by_domain in found.items()
             if set(by_domain) >= set(domains)
         }
-        ours = (_name("meta_kd"), systems["meta_kd"])
+        ours = (method_title("meta_kd"), systems["meta_kd"])
         others = [method for method in methods(self.config) if method != "meta_kd"]
         return MetaReport(
             name=self.config.name,
             rows={domain: len(one) for domain, one in labels.items()},
             seeds=self.config.student.seeds,
             lines=tuple(self._lines(systems, calibration(loaded, temperatures, labels))),
-            contrasts=tuple(contrast(ours, (_name(method), systems[method])) for method in others),
+            contrasts=tuple(contrast(ours, (method_title(method), systems[method])) for method in others),
             warnings=tuple(map(str, self._overlaps)),
             environment=environment(),
         )
@@ -303,7 +299,6 @@ class MetaKDPipeline:
 
     def _intermediate(self, wanted: Sequence[Student]) -> dict[Student, TrainTask]:
         """Intermediate-layer distillation, or the single objective, of all students."""
-        own = model_digest(self.config.student.model)
         single = self.config.student.mode == "single"
         tasks = {}
         for student in wanted:
@@ -311,7 +306,7 @@ class MetaKDPipeline:
             folder = teacher_folder(self.config, kind, (student.domain,))
             inputs = self._student_inputs(student, validates=single)
             digest = model_digest(storage.join(folder, "model"))
-            tasks[student] = intermediate_task(self.config, student, inputs, own, teacher=folder, teacher_digest=digest)
+            tasks[student] = intermediate_task(self.config, student, inputs, self.start, teacher=folder, teacher_digest=digest)
         self.runner.train("students", list(tasks.values()))
         return tasks
 
@@ -332,9 +327,3 @@ class MetaKDPipeline:
         validation = self.rows.tokenised("validation", domains, self.config.student.model) if validates else None
         weights = (self.tables.weights(domains),) if student.method == "meta_kd" else ()
         return TaskInputs(self.tables.train_rows(domains), validation, logits, weights)
-
-
-def _name(method: Method) -> str:
-    """Name of a student in verdicts."""
-    teacher = f" from the {TITLES[TEACHER_OF[method]]}" if method in TEACHER_OF else ""
-    return f"{TITLES[method]}{teacher}"

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from raykd.data import storage
+from raykd.metakd.tasks import TEACHER_OF, Method
 from raykd.report.domain_accuracy import MethodContrast, SystemRow
 from raykd.report.record import Record
 from raykd.report.report_view import ReportView
@@ -21,6 +22,19 @@ CALIBRATION = (
 SCOPE = (
     "Averages and verdicts weigh every domain alike; intervals cover rows and seeds with these teachers, not other teachers."
 )
+
+
+TITLES: dict[str, str] = {
+    "single": "one domain's teacher",
+    "mixed": "mixed-domain teacher",
+    "meta": "meta-teacher",
+    "hard_labels": "hard labels",
+    "single_teacher": "TinyBERT-KD",
+    "mixed_teacher": "TinyBERT-KD",
+    "meta_teacher": "TinyBERT-KD",
+    "meta_kd": "meta-distillation",
+}
+"""Names of teachers and methods in the table and in verdicts."""
 
 
 class MetaReport(Record):
@@ -113,3 +127,9 @@ def _percent(one: Spread | None) -> str:
     if one is None:
         return "–"
     return f"{100 * one.mean:.1f}" + (f" ± {100 * one.sd:.1f}" if one.sd is not None else "")
+
+
+def method_title(method: Method) -> str:
+    """Name of a student in verdicts."""
+    teacher = f" from the {TITLES[TEACHER_OF[method]]}" if method in TEACHER_OF else ""
+    return f"{TITLES[method]}{teacher}"

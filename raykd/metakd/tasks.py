@@ -11,7 +11,7 @@ from raykd.data import storage
 from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.metakd import DOMAIN_HEAD
-from raykd.run.task import TrainTask, make_task, run_folder
+from raykd.run.task import ModelFolder, TrainTask, make_task, run_folder
 from raykd.stage_names import MetaStageName
 
 TeacherKind = Literal["meta", "mixed", "single"]
@@ -132,10 +132,10 @@ def teacher_task(config: MetaKDConfig, kind: TeacherKind, domains: Sequence[str]
     )  # fmt: skip
 
 
-def label_task(config: MetaKDConfig, student: Student, inputs: TaskInputs, digest: str) -> TrainTask:
-    """Training of a student on hard labels alone."""
+def label_task(config: MetaKDConfig, student: Student, inputs: TaskInputs, start: ModelFolder) -> TrainTask:
+    """Training of a student on hard labels alone; ``start`` is its initial model."""
     folder, training = student_folder(config, student), label_training(config)
-    return _task(config, student.name, folder, config.student.model, digest, inputs, FineTuneConfig(), training, student.seed)
+    return _task(config, student.name, folder, start.path, start.digest, inputs, FineTuneConfig(), training, student.seed)
 
 
 def label_training(config: MetaKDConfig) -> TrainingConfig:
@@ -146,16 +146,19 @@ def label_training(config: MetaKDConfig) -> TrainingConfig:
 
 
 def intermediate_task(
-    config: MetaKDConfig, student: Student, inputs: TaskInputs, digest: str, *, teacher: str, teacher_digest: str
+    config: MetaKDConfig, student: Student, inputs: TaskInputs, start: ModelFolder, *, teacher: str, teacher_digest: str
 ) -> TrainTask:
-    """Intermediate-layer distillation, or the single objective; ``teacher`` is the folder of the teacher's task."""
+    """Intermediate-layer distillation, or the single objective, from the initial model ``start``.
+
+    ``teacher`` is the folder of the teacher's task.
+    """
     objective = _features(config, student.method, teacher)
     single = config.student.mode == "single"
     folder = student_folder(config, student) if single else storage.join(student_folder(config, student), INTERMEDIATE)
     name = student.name if single else f"{student.name}, intermediate layers"
     training = config.student.intermediate.training
     return _task(
-        config, name, folder, config.student.model, digest, inputs, objective, training, student.seed,
+        config, name, folder, start.path, start.digest, inputs, objective, training, student.seed,
         teacher_digest=teacher_digest,
     )  # fmt: skip
 

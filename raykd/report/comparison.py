@@ -90,6 +90,8 @@ class Comparison(Record):
     """Conclusions in sentences; the verdicts on students first."""
     warnings: tuple[str, ...] = ()
     """Caveats about the data and the measurements."""
+    left_out: tuple[str, ...] = ()
+    """Sentences on training and validation texts that were left out, since a split that is measured on has them."""
     teacher_quality: TeacherQuality | None = None
     """The teacher on its training rows."""
     exports: tuple[Export, ...] = ()
@@ -143,6 +145,7 @@ def compare(
     latencies: Mapping[tuple[str, ...], Latency] | None = None,
     teacher_quality: TeacherQuality | None = None,
     warnings: Sequence[str] = (),
+    left_out: Sequence[str] = (),
     exports: Sequence[Export] = (),
     environment: Mapping[str, str] | None = None,
     against: str | None = None,
@@ -182,6 +185,7 @@ def compare(
         contrasts=found,
         conclusion=conclusion(task, systems, found),
         warnings=(*([SELECTED] if task.selected else []), *warnings, *(teacher_quality.warnings if teacher_quality else ())),
+        left_out=tuple(left_out),
         teacher_quality=teacher_quality,
         exports=tuple(exports),
         match=match,

@@ -12,8 +12,10 @@ from raykd.errors import ConfigError
 from raykd.report.cells import table
 from raykd.report.comparison import Comparison
 from raykd.report.html import html
+from raykd.report.label_curve import label_table
 from raykd.report.markdown import markdown
-from raykd.report.terminal import grid_of_runs
+from raykd.report.runs_page import write_runs_page
+from raykd.report.terminal import grid_of, grid_of_runs
 from raykd.report.variants import students_differ, variant_table
 
 log = logging.getLogger(__name__)
@@ -46,18 +48,23 @@ def read_report(folder: str) -> Comparison:
     return Comparison.load(path)
 
 
-def compare_runs(folders: Sequence[str]) -> RenderableType:
+def compare_runs(folders: Sequence[str], *, page: str | None = None) -> RenderableType:
     """One table of several finished runs, their verdicts below, and a warning when they were not measured on the same rows.
 
-    Raises ConfigError when a folder has no report or none is given.
+    Runs with different numbers of labels have a table of the headline metric by that number too. ``page`` is the HTML file to
+    write, with its plot. Raises ConfigError when a folder has no report or none is given.
     """
     if not folders:
         raise ConfigError("no run to report on; give the folders of finished runs")
     runs = [read_report(folder) for folder in folders]
+    if page is not None:
+        write_runs_page(runs, page, _differences(runs))
     header = list(dict.fromkeys(name for run in runs for name in table(run)[0]))
     sections = [(run.name, _body(run, header)) for run in runs]
     students = [(run.name, *variant_table(run)) for run in runs if students_differ(run)]
     grids = [grid_of_runs([(name, body) for name, _, body in students], students[0][1])] if students else []
+    by_labels = label_table(runs)
+    grids += [grid_of(*by_labels)] if by_labels[1] else []
     notes = [Text(f"warning: {warning}", style="yellow") for warning in _differences(runs)]
     notes += [Text.assemble((f"{run.name}: ", "bold"), line) for run in runs for line in run.verdicts]
     return Group(grid_of_runs(sections, header), *grids, *(Padding(note, (0, 1)) for note in notes))

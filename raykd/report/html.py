@@ -23,7 +23,7 @@ from raykd.report.markdown import (
     speed_table,
     verdict_table,
 )
-from raykd.report.variants import length_note, variant_table
+from raykd.report.variants import length_note, row_notes, variant_table
 from raykd.task_kinds import task_kind
 
 log = logging.getLogger(__name__)
@@ -99,7 +99,8 @@ def _students(comparison: Comparison) -> list[str]:
     header, body = variant_table(comparison)
     if not body:
         return []
-    return ["<h2>Students</h2>", html_table(header, body), f'<p class="quiet">{escape(length_note(comparison))}</p>']
+    notes = [f'<p class="quiet">{escape(line)}</p>' for line in (length_note(comparison), *row_notes(comparison))]
+    return ["<h2>Students</h2>", html_table(header, body), *notes]
 
 
 def _classes(comparison: Comparison) -> list[str]:

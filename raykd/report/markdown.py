@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from raykd.report.cells import NONE, caption, legend, metric_header, percent, size, spread_text, system_names, table
 from raykd.report.comparison import Comparison
 from raykd.report.latency import Latency
-from raykd.report.variants import length_note, variant_table
+from raykd.report.variants import length_note, row_notes, variant_table
 from raykd.task_kinds import task_kind
 
 MAX_CLASSES = 20
@@ -48,7 +48,8 @@ def markdown(comparison: Comparison) -> str:
 def students_section(comparison: Comparison) -> str:
     """Rows, steps and parameters of the students, with what their lengths have in common; empty where it is not known."""
     header, body = variant_table(comparison)
-    return f"## Students\n\n{pipe_table(header, body)}\n\n{length_note(comparison)}" if body else ""
+    notes = "\n\n".join([length_note(comparison), *row_notes(comparison)])
+    return f"## Students\n\n{pipe_table(header, body)}\n\n{notes}" if body else ""
 
 
 def markdown_table(comparison: Comparison) -> str:

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from raykd.report.cells import caption, system_names, table
 from raykd.report.comparison import Comparison
-from raykd.report.variants import length_note, students_differ, variant_table
+from raykd.report.variants import length_note, row_notes, students_differ, variant_table
 from raykd.task_kinds import task_kind
 
 VERDICT_STYLES = {"better": "bold green", "worse": "bold red", "not separable": "bold yellow"}
@@ -18,10 +18,10 @@ VERDICT_STYLES = {"better": "bold green", "worse": "bold red", "not separable": 
 
 def render(comparison: Comparison) -> RenderableType:
     """Tables, warnings, notes and the verdict lines."""
-    grids = [_filled(*table(comparison)), *([_filled(*variant_table(comparison))] if students_differ(comparison) else [])]
+    grids = [grid_of(*table(comparison)), *([grid_of(*variant_table(comparison))] if students_differ(comparison) else [])]
     notes = [Text(f"warning: {warning}", style="yellow") for warning in comparison.warnings]
     lengths = [length_note(comparison)] if students_differ(comparison) else []
-    notes += [Text(line) for line in [*lengths, *comparison.notes, *cascade_lines(comparison)]]
+    notes += [Text(line) for line in [*lengths, *row_notes(comparison), *comparison.notes, *cascade_lines(comparison)]]
     styles = [VERDICT_STYLES[one.result.verdict] for one in comparison.judged] or ["bold"]
     verdicts = [Text(line, style=style) for line, style in zip(comparison.verdicts, styles, strict=True)]
     return Group(
@@ -68,7 +68,8 @@ def _grid(header: Sequence[str]) -> Table:
     return grid
 
 
-def _filled(header: Sequence[str], body: Sequence[Sequence[str]]) -> Table:
+def grid_of(header: Sequence[str], body: Sequence[Sequence[str]]) -> Table:
+    """A table of text."""
     grid = _grid(header)
     for cells in body:
         grid.add_row(*(Text(cell) for cell in cells))

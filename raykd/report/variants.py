@@ -34,6 +34,11 @@ def length_note(comparison: Comparison) -> str:
     return f"Length of the trainings: {'; '.join(parts)}."
 
 
+def row_notes(comparison: Comparison) -> list[str]:
+    """Sentences on the texts that were left out of the training rows."""
+    return [f"{one}." for one in comparison.left_out]
+
+
 def _cells(system: System) -> list[str]:
     work, size = system.work, system.footprint
     assert work is not None

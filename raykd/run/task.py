@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Protocol
 
@@ -16,7 +17,7 @@ from raykd.data import storage
 from raykd.data.folds import Fold
 from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
-from raykd.models import absolute_model
+from raykd.models import absolute_model, model_digest
 
 _LIBRARIES = ("torch", "transformers", "deepspeed", "tokenizers", "numpy")
 _NO_TRACKING = TrackingConfig()
@@ -143,6 +144,19 @@ class TrainTask(Section):
         return storage.join(self.folder, "task.json")
 
 
+@dataclass(frozen=True)
+class ModelFolder:
+    """A model and the hash of its weights."""
+
+    path: str
+    digest: str
+
+
+def model_folder(path: str) -> ModelFolder:
+    """A model with the hash of its weights as they are now."""
+    return ModelFolder(path, model_digest(path))
+
+
 def make_task(
     *,
     name: str,
@@ -173,14 +187,8 @@ def make_task(
     content, never paths: a storage that is moved keeps its finished tasks. Validation rows without labels select nothing.
     """
     validation = validation if validation is not None and validation.labels is not None else None
-    settings = [
-        *_training_settings(objective, training, phases, compute),
-        seed,
-        list(labels),
-        task_kind,
-        positive_label,
-        *([] if unlabelled_fraction is None else [unlabelled_fraction]),
-    ]
+    settings = [*_training_settings(objective, training, phases, compute), seed, list(labels), task_kind, positive_label]
+    settings += [] if unlabelled_fraction is None else [unlabelled_fraction]
     inputs = [model_digest, teacher_digest, *_row_digests(train, without, validation, logits, side_tables)]
     return TrainTask(
         name=name,

@@ -11,10 +11,8 @@ from raykd.data.tokenised_set import TokenisedSet
 from raykd.distill.pipeline import DistillationPipeline
 from raykd.distill.student_models import make_student
 from raykd.distill.tasks import (
-    ModelFolder,
     StudentInputs,
     intermediate_task,
-    model_folder,
     student_task,
     teacher_task,
 )
@@ -23,7 +21,7 @@ from raykd.errors import ConfigError
 from raykd.models import model_digest
 from raykd.run.build_objective import BuildObjective, build_objective
 from raykd.run.progress import Terminal
-from raykd.run.task import Phase, run_folder
+from raykd.run.task import ModelFolder, Phase, model_folder, run_folder
 from raykd.tune.jobs.job_plan import AdaptTask, JobPlan, TaskChain, Variant, moved_task
 from raykd.tune.trial_record import ValueSchedule
 from raykd.tune.trial_teacher import TrialTeacher, make_trial_teacher

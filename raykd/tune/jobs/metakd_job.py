@@ -13,7 +13,7 @@ from raykd.metakd.tasks import Student, TaskInputs, intermediate_task, label_tas
 from raykd.models import model_digest
 from raykd.run.build_objective import BuildObjective
 from raykd.run.progress import Terminal
-from raykd.run.task import run_folder
+from raykd.run.task import model_folder, run_folder
 from raykd.tune.jobs.job_plan import AdaptTask, JobPlan, TaskChain, Variant, moved_task
 from raykd.tune.trial_teacher import TrialTeacher, make_trial_teacher
 
@@ -44,6 +44,8 @@ class MetaKDPlan(JobPlan[MetaKDConfig]):
     base: MetaKDConfig
     teacher: str
     """Folder of the meta-teacher's task."""
+    start: str
+    """Initial model of all students; layers of a teacher are those of the job's own meta-teacher."""
     teacher_tables: TeacherTables
     tables: Mapping[str, StudentTables]
     """By domain."""
@@ -85,7 +87,7 @@ class MetaKDPlan(JobPlan[MetaKDConfig]):
 
     def _label_chain(self, config: MetaKDConfig, student: Student, folder: str, adapt: AdaptTask) -> TaskChain:
         domain = student.domain
-        task = label_task(config, student, self._rows(domain, validated=True), model_digest(config.student.model))
+        task = label_task(config, student, self._rows(domain, validated=True), model_folder(self.start))
         yield adapt(moved_task(task, storage.join(folder, domain)), domain=domain, last=True)
 
     def _distilled_chain(
@@ -98,7 +100,7 @@ class MetaKDPlan(JobPlan[MetaKDConfig]):
             config,
             student,
             self._rows(domain, validated=single, weighted=True),
-            model_digest(config.student.model),
+            model_folder(self.start),
             teacher=teacher,
             teacher_digest=model_digest(storage.join(teacher, "model")),
         )
@@ -142,6 +144,7 @@ class MetaKDWork:
         return MetaKDPlan(
             base=self.base,
             teacher=teacher_folder(self.base, "meta", every),
+            start=self.pipeline.start.path,
             teacher_tables=TeacherTables(
                 train=rows.tokenised("train", every, teacher_model).path,
                 validation=rows.tokenised("validation", every, teacher_model).path,

@@ -58,6 +58,9 @@ def test_the_teacher_sees_the_budget_and_the_student_all_rows(
     assert student.num_rows == whole.num_rows + 3
     assert student.labelled_groups == 1
     assert any("7 left out with a text of another split" in line for line in pipeline.runner.said)
+    assert comparison.left_out == ("7 of 10 texts left out of the unlabelled rows: the validation or test set has them",)
+    assert f"{comparison.left_out[0]}." in Path(pipeline.runner.folder, "report/report.md").read_text()
+    assert comparison.left_out[0] in Path(pipeline.runner.folder, "report/report.html").read_text()
     scored = [job.output.rpartition("/logits/")[2] for job in pipeline.runner.jobs if "/logits/" in job.output]
     assert sorted(scored) == ["train", "unlabelled", "unlabelled-train", "validation"], "each row once"
     logits = load_logits(f"{pipeline.runner.folder}/logits/all")

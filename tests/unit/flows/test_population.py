@@ -20,10 +20,9 @@ from raykd.data.logits_tsv import import_tsv
 from raykd.data.prepare import prepare, spec_from_config
 from raykd.data.step_stream import local_feed
 from raykd.data.tokenised_set import TokenisedSet
-from raykd.distill.tasks import model_folder
 from raykd.errors import CheckpointError
 from raykd.run.progress import Terminal
-from raykd.run.task import TrainTask, cache_folder
+from raykd.run.task import TrainTask, cache_folder, model_folder
 from raykd.run.train_task import run_task
 from raykd.task_kinds import label_codec
 from raykd.tracking import NullTracker

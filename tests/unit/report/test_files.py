@@ -1,30 +1,16 @@
 """Files of reports, read back and compared."""
 
-import io
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from raykd.errors import ConfigError
 from raykd.report.comparison import Comparison
 from raykd.report.files import compare_runs, read_report, write_report
-from tests.unit.report.comparisons import fill
+from tests.unit.report.comparisons import fill, keep, printed
 
 Invent = Callable[..., Comparison]
-
-
-def keep(comparison: Comparison, folder: Path) -> None:
-    """Write the file that ``compare_runs`` reads, without the plots."""
-    folder.mkdir()
-    (folder / "report.json").write_text(comparison.model_dump_json())
-
-
-def printed(renderable: object) -> list[str]:
-    console = Console(width=100, file=io.StringIO(), color_system=None)
-    console.print(renderable)
-    return console.file.getvalue().splitlines()  # type: ignore[attr-defined]
 
 
 def test_report_files_are_read_back(invent: Invent, tmp_path: Path):

@@ -20,11 +20,11 @@ from raykd.data.prepare import prepare, spec_from_config
 from raykd.data.side_tables import SideTable, commit
 from raykd.data.step_stream import local_feed
 from raykd.data.tokenised_set import TokenisedSet
-from raykd.distill.tasks import StudentInputs, model_folder, student_task
+from raykd.distill.tasks import StudentInputs, student_task
 from raykd.distill.training_length import match_lengths
 from raykd.errors import CheckpointError, ConfigError, DataError, TrainingError
 from raykd.models import build_classifier, load_classifier, load_tokenizer, save_classifier
-from raykd.run.task import TrainTask, cache_folder
+from raykd.run.task import TrainTask, cache_folder, model_folder
 from raykd.run.train_task import open_task, run_open_task, run_task
 from raykd.task_kinds import label_codec
 from raykd.tracking import read_offline_run

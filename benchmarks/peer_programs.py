@@ -1,11 +1,13 @@
 """A distillation as users of other packages write it; :mod:`benchmarks.peers` runs this file with those packages installed.
 
     python peer_programs.py KIND --train FILE --test FILE --teacher DIR --student DIR [--epochs 1 3] [--seeds 1] [--plain]
+        [--labelled FILE] [--layers 0 2 4] [--rates 1e-4 5e-4] [--length 128]
 
 KIND: ``trainer-online`` and ``trainer-cached`` are Hugging Face's Trainer with a distillation loss, the teacher run in every
 step or once before; batches are grouped by length. ``textbrewer-dynamic`` and ``textbrewer-static`` are TextBrewer's
 GeneralDistiller with rows padded to their batch or to the longest text allowed. The teacher is fine-tuned by the Trainer.
-``--plain`` also trains every seed without a teacher. Prints the accuracies as JSON. Knows nothing of raykd.
+``--plain`` also trains every seed without a teacher. With ``--labelled`` the teacher learns from those rows alone, and students
+from its logits on ``--train``, whose labels they do not read. Prints the accuracies as JSON. Knows nothing of raykd.
 """
 
 import argparse
@@ -27,8 +29,7 @@ from transformers import (
     set_seed,
 )
 
-LENGTH, BATCH = 128, 32
-TEACHER_RATE, STUDENT_RATE = 1e-4, 5e-4
+BATCH = 32
 TEMPERATURE, ALPHA = 2.0, 0.9
 KINDS = ("trainer-online", "trainer-cached", "textbrewer-dynamic", "textbrewer-static")
 Rows = list[dict[str, Any]]
@@ -38,9 +39,13 @@ def main() -> None:
     """Fine-tune, distil, evaluate, print."""
     options = _options()
     tokenizer = AutoTokenizer.from_pretrained(options.teacher)
-    train, test = (_rows(tokenizer, path, static=options.kind == "textbrewer-static") for path in (options.train, options.test))
+    static = options.kind == "textbrewer-static"
+    train, test, labelled = (
+        _rows(tokenizer, path, length=options.length, static=static)
+        for path in (options.train, options.test, options.labelled or options.train)
+    )
     work = Work(tokenizer, train, test)
-    teacher = work.fit(_model(options.teacher), train, seed=1, epochs=options.epochs[0], rate=TEACHER_RATE)
+    teacher = work.fit(_model(options.teacher), labelled, seed=1, epochs=options.epochs[0], rate=options.rates[0])
     accuracies: dict[str, Any] = {"teacher": work.accuracy(teacher), "student": [], "plain": []}
     if options.kind == "trainer-cached":
         for row, logits in zip(train, work.logits(teacher, train), strict=True):
@@ -50,7 +55,7 @@ def main() -> None:
         accuracies["student"].append(work.accuracy(student))
         if options.plain:
             plain = [{key: value for key, value in row.items() if key != "teacher_logits"} for row in train]
-            student = work.fit(_model(options.student), plain, seed=seed, epochs=options.epochs[1], rate=STUDENT_RATE)
+            student = work.fit(_student(options), plain, seed=seed, epochs=options.epochs[1], rate=options.rates[1])
             accuracies["plain"].append(work.accuracy(student))
     sys.stdout.write(json.dumps(accuracies) + "\n")
 
@@ -63,19 +68,38 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, nargs=2, default=(1, 3), help="of the teacher, of a student")
     parser.add_argument("--seeds", type=int, nargs="+", default=(1,))
     parser.add_argument("--plain", action="store_true")
-    return parser.parse_args()
+    parser.add_argument("--labelled", help="rows that the teacher learns from; all of --train unless given")
+    parser.add_argument("--layers", type=int, nargs="+", help="encoder layers of the student's model to keep; all unless given")
+    parser.add_argument(
+        "--rates", type=float, nargs=2, default=(1e-4, 5e-4), help="learning rates of the teacher, of a student"
+    )
+    parser.add_argument("--length", type=int, default=128, help="tokens of a row at most")
+    options = parser.parse_args()
+    if options.labelled and not options.kind.startswith("textbrewer"):
+        parser.error("--labelled is for textbrewer-dynamic and textbrewer-static")
+    return options
 
 
-def _rows(tokenizer: Any, path: str, *, static: bool) -> Rows:
+def _rows(tokenizer: Any, path: str, *, length: int, static: bool) -> Rows:
     lines = [line.split("\t") for line in Path(path).read_text(encoding="utf-8").split("\n") if line]
     padding = "max_length" if static else False
-    tokens = tokenizer([text for text, _ in lines], truncation=True, max_length=LENGTH, padding=padding)
+    tokens = tokenizer([text for text, _ in lines], truncation=True, max_length=length, padding=padding)
     keys = ("input_ids", "attention_mask")
     return [{key: tokens[key][index] for key in keys} | {"labels": int(label)} for index, (_, label) in enumerate(lines)]
 
 
 def _model(folder: str) -> Any:
     return AutoModelForSequenceClassification.from_pretrained(folder, num_labels=2, dtype=torch.float32)
+
+
+def _student(options: argparse.Namespace) -> Any:
+    """The student's model, or a BERT with some of its layers."""
+    model = _model(options.student)
+    if options.layers is not None:
+        layers = model.bert.encoder.layer
+        model.bert.encoder.layer = torch.nn.ModuleList([layers[index] for index in options.layers])
+        model.config.num_hidden_layers = len(options.layers)
+    return model
 
 
 def distillation_loss(student: torch.Tensor, teacher: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -152,14 +176,15 @@ def _arguments(folder: str, *, seed: int, epochs: int, rate: float) -> TrainingA
 
 
 def _distilled(options: argparse.Namespace, work: Work, teacher: Any, seed: int) -> Any:
-    student = _model(options.student)
+    student, epochs, rate = _student(options), options.epochs[1], options.rates[1]
     if options.kind.startswith("trainer"):
         live = teacher if options.kind == "trainer-online" else None
-        return work.fit(student, work.train, seed=seed, epochs=options.epochs[1], rate=STUDENT_RATE, teacher=live)
-    return _with_textbrewer(student, teacher, work, seed=seed, epochs=options.epochs[1])
+        return work.fit(student, work.train, seed=seed, epochs=epochs, rate=rate, teacher=live)
+    alpha = 1.0 if options.labelled else ALPHA  # its losses weigh all rows alike, and most have no label
+    return _with_textbrewer(student, teacher, work, seed=seed, epochs=epochs, rate=rate, alpha=alpha)
 
 
-def _with_textbrewer(student: Any, teacher: Any, work: Work, *, seed: int, epochs: int) -> Any:
+def _with_textbrewer(student: Any, teacher: Any, work: Work, *, seed: int, epochs: int, rate: float, alpha: float) -> Any:
     from textbrewer import DistillationConfig, GeneralDistiller, TrainingConfig  # type: ignore[import-not-found]
     from transformers import get_linear_schedule_with_warmup
 
@@ -171,12 +196,12 @@ def _with_textbrewer(student: Any, teacher: Any, work: Work, *, seed: int, epoch
     with tempfile.TemporaryDirectory() as folder:
         distiller = GeneralDistiller(
             TrainingConfig(device="cpu", output_dir=folder, log_dir=None, ckpt_frequency=0),
-            DistillationConfig(temperature=TEMPERATURE, kd_loss_weight=ALPHA, hard_label_weight=1 - ALPHA, kd_loss_type="ce"),
+            DistillationConfig(temperature=TEMPERATURE, kd_loss_weight=alpha, hard_label_weight=1 - alpha, kd_loss_type="ce"),
             teacher, student, adapt, adapt,
         )  # fmt: skip
         with distiller:
             distiller.train(
-                torch.optim.AdamW(student.parameters(), lr=STUDENT_RATE, weight_decay=0.01),
+                torch.optim.AdamW(student.parameters(), lr=rate, weight_decay=0.01),
                 loader,
                 epochs,
                 scheduler_class=get_linear_schedule_with_warmup,

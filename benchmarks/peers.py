@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     folder = Path(options.folder).absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    _install(folder / "site")
+    install_peers(folder / "site")
     done = _read(folder)
     for round_, work, rows, side in _plan(options):
         key = {"round": round_, "work": work, "rows": rows, "side": side}
@@ -89,7 +89,8 @@ def _plan(options: argparse.Namespace) -> Iterator[tuple[int, str, int, str]]:
         yield from ((round_, work, rows, side) for side in (sides if round_ % 2 == 0 else sides[::-1]))
 
 
-def _install(site: Path) -> None:
+def install_peers(site: Path) -> None:
+    """Install the peers' packages into a folder, unless it is there."""
     if site.is_dir():
         return
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(site), *PACKAGES]

@@ -27,7 +27,8 @@ def test_students_start_from_layers_of_the_fine_tuned_meta_teacher(tmp_path: Pat
     pipeline.check()
     report = pipeline.run()
     assert report is not None
-    assert pipeline.trained[:2] == ["meta teacher", "hard labels, dvd, seed 1"], "the teacher comes first"
+    assert pipeline.trained[0] == "meta teacher"
+    assert "hard labels, dvd, seed 1" in pipeline.trained
     folder = tmp_path / "runs/small"
     initial, teacher = weights(folder / "students/initial/model"), weights(folder / "teachers/meta/model")
     assert json.loads((folder / "students/initial/model/config.json").read_text())["num_hidden_layers"] == 1

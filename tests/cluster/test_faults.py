@@ -61,6 +61,7 @@ def test_the_command_is_stopped_and_killed_and_given_again(
     assert same(run.weights(), of("teacher", calm))
 
 
+@pytest.mark.long  # a signal in training is in the test above, a closed terminal in tests/unit/test_cli.py
 def test_a_closed_terminal_leaves_a_checkpoint(
     world: World, environment: Mapping[str, str], calm: Mapping[str, object], draw: random.Random
 ) -> None:

@@ -78,6 +78,7 @@ def test_nodes_are_removed_in_training_and_prediction_and_one_is_drained(
     assert same(run.weights(), calm)
 
 
+@pytest.mark.long  # several nodes are in the test above, Meta-KD on one node in tests/ray/test_metakd.py
 def test_meta_kd_on_several_nodes_gives_the_weights_of_one(
     environment: Mapping[str, str], nodes: Raylets, tmp_path: Path
 ) -> None:

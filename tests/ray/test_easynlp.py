@@ -52,6 +52,7 @@ def test_b05_many_workers_write_every_row_once(flow, tmp_path):
     assert [line.split("\t", 2)[2] for line in two] == lines(flow["DEV"])
 
 
+@pytest.mark.long  # the product is in tests/unit/easynlp/test_settings.py, two workers are in test_run.py
 def test_machines_times_gpus_are_training_workers(flow, tmp_path):
     flags = scoring_flags("train", f"{flow['TRAIN']},{flow['DEV']}", tmp_path, label_name="label", worker_count=2, worker_gpu=0)
     parameters = f"--user_defined_parameters=pretrain_model_name_or_path={flow['STUDENT_MODEL']}"

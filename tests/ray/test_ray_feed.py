@@ -176,8 +176,9 @@ def test_a_training_may_take_longer_over_its_rows_than_ray_waits_for_progress(
     monkeypatch.setattr(DataContext.get_current(), "execution_no_progress_timeout_s", 2)  # 30 minutes, if nobody says otherwise
     monkeypatch.setattr(ray_stream, "BLOCK_BYTES", 100_000)
     monkeypatch.setattr(ray_stream, "READ_AHEAD_BYTES", 400_000)  # the reading stands still until rows are taken
-    with ray_feed(ReadRequest(*folders, **arguments())) as feed:
-        expected = local_feed(ReadRequest(*folders, **arguments()))
+    span = arguments(stop_step=STEPS // 3)
+    with ray_feed(ReadRequest(*folders, **span)) as feed:
+        expected = local_feed(ReadRequest(*folders, **span))
         assert next(feed).table.equals(next(expected).table)
         time.sleep(6)  # three times the limit
         assert_same(feed, expected)

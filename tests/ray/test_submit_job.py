@@ -43,6 +43,8 @@ case "$2" in
     jobs/counts.yaml) touch "$RAYKD_TEST_FOLDER/counting"; for i in $(seq 1 60); do echo "line $i"; sleep 0.2; done ;;
 esac
 """
+ONE_OF_EACH_KIND = {"demo.yaml", "metakd-amazon.yaml", "tune-sst2.yaml"}
+"""Job files whose commands are run here; tests/unit/submit/test_job_submission.py reads the command of every one."""
 KEY = "-".join(["a", "key", "that", "must", "not", "be", "seen"])  # this file travels too, with a checkout
 
 
@@ -138,7 +140,13 @@ def test_the_command_at_the_head_of_a_job_file(work: Path, cluster: Head) -> Non
     assert ray_job_submit(cluster, cluster.environment, "jobs/fails.yaml").returncode == 1
 
 
-@pytest.mark.parametrize("job", sorted((ROOT / "jobs").glob("*.yaml")), ids=lambda job: job.stem)
+@pytest.mark.parametrize(
+    "job",
+    [
+        pytest.param(job, id=job.stem, marks=() if job.name in ONE_OF_EACH_KIND else pytest.mark.long)
+        for job in sorted((ROOT / "jobs").glob("*.yaml"))
+    ],
+)
 def test_the_command_of_every_job_file_works_as_pasted(
     work: Path, cluster: Head, job: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

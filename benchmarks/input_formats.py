@@ -84,7 +84,8 @@ def _bare(texts: list[str], model: str, folder: Path) -> float:
 
 
 def _prepared(path: Path, model: str, folder: Path, rows: int) -> float:
-    from raykd.data.prepare import PrepareSpec, prepare
+    from raykd.data.prepare import prepare
+    from raykd.data.prepare_spec import PrepareSpec
     from raykd.data.readers import FileFormat
     from raykd.task_kinds import SINGLE_LABEL
 

@@ -17,7 +17,8 @@ import torch
 from raykd.config import ComputeConfig, FineTuneConfig, TorchEngineConfig, TrainingConfig
 from raykd.config.metakd import MetaDistillationObjective, MetaTeacherObjective, PredictionObjective
 from raykd.config.task_objective import TaskObjective
-from raykd.data.prepare import PrepareSpec, prepare
+from raykd.data.prepare import prepare
+from raykd.data.prepare_spec import PrepareSpec
 from raykd.data.side_tables import SideTable
 from raykd.data.step_stream import local_feed
 from raykd.data.tokenised_set import TokenisedSet

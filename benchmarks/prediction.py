@@ -28,7 +28,8 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from raykd.config import CausalTeacherConfig, build
 from raykd.data.batch import Batch
-from raykd.data.prepare import PrepareSpec, prepare, spec_from_config
+from raykd.data.prepare import prepare
+from raykd.data.prepare_spec import PrepareSpec, spec_from_config
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.distill.prompted_teacher import PromptedTeacher, prompted_teacher
 from raykd.models import load_classifier, load_tokenizer, save_classifier

@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 from raykd.config import ComputeConfig, FineTuneConfig, TorchEngineConfig, TrainingConfig
 from raykd.data.batch_plan import BatchPlan
 from raykd.data.planned_reader import PlannedReader, ReadRequest
-from raykd.data.prepare import PrepareSpec, prepare
+from raykd.data.prepare import prepare
+from raykd.data.prepare_spec import PrepareSpec
 from raykd.data.ray_map import run_job
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.models import model_digest

@@ -173,7 +173,8 @@ def _model(folder: Path) -> str:
 
 
 def _prepare(files: list[str], model: str, work: Path, progress: Progress) -> Any:
-    from raykd.data.prepare import PrepareSpec, prepare
+    from raykd.data.prepare import prepare
+    from raykd.data.prepare_spec import PrepareSpec
     from raykd.task_kinds import SINGLE_LABEL
 
     spec = PrepareSpec(

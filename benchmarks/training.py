@@ -25,7 +25,8 @@ import torch
 from raykd.config import ComputeConfig, DeepSpeedEngineConfig, FineTuneConfig, TorchEngineConfig, TrainingConfig
 from raykd.data.batch import Batch, micro_batches
 from raykd.data.planned_reader import ReadRequest
-from raykd.data.prepare import PrepareSpec, prepare
+from raykd.data.prepare import prepare
+from raykd.data.prepare_spec import PrepareSpec
 from raykd.data.step_stream import StepRows, local_feed, ray_feed
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.models import load_classifier, model_digest

@@ -18,7 +18,8 @@ import torch
 
 from raykd.config import ComputeConfig, FineTuneConfig, TorchEngineConfig, TrainingConfig
 from raykd.data import storage, synthetic
-from raykd.data.prepare import PrepareSpec, prepare
+from raykd.data.prepare import prepare
+from raykd.data.prepare_spec import PrepareSpec
 from raykd.data.step_stream import local_feed
 from raykd.errors import ConfigError
 from raykd.models import build_classifier, model_digest, save_classifier

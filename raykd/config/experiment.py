@@ -8,11 +8,10 @@ from pydantic import Field, model_validator
 from raykd.config.augment import AugmentConfig, check_augment, check_scored_rows
 from raykd.config.data import DataConfig
 from raykd.config.logits import LogitsConfig
-from raykd.config.objectives import supported_objectives
 from raykd.config.paths import StoragePath
 from raykd.config.searched_job import SearchedJob
 from raykd.config.section import Section
-from raykd.config.student import StudentConfig, StudentVariant, check_initial_model, check_searched
+from raykd.config.student import StudentConfig, StudentVariant, check_searched
 from raykd.config.student_init import STUDENT_INIT_KEYS, with_teacher_model
 from raykd.config.teacher_kinds import (
     AnyTeacher,
@@ -25,6 +24,7 @@ from raykd.config.teacher_kinds import (
     with_teacher_kind,
 )
 from raykd.config.training import ComputeConfig, TrainingConfig
+from raykd.config.variant_checks import check_task, check_variant
 
 STORAGE = "runs"
 """Default storage folder."""
@@ -223,7 +223,8 @@ class ExperimentConfig(SearchedJob):
         if self.teacher is not None and self.teachers:
             raise ValueError("both teacher and teachers are given; list the teacher among teachers, or remove one of the two")
         for variant in self.student_variants:
-            self._check_variant(variant)
+            check_variant(variant, teacher=self.teacher, teachers=self.teachers, has_logits=self._has_logits)
+            check_task(variant, self.data)
         if self.logits.folds is not None:
             self._check_folds(self.logits.folds)
         self._check_class_weights()
@@ -236,44 +237,6 @@ class ExperimentConfig(SearchedJob):
                 check_scored_rows(key, logits_file=self.logits.file, distils=self.distils_from_teacher)
         check_augment(self.augment, self.student_variants)
         return self
-
-    def _check_variant(self, variant: StudentVariant) -> None:
-        objective, outputs = variant.student.objective, self.data.traits.outputs
-        if objective.needs_teacher and not self._has_logits:
-            raise ValueError(
-                f"{variant.key('objective')} distils, but there is neither a teacher nor logits.file; give one of them"
-            )
-        if variant.student.intermediate is not None:
-            self._check_intermediate(variant)
-        check_initial_model(variant, has_teacher=isinstance(self.teacher, TeacherConfig))
-        if outputs not in objective.supported_outputs:
-            needed = "exactly one class per row" if objective.supported_outputs == ("classes",) else "probabilities"
-            raise ValueError(
-                f"{variant.key('objective')}.kind = {objective.kind} needs {needed}, which data.task = {self.data.task} does "
-                f"not have; use {' or '.join(supported_objectives(outputs))}"
-            )
-
-    def _check_intermediate(self, variant: StudentVariant) -> None:
-        section, objective = variant.key("intermediate"), variant.student.objective
-        if not objective.distils:
-            raise ValueError(
-                f"{section} distils, but {variant.key('objective')}.kind = {objective.kind} learns from labels alone; choose a "
-                f"kind that distils (vanilla_kd), or set intermediate to null in student.variants.{variant.name}"
-            )
-        if self.teachers:
-            raise ValueError(
-                f"{section} learns from the layers of one teacher, but teachers lists {len(self.teachers)}; give "
-                f"teacher instead, or remove {section}"
-            )
-        if self.teacher is None:
-            raise ValueError(
-                f"{section} runs the teacher, but there are only its logits (logits.file); add teacher, or remove {section}"
-            )
-        if isinstance(self.teacher, CausalTeacherConfig):
-            raise ValueError(
-                f"{section} learns from the layers of a classifier, but teacher.kind = causal_lm; remove {section}, or take a "
-                "classifier"
-            )
 
     def _check_class_weights(self) -> None:
         given = [("teacher.training.class_weights", teacher.training) for teacher in self.every_classifier]

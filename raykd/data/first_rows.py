@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from raykd.data.examples import RowParser
-from raykd.data.prepare import PrepareSpec
+from raykd.data.prepare_spec import PrepareSpec
 from raykd.data.readers import reader_of, scan
 from raykd.data.schema import InputSchema
 from raykd.data.sources import expand_data

@@ -15,7 +15,7 @@ from raykd.data import storage
 from raykd.data.cell_values import integer_text
 from raykd.data.examples import RowParser
 from raykd.data.headers import check_files
-from raykd.data.prepare import file_format
+from raykd.data.prepare_spec import file_format
 from raykd.data.readers import reader_of
 from raykd.data.schema import InputSchema
 from raykd.data.sources import find_sources

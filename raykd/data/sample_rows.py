@@ -6,7 +6,7 @@ from itertools import islice
 
 from raykd.config import DataConfig
 from raykd.data.first_rows import text_parser
-from raykd.data.prepare import file_format
+from raykd.data.prepare_spec import file_format
 from raykd.data.readers import Chunk, reader_of, scan
 from raykd.data.sources import expand_data
 from raykd.errors import DataError

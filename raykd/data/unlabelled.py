@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from raykd.data.prepare import PrepareSpec
+from raykd.data.prepare_spec import PrepareSpec
 from raykd.data.readers import Reader, reader_of
 from raykd.data.schema import InputSchema
 from raykd.data.sources import expand_data

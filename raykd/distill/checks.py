@@ -3,7 +3,8 @@
 from raykd.config import CausalTeacherConfig, DataConfig, ExperimentConfig
 from raykd.data.first_rows import first_texts
 from raykd.data.mixed_plan import check_rows, unlabelled_rows
-from raykd.data.prepare import check_sources, file_format, spec_from_config
+from raykd.data.prepare import check_sources
+from raykd.data.prepare_spec import file_format, spec_from_config
 from raykd.data.sources import find_sources
 from raykd.data.tokenizer import load_mask_token
 from raykd.data.unlabelled import unlabelled_spec

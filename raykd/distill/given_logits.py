@@ -10,7 +10,8 @@ from raykd.data.answer_values import AnswerValues
 from raykd.data.logits_answers import IdJoin, import_answers, read_ids
 from raykd.data.logits_parquet import COLUMN, file_digest, import_parquet, open_parquet
 from raykd.data.logits_tsv import import_tsv
-from raykd.data.prepare import check_sources, spec_from_config
+from raykd.data.prepare import check_sources
+from raykd.data.prepare_spec import spec_from_config
 from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ConfigError

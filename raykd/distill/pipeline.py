@@ -3,29 +3,27 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Literal
 
 from raykd.config import ExperimentConfig
-from raykd.config.data import TASKS
 from raykd.data import storage
 from raykd.data.found_labels import list_labels
 from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.distill.checks import check_experiment, probe_models
 from raykd.distill.job_labels import class_lines, with_found_labels
+from raykd.distill.model_scores import ModelScores
 from raykd.distill.report import Candidate, build_comparison, describe_models
 from raykd.distill.split_rows import SplitRows
 from raykd.distill.student_models import StudentModels
 from raykd.distill.student_trainings import StudentTrainings, TrainedStudent
 from raykd.distill.tasks import count_trainings, task_folders
-from raykd.distill.teachers import ENSEMBLE, Teachers
+from raykd.distill.teachers import Teachers
 from raykd.distill.training_rows import TrainingRows
 from raykd.errors import ConfigError
-from raykd.models import model_digest
 from raykd.report.comparison import FORMAT, Comparison
 from raykd.report.files import read_report, write_report
 from raykd.run.progress import Terminal
-from raykd.run.stages import Stage, StageRunner, run_pipeline
+from raykd.run.stages import StageRunner, run_pipeline
 from raykd.run.task import cache_folder, run_folder, side_digest
 from raykd.stage_names import SPLITS, STAGES, Split, StageName
 
@@ -160,6 +158,11 @@ class DistillationPipeline:
         """The students' tokenizers and initial models."""
         return StudentModels(self.config, self.runner, self.training_rows, lambda: self.teachers.models()[0])
 
+    @cached_property
+    def model_scores(self) -> ModelScores:
+        """The logits of the trained models."""
+        return ModelScores(self.config, self.runner, self.splits, self.teachers)
+
     def logits(self) -> SideTable | None:
         """The teacher logits of the searched student, the last variant; those of all variants are made. None without any."""
         return self.teachers.logits()
@@ -192,71 +195,13 @@ class DistillationPipeline:
 
     def evaluation(self) -> list[tuple[Candidate, SideTable]]:
         """Logits of every model on the rows of the report; those on the validation rows are made in the same execution."""
-        candidates = self.candidates()
-        jobs = {
-            stage: [one.job(self._rows_of(one, split), stage.folder)]
-            for one in candidates
-            for split in self._scored_splits(one)
-            for stage in [self._scores(one, split)]
-        }
-        self.runner.score_stages(jobs, f"{self._report_split} rows", for_report=True)
-        scored = [(one, SideTable.open(self._scores(one, self._report_split).folder)) for one in candidates]
-        return [*self._ensemble(scored), *scored]
-
-    def _scores(self, candidate: Candidate, split: Split) -> Stage:
-        """The stage of a model's logits on a split."""
-        folder = "evaluation" if split == self._report_split else "evaluation/validation"
-        rows = self._rows_of(candidate, split)
-        name = f"{folder}/{candidate.name.replace(' ', '-')}"
-        asked = [] if candidate.prompted is None else [candidate.prompted.key]
-        return self.runner.stage(name, rows.fingerprint, model_digest(candidate.model), *asked)
-
-    def _rows_of(self, candidate: Candidate, split: Split) -> TokenisedSet:
-        prompts = None if candidate.prompted is None else candidate.prompted.tokenizer
-        return self.splits.tokenised(split, candidate.tokenizer, prompts)
-
-    def _scored_splits(self, candidate: Candidate) -> list[Split]:
-        """The splits that a model scores for the report: not the validation rows where its logits on them exist."""
-        validated = not self._calibrates or candidate.name in self.teachers.validation
-        return [self._report_split] if validated or self._report_split == "validation" else ["test", "validation"]
-
-    @property
-    def _calibrates(self) -> bool:
-        """True when the outputs are probabilities and the rows have labels, so that temperatures can be fitted."""
-        return self.config.data.label is not None and TASKS[self.config.data.task].outputs != "values"
-
-    def _validation_logits(self, scored: Sequence[tuple[Candidate, SideTable]]) -> dict[str, SideTable]:
-        """Logits of the models on the validation rows, by the candidate's name; those that have none are absent."""
-        if not self._calibrates:
-            return {}
-        if self._report_split == "validation":
-            return {candidate.name: side for candidate, side in scored}
-        made = {one.name: self._scores(one, "validation").folder for one, _ in scored if one.model}
-        own = {name: SideTable.open(folder) for name, folder in made.items() if name not in self.teachers.validation}
-        return {**own, **self.teachers.validation}
-
-    def _ensemble(self, scored: Sequence[tuple[Candidate, SideTable]]) -> list[tuple[Candidate, SideTable]]:
-        """The average of several teachers, which students learn from, as a system of its own."""
-        teachers = [(candidate, side) for candidate, side in scored if candidate.role == "teacher"]
-        if len(teachers) < 2:
-            return []
-        sides = [side for _, side in teachers]
-        name = f"evaluation/{ENSEMBLE.replace(' ', '-')}"
-        stage = self.runner.stage(name, [side_digest(side) for side in sides], self.teachers.weights)
-        if not stage.is_done():
-            stage.begin()
-            self.teachers.average(sides, self._rows_of(teachers[0][0], self._report_split), stage.folder)
-            stage.finish()
-        members = tuple(candidate.model for candidate, _ in teachers)
-        asked = next((one.prompted for one, _ in teachers if one.prompted is not None), None)
-        candidate = Candidate("teacher", ENSEMBLE, None, "", teachers[0][0].tokenizer, None, members, asked)
-        return [(candidate, SideTable.open(stage.folder))]
+        return self.model_scores.of(self.candidates())
 
     def report(self) -> Comparison:
         """The comparison; report.json, report.md and report.html."""
         scored = self.evaluation()
         folder = storage.join(self.runner.folder, "report")
-        validation = self._validation_logits(scored)
+        validation = self.model_scores.validation(scored)
         inputs = [(candidate.name, side_digest(side)) for candidate, side in scored]
         stage = self.runner.stage(
             "report",
@@ -268,7 +213,7 @@ class DistillationPipeline:
         if self.runner.skip_or_begin(stage):
             return read_report(folder)
         self.runner.release_workers()  # latency is measured on idle processors
-        rows = self.tokenised(self._report_split, self.config.student_models[0])
+        rows = self.tokenised(self.model_scores.report_split, self.config.student_models[0])
         comparison = build_comparison(
             scored,
             name=self.config.name,
@@ -285,8 +230,3 @@ class DistillationPipeline:
         describe_models(comparison, [candidate for candidate, _ in scored], self.config, self.runner.folder)
         stage.finish()
         return comparison
-
-    @property
-    def _report_split(self) -> Literal["test", "validation"]:
-        """The split of the report: test, where there is one."""
-        return "test" if self.config.data.has_test_set else "validation"

@@ -6,7 +6,7 @@ from functools import cached_property
 from raykd.config import ExperimentConfig
 from raykd.config.data import MIN_TEST_ROWS
 from raykd.data.overlap import Overlap, find_overlaps
-from raykd.data.prepare import PrepareSpec, spec_from_config
+from raykd.data.prepare_spec import PrepareSpec, spec_from_config
 from raykd.data.prompts import PromptTokenizer
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import DataError

@@ -13,7 +13,7 @@ from raykd.config.student import Rows
 from raykd.data import storage
 from raykd.data.join_sets import join_sets, join_sides
 from raykd.data.label_budget import RowSelection, select_labelled
-from raykd.data.prepare import PrepareSpec
+from raykd.data.prepare_spec import PrepareSpec
 from raykd.data.prompts import PromptTokenizer
 from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from raykd.data import storage
-from raykd.data.prepare import PrepareSpec
+from raykd.data.prepare_spec import PrepareSpec
 from raykd.data.schema import InputSchema
 from raykd.errors import ConfigError, DataError
 from raykd.task_kinds import SINGLE_LABEL, TaskKind

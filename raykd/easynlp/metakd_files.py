@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from raykd.data import storage
-from raykd.data.prepare import PrepareSpec, prepare
+from raykd.data.prepare import prepare
+from raykd.data.prepare_spec import PrepareSpec
 from raykd.easynlp.metakd_rows import table_cells
 from raykd.easynlp.ray_workers import connected
 from raykd.easynlp.settings import Workers

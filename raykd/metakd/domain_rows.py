@@ -8,7 +8,7 @@ from raykd.config import MetaKDConfig
 from raykd.config.metakd import DomainDataConfig, ReviewsConfig
 from raykd.data import storage
 from raykd.data.examples import RowParser
-from raykd.data.prepare import PrepareSpec
+from raykd.data.prepare_spec import PrepareSpec
 from raykd.data.readers import scan
 from raykd.data.schema import InputSchema
 from raykd.data.tokenised_set import TokenisedSet

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from raykd.cluster import uses_gpu
@@ -18,9 +17,10 @@ from raykd.metakd.build_meta_objective import build_meta_objective
 from raykd.metakd.checks import check_meta_kd, probe_models
 from raykd.metakd.domain_rows import DomainRows
 from raykd.metakd.domain_tables import DomainSideTables
-from raykd.metakd.model_temperatures import DomainScores, calibration, fit_temperatures, store_temperatures
-from raykd.metakd.report import FORMAT, TITLES, MetaReport, method_title, read, write
+from raykd.metakd.model_temperatures import DomainScores, fit_temperatures, store_temperatures
+from raykd.metakd.report import FORMAT, MetaReport, read, write
 from raykd.metakd.student_start import student_start
+from raykd.metakd.system_table import compare_systems
 from raykd.metakd.tasks import (
     TEACHER_OF,
     Student,
@@ -29,7 +29,6 @@ from raykd.metakd.tasks import (
     count_trainings,
     intermediate_task,
     label_task,
-    methods,
     prediction_task,
     students,
     task_folders,
@@ -39,10 +38,7 @@ from raykd.metakd.tasks import (
 )
 from raykd.models import PROBE_ROWS, model_digest
 from raykd.predict import ScoreJob
-from raykd.report.domain_accuracy import CorrectRows, SystemRow, contrast, correct_rows, system_row
-from raykd.report.environment import environment
 from raykd.report.load_tables import load_labels
-from raykd.report.system import Spread
 from raykd.run.progress import Terminal
 from raykd.run.stages import StageRunner, run_pipeline
 from raykd.run.task import ModelFolder, TrainTask, cache_folder, run_folder, side_digest
@@ -247,36 +243,14 @@ class MetaKDPipeline:
         stage = self.runner.stage("report", FORMAT, inputs)
         if self.runner.skip_or_begin(stage):
             return read(folder)
-        report = self._measure(scores)
-        write(report, folder)
-        stage.finish()
-        return report
-
-    def _measure(self, scores: Sequence[DomainScores]) -> MetaReport:
-        domains = self.config.chosen_domains
         labels, validation = (self._labels(split) for split in ("test", "validation"))
         loaded = [one.load() for one in scores]
         temperatures = fit_temperatures(loaded, validation)
         store_temperatures(temperatures, sequence_length=self.config.sequence_length)
-        found: dict[str, dict[str, list[NDArray[np.float32]]]] = {}
-        for one in loaded:
-            found.setdefault(one.system, {}).setdefault(one.domain, []).append(one.test)
-        systems: dict[str, CorrectRows] = {
-            system: {domain: correct_rows(by_domain[domain], labels[domain]) for domain in domains}
-            for system, by_domain in found.items()
-            if set(by_domain) >= set(domains)
-        }
-        ours = (method_title("meta_kd"), systems["meta_kd"])
-        others = [method for method in methods(self.config) if method != "meta_kd"]
-        return MetaReport(
-            name=self.config.name,
-            rows={domain: len(one) for domain, one in labels.items()},
-            seeds=self.config.student.seeds,
-            lines=tuple(self._lines(systems, calibration(loaded, temperatures, labels))),
-            contrasts=tuple(contrast(ours, (method_title(method), systems[method])) for method in others),
-            warnings=tuple(map(str, self._overlaps)),
-            environment=environment(),
-        )
+        report = compare_systems(self.config, loaded, labels, temperatures, self._overlaps)
+        write(report, folder)
+        stage.finish()
+        return report
 
     def _labels(self, split: Split) -> dict[str, NDArray[Any]]:
         """Label ids of a split by domain."""
@@ -284,18 +258,6 @@ class MetaKDPipeline:
         return {
             domain: load_labels(self.rows.tokenised(split, (domain,), student).path) for domain in self.config.chosen_domains
         }
-
-    def _lines(self, systems: dict[str, CorrectRows], fitted: Mapping[str, dict[str, Spread]]) -> list[SystemRow]:
-        kinds: tuple[TeacherKind, ...] = ("single", "mixed", "meta")
-        lines = [
-            system_row("teacher", TITLES[kind], "–", systems[f"{kind} teacher"], fitted[f"{kind} teacher"])
-            for kind in kinds
-            if f"{kind} teacher" in systems
-        ]
-        for method in methods(self.config):
-            teacher = TITLES[TEACHER_OF[method]] if method in TEACHER_OF else "–"
-            lines.append(system_row("student", teacher, TITLES[method], systems[method], fitted[method]))
-        return lines
 
     def _intermediate(self, wanted: Sequence[Student]) -> dict[Student, TrainTask]:
         """Intermediate-layer distillation, or the single objective, of all students."""

@@ -15,7 +15,8 @@ from raykd.config import ComputeConfig
 from raykd.config.section import Section
 from raykd.data import storage
 from raykd.data.folder_lock import FolderLock, folder_lock
-from raykd.data.prepare import PrepareSpec, prepare
+from raykd.data.prepare import prepare
+from raykd.data.prepare_spec import PrepareSpec
 from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ConfigError, DataError

@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from raykd.config import ExperimentConfig, load_job
-from raykd.data.prepare import prepare, spec_from_config
+from raykd.data.prepare import prepare
+from raykd.data.prepare_spec import spec_from_config
 from raykd.data.side_tables import SideTable
 from raykd.data.step_stream import local_feed
 from raykd.data.tokenised_set import TokenisedSet

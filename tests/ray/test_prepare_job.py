@@ -10,7 +10,8 @@ import pytest
 from raykd.data import prepare as prepare_module
 from raykd.data import ray_map, sources, storage
 from raykd.data.parquet_files import PartInfo, write_part
-from raykd.data.prepare import PrepareSpec, prepare
+from raykd.data.prepare import prepare
+from raykd.data.prepare_spec import PrepareSpec
 from raykd.data.ray_map import run_job
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import DataError

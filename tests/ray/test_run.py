@@ -13,7 +13,8 @@ from safetensors.torch import load_file
 
 from raykd.cluster import local_cores
 from raykd.config import ExperimentConfig
-from raykd.data.prepare import prepare, spec_from_config
+from raykd.data.prepare import prepare
+from raykd.data.prepare_spec import spec_from_config
 from raykd.distill.pipeline import DistillationPipeline, run_experiment
 from raykd.distill.tasks import teacher_task
 from raykd.errors import ConfigError, TrainingError

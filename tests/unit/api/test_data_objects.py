@@ -12,7 +12,8 @@ from raykd.api.data_objects import with_data
 from raykd.config import ExperimentConfig, TuneConfig
 from raykd.config.load import build_job
 from raykd.config.load_tune import build_tune
-from raykd.data.prepare import prepare, spec_from_config
+from raykd.data.prepare import prepare
+from raykd.data.prepare_spec import spec_from_config
 from raykd.errors import ConfigError, DataError
 from raykd.task_kinds import label_codec
 

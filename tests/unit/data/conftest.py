@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from raykd.data.prepare import PrepareSpec, prepare
+from raykd.data.prepare import prepare
+from raykd.data.prepare_spec import PrepareSpec
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.task_kinds import SINGLE_LABEL
 

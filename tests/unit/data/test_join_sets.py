@@ -12,7 +12,8 @@ import pytest
 from raykd.data.join_sets import join_sets, join_sides
 from raykd.data.parquet_files import write_part
 from raykd.data.planned_reader import ReadRequest
-from raykd.data.prepare import PrepareSpec, prepare
+from raykd.data.prepare import prepare
+from raykd.data.prepare_spec import PrepareSpec
 from raykd.data.side_tables import ROW_ID, SideTable, commit, logits_array, logits_numpy
 from raykd.data.step_stream import StepRows, local_feed
 from raykd.data.tokenised_set import TokenisedSet

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raykd.data.label_budget import choose_rows, select_labelled
-from raykd.data.prepare import PrepareSpec, prepare
+from raykd.data.prepare import prepare
+from raykd.data.prepare_spec import PrepareSpec
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import DataError
 from raykd.task_kinds import task_kind

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from raykd.config import DataConfig
 from raykd.data import sources, storage
-from raykd.data.prepare import PrepareSpec, prepare, spec_from_config
+from raykd.data.prepare import prepare
+from raykd.data.prepare_spec import PrepareSpec, spec_from_config
 from raykd.data.splits import HashRange
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ConfigError, DataError, ModelError, RaykdError

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from raykd.data.prepare import PrepareSpec, prepare
+from raykd.data.prepare import prepare
+from raykd.data.prepare_spec import PrepareSpec
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.data.unlabelled import unlabelled_spec
 from raykd.errors import DataError

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raykd.data.join_sets import join_sets
-from raykd.data.prepare import PrepareSpec, prepare
+from raykd.data.prepare import prepare
+from raykd.data.prepare_spec import PrepareSpec
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.data.tokenizer import Text
 from raykd.data.views import View, ViewSettings, Words

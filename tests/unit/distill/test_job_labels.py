@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from raykd.config import ExperimentConfig
-from raykd.data.prepare import prepare, spec_from_config
+from raykd.data.prepare import prepare
+from raykd.data.prepare_spec import spec_from_config
 from raykd.distill.job_labels import class_lines, with_found_labels
 from raykd.errors import DataError
 from raykd.run.task import cache_folder

@@ -8,7 +8,8 @@ import pyarrow as pa
 import pytest
 
 from raykd.data.parquet_files import write_part
-from raykd.data.prepare import PrepareSpec, prepare
+from raykd.data.prepare import prepare
+from raykd.data.prepare_spec import PrepareSpec
 from raykd.data.side_tables import commit, logits_array
 from raykd.easynlp.output import PredictionFormat, write_predictions
 from raykd.errors import DataError, ResourceError

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from raykd.data.prepare import PrepareSpec, check_sources, prepare
+from raykd.data.prepare import check_sources, prepare
+from raykd.data.prepare_spec import PrepareSpec
 from raykd.data.readers import FileFormat, reader_of, scan
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ConfigError, DataError

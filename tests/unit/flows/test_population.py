@@ -17,7 +17,8 @@ from raykd.config import ExperimentConfig, with_values
 from raykd.config.load_tune import build_tune
 from raykd.config.search_space import Value
 from raykd.data.logits_tsv import import_tsv
-from raykd.data.prepare import prepare, spec_from_config
+from raykd.data.prepare import prepare
+from raykd.data.prepare_spec import spec_from_config
 from raykd.data.step_stream import local_feed
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import CheckpointError

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from raykd.config import MetaKDConfig
-from raykd.data.prepare import PrepareSpec, prepare
+from raykd.data.prepare import prepare
+from raykd.data.prepare_spec import PrepareSpec
 from raykd.data.side_tables import SideTable, commit, logits_array, write_part
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.models import build_classifier, save_classifier

@@ -115,7 +115,8 @@ def test_min_count_and_ids_of_the_configuration():
 
 
 def test_counts_of_tokenised_rows(tmp_path):
-    from raykd.data.prepare import PrepareSpec, prepare
+    from raykd.data.prepare import prepare
+    from raykd.data.prepare_spec import PrepareSpec
 
     tokenizer = spelling_wordpiece()
     tokenizer.save_pretrained(tmp_path / "tokenizer")

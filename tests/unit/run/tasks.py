@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from raykd.config import ExperimentConfig
-from raykd.data.prepare import prepare, spec_from_config
+from raykd.data.prepare import prepare
+from raykd.data.prepare_spec import spec_from_config
 from raykd.data.step_stream import local_feed
 from raykd.distill.tasks import teacher_task
 from raykd.models import model_digest

@@ -6,7 +6,8 @@ import pytest
 
 from raykd.config import FineTuneConfig, ObjectiveConfig, VanillaKDConfig
 from raykd.config.training import ComputeConfig, TrainingConfig
-from raykd.data.prepare import PrepareSpec, prepare
+from raykd.data.prepare import prepare
+from raykd.data.prepare_spec import PrepareSpec
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.run.build_objective import ObjectiveContext, build_objective
 from raykd.run.task import make_task

@@ -16,7 +16,8 @@ from transformers import pipeline
 from raykd.config import ExperimentConfig, FineTuneConfig, VanillaKDConfig
 from raykd.data.logits_tsv import import_tsv
 from raykd.data.parquet_files import write_part
-from raykd.data.prepare import prepare, spec_from_config
+from raykd.data.prepare import prepare
+from raykd.data.prepare_spec import spec_from_config
 from raykd.data.side_tables import SideTable, commit
 from raykd.data.step_stream import local_feed
 from raykd.data.tokenised_set import TokenisedSet

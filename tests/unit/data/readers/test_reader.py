@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from raykd.data import readers
-from raykd.data.prepare import PrepareSpec, prepare
+from raykd.data.prepare import prepare
+from raykd.data.prepare_spec import PrepareSpec
 from raykd.data.readers import FileFormat, Reader, reader_of
 from raykd.data.readers.arrow import ArrowReader
 from raykd.data.readers.csv import CsvReader

@@ -27,7 +27,7 @@ from raykd.metakd.embeddings import Embedder
 from raykd.metakd.prototypes import prototypes, weigh
 from raykd.metakd.reviews import read_reviews, write_reviews
 from raykd.predict import ScoreJob, score_locally
-from raykd.run.task import TrainTask, make_task
+from raykd.run.task import ModelFolder, TaskInputs, TaskLabels, TrainTask, make_task
 from raykd.run.train_task import run_task
 from raykd.task_kinds import SINGLE_LABEL
 from raykd.trainers.context import local_context
@@ -69,8 +69,8 @@ class Bench:
     def train(self, name: str, objective: TaskObjective, *, steps: int, model: str = "", logits: bool = False) -> TrainTask:
         """Train for some steps."""
         task = make_task(
-            name=name, folder=str(self.folder / name), model=model or self.student, model_digest=name, labels=LABELS,
-            train=self.rows, validation=None, logits=self.logits if logits else None, side_tables=(self.weights,),
+            name=name, folder=str(self.folder / name), model=ModelFolder(model or self.student, name),
+            labels=TaskLabels(LABELS), inputs=TaskInputs(self.rows, None, self.logits if logits else None, (self.weights,)),
             objective=objective, seed=1, compute=ComputeConfig(engine=TorchEngineConfig(), precision="fp32"),
             training=TrainingConfig(epochs=steps, max_steps=steps, batch_size=self.batch, log_every=1),
         )  # fmt: skip

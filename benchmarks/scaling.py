@@ -30,8 +30,7 @@ from raykd.data.prepare import prepare
 from raykd.data.prepare_spec import PrepareSpec
 from raykd.data.ray_map import run_job
 from raykd.data.tokenised_set import TokenisedSet
-from raykd.models import model_digest
-from raykd.run.task import make_task
+from raykd.run.task import TaskInputs, TaskLabels, make_task, model_folder
 from raykd.run.worker_group import WorkerGroup
 from raykd.session import start_ray, stop_ray
 from raykd.task_kinds import SINGLE_LABEL
@@ -126,8 +125,8 @@ def _measure(model: str, prepared: TokenisedSet, workers: int, steps: int) -> di
 
     with tempfile.TemporaryDirectory() as folder:
         task = make_task(
-            name="student", folder=f"{folder}/student", model=model, model_digest=model_digest(model), labels=LABELS,
-            train=prepared, validation=None, objective=FineTuneConfig(), training=training, seed=1, compute=compute,
+            name="student", folder=f"{folder}/student", model=model_folder(model), labels=TaskLabels(LABELS),
+            inputs=TaskInputs(prepared, None), objective=FineTuneConfig(), training=training, seed=1, compute=compute,
         )  # fmt: skip
         group = WorkerGroup(compute, storage=f"{folder}/ray", name="scaling")
         began = time.perf_counter()

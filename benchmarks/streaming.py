@@ -219,8 +219,7 @@ def _bare_loop(job: tuple[str, str, str, int, int]) -> float:
 def _train(prepared: Any, model: str, work: Path, rows: int) -> float:
     """Rows/s of a training of so many rows, from its first recorded step to its last, through the group and Ray Data."""
     from raykd.config import ComputeConfig, FineTuneConfig, TrainingConfig
-    from raykd.models import model_digest
-    from raykd.run.task import make_task
+    from raykd.run.task import TaskInputs, TaskLabels, make_task, model_folder
     from raykd.run.worker_group import WorkerGroup
     from raykd.trainers.events import StepMetrics, TrainingEvent
 
@@ -228,8 +227,8 @@ def _train(prepared: Any, model: str, work: Path, rows: int) -> float:
     steps = rows // batch
     training = TrainingConfig(epochs=100, max_steps=steps, batch_size=batch, learning_rate=1e-3)
     task = make_task(
-        name="student", folder=str(work / "student"), model=model, model_digest=model_digest(model), labels=LABELS,
-        train=prepared, validation=None, objective=FineTuneConfig(), training=training, seed=1, compute=compute,
+        name="student", folder=str(work / "student"), model=model_folder(model), labels=TaskLabels(LABELS),
+        inputs=TaskInputs(prepared, None), objective=FineTuneConfig(), training=training, seed=1, compute=compute,
     )  # fmt: skip
     seen: list[tuple[int, float]] = []
 

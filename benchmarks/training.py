@@ -29,8 +29,8 @@ from raykd.data.prepare import prepare
 from raykd.data.prepare_spec import PrepareSpec
 from raykd.data.step_stream import StepRows, local_feed, ray_feed
 from raykd.data.tokenised_set import TokenisedSet
-from raykd.models import load_classifier, model_digest
-from raykd.run.task import TrainTask, make_task
+from raykd.models import load_classifier
+from raykd.run.task import TaskInputs, TaskLabels, TrainTask, make_task, model_folder
 from raykd.run.train_task import run_task
 from raykd.session import start_ray, stop_ray
 from raykd.task_kinds import SINGLE_LABEL
@@ -182,11 +182,9 @@ def _task(prepared: TokenisedSet, model: str, folder: str, engine: str, steps: i
     return make_task(
         name=engine,
         folder=folder,
-        model=model,
-        model_digest=model_digest(model),
-        labels=("0", "1"),
-        train=prepared,
-        validation=None,
+        model=model_folder(model),
+        labels=TaskLabels(("0", "1")),
+        inputs=TaskInputs(prepared, None),
         objective=FineTuneConfig(),
         training=training,
         seed=1,

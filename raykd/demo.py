@@ -22,8 +22,8 @@ from raykd.data.prepare import prepare
 from raykd.data.prepare_spec import PrepareSpec
 from raykd.data.step_stream import local_feed
 from raykd.errors import ConfigError
-from raykd.models import build_classifier, model_digest, save_classifier
-from raykd.run.task import make_task
+from raykd.models import build_classifier, save_classifier
+from raykd.run.task import TaskInputs, TaskLabels, make_task, model_folder
 from raykd.run.train_task import run_task
 from raykd.task_kinds import SINGLE_LABEL
 from raykd.trainers.context import local_context
@@ -125,11 +125,9 @@ def pretrain(folder: str, rows: str, *, seed: int) -> None:
     task = make_task(
         name="pretraining",
         folder=storage.join(folder, "pretraining"),
-        model=teacher,
-        model_digest=model_digest(teacher),
-        labels=synthetic.LABELS,
-        train=prepared,
-        validation=None,
+        model=model_folder(teacher),
+        labels=TaskLabels(synthetic.LABELS),
+        inputs=TaskInputs(prepared, None),
         objective=FineTuneConfig(),
         training=TrainingConfig(epochs=PRETRAIN_EPOCHS, batch_size=32, learning_rate=1e-3),
         seed=seed,

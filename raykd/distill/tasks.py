@@ -15,7 +15,7 @@ from raykd.distill.training_length import TrainingLength
 from raykd.errors import ConfigError, list_values
 from raykd.models import label_names, load_config
 from raykd.report.system import TrainingWork
-from raykd.run.task import ModelFolder, TrainTask, make_task, run_folder
+from raykd.run.task import ModelFolder, TaskInputs, TaskLabels, TrackedAs, TrainTask, make_task, run_folder
 from raykd.stage_names import StageName
 from raykd.task_kinds import label_codec
 
@@ -42,15 +42,11 @@ def teacher_task(
         config,
         name=name if without is None else f"{name} without fold {without.number + 1}",
         folder=_teacher_folder(config, number, None if without is None else without.number),
-        model=teacher.model,
-        digest=digest,
-        train=train,
-        validation=validation,
-        logits=None,
+        model=ModelFolder(teacher.model, digest),
+        inputs=TaskInputs(train, validation, without=without),
         objective=FineTuneConfig(),
         training=teacher.training,
         seed=config.seed,
-        without=without,
     )
 
 
@@ -88,17 +84,17 @@ def student_task(
     """The training of a variant with one seed; ``initial`` is the result of a training before, which it starts from."""
     variant = inputs.variant
     objective, distils = _joined(config, inputs), variant.student.objective.distils
-    start = initial or inputs.start
     return _task(
         config,
         name=f"{student_name(variant.name)} seed {seed}",
         folder=_student_folder(variant.name, seed),
-        model=start.path,
-        digest=start.digest,
-        train=inputs.train,
-        validation=inputs.validation,
-        logits=inputs.logits if distils else None,
-        unlabelled_fraction=_unlabelled_fraction(config, inputs.train, batch_size=inputs.length.training.batch_size),
+        model=initial or inputs.start,
+        inputs=TaskInputs(
+            inputs.train,
+            inputs.validation,
+            inputs.logits if distils else None,
+            unlabelled_fraction=_unlabelled_fraction(config, inputs.train, batch_size=inputs.length.training.batch_size),
+        ),
         objective=objective,
         training=inputs.length.training,
         seed=seed,
@@ -115,12 +111,12 @@ def intermediate_task(config: ExperimentConfig, inputs: StudentInputs, seed: int
         config,
         name=f"{student_name(inputs.variant.name)} seed {seed}, intermediate layers",
         folder=_intermediate_folder(inputs.variant.name, seed),
-        model=inputs.start.path,
-        digest=inputs.start.digest,
-        train=inputs.train,
-        validation=None,
-        logits=None,
-        unlabelled_fraction=_unlabelled_fraction(config, inputs.train, batch_size=section.own_training.batch_size),
+        model=inputs.start,
+        inputs=TaskInputs(
+            inputs.train,
+            None,
+            unlabelled_fraction=_unlabelled_fraction(config, inputs.train, batch_size=section.own_training.batch_size),
+        ),
         objective=_feature_objective(config, section, inputs.teacher),
         training=section.own_training,
         seed=seed,
@@ -210,38 +206,26 @@ def _task(
     *,
     name: str,
     folder: str,
-    model: str,
-    digest: str,
-    train: TokenisedSet,
-    validation: TokenisedSet | None,
-    logits: SideTable | None,
+    model: ModelFolder,
+    inputs: TaskInputs,
     objective: TaskObjective,
     training: TrainingConfig,
     seed: int,
-    without: Fold | None = None,
-    unlabelled_fraction: float | None = None,
     teacher_digest: str | None = None,
 ) -> TrainTask:
+    names = inputs.train.labels or _labels_of_unlabelled(config)
     return make_task(
         name=name,
         folder=storage.join(run_folder(config), folder),
         model=model,
-        model_digest=digest,
-        labels=train.labels or _labels_of_unlabelled(config),
-        task_kind=config.data.task,
-        positive_label=config.data.positive_label,
-        train=train,
-        validation=validation,
-        logits=logits,
+        labels=TaskLabels(names, config.data.task, config.data.positive_label),
+        inputs=inputs,
         teacher_digest=teacher_digest,
-        without=without,
-        unlabelled_fraction=unlabelled_fraction,
         objective=objective,
         training=training,
         seed=seed,
         compute=config.compute,
-        tracking=config.tracking,
-        group=config.name,
+        tracked=TrackedAs(config.tracking, config.name),
     )
 
 

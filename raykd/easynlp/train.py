@@ -23,7 +23,7 @@ from raykd.easynlp.settings import ScoreSettings, TrainSettings
 from raykd.errors import CheckpointError
 from raykd.models import PROBE_ROWS, check_sequence_length, load_config, model_digest, probe_classifier
 from raykd.run.build_objective import BuildObjective, build_objective
-from raykd.run.task import TrainTask, make_task
+from raykd.run.task import ModelFolder, TaskInputs, TaskLabels, TrainTask, make_task
 from raykd.run.worker_group import WorkerGroup
 
 log = logging.getLogger(__name__)
@@ -122,19 +122,13 @@ class Training:
         settings = self.settings
         rows = prepare(self.columns.spec(settings.train_file, settings.model), self.cache)
         log.info("Num training examples = %d", rows.num_rows)
-        dev, logits, side_tables = self._dev_rows(), self._logits(rows), self._side_tables(rows)
         task = make_task(
             name="easynlp",
             folder=self.work,
-            model=settings.model,
-            model_digest=self.model_digest,
+            model=ModelFolder(settings.model, self.model_digest),
             teacher_digest=self.teacher_digest,
-            labels=self.columns.labels or (),
-            task_kind=self.columns.kind.name,
-            train=rows,
-            validation=dev,
-            logits=logits,
-            side_tables=side_tables,
+            labels=TaskLabels(self.columns.labels or (), self.columns.kind.name),
+            inputs=TaskInputs(rows, self._dev_rows(), self._logits(rows), self._side_tables(rows)),
             objective=self.objective,
             training=settings.training,
             seed=settings.seed,

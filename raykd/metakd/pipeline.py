@@ -24,7 +24,6 @@ from raykd.metakd.system_table import compare_systems
 from raykd.metakd.tasks import (
     TEACHER_OF,
     Student,
-    TaskInputs,
     TeacherKind,
     count_trainings,
     intermediate_task,
@@ -41,7 +40,7 @@ from raykd.predict import ScoreJob
 from raykd.report.load_tables import load_labels
 from raykd.run.progress import Terminal
 from raykd.run.stages import StageRunner, run_pipeline
-from raykd.run.task import ModelFolder, TrainTask, cache_folder, run_folder, side_digest
+from raykd.run.task import ModelFolder, TaskInputs, TrainTask, cache_folder, run_folder, side_digest
 from raykd.stage_names import META_STAGES, SPLITS, MetaStageName, Split
 
 

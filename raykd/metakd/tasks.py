@@ -8,10 +8,8 @@ from raykd.config import FineTuneConfig, MetaKDConfig, TrainingConfig
 from raykd.config.metakd import EasyNLPArithmetic, MetaDistillationObjective, MetaTeacherObjective, PredictionObjective
 from raykd.config.task_objective import TaskObjective
 from raykd.data import storage
-from raykd.data.side_tables import SideTable
-from raykd.data.tokenised_set import TokenisedSet
 from raykd.metakd import DOMAIN_HEAD
-from raykd.run.task import ModelFolder, TrainTask, make_task, run_folder
+from raykd.run.task import ModelFolder, TaskInputs, TaskLabels, TrackedAs, TrainTask, make_task, run_folder
 from raykd.stage_names import MetaStageName
 
 TeacherKind = Literal["meta", "mixed", "single"]
@@ -25,16 +23,6 @@ TEACHER_OF: dict[Method, TeacherKind] = {
 """Teacher of each distillation method; all methods but ``meta_kd`` are TinyBERT's two stages."""
 INTERMEDIATE = "intermediate"
 """Folder of a student's intermediate-layer distillation, in the student's."""
-
-
-@dataclass(frozen=True)
-class TaskInputs:
-    """Tokenised sets and side tables of a task."""
-
-    train: TokenisedSet
-    validation: TokenisedSet | None
-    logits: SideTable | None = None
-    side_tables: tuple[SideTable, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -217,18 +205,13 @@ def _task(  # noqa: PLR0917 (every caller gives all of them)
     return make_task(
         name=name,
         folder=folder,
-        model=model,
-        model_digest=digest,
+        model=ModelFolder(model, digest),
         teacher_digest=teacher_digest,
-        labels=config.labels,
-        train=inputs.train,
-        validation=inputs.validation,
-        logits=inputs.logits,
-        side_tables=inputs.side_tables,
+        labels=TaskLabels(config.labels),
+        inputs=inputs,
         objective=objective,
         training=training,
         seed=seed,
         compute=config.compute,
-        tracking=config.tracking,
-        group=config.name,
+        tracked=TrackedAs(config.tracking, config.name),
     )

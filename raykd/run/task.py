@@ -20,7 +20,6 @@ from raykd.data.tokenised_set import TokenisedSet
 from raykd.models import absolute_model, model_digest
 
 _LIBRARIES = ("torch", "transformers", "deepspeed", "tokenizers", "numpy")
-_NO_TRACKING = TrackingConfig()
 
 
 def key_of(*parts: Any) -> str:
@@ -149,6 +148,7 @@ class ModelFolder:
     """A model and the hash of its weights."""
 
     path: str
+    """Folder, or name on the hub."""
     digest: str
 
 
@@ -157,52 +157,104 @@ def model_folder(path: str) -> ModelFolder:
     return ModelFolder(path, model_digest(path))
 
 
+@dataclass(frozen=True)
+class TaskLabels:
+    """The meaning of a model's outputs."""
+
+    names: Sequence[str]
+    """Label names in the order of their ids."""
+    kind: str = "single_label"
+    """Name of a kind in `raykd.task_kinds`."""
+    positive: str | None = None
+    """Label whose F1 is evaluated, for two classes; None is the second."""
+
+
+@dataclass(frozen=True)
+class TaskInputs:
+    """Tokenised sets and side tables of a task."""
+
+    train: TokenisedSet
+    validation: TokenisedSet | None
+    """Selects the best weights; None, or rows without labels, keeps the last."""
+    logits: SideTable | None = None
+    """Teacher logits of the training rows."""
+    side_tables: tuple[SideTable, ...] = ()
+    """Other side tables of the training rows."""
+    without: Fold | None = None
+    """Fold of the training rows to leave out."""
+    unlabelled_fraction: float | None = None
+    """Share of unlabelled rows in every global batch; None takes rows with and without a label as they come."""
+
+    @property
+    def selecting(self) -> TokenisedSet | None:
+        """The validation set, if its rows have labels."""
+        return self.validation if self.validation is not None and self.validation.labels is not None else None
+
+    @property
+    def digests(self) -> list[Any]:
+        """Hashes of the content of rows and side tables."""
+        return [
+            self.train.fingerprint,
+            [self.without.number, side_digest(SideTable.open(self.without.table))] if self.without else None,
+            self.selecting.fingerprint if self.selecting else None,
+            side_digest(self.logits) if self.logits else None,
+            [side_digest(table) for table in self.side_tables],
+            *([] if self.unlabelled_fraction is None else [self.unlabelled_fraction]),
+        ]
+
+
+@dataclass(frozen=True)
+class TrackedAs:
+    """The place of a task in the experiment tracker."""
+
+    tracking: TrackingConfig
+    group: str = ""
+    """Group of the experiment's runs."""
+
+
+_UNTRACKED = TrackedAs(TrackingConfig())
+
+
 def make_task(
     *,
     name: str,
     folder: str,
-    model: str,
-    model_digest: str,
-    labels: Sequence[str],
-    train: TokenisedSet,
-    validation: TokenisedSet | None,
+    model: ModelFolder,
+    labels: TaskLabels,
+    inputs: TaskInputs,
     objective: TaskObjective,
     training: TrainingConfig,
     seed: int,
     compute: ComputeConfig,
-    logits: SideTable | None = None,
-    side_tables: Sequence[SideTable] = (),
     teacher_digest: str | None = None,
-    without: Fold | None = None,
-    unlabelled_fraction: float | None = None,
     phases: Sequence[Phase] = (),
-    task_kind: str = "single_label",
-    positive_label: str | None = None,
-    tracking: TrackingConfig = _NO_TRACKING,
-    group: str = "",
+    tracked: TrackedAs = _UNTRACKED,
 ) -> TrainTask:
     """Build a training task. Paths become absolute, since workers may run elsewhere.
 
-    ``model_digest`` is the hash of the initial weights, ``teacher_digest`` of a teacher that the objective runs. The key hashes
-    content, never paths: a storage that is moved keeps its finished tasks. Validation rows without labels select nothing.
+    ``teacher_digest`` is the hash of a teacher that the objective runs. The key hashes content, never paths: a storage that is
+    moved keeps its finished tasks.
     """
-    validation = validation if validation is not None and validation.labels is not None else None
-    settings = [*_training_settings(objective, training, phases, compute), seed, list(labels), task_kind, positive_label]
-    settings += [] if unlabelled_fraction is None else [unlabelled_fraction]
-    inputs = [model_digest, teacher_digest, *_row_digests(train, without, validation, logits, side_tables)]
+    settings = [
+        *_training_settings(objective, training, phases, compute),
+        seed,
+        list(labels.names),
+        labels.kind,
+        labels.positive,
+    ]
     return TrainTask(
         name=name,
         folder=storage.absolute(folder),
-        model=absolute_model(model),
-        labels=tuple(labels),
-        task_kind=task_kind,
-        positive_label=positive_label,
-        train=storage.absolute(train.path),
-        validation=storage.absolute(validation.path) if validation else None,
-        logits=storage.absolute(logits.path) if logits else None,
-        without=without,
-        unlabelled_fraction=unlabelled_fraction,
-        side_tables=tuple(storage.absolute(table.path) for table in side_tables),
+        model=absolute_model(model.path),
+        labels=tuple(labels.names),
+        task_kind=labels.kind,
+        positive_label=labels.positive,
+        train=storage.absolute(inputs.train.path),
+        validation=storage.absolute(inputs.selecting.path) if inputs.selecting else None,
+        logits=storage.absolute(inputs.logits.path) if inputs.logits else None,
+        without=inputs.without,
+        unlabelled_fraction=inputs.unlabelled_fraction,
+        side_tables=tuple(storage.absolute(table.path) for table in inputs.side_tables),
         objective=objective,
         training=training,
         phases=tuple(phases),
@@ -210,9 +262,9 @@ def make_task(
         engine=compute.engine,
         precision=compute.precision,
         tf32=compute.tf32,
-        tracking=tracking,
-        group=group,
-        key=key_of(settings, inputs),
+        tracking=tracked.tracking,
+        group=tracked.group,
+        key=key_of(settings, [model.digest, teacher_digest, *inputs.digests]),
     )
 
 
@@ -227,23 +279,6 @@ def _training_settings(
         [phase.model_dump() for phase in phases],
         compute.precision,
         compute.tf32,
-    ]
-
-
-def _row_digests(
-    train: TokenisedSet,
-    without: Fold | None,
-    validation: TokenisedSet | None,
-    logits: SideTable | None,
-    side_tables: Sequence[SideTable],
-) -> list[Any]:
-    """Hashes of the content of a task's rows and side tables."""
-    return [
-        train.fingerprint,
-        [without.number, side_digest(SideTable.open(without.table))] if without else None,
-        validation.fingerprint if validation else None,
-        side_digest(logits) if logits else None,
-        [side_digest(table) for table in side_tables],
     ]
 
 

@@ -9,11 +9,11 @@ from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.metakd.build_meta_objective import build_meta_objective
 from raykd.metakd.pipeline import MetaKDPipeline
-from raykd.metakd.tasks import Student, TaskInputs, intermediate_task, label_task, prediction_task, teacher_folder, teacher_task
+from raykd.metakd.tasks import Student, intermediate_task, label_task, prediction_task, teacher_folder, teacher_task
 from raykd.models import model_digest
 from raykd.run.build_objective import BuildObjective
 from raykd.run.progress import Terminal
-from raykd.run.task import model_folder, run_folder
+from raykd.run.task import TaskInputs, model_folder, run_folder
 from raykd.tune.jobs.job_plan import AdaptTask, JobPlan, TaskChain, Variant, moved_task
 from raykd.tune.trial_teacher import TrialTeacher, make_trial_teacher
 

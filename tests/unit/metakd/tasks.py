@@ -8,7 +8,7 @@ from raykd.config.task_objective import TaskObjective
 from raykd.data.step_stream import local_feed
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.metakd.build_meta_objective import build_meta_objective
-from raykd.run.task import TrainTask, make_task
+from raykd.run.task import ModelFolder, TaskInputs, TaskLabels, TrainTask, make_task
 from raykd.run.train_task import run_task
 from raykd.trainers.context import local_context
 from tests.unit.metakd.worlds import LABELS
@@ -29,8 +29,9 @@ def train(
     **tables: Any,
 ) -> TrainTask:
     task = make_task(
-        name=folder.name, folder=str(folder), model=model, model_digest="", labels=LABELS, train=rows, validation=validation,
-        objective=objective, training=training, seed=1, compute=ComputeConfig(engine=engine, precision="fp32"), **tables,
+        name=folder.name, folder=str(folder), model=ModelFolder(model, ""), labels=TaskLabels(LABELS),
+        inputs=TaskInputs(rows, validation, **tables),
+        objective=objective, training=training, seed=1, compute=ComputeConfig(engine=engine, precision="fp32"),
     )  # fmt: skip
     with local_context() as context:
         run_task(task, context, build_feed=local_feed, build_objective=build_meta_objective)

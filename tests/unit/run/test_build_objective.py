@@ -10,7 +10,7 @@ from raykd.data.prepare import prepare
 from raykd.data.prepare_spec import PrepareSpec
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.run.build_objective import ObjectiveContext, build_objective
-from raykd.run.task import make_task
+from raykd.run.task import ModelFolder, TaskInputs, TaskLabels, make_task
 from raykd.trainers.context import local_context
 from tests.unit.data.conftest import write_tokenizer
 
@@ -35,7 +35,7 @@ def test_balanced_weights_are_those_of_the_training_rows(
     objective: ObjectiveConfig, given: Any, expected: tuple[float, ...], rows: TokenisedSet
 ) -> None:
     task = make_task(
-        name="t", folder="t", model="t", model_digest="d", labels=rows.labels or (), train=rows, validation=None,
+        name="t", folder="t", model=ModelFolder("t", "d"), labels=TaskLabels(rows.labels or ()), inputs=TaskInputs(rows, None),
         objective=objective, training=TrainingConfig(class_weights=given), seed=1, compute=ComputeConfig(),
     )  # fmt: skip
     with local_context() as worker:

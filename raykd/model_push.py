@@ -31,7 +31,7 @@ def push(model: str, repository: str, *, private: bool = True) -> str:
     digest = model_digest(model)  # also an error for weights that are not safetensors
 
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, HTTPError  # type: ignore[attr-defined]
+    from huggingface_hub.errors import HfHubHTTPError, HTTPError  # type: ignore[attr-defined]  # imported there
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
     disable_progress_bars()

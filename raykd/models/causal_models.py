@@ -56,7 +56,7 @@ def _open(folder: Path, config: Any, dtype: "torch.dtype", *, name: str) -> tupl
 
     try:
         with quiet_transformers():
-            return AutoModelForCausalLM.from_pretrained(  # type: ignore[no-any-return]
+            return AutoModelForCausalLM.from_pretrained(  # type: ignore[no-any-return]  # an untyped class method
                 str(folder), config=config, dtype=dtype, use_safetensors=True, ignore_mismatched_sizes=True,
                 output_loading_info=True, local_files_only=True, trust_remote_code=False,
             )  # fmt: skip

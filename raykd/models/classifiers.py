@@ -115,7 +115,7 @@ def _open_model(folder: Path, config: Any, *, name: str) -> tuple["PreTrainedMod
 
     try:
         with quiet_transformers(), _no_collector():
-            return AutoModelForSequenceClassification.from_pretrained(  # type: ignore[no-any-return]
+            return AutoModelForSequenceClassification.from_pretrained(  # type: ignore[no-any-return]  # an untyped class method
                 str(folder), config=config, dtype=torch.float32, use_safetensors=True, ignore_mismatched_sizes=True,
                 output_loading_info=True, local_files_only=True, trust_remote_code=False,
             )  # fmt: skip

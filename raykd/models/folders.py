@@ -54,7 +54,7 @@ def _may_be_hub_name(path: str) -> bool:
 
 def _from_hub(name: str) -> Path:
     from huggingface_hub import get_hf_file_metadata, hf_hub_url, snapshot_download
-    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # imported there
 
     try:
         folder = Path(snapshot_download(name, local_files_only=True))

@@ -45,7 +45,7 @@ def _client_class() -> type[Any]:
     for name in ("ray.dashboard.modules.job.sdk", "ray.dashboard.modules.dashboard_sdk", "ray._private.runtime_env.packaging"):
         logging.getLogger(name).setLevel(logging.WARNING)  # they set INFO themselves, and log every connection
 
-    class Client(JobSubmissionClient):  # type: ignore[misc]
+    class Client(JobSubmissionClient):  # type: ignore[misc]  # an untyped base
         """Ray's client with a timeout, which it lacks."""
 
         def _do_request(self, method: str, endpoint: str, **options: Any) -> Any:

@@ -67,7 +67,7 @@ class WorkerContext:
         result, error = self.broadcast((result, error))
         if error is not None:
             raise error
-        return result  # type: ignore[no-any-return]
+        return result  # type: ignore[no-any-return]  # broadcast takes any value
 
     def barrier(self) -> None:
         """Wait for all workers. *Collective.*"""

@@ -15,7 +15,7 @@ _UNUSED = (DatasetsCallback, PlacementGroupCleanerCallback)
 themselves; the second frees the resources of a lost controller, which end with this Ray."""
 
 
-class ContextCallback(DatasetsCallback):  # type: ignore[misc]
+class ContextCallback(DatasetsCallback):  # type: ignore[misc]  # an untyped base
     """Passes the settings of Ray Data on to the workers, and starts no actor."""
 
     def before_init_train_context(self, workers: list[Any]) -> dict[str, list[Any]]:  # noqa: ARG002
@@ -23,7 +23,7 @@ class ContextCallback(DatasetsCallback):  # type: ignore[misc]
         return {}
 
 
-class LocalTorchTrainer(TorchTrainer):  # type: ignore[misc]
+class LocalTorchTrainer(TorchTrainer):  # type: ignore[misc]  # an untyped base
     """``TorchTrainer`` with the controller and the workers, but without actors for datasets and placement groups."""
 
     def _create_default_callbacks(self) -> list[Any]:

@@ -15,7 +15,7 @@ from raykd.data.prepare_spec import PrepareSpec
 from raykd.data.ray_map import run_job
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import DataError
-from raykd.task_kinds import SINGLE_LABEL
+from tests.labelled_texts import labelled_texts
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
 
@@ -26,19 +26,7 @@ def rows(tmp_path: Path, small_world: dict[str, str], monkeypatch: pytest.Monkey
     monkeypatch.setattr(sources, "CHUNK_BYTES", 8000)
     (tmp_path / "rows.tsv").write_text("".join(f"{'good film ' * (n % 9)}\t{n % 2}\n" for n in range(1000)))
     os.utime(tmp_path / "rows.tsv", (1, 1))
-    return PrepareSpec(
-        files=(str(tmp_path / "rows.tsv"),),
-        input_schema="text:str:1,label:str:1",
-        first_sequence="text",
-        second_sequence=None,
-        label="label",
-        codec=SINGLE_LABEL.label_codec(("0", "1")),
-        skip_header=False,
-        sequence_length=16,
-        max_rejected_rows=0,
-        tokenizer=small_world["student"],
-        keep=None,
-    )
+    return labelled_texts(tmp_path / "rows.tsv", small_world["student"], labels=("0", "1"), length=16)
 
 
 @pytest.fixture

@@ -14,26 +14,12 @@ from raykd.metakd.pipeline import MetaKDPipeline
 from raykd.metakd.tasks import label_training, students, teachers
 from raykd.run.progress import Terminal
 from raykd.stage_names import SPLITS
-from tests.unit.metakd.worlds import DOMAINS, SCHEMA, save_model, write_rows
+from tests.unit.metakd.worlds import job_content, save_model, write_rows
 
 
 def job(tmp_path: Path, **changes: Any) -> str:
-    content = {
-        "kind": "meta_kd",
-        "name": "small",
-        "storage": str(tmp_path / "runs"),
-        "data": {
-            "input_schema": SCHEMA,
-            "first_sequence": "text",
-            "label": "label",
-            "domain": "domain",
-            **{part: [str(tmp_path / f"{part}.tsv")] for part in SPLITS},
-        },
-        "domains": list(DOMAINS),
-        "sequence_length": 32,
-        "teacher": {"model": "large"},
-        "student": {"model": "small", "seeds": [1, 2]},
-    }
+    content = job_content(tmp_path, teacher="large", student="small")
+    content["student"]["seeds"] = [1, 2]
     merged = merge(content, [(path.split("__"), value) for path, value in changes.items()])
     (tmp_path / "job.yaml").write_text(yaml.safe_dump(merged))
     return str(tmp_path / "job.yaml")

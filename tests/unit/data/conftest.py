@@ -11,7 +11,7 @@ import pytest
 from raykd.data.prepare import prepare
 from raykd.data.prepare_spec import PrepareSpec
 from raykd.data.tokenised_set import TokenisedSet
-from raykd.task_kinds import SINGLE_LABEL
+from tests.labelled_texts import labelled_texts
 
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "good", "bad", "film", "book", "a", "b", "c", "##s")
 
@@ -40,19 +40,7 @@ def tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture
 def spec(tmp_path: Path, tokenizer_folder: str) -> PrepareSpec:
     """Single texts with labels neg and pos, from ``rows.tsv``."""
-    return PrepareSpec(
-        files=(str(tmp_path / "rows.tsv"),),
-        input_schema="text:str:1,label:str:1",
-        first_sequence="text",
-        second_sequence=None,
-        label="label",
-        codec=SINGLE_LABEL.label_codec(("neg", "pos")),
-        skip_header=False,
-        sequence_length=8,
-        max_rejected_rows=0,
-        tokenizer=tokenizer_folder,
-        keep=None,
-    )
+    return labelled_texts(tmp_path / "rows.tsv", tokenizer_folder)
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from raykd.data.readers import FileFormat, reader_of, scan
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ConfigError, DataError
 from raykd.task_kinds import SINGLE_LABEL, task_kind
+from tests.labelled_texts import labelled_texts
 from tests.unit.data.conftest import write_tokenizer
 
 Row = tuple[str, str]
@@ -52,19 +53,7 @@ ROWS = st.lists(st.tuples(TEXTS, st.sampled_from(["neg", "pos"])), min_size=1, m
 @pytest.fixture
 def spec(tmp_path: Path) -> PrepareSpec:
     """Single texts with labels neg and pos, from ``rows.tsv``."""
-    return PrepareSpec(
-        files=(str(tmp_path / "rows.tsv"),),
-        input_schema="text:str:1,label:str:1",
-        first_sequence="text",
-        second_sequence=None,
-        label="label",
-        codec=SINGLE_LABEL.label_codec(("neg", "pos")),
-        skip_header=False,
-        sequence_length=8,
-        max_rejected_rows=0,
-        tokenizer=write_tokenizer(tmp_path / "tokenizer"),
-        keep=None,
-    )
+    return labelled_texts(tmp_path / "rows.tsv", write_tokenizer(tmp_path / "tokenizer"))
 
 
 def write_csv(path: Path, rows: Sequence[Row]) -> Path:

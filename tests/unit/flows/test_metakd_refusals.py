@@ -13,7 +13,7 @@ from raykd import cli
 from raykd.errors import DataError
 from tests.easynlp_world import as_flags
 from tests.local_pipeline import LocalMetaPipeline
-from tests.unit.metakd.worlds import DOMAINS, SCHEMA, save_model, write_rows
+from tests.unit.metakd.worlds import DOMAINS, job_content, save_model, write_rows
 
 Refusal = Callable[..., str]
 
@@ -39,22 +39,13 @@ def refusal(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) 
 
 def job(tmp_path: Path, *, name: str = "small", **changes: Any) -> str:
     """A job file on rows of three domains."""
-    files = {}
     for part, count in {"train": 60, "validation": 30, "test": 30}.items():
-        path = tmp_path / f"{part}.tsv"
-        files[part] = [str(path if path.exists() else write_rows(path, count, seed=count))]
-    content = {
-        "kind": "meta_kd",
-        "name": name,
-        "storage": str(tmp_path / "runs"),
-        "data": {"input_schema": SCHEMA, "first_sequence": "text", "label": "label", "domain": "domain", **files},
-        "domains": list(DOMAINS),
-        "sequence_length": 32,
-        "teacher": {"model": save_model(tmp_path / "teacher", hidden=16)},
-        "student": {"model": save_model(tmp_path / "student", hidden=8, layers=1, heads=1)},
-    }
+        if not (tmp_path / f"{part}.tsv").exists():
+            write_rows(tmp_path / f"{part}.tsv", count, seed=count)
+    teacher = save_model(tmp_path / "teacher", hidden=16)
+    content = job_content(tmp_path, teacher=teacher, student=save_model(tmp_path / "student", hidden=8, layers=1, heads=1))
     path = tmp_path / f"{name}.yaml"
-    path.write_text(yaml.safe_dump(content | changes))
+    path.write_text(yaml.safe_dump(content | {"name": name} | changes))
     return str(path)
 
 

@@ -12,16 +12,18 @@ import pytest
 from raykd.report import html, plots
 from raykd.report.comparison import Comparison
 from raykd.report.files import read_report, write_report
+from tests.unit.report.conftest import inventor
 
 Invent = Callable[..., Comparison]
 VERDICT = "helps: accuracy"
 
 
-@pytest.fixture
-def run(invent: Invent, tmp_path: Path) -> str:
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The folder of a finished run."""
-    write_report(invent(name="größe ①", rows=50), str(tmp_path / "run" / "report"))
-    return str(tmp_path / "run")
+    folder = tmp_path_factory.mktemp("finished")
+    write_report(inventor(folder)(name="größe ①", rows=50), str(folder / "run" / "report"))
+    return str(folder / "run")
 
 
 def report(run: str, redirection: str, **environment: str) -> subprocess.CompletedProcess[bytes]:

@@ -36,6 +36,26 @@ def write_rows(path: Path, count: int, *, seed: int, domains: tuple[str, ...] = 
     return path
 
 
+def job_content(folder: Path, *, teacher: str, student: str) -> dict[str, Any]:
+    """A job's sections without settings, on the files of each split in ``folder``; its runs lie there too."""
+    return {
+        "kind": "meta_kd",
+        "name": "small",
+        "storage": str(folder / "runs"),
+        "data": {
+            "input_schema": SCHEMA,
+            "first_sequence": "text",
+            "label": "label",
+            "domain": "domain",
+            **{split: [str(folder / f"{split}.tsv")] for split in SPLITS},
+        },
+        "domains": list(DOMAINS),
+        "sequence_length": 32,
+        "teacher": {"model": teacher},
+        "student": {"model": student},
+    }
+
+
 def save_model(folder: Path, *, hidden: int, layers: int = 2, heads: int = 2, seed: int = 1, extra: int = 0) -> str:
     """A BERT folder with a tokenizer; `extra` words more make it another tokenizer."""
     from transformers import BertTokenizerFast
@@ -73,22 +93,9 @@ def make_config(tmp_path: Path, **student: Any) -> MetaKDConfig:
     """A job on small rows and models; ``student`` replaces settings of its student."""
     for part, (count, seed) in {"train": (90, 1), "validation": (30, 2), "test": (60, 3)}.items():
         write_rows(tmp_path / f"{part}.tsv", count, seed=seed)
-    training = {"epochs": 1, "batch_size": 16, "learning_rate": 5e-3}
-    files = {part: [str(tmp_path / f"{part}.tsv")] for part in SPLITS}
-    data = {"input_schema": SCHEMA, "first_sequence": "text", "label": "label", "domain": "domain"}
     small = save_model(tmp_path / "student", hidden=8, layers=1, heads=1, seed=2)
-    return MetaKDConfig.model_validate(
-        {
-            "kind": "meta_kd",
-            "name": "small",
-            "storage": str(tmp_path / "runs"),
-            "data": data | files,
-            "domains": DOMAINS,
-            "sequence_length": 32,
-            "teacher": {"model": save_model(tmp_path / "teacher", hidden=16), "training": training},
-            "student": {"model": small, "domains": ["dvd"], "seeds": [1, 2]}
-            | {stage: {"training": training} for stage in ("intermediate", "prediction")}
-            | student,
-            "compute": {"engine": {"kind": "torch"}},
-        }
-    )
+    content = job_content(tmp_path, teacher=save_model(tmp_path / "teacher", hidden=16), student=small)
+    training = {"training": {"epochs": 1, "batch_size": 16, "learning_rate": 5e-3}}
+    content["teacher"] |= training
+    content["student"] |= {"domains": ["dvd"], "seeds": [1, 2], "intermediate": training, "prediction": training} | student
+    return MetaKDConfig.model_validate(content | {"compute": {"engine": {"kind": "torch"}}})

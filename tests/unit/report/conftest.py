@@ -37,6 +37,11 @@ def write_history(path: Path, *terms: str) -> str:
 
 @pytest.fixture
 def invent(tmp_path: Path) -> Callable[..., Comparison]:
+    """See :func:`inventor`."""
+    return inventor(tmp_path)
+
+
+def inventor(folder: Path) -> Callable[..., Comparison]:
     """Compares a teacher, students without KD (skill 1.2) and with KD (``gain`` more), ``seeds`` of each."""
 
     def make(
@@ -45,13 +50,11 @@ def invent(tmp_path: Path) -> Callable[..., Comparison]:
         dice = np.random.default_rng(1)
         labels = dice.integers(0, len(names), rows)
         base = dice.normal(size=(rows, len(names)))
-        entries = [
-            Entry("teacher", "big", 1, invent_logits(dice, base, labels, 2.2), None, write_history(tmp_path / "t", "ce"))
-        ]
+        entries = [Entry("teacher", "big", 1, invent_logits(dice, base, labels, 2.2), None, write_history(folder / "t", "ce"))]
         for seed in range(1, seeds + 1):
-            history = write_history(tmp_path / f"b{seed}", "ce")
+            history = write_history(folder / f"b{seed}", "ce")
             entries.append(Entry("student", "no_kd", seed, invent_logits(dice, base, labels, 1.2), None, history))
-            history = write_history(tmp_path / f"k{seed}", "kd_kl", "ce")
+            history = write_history(folder / f"k{seed}", "kd_kl", "ce")
             entries.append(Entry("student", "kd", seed, invent_logits(dice, base, labels, 1.2 + gain), None, history))
         task = Task(SINGLE_LABEL, labels, names, **{key: options.pop(key) for key in TASK_OPTIONS if key in options})
         return compare(entries, task, **{"name": "reviews", **options})

@@ -7,11 +7,11 @@ import pytest
 from raykd.config import FineTuneConfig, ObjectiveConfig, VanillaKDConfig
 from raykd.config.training import ComputeConfig, TrainingConfig
 from raykd.data.prepare import prepare
-from raykd.data.prepare_spec import PrepareSpec
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.run.build_objective import ObjectiveContext, build_objective
 from raykd.run.task import ModelFolder, TaskInputs, TaskLabels, make_task
 from raykd.trainers.context import local_context
+from tests.labelled_texts import labelled_texts
 from tests.unit.data.conftest import write_tokenizer
 
 
@@ -19,14 +19,7 @@ from tests.unit.data.conftest import write_tokenizer
 def rows(tmp_path: Any) -> TokenisedSet:
     """One row of the first class, three of the second."""
     (tmp_path / "rows.tsv").write_text("bad\tneg\ngood\tpos\nfilm\tpos\nbook\tpos\n")
-    from raykd.task_kinds import SINGLE_LABEL
-
-    spec = PrepareSpec(
-        files=(str(tmp_path / "rows.tsv"),), input_schema="text:str:1,label:str:1", first_sequence="text",
-        second_sequence=None, label="label", codec=SINGLE_LABEL.label_codec(("neg", "pos")), skip_header=False,
-        sequence_length=8, max_rejected_rows=0, tokenizer=write_tokenizer(tmp_path / "tokenizer"), keep=None,
-    )  # fmt: skip
-    return prepare(spec, str(tmp_path / "cache"))
+    return prepare(labelled_texts(tmp_path / "rows.tsv", write_tokenizer(tmp_path / "tokenizer")), str(tmp_path / "cache"))
 
 
 @pytest.mark.parametrize("objective", [FineTuneConfig(), VanillaKDConfig()])

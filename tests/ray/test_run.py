@@ -3,7 +3,7 @@
 import json
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import pytest
 from safetensors.torch import load_file
 
 from raykd.cluster import local_cores
-from raykd.config import ExperimentConfig
+from raykd.config import ComputeConfig, ExperimentConfig
 from raykd.data.prepare import prepare
 from raykd.data.prepare_spec import spec_from_config
 from raykd.distill.pipeline import DistillationPipeline, run_experiment
@@ -24,10 +24,10 @@ from raykd.report.load_tables import load_logits
 from raykd.run.parallel_groups import ParallelGroups
 from raykd.run.progress import Terminal
 from raykd.run.task import TrainTask, cache_folder, run_folder
-from raykd.run.worker_group import WorkerGroup
+from raykd.run.worker_group import OnEvent, WorkerGroup
 from raykd.task_kinds import label_codec
 from raykd.trainers.events import CheckpointSaved, Started, TrainingEvent
-from tests.local_pipeline import LocalPipeline
+from tests.local_pipeline import LocalGroup, LocalPipeline
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
 Make = Callable[..., ExperimentConfig]
@@ -49,27 +49,34 @@ def the_teacher(config: ExperimentConfig) -> TrainTask:
     return teacher_task(config, **sets, digest=model_digest(config.teacher.model))  # type: ignore[union-attr]
 
 
-def train(config: ExperimentConfig, on_event: Callable[[str, TrainingEvent], None] = lambda *_: None) -> TrainTask:
+@pytest.fixture(scope="module")
+def two_workers(ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorkerGroup]:
+    """A group for several tests; each task names its own engine."""
+    group = WorkerGroup(ComputeConfig(num_workers=2), storage=str(tmp_path_factory.mktemp("group")), name="test")
+    yield group
+    group.close()
+
+
+def train(config: ExperimentConfig, group: WorkerGroup | LocalGroup) -> TrainTask:
     task = the_teacher(config)
-    group = WorkerGroup(config.compute, storage=run_folder(config), name="test")
-    try:
-        group.run([task], on_event)
-    finally:
-        group.close()
+    group.run([task], lambda *_: None)
     return task
 
 
-def train_seeds(
-    config: ExperimentConfig, placement: Placement, on_event: Callable[[str, TrainingEvent], None] = lambda *_: None
-) -> list[TrainTask]:
-    """The teacher with two seeds, in as many groups of workers as the placement says."""
+def seeds(config: ExperimentConfig) -> list[TrainTask]:
+    """The teacher with two seeds."""
     one = the_teacher(config)
-    tasks = [
+    return [
         one.model_copy(
             update={"name": f"seed {seed}", "seed": seed, "folder": f"{one.folder}-{seed}", "key": f"{one.key}{seed}"}
         )
         for seed in (1, 2)
     ]
+
+
+def train_seeds(config: ExperimentConfig, placement: Placement, on_event: OnEvent) -> list[TrainTask]:
+    """The teacher with two seeds, in as many groups of workers as the placement says."""
+    tasks = seeds(config)
 
     def build(placement: Placement) -> WorkerGroup:
         return WorkerGroup(placement.compute(config.compute, use_gpu=False), storage=run_folder(config), name="test")
@@ -145,7 +152,8 @@ def test_cross_fitted_logits_through_ray_are_those_of_one_process(experiment: Ma
 def test_trainings_side_by_side_and_a_killed_worker_give_the_weights_of_one_after_the_other(experiment: Make) -> None:
     """Many small checkpoints, one SIGKILL somewhere between them: only the task of the killed worker starts again."""
     changes = {"teacher__training__epochs": 6, "teacher__training__checkpoint_steps": 2}
-    undisturbed = train_seeds(experiment(name="calm", **changes), Placement(1, 1, 1))
+    undisturbed = seeds(experiment(name="calm", **changes))
+    LocalGroup().run(undisturbed, lambda *_: None)
     state: dict[str, Any] = {"pids": {}}
 
     def kill_after_a_checkpoint(name: str, event: TrainingEvent) -> None:
@@ -174,20 +182,21 @@ def test_trainings_side_by_side_and_a_killed_worker_give_the_weights_of_one_afte
         pytest.param({"kind": "torch"}, id="torch", marks=pytest.mark.long),
     ],
 )
-def test_two_workers_give_the_weights_of_one(experiment: Make, engine: dict[str, Any]) -> None:
+def test_two_workers_give_the_weights_of_one(experiment: Make, two_workers: WorkerGroup, engine: dict[str, Any]) -> None:
     changes = {"teacher__training__dropout": 0.0, "teacher__training__batch_size": 15, "compute__engine": engine}
-    one = weights(train(experiment(name="one", **changes)))
-    two = weights(train(experiment(name="two", compute__num_workers=2, **changes)))
+    one = weights(train(experiment(name="one", **changes), LocalGroup()))
+    two = weights(train(experiment(name="two", **changes), two_workers))
     # A key's bias shifts all scores of a query alike, which softmax ignores: its gradient is rounding noise,
     # which Adam turns into steps (2e-4 apart for some orders of the rows). All other weights agree to 3e-6.
     worst = max(float((one[name] - two[name]).abs().max()) for name in one if not name.endswith("key.bias"))
     assert worst < 1e-5
 
 
-def test_a_non_finite_loss_stops_the_run_and_names_the_step(experiment: Make) -> None:
+def test_a_non_finite_loss_stops_the_run_and_names_the_step(experiment: Make, two_workers: WorkerGroup) -> None:
     with pytest.raises(TrainingError, match=r"step \d+: .*(ce|gradient norm)"):
         train(
             experiment(
                 teacher__training__learning_rate=1e30, teacher__training__max_grad_norm=0, teacher__training__warmup_ratio=0
-            )
+            ),
+            two_workers,
         )

@@ -24,9 +24,10 @@ def test_one_run_makes_the_table_and_the_next_makes_nothing(tmp_path: Path, monk
     fit = TorchTrainer.fit
     monkeypatch.setattr(TorchTrainer, "fit", lambda trainer: (fits.append(trainer), fit(trainer))[1])
     given = config(tmp_path)
+    given = given.model_copy(update={"compute": given.compute.model_copy(update={"parallel_tasks": 2})})
     report = run_meta_kd(given)
 
-    assert len(fits) == 1, "one fit serves every teacher, domain and stage"
+    assert len(fits) == 2, "two groups of workers side by side serve every teacher, domain and stage"
     assert [(one.teacher, one.method) for one in report.lines] == [
         ("one domain's teacher", "–"),
         ("meta-teacher", "–"),
@@ -45,7 +46,7 @@ def test_one_run_makes_the_table_and_the_next_makes_nothing(tmp_path: Path, monk
     assert (folder / "teachers" / "meta" / "domain_head.safetensors").exists()
 
     assert run_meta_kd(given) == report
-    assert len(fits) == 1, "nothing is trained twice"
+    assert len(fits) == 2, "nothing is trained twice"
 
 
 @pytest.mark.long

@@ -13,7 +13,7 @@ import pytest
 
 from raykd.config import ExperimentConfig
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.long]  # tests/ray/test_run.py calls raykd.run under a Ray that runs already
 
 SCRIPT = """
 import json, signal, sys
@@ -32,7 +32,7 @@ if __name__ == "__main__":
     import ray
     assert not ray.is_initialized(), "the call has ended the Ray that it started"
 
-    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False)
+    ray.init(address='local', num_cpus=4, include_dashboard=False, log_to_driver=False)
     rows = ray.data.from_pandas(train).repartition(3)
     result = raykd.run(job, data={"train": rows, "test": test})
     assert ray.get(ray.remote(lambda: 7).remote()) == 7, "the caller's Ray still runs"

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
+import raykd
 from raykd.cluster import local_cores
 from raykd.config import ComputeConfig, ExperimentConfig
 from raykd.data.prepare import prepare
@@ -101,7 +102,7 @@ def test_a_run_goes_through_torch_trainer_deepspeed_and_ray_data_and_is_skipped_
     monkeypatch.chdir(tmp_path)
     scorers = sum("KeptActor.__init__" in event["cat"] for event in ray.timeline())
     config = experiment(storage="runs")  # relative, as people write it: Ray would take it for a URI
-    result = run_experiment(config)
+    result = raykd.run(config).report
 
     made = len(fits)
     assert made <= max(1, local_cores()), "each group of workers serves the teacher and students alike"

@@ -27,11 +27,12 @@ autodoc_preserve_defaults = True
 python_maximum_signature_line_length = 100
 
 
-def use_titles(_app: Sphinx, _page: str, source: list[str]) -> None:
-    """Show links such as ``[data.md](data.md)`` by the title of their page or section."""
+def rewrite_links(_app: Sphinx, _page: str, source: list[str]) -> None:
+    """Show links such as ``[data.md](data.md)`` by the title of their page or section, files outside the site by their path."""
     source[0] = re.sub(r"\[\w+\.md\]\(", "[](", source[0])
+    source[0] = re.sub(r"\[[^\]]+\]\(\.\./([^)]+)\)", r"`\1`", source[0])
 
 
 def setup(app: Sphinx) -> None:
     """Register the change of links, which Sphinx calls for every page."""
-    app.connect("source-read", use_titles)
+    app.connect("source-read", rewrite_links)

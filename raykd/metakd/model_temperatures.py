@@ -18,7 +18,7 @@ DomainLabels = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
-class ModelScores:
+class DomainLogits:
     """Logits of one model on the rows of one domain."""
 
     system: str
@@ -38,13 +38,13 @@ class DomainScores(NamedTuple):
     test: SideTable
     validation: SideTable
 
-    def load(self) -> ModelScores:
+    def load(self) -> DomainLogits:
         """The logits themselves."""
         validation, test = (load_logits(side.path) for side in (self.validation, self.test))
-        return ModelScores(self.system, self.domain, self.model, validation, test)
+        return DomainLogits(self.system, self.domain, self.model, validation, test)
 
 
-def fit_temperatures(scores: Sequence[ModelScores], validation: DomainLabels) -> dict[str, float]:
+def fit_temperatures(scores: Sequence[DomainLogits], validation: DomainLabels) -> dict[str, float]:
     """The temperature of each model folder by its logits on the validation rows of all of its domains."""
     fitted: dict[str, float] = {}
     for model in dict.fromkeys(one.model for one in scores):
@@ -57,7 +57,7 @@ def fit_temperatures(scores: Sequence[ModelScores], validation: DomainLabels) ->
 
 
 def calibration(
-    scores: Sequence[ModelScores], temperatures: Mapping[str, float], test: DomainLabels
+    scores: Sequence[DomainLogits], temperatures: Mapping[str, float], test: DomainLabels
 ) -> dict[str, dict[str, Spread]]:
     """By system, its calibration on the test rows: ECE before and after the temperature, and the temperature.
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from raykd.config import MetaKDConfig
 from raykd.data.overlap import Overlap
-from raykd.metakd.model_temperatures import DomainLabels, ModelScores, calibration
+from raykd.metakd.model_temperatures import DomainLabels, DomainLogits, calibration
 from raykd.metakd.report import TITLES, MetaReport, method_title
 from raykd.metakd.tasks import TEACHER_OF, TeacherKind, methods
 from raykd.report.domain_accuracy import CorrectRows, SystemRow, contrast, correct_rows, system_row
@@ -17,7 +17,7 @@ from raykd.report.system import Spread
 
 def compare_systems(
     config: MetaKDConfig,
-    scores: Sequence[ModelScores],
+    scores: Sequence[DomainLogits],
     labels: DomainLabels,
     temperatures: Mapping[str, float],
     overlaps: Sequence[Overlap],
@@ -37,7 +37,7 @@ def compare_systems(
     )
 
 
-def _correct_rows(scores: Sequence[ModelScores], labels: DomainLabels) -> dict[str, CorrectRows]:
+def _correct_rows(scores: Sequence[DomainLogits], labels: DomainLabels) -> dict[str, CorrectRows]:
     """By system, the rows that its models answer correctly; systems that miss a domain are left out."""
     found: dict[str, dict[str, list[NDArray[np.float32]]]] = {}
     for one in scores:

@@ -2,10 +2,12 @@
 
 import asyncio
 import socket
+from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
+import yaml
 
 from tests.unit.serve.conftest import save_model
 
@@ -55,7 +57,7 @@ def local_answers(student, teacher, texts):
 def same(answer, expected):
     assert [one["label"] for one in answer] == [one["label"] for one in expected]
     assert [one["score"] for one in answer] == pytest.approx([one["score"] for one in expected], abs=1e-4)
-    assert {one["answered_by"] for one in answer} == {one["answered_by"] for one in expected}
+    assert {one.get("answered_by") for one in answer} == {one.get("answered_by") for one in expected}
 
 
 async def ask_all(address, bodies, *, clients=16, meanwhile=None):
@@ -110,3 +112,23 @@ def test_a_killed_replica_loses_no_accepted_request(server):
     assert [reply.status_code for reply in replies] == [200] * len(bodies)
     for reply, one in zip(replies, expected * 5, strict=True):
         same(reply.json()[0], one)
+
+
+@pytest.mark.ray
+def test_the_configuration_file_deploys_beside_other_applications(server):
+    """`clusters/serve.yaml` with another folder: what `serve deploy` posts to the controller."""
+    from ray.serve.context import _get_global_client
+    from ray.serve.schema import ServeDeploySchema
+
+    address, student, _ = server
+    content = yaml.safe_load((Path(__file__).parents[2] / "clusters/serve.yaml").read_text())
+    (application,) = content["applications"]
+    application |= {"name": "from-file", "route_prefix": "/from-file"}
+    application["args"] |= {"student": student, "replicas": [1, 1]}
+    del content["http_options"], content["proxy_location"]  # of the proxy that is up
+    _get_global_client().deploy_apps(ServeDeploySchema(**content), _blocking=True)
+    reply = httpx.post(f"{address}/from-file/predict", json={"inputs": TEXTS[:3]}, timeout=60)
+    assert reply.status_code == 200
+    for answer, expected in zip(reply.json(), local_answers(student, None, TEXTS[:3]), strict=True):
+        same(answer, expected)
+    assert httpx.post(f"{address}/predict", json={"inputs": TEXTS[0]}, timeout=60).status_code == 200

@@ -14,7 +14,7 @@ import psutil
 
 from tests.cluster.processes import wait_until
 from tests.cluster.raylets import Raylets
-from tests.cluster.runs import DATA_TASK, PREDICTION_ACTOR, STAGE_LIMIT_S, TRAIN_WORKER, Run, damage
+from tests.cluster.runs import DATA_TASK, KEPT_ACTOR, PREDICTION_ACTOR, STAGE_LIMIT_S, TRAIN_WORKER, Run, damage
 from tests.cluster.terminals import Terminal
 from tests.cluster.tunnel import Tunnel
 
@@ -74,15 +74,15 @@ class DisturbedRun:
     def prediction_actor(self) -> None:
         """SIGKILL to an actor of the prediction; recovered when there is another one."""
         if "prediction actor" in self.kinds:
-            self._lose_actor("prediction actor", lambda _: None)
+            self._lose_actor("prediction actor", KEPT_ACTOR, lambda _: None)
 
-    def _lose_actor(self, kind: str, lose: Callable[[Any], None]) -> None:
-        victim = self.run.wait_process(PREDICTION_ACTOR)
+    def _lose_actor(self, kind: str, title: str, lose: Callable[[Any], None]) -> None:
+        victim = self.run.wait_process(title)
         lose(victim)
         with contextlib.suppress(psutil.Error):  # gone with its node
             victim.kill()
         began = time.monotonic()
-        while self.run.wait_process(PREDICTION_ACTOR).pid == victim.pid:
+        while self.run.wait_process(title).pid == victim.pid:
             time.sleep(0.1)  # the figure is in whole seconds
         self.record({"kind": kind, "seconds": time.monotonic() - began})
 
@@ -137,7 +137,7 @@ class DisturbedRun:
     def node_in_prediction(self, nodes: Raylets) -> None:
         """The same for a prediction actor's node."""
         if "node, prediction" in self.kinds:
-            self._lose_actor("node, prediction", lambda actor: _replace(nodes, nodes.node_of(actor)))
+            self._lose_actor("node, prediction", PREDICTION_ACTOR, lambda actor: _replace(nodes, nodes.node_of(actor)))
 
     def drained_node(self, nodes: Raylets, task: str, evaluated: str) -> None:
         """A node that is announced to leave some time after an evaluation, and leaves as soon as there is a checkpoint."""

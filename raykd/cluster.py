@@ -12,7 +12,7 @@ from raykd.config import ComputeConfig
 from raykd.data import storage
 from raykd.data.file_systems import is_local
 from raykd.errors import ResourceError
-from raykd.placement import Placement, Room, goes_side_by_side, place, wide
+from raykd.placement import AvailableResources, Placement, goes_side_by_side, place, wide
 
 log = logging.getLogger(__name__)
 
@@ -63,8 +63,8 @@ def local_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def training_room(compute: ComputeConfig) -> Room:
-    """Room for all trainings of a job; Ray must be up. All of a local machine; on a cluster, what the job asks for.
+def training_resources(compute: ComputeConfig) -> AvailableResources:
+    """Resources for all trainings of a job; Ray must be up. All of a local machine; on a cluster, what the job asks for.
 
     CPUs, GPUs and memory are totals: what other programs use at the moment must not decide how a run trains.
     """
@@ -74,15 +74,15 @@ def training_room(compute: ComputeConfig) -> Room:
     resources, gpu = ray.cluster_resources(), uses_gpu(compute)
     if not os.environ.get("RAY_ADDRESS"):
         gpus = int(resources.get("GPU", 0)) if gpu else None
-        return Room(local_cores(), gpus=gpus, memory=psutil.virtual_memory().total)
+        return AvailableResources(local_cores(), gpus=gpus, memory=psutil.virtual_memory().total)
     workers = compute.max_workers * (compute.parallel_tasks or 1)
     cpus = min(workers * compute.cpus_per_worker, int(resources.get("CPU", 0)) - DATA_CPUS)
-    return Room(max(1, cpus), gpus=min(workers, int(resources.get("GPU", 0))) if gpu else None)
+    return AvailableResources(max(1, cpus), gpus=min(workers, int(resources.get("GPU", 0))) if gpu else None)
 
 
 def placement_of(compute: ComputeConfig, tasks: int) -> Placement:
     """The placement of so many trainings of one stage; Ray must be up."""
-    return place(compute, tasks, training_room(compute)) if tasks > 1 and goes_side_by_side(compute) else wide(compute)
+    return place(compute, tasks, training_resources(compute)) if tasks > 1 and goes_side_by_side(compute) else wide(compute)
 
 
 def local_training_cpus(compute: ComputeConfig, tasks: int) -> int:

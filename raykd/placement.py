@@ -50,7 +50,7 @@ class Placement:
 
 
 @dataclass(frozen=True)
-class Room:
+class AvailableResources:
     """Resources that the workers of all trainings may use at a time."""
 
     cpus: int
@@ -83,23 +83,23 @@ def goes_side_by_side(compute: ComputeConfig) -> bool:
     return compute.placement == "side_by_side" or not partitioned
 
 
-def place(compute: ComputeConfig, tasks: int, room: Room) -> Placement:
+def place(compute: ComputeConfig, tasks: int, available: AvailableResources) -> Placement:
     """The placement of ``tasks`` trainings of one stage.
 
     As many at a time as there are cores (or GPUs), but no more than ``parallel_tasks``; each on an equal share of the workers
-    that the room holds, at most ``num_workers`` of at most ``cpus_per_worker`` CPUs, at least one of one CPU. A pure function
-    of the job and the room, so that a run that continues trains as before.
+    that the resources allow, at most ``num_workers`` of at most ``cpus_per_worker`` CPUs, at least one of one CPU. A pure
+    function of the job and the resources, so that a run that continues trains as before.
     """
     one = wide(compute)
     if not goes_side_by_side(compute):
         return one
-    fit = room.cpus if room.gpus is None else room.gpus
-    if room.memory is not None:
-        fit = min(fit, room.memory // PROCESS_BYTES)
+    fit = available.cpus if available.gpus is None else available.gpus
+    if available.memory is not None:
+        fit = min(fit, available.memory // PROCESS_BYTES)
     parallel = min(tasks, compute.parallel_tasks or fit)
     if parallel < 2:
         return one
-    fit_wide = room.cpus // compute.cpus_per_worker if room.gpus is None else room.gpus
+    fit_wide = available.cpus // compute.cpus_per_worker if available.gpus is None else available.gpus
     workers = max(1, min(compute.max_workers, fit_wide // parallel))
-    cpus = max(1, min(compute.cpus_per_worker, room.cpus // (parallel * workers)))
+    cpus = max(1, min(compute.cpus_per_worker, available.cpus // (parallel * workers)))
     return Placement(parallel, workers, cpus)

@@ -41,7 +41,7 @@ class StudentTrainings:
         self._splits, self._training_rows, self._models, self._teachers = splits, training_rows, models, teachers
 
     def run(self) -> list[TrainedStudent]:
-        """Train all variants with all seeds. Those that need no teacher train beside it, where there is room."""
+        """Train all variants with all seeds. Those that need no teacher train beside it, where resources are free."""
         self._runner.train_beside("students", self._independent_tasks())
         inputs, seeds = self._inputs(self._config.student_variants), self._config.student.seeds
         pairs = [(one, seed) for one in inputs for seed in seeds]

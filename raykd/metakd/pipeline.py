@@ -181,7 +181,7 @@ class MetaKDPipeline:
     def students(self) -> dict[Student, TrainTask]:
         """The distilled students, trained: the intermediate layers of all of them, then the prediction layers of all of them.
 
-        Students on labels alone need no teacher: they train beside the teachers where there is room, else with the last ones;
+        Students on labels alone need no teacher: they train beside the teachers where resources are free, else with the last;
         those that start from the meta-teacher train after it.
         """
         if self.config.student.from_teacher:

@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import Protocol
 
 from raykd.config.features import TeacherFeaturesConfig
-from raykd.placement import Placement, Room
+from raykd.placement import AvailableResources, Placement
 from raykd.run.task import TrainTask
 from raykd.run.worker_group import MoreTasks, OnEvent
 from raykd.trainers.events import TrainingEvent
@@ -66,9 +66,11 @@ class TaskBatch:
 class ParallelGroups:
     """The groups of a run. Tasks that are waited for come first; others use the CPUs or GPUs that these leave free."""
 
-    def __init__(self, build: Callable[[Placement], Group], on_event: OnEvent, room: Callable[[], Room]) -> None:
-        """Prepare without starting any. ``room`` is the limit for trainings beside those that are waited for."""
-        self._build, self._on_event, self._room = build, on_event, room
+    def __init__(
+        self, build: Callable[[Placement], Group], on_event: OnEvent, available: Callable[[], AvailableResources]
+    ) -> None:
+        """Prepare without starting any. ``available`` is the limit for trainings beside those that are waited for."""
+        self._build, self._on_event, self._resources = build, on_event, available
         self._changed = threading.Condition()
         self._speaking = threading.Lock()
         self._queue: deque[TaskBatch] = deque()
@@ -87,7 +89,7 @@ class ParallelGroups:
         group.start()
 
     def train_beside(self, tasks: Iterable[TrainTask], placement: Placement) -> None:
-        """Let tasks train where the tasks of :meth:`run` leave room, and no longer than any of these trains."""
+        """Let tasks train where the tasks of :meth:`run` leave resources, and no longer than any of these trains."""
         with self._changed:
             self._beside += _batches(tasks, placement)
 
@@ -149,7 +151,7 @@ class ParallelGroups:
             placement = self._queue[0].placement
             free = sum(one.shape == placement.shape for one in running) < placement.parallel
             return self._queue.popleft() if free else None
-        if self._beside and not self._awaited <= self._done and self._room().holds([*running, self._beside[0].placement]):
+        if self._beside and not self._awaited <= self._done and self._resources().holds([*running, self._beside[0].placement]):
             return self._beside.popleft()
         return None
 

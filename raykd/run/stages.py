@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from raykd.cluster import DATA_CPUS, local_training_cpus, placement_of, require_shared, training_room, uses_gpu
+from raykd.cluster import DATA_CPUS, local_training_cpus, placement_of, require_shared, training_resources, uses_gpu
 from raykd.config import ComputeConfig
 from raykd.config.section import Section
 from raykd.data import storage
@@ -96,7 +96,9 @@ class StageRunner:
         self._build_objective = build_objective
         self._trainings = dict(trainings or {})
         self._scoring = ScoringActors(compute, stages)
-        self._groups = ParallelGroups(self._new_group, self._scoring.listening(terminal.record), lambda: training_room(compute))
+        self._groups = ParallelGroups(
+            self._new_group, self._scoring.listening(terminal.record), lambda: training_resources(compute)
+        )
         self._tokenised: dict[PrepareSpec, TokenisedSet] = {}
         self._requested: set[str] = set()
         self._trained: set[str] = set()

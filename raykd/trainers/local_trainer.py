@@ -18,7 +18,7 @@ themselves; the second frees the resources of a lost controller, which end with 
 class ContextCallback(DatasetsCallback):  # type: ignore[misc]  # an untyped base
     """Passes the settings of Ray Data on to the workers, and starts no actor."""
 
-    def before_init_train_context(self, workers: list[Any]) -> dict[str, list[Any]]:  # noqa: ARG002
+    def before_init_train_context(self, workers: list[Any]) -> dict[str, list[Any]]:  # noqa: ARG002 (Ray passes them by name)
         """No datasets."""
         return {}
 

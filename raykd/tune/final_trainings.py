@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from raykd.cluster import placement_of, training_room
+from raykd.cluster import placement_of, training_resources
 from raykd.config import ComputeConfig, FineTuneConfig, TuneConfig, with_values
 from raykd.config.tune import BaseConfig
 from raykd.data import storage
@@ -79,7 +79,7 @@ class FinalTrainings:
 
     def run(self) -> list[FinalTraining]:
         """Train every student: first all tasks that begin a chain, then all that follow them."""
-        groups = ParallelGroups(self.new_group, self._on_event, lambda: training_room(self.compute))
+        groups = ParallelGroups(self.new_group, self._on_event, lambda: training_resources(self.compute))
         try:
             self._make_teacher()
             self.trained = list(self._trainings())

@@ -20,7 +20,7 @@ from raykd.distill.pipeline import DistillationPipeline, run_experiment
 from raykd.distill.tasks import teacher_task
 from raykd.errors import ConfigError, TrainingError
 from raykd.models import model_digest
-from raykd.placement import Placement, Room
+from raykd.placement import AvailableResources, Placement
 from raykd.report.load_tables import load_logits
 from raykd.run.parallel_groups import ParallelGroups
 from raykd.run.progress import Terminal
@@ -82,7 +82,7 @@ def train_seeds(config: ExperimentConfig, placement: Placement, on_event: OnEven
     def build(placement: Placement) -> WorkerGroup:
         return WorkerGroup(placement.compute(config.compute, use_gpu=False), storage=run_folder(config), name="test")
 
-    groups = ParallelGroups(build, on_event, lambda: Room(2))
+    groups = ParallelGroups(build, on_event, lambda: AvailableResources(2))
     try:
         groups.run(tasks, placement)
     finally:

@@ -9,7 +9,7 @@ import ray.autoscaler.sdk
 from raykd import cluster
 from raykd.config import ComputeConfig
 from raykd.errors import ResourceError
-from raykd.placement import Placement, Room
+from raykd.placement import AvailableResources, Placement
 
 TWO = cluster.worker_bundles(2, cpus=2, gpu=True)
 
@@ -95,23 +95,25 @@ def resources(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
 
 
 def test_a_local_run_has_the_whole_machine_and_its_gpus(resources: dict[str, float]) -> None:
-    room = cluster.training_room(ComputeConfig())
-    assert (room.cpus, room.gpus) == (4, None), "cores, not Ray's logical CPUs"
-    assert room.memory is not None
+    available = cluster.training_resources(ComputeConfig())
+    assert (available.cpus, available.gpus) == (4, None), "cores, not Ray's logical CPUs"
+    assert available.memory is not None
     assert cluster.placement_of(ComputeConfig(parallel_tasks=3), 7) == Placement(3, 1, 1)
     resources["GPU"] = 2.0
-    assert cluster.training_room(ComputeConfig()).gpus == 2
+    assert cluster.training_resources(ComputeConfig()).gpus == 2
     assert cluster.placement_of(ComputeConfig(), 7) == Placement(2, 1, 1)
-    assert cluster.training_room(ComputeConfig(use_gpu=False)).gpus is None
+    assert cluster.training_resources(ComputeConfig(use_gpu=False)).gpus is None
 
 
 def test_a_cluster_gives_what_the_job_asks_for(resources: dict[str, float], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
-    assert cluster.training_room(ComputeConfig(num_workers=4, cpus_per_worker=2)) == Room(8)
+    assert cluster.training_resources(ComputeConfig(num_workers=4, cpus_per_worker=2)) == AvailableResources(8)
     assert cluster.placement_of(ComputeConfig(), 7) == Placement(1, 1, 1), "one worker was asked for"
     assert cluster.placement_of(ComputeConfig(num_workers=4), 7) == Placement(4, 1, 1)
     assert cluster.placement_of(ComputeConfig(num_workers=4, parallel_tasks=3), 7) == Placement(3, 4, 1)
-    assert cluster.training_room(ComputeConfig(num_workers=8, parallel_tasks=9)) == Room(31), "a CPU stays for Ray Data"
+    assert cluster.training_resources(ComputeConfig(num_workers=8, parallel_tasks=9)) == AvailableResources(31), (
+        "a CPU stays for Ray Data"
+    )
 
 
 def test_a_local_ray_has_cpus_for_the_trainings_that_run_at_once(resources: dict[str, float]) -> None:

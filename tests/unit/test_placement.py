@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raykd.config import ComputeConfig, DeepSpeedEngineConfig, TorchEngineConfig
-from raykd.placement import PROCESS_BYTES, Placement, Room, place, wide
+from raykd.placement import PROCESS_BYTES, AvailableResources, Placement, place, wide
 
 ENGINES = st.sampled_from([TorchEngineConfig(), *(DeepSpeedEngineConfig(zero_stage=stage) for stage in (0, 1, 2, 3))])
 JOBS = st.builds(
@@ -16,14 +16,17 @@ JOBS = st.builds(
     parallel_tasks=st.one_of(st.none(), st.integers(1, 9)),
     engine=ENGINES,
 )
-ROOMS = st.builds(
-    Room, st.integers(1, 70), gpus=st.one_of(st.none(), st.integers(1, 9)), memory=st.one_of(st.none(), st.integers(1, 2**36))
+RESOURCES = st.builds(
+    AvailableResources,
+    st.integers(1, 70),
+    gpus=st.one_of(st.none(), st.integers(1, 9)),
+    memory=st.one_of(st.none(), st.integers(1, 2**36)),
 )
 
 
-@given(compute=JOBS, tasks=st.integers(0, 40), room=ROOMS)
-def test_a_placement_fits_the_room_and_the_job(compute: ComputeConfig, tasks: int, room: Room) -> None:
-    found = place(compute, tasks, room)
+@given(compute=JOBS, tasks=st.integers(0, 40), available=RESOURCES)
+def test_a_placement_fits_the_resources_and_the_job(compute: ComputeConfig, tasks: int, available: AvailableResources) -> None:
+    found = place(compute, tasks, available)
     assert 1 <= found.parallel <= max(1, tasks)
     assert found.max_workers <= compute.max_workers
     assert 1 <= found.cpus <= compute.cpus_per_worker
@@ -34,43 +37,48 @@ def test_a_placement_fits_the_room_and_the_job(compute: ComputeConfig, tasks: in
     assert not compute.elastic
     assert found.parallel <= (compute.parallel_tasks or found.parallel)
     if compute.parallel_tasks is None:
-        assert found.parallel * found.cost <= room.cpus or room.gpus is not None
-        assert room.gpus is None or found.parallel * found.max_workers <= room.gpus
-        assert room.memory is None or found.parallel * PROCESS_BYTES <= room.memory
+        assert found.parallel * found.cost <= available.cpus or available.gpus is not None
+        assert available.gpus is None or found.parallel * found.max_workers <= available.gpus
+        assert available.memory is None or found.parallel * PROCESS_BYTES <= available.memory
 
 
 @pytest.mark.parametrize(
-    ("given", "tasks", "room", "expected"),
+    ("given", "tasks", "available", "expected"),
     [
-        ({}, 7, Room(2), Placement(2, 1, 1)),  # a laptop: one training for each core
-        ({"num_workers": 2}, 6, Room(2), Placement(2, 1, 1)),
-        ({"num_workers": 2}, 1, Room(2), Placement(1, 2, 1)),  # one training has all workers
-        ({"cpus_per_worker": 2}, 6, Room(2), Placement(2, 1, 1)),  # two threads of one worker become two workers
-        ({"cpus_per_worker": 4}, 2, Room(16), Placement(2, 1, 4)),
-        ({"num_workers": 8}, 3, Room(64, gpus=8), Placement(3, 2, 1)),
-        ({}, 6, Room(64, gpus=4), Placement(4, 1, 1)),  # a GPU each
-        ({"num_workers": 8, "engine": DeepSpeedEngineConfig(zero_stage=3)}, 6, Room(64, gpus=8), Placement(1, 8, 1)),
-        ({}, 6, Room(8, memory=3 * PROCESS_BYTES), Placement(3, 1, 1)),
-        ({"parallel_tasks": 2}, 6, Room(8), Placement(2, 1, 1)),
-        ({"num_workers": 4, "parallel_tasks": 2}, 6, Room(8), Placement(2, 4, 1)),
+        ({}, 7, AvailableResources(2), Placement(2, 1, 1)),  # a laptop: one training for each core
+        ({"num_workers": 2}, 6, AvailableResources(2), Placement(2, 1, 1)),
+        ({"num_workers": 2}, 1, AvailableResources(2), Placement(1, 2, 1)),  # one training has all workers
+        ({"cpus_per_worker": 2}, 6, AvailableResources(2), Placement(2, 1, 1)),  # two threads of one worker become two workers
+        ({"cpus_per_worker": 4}, 2, AvailableResources(16), Placement(2, 1, 4)),
+        ({"num_workers": 8}, 3, AvailableResources(64, gpus=8), Placement(3, 2, 1)),
+        ({}, 6, AvailableResources(64, gpus=4), Placement(4, 1, 1)),  # a GPU each
+        (
+            {"num_workers": 8, "engine": DeepSpeedEngineConfig(zero_stage=3)},
+            6,
+            AvailableResources(64, gpus=8),
+            Placement(1, 8, 1),
+        ),
+        ({}, 6, AvailableResources(8, memory=3 * PROCESS_BYTES), Placement(3, 1, 1)),
+        ({"parallel_tasks": 2}, 6, AvailableResources(8), Placement(2, 1, 1)),
+        ({"num_workers": 4, "parallel_tasks": 2}, 6, AvailableResources(8), Placement(2, 4, 1)),
     ],
 )
-def test_examples(given: dict[str, object], tasks: int, room: Room, expected: Placement) -> None:
-    assert place(ComputeConfig(**given), tasks, room) == expected  # type: ignore[arg-type]
+def test_examples(given: dict[str, object], tasks: int, available: AvailableResources, expected: Placement) -> None:
+    assert place(ComputeConfig(**given), tasks, available) == expected  # type: ignore[arg-type]
 
 
 def test_partitioned_state_goes_side_by_side_only_when_told() -> None:
     compute = ComputeConfig(num_workers=2, engine=DeepSpeedEngineConfig(zero_stage=2))
-    assert place(compute, 4, Room(2)).parallel == 1
-    assert place(compute.model_copy(update={"placement": "side_by_side"}), 4, Room(2)) == Placement(2, 1, 1)
+    assert place(compute, 4, AvailableResources(2)).parallel == 1
+    assert place(compute.model_copy(update={"placement": "side_by_side"}), 4, AvailableResources(2)) == Placement(2, 1, 1)
 
 
 def test_a_room_holds_trainings_of_different_width() -> None:
     narrow, four = Placement(4, 1, 1), Placement(1, 4, 2)
-    assert Room(10).holds([four, narrow, narrow])
-    assert not Room(9).holds([four, narrow, narrow])
-    assert not Room(20, gpus=4).holds([four, narrow])
-    assert not Room(20, memory=4 * PROCESS_BYTES).holds([four, narrow])
+    assert AvailableResources(10).holds([four, narrow, narrow])
+    assert not AvailableResources(9).holds([four, narrow, narrow])
+    assert not AvailableResources(20, gpus=4).holds([four, narrow])
+    assert not AvailableResources(20, memory=4 * PROCESS_BYTES).holds([four, narrow])
 
 
 def test_workers_get_the_placements_settings_and_one_decision_about_gpus() -> None:

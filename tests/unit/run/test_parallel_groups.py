@@ -9,7 +9,7 @@ import pytest
 from raykd.config import FineTuneConfig, TorchEngineConfig, TrainingConfig
 from raykd.config.features import FeatureKDConfig
 from raykd.errors import TrainingError
-from raykd.placement import Placement, Room
+from raykd.placement import AvailableResources, Placement
 from raykd.run.parallel_groups import ParallelGroups, same_group
 from raykd.run.task import TrainTask
 from raykd.run.worker_group import MoreTasks, OnEvent
@@ -29,11 +29,11 @@ TASKS = [task(domain, seed) for domain in ("books", "dvd", "kitchen") for seed i
 class Recorder:
     """Groups whose trainings are functions of the task, and what they did."""
 
-    def __init__(self, train: Callable[[TrainTask], None] = lambda _: None, *, ahead: bool = False, room: int = 2) -> None:
+    def __init__(self, train: Callable[[TrainTask], None] = lambda _: None, *, ahead: bool = False, available: int = 2) -> None:
         self.train, self.ahead = train, ahead
         self.made: list[Here] = []
         self.heard: list[str] = []
-        self.groups = ParallelGroups(self._build, self._hear, lambda: Room(room))
+        self.groups = ParallelGroups(self._build, self._hear, lambda: AvailableResources(available))
 
     def _build(self, placement: Placement) -> "Here":
         self.made.append(Here(self, placement))
@@ -163,7 +163,7 @@ def test_other_tasks_train_beside_those_that_are_waited_for_and_no_longer() -> N
 
 
 def test_nothing_trains_beside_where_there_is_no_room() -> None:
-    here = Recorder(room=1)
+    here = Recorder(available=1)
     here.groups.train_beside(TASKS[1:3], ONE)
     here.groups.run(TASKS[:1], ONE)
     assert here.trained == [[TASKS[0].name]]

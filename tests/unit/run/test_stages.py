@@ -13,7 +13,7 @@ from raykd.data.side_tables import SideTable
 from raykd.errors import ConfigError, ModelError, ResourceError
 from raykd.metakd.embeddings import Embedder
 from raykd.metakd.pipeline import MetaKDPipeline
-from raykd.placement import Placement, Room, place
+from raykd.placement import AvailableResources, Placement, place
 from raykd.predict import ScoreJob, score_locally
 from raykd.predict.answer_scorer import AnswerScorer
 from raykd.predict.scorer import Scorer
@@ -188,7 +188,7 @@ def test_the_placement_follows_from_all_trainings_of_a_stage(
     placement: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A finished training changes nothing for the others; nothing trains beside where all workers are one group."""
-    monkeypatch.setattr(stages, "placement_of", lambda compute, count: place(compute, count, Room(2)))
+    monkeypatch.setattr(stages, "placement_of", lambda compute, count: place(compute, count, AvailableResources(2)))
     said: list[str] = []
     one = StageRunner(
         name="run", folder=str(tmp_path), cache="", compute=ComputeConfig(num_workers=2, placement=placement),

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from raykd.errors import ConfigError, RaykdError
-from raykd.serving_commands import push, serve
+from raykd.model_commands import export, push, serve, shrink
 from raykd.stage_names import META_STAGES, STAGES
 from raykd.standard_streams import protect_standard_streams
 
@@ -156,67 +156,8 @@ def report(
     print_result(compare_runs(folders, page=written), summary=verdicts_of_runs(folders))
 
 
-@app.command()
-def export(
-    model: Annotated[str, typer.Argument(metavar="DIR", help="Folder of a trained model.")],
-    format_: Annotated[str, typer.Option("--format", help="Format; onnx is the only one.")] = "onnx",
-    int8: Annotated[bool, typer.Option(help="Also write a file with 8-bit weights, unless it is worse.")] = False,
-    tolerance: Annotated[
-        float,
-        typer.Option(
-            min=0.0,
-            help="Points of the headline metric that the lower end of int8's 95% interval on the run's validation rows may lie "
-            "below the float file.",
-        ),
-    ] = 0.5,
-) -> None:
-    """Export a model to DIR/onnx, compare its logits with the original's, and time both. Exit code 1: int8 was refused."""
-    if format_ != "onnx":
-        raise ConfigError(f"--format {format_}: there is no such format; use onnx")
-    from raykd.config.paths import expand_home
-    from raykd.model_export import export as export_model
-    from raykd.report.int8_gate import Int8RefusedError
-    from raykd.run.progress import Terminal
-
-    try:
-        export_model(expand_home(model), int8=int8, terminal=Terminal(), tolerance=tolerance)
-    except Int8RefusedError as error:
-        typer.echo(f"raykd: {error}", err=True)
-        raise typer.Exit(1) from None
-
-
-@app.command()
-def shrink(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="Model folder, or a model name on the Hugging Face hub.")],
-    out: Annotated[str, typer.Option(metavar="DIR", help="Folder of the smaller model; it must not exist.")],
-    layers: Annotated[
-        str | None, typer.Option(metavar="0,2,4", help="Encoder layers to keep, numbered from 0; default: all.")
-    ] = None,
-    text: Annotated[
-        list[str] | None,
-        typer.Option(metavar="FILE", help="TSV or text file, or glob, whose tokens are kept; may be repeated. Default: all."),
-    ] = None,
-    min_count: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Times that a token must stand in the text to be kept; default: 1.")
-    ] = None,
-) -> None:
-    """Make a smaller model from some layers of a model and the tokens that a text uses, and print the sizes of both."""
-    from raykd.config.paths import expand_home
-    from raykd.model_shrink import shrink as shrink_model_folder
-    from raykd.run.progress import Terminal
-
-    shrink_model_folder(
-        expand_home(model),
-        layers=layers,
-        min_count=min_count,
-        text=[expand_home(file) for file in text or ()],
-        out=expand_home(out),
-        terminal=Terminal(),
-    )
-
-
-app.command()(push)
-app.command()(serve)
+for command in (export, shrink, push, serve):
+    app.command()(command)
 
 
 @app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True}, add_help_option=False)

@@ -1,9 +1,9 @@
 """Checks of data files before their rows are read: formats, columns, and header lines that are skipped.
 
-A first line that is a row would be lost, and reordered columns would be swapped.
+A first line that is a row would be lost, reordered columns would be swapped, and the name of a single column would be a text.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from raykd.data.examples import RowParser
@@ -32,6 +32,18 @@ def check_files(
             reader.check(path, schema.names)
         elif skip_header:
             _check_header(path, reader, schema, parser)
+        elif schema.strict and len(schema.names) == 1 and begins_with_names(path, reader, schema.names):
+            raise DataError(
+                f"{path}:1: the line holds the name of the column; set data.skip_header for a header at the start of each file"
+            )
+
+
+def begins_with_names(path: str, reader: Reader, names: Sequence[str]) -> bool:
+    """True when the first row of a file holds the names of the columns, in their order."""
+    try:
+        return _header_cells(reader.first_row(path), reader) == list(names)
+    except DataError:  # the row is named when it is read
+        return False
 
 
 def _check_header(path: str, reader: Reader, schema: InputSchema, parser: RowParser) -> None:

@@ -1,22 +1,37 @@
 """Unlabelled rows: files of texts alone or with the columns of the training files, whose labels are then ignored."""
 
+import functools
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
+from raykd.data.headers import begins_with_names
 from raykd.data.prepare_spec import PrepareSpec
 from raykd.data.readers import Reader, reader_of
 from raykd.data.schema import InputSchema
 from raykd.data.sources import expand_data
 from raykd.errors import DataError
 
+log = logging.getLogger(__name__)
+
 
 def unlabelled_spec(labelled: PrepareSpec, files: Sequence[str]) -> PrepareSpec:
     """Specification of unlabelled rows in ``files``, by that of the training rows.
 
-    Raises DataError when the files have other columns than the training files or their text columns.
+    First lines that hold the names of the columns are headers, also where the training files have none; a warning says so.
+
+    Raises DataError when the files have other columns than the training files or their text columns, or some have a header.
     """
+    schema = unlabelled_schema(labelled, files)
+    skip_header = labelled.skip_header or (schema is not None and _have_headers(labelled, schema, files))
     return replace(
-        labelled, files=tuple(files), input_schema=unlabelled_schema(labelled, files), label=None, codec=None, keep=None
+        labelled,
+        files=tuple(files),
+        input_schema=schema,
+        label=None,
+        codec=None,
+        keep=None,
+        skip_header=skip_header,
     )
 
 
@@ -48,6 +63,28 @@ def unlabelled_schema(labelled: PrepareSpec, files: Sequence[str]) -> str | None
     if len(schema.names) in found:
         return labelled.input_schema
     return ",".join(item for item in labelled.input_schema.split(",") if item.split(":")[0] in wanted)
+
+
+def _have_headers(labelled: PrepareSpec, input_schema: str, files: Sequence[str]) -> bool:
+    """True when every file begins with the names of the columns. Raises DataError when some do."""
+    names = InputSchema.parse(input_schema).names
+    found: dict[bool, str] = {}
+    for path in expand_data(files):
+        reader = reader_of(path, labelled.format)
+        found[not reader.names_columns and begins_with_names(path, reader, names)] = path
+    if len(found) > 1:
+        raise DataError(
+            f"{found[True]}:1: the line holds the names of the columns, but {found[False]} begins with a row; give all files "
+            "of data.unlabelled a header, or none"
+        )
+    if True in found:
+        _say_header(found[True], ", ".join(names))
+    return True in found
+
+
+@functools.cache
+def _say_header(path: str, names: str) -> None:
+    log.warning("data.unlabelled: the first line of each file is left out as a header, as in %s: %s", path, names)
 
 
 def _number_of_cells(path: str, reader: Reader) -> int:

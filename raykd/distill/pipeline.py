@@ -18,7 +18,7 @@ from raykd.distill.student_models import StudentModels
 from raykd.distill.student_trainings import StudentTrainings, TrainedStudent
 from raykd.distill.tasks import count_trainings, task_folders
 from raykd.distill.teachers import Teachers
-from raykd.distill.training_rows import TrainingRows
+from raykd.distill.training_rows import LABELLED_ROWS, TrainingRows
 from raykd.errors import ConfigError
 from raykd.report.comparison import FORMAT, Comparison
 from raykd.report.files import read_report, write_report
@@ -116,8 +116,8 @@ class DistillationPipeline:
                 self.splits.tokenised(split, model, prompts)
             for kind in self.training_rows.every_kind:
                 self.training_rows.of_kind(kind, model, prompts)
-        rows = self.tokenised("train", self.config.student_models[0])
-        for line in class_lines(rows, self.config, found=self._given.data.labels is None):
+        labelled = self.training_rows.of_kind(LABELLED_ROWS, self.config.student_models[0])
+        for line in class_lines(labelled, self.config, found=self._given.data.labels is None):
             self.runner.terminal.print_line(line)
         for overlap in self.splits.overlaps if reports else ():
             self.runner.terminal.print_line(f"warning: {overlap}")
@@ -125,6 +125,8 @@ class DistillationPipeline:
     def run(self) -> Comparison | None:
         """Make all stages asked for: the last one asks for those before it. Returns the comparison, if it is among them."""
         last = [stage for stage in STAGES if stage in self.only][-1]
+        if self.config.logits.file is not None and last != "teacher":
+            self.logits()  # a value that cannot be used stops the run before anything trains
         result = {
             "teacher": self.teachers.models,
             "logits": self.logits,

@@ -142,6 +142,11 @@ MAC = "the file is one row that holds carriage returns"
         ("text\tlabel\ngood\tpos\n".encode("utf-16"), {"skip_header": True}, r"rows\.tsv:\d: not UTF-8 text"),
         (b"good\tpos\rbad\tneg\r", {}, r"rows\.tsv:1: 3 columns .* look like line ends"),
         (b"good\rbad\r", {"input_schema": "text:str:1", "label": None, "codec": None}, MAC),
+        (
+            b"text\ngood\n",
+            {"input_schema": "text:str:1", "label": None, "codec": None},
+            r"rows\.tsv:1: .*set data\.skip_header",
+        ),
         (b"text\tlabel\rgood\tpos\r", {"skip_header": True}, r"rows\.tsv:1: the header holds carriage returns"),
         (
             b"good\tpos\nbad\tneg\n",

@@ -9,6 +9,7 @@ import pytest
 
 from raykd.data.prepare import prepare
 from raykd.data.prepare_spec import PrepareSpec
+from raykd.data.readers import FileFormat
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.data.unlabelled import unlabelled_spec
 from raykd.errors import DataError
@@ -54,8 +55,36 @@ def test_compressed_files_and_headers(spec: PrepareSpec, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
+    ("suffix", "lines"), [("csv", "text\ngood film\n"), ("tsv", "text\ngood film\n"), ("csv", "text,label\ngood film,\n")]
+)
+def test_a_header_of_texts_is_no_row(
+    suffix: str, lines: str, spec: PrepareSpec, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The training files have none, which ``data.skip_header`` says of all files."""
+    for name in "ab":
+        (tmp_path / f"{name}.{suffix}").write_text(lines)
+    spec = replace(spec, format=FileFormat(None))
+    given = unlabelled_spec(spec, [str(tmp_path / f"*.{suffix}")])
+    more = prepare(given, str(tmp_path / "cache"))
+    assert [more.read_group(group)["input_ids"].to_pylist() for group in range(2)] == [[[2, 4, 6, 3]]] * 2
+    assert more.read == 2
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said.startswith("data.unlabelled: the first line of each file is left out as a header, as in ")
+    assert said.endswith("text" if lines.startswith("text\n") else "text, label")
+    unlabelled_spec(spec, [str(tmp_path / f"*.{suffix}")])
+    assert len(caplog.records) == 1, "said once"
+
+
+@pytest.mark.parametrize("first", ["Text", "text of a film", "TEXT", "label"])
+def test_a_first_text_that_is_no_name_is_a_row(first: str, spec: PrepareSpec, tmp_path: Path) -> None:
+    (tmp_path / "more.csv").write_text(f"{first}\ngood film\n")
+    assert prepare(unlabelled_spec(spec, [str(tmp_path / "more.csv")]), str(tmp_path / "cache")).num_rows == 2
+
+
+@pytest.mark.parametrize(
     ("contents", "message"),
     [
+        (["text\n", "good film\n"], r"a.tsv:1: the line holds the names of the columns, but .*b.tsv begins with a row"),
         (["a\tb\tc\n"], "a.tsv:1: 3 columns, but data.unlabelled needs 1 .text. or those of the training files .text, label."),
         (["a\n", "a\tb\n"], "a.tsv and .*b.tsv have different columns"),
         (["\n"], "a.tsv:1: the line is blank"),

@@ -20,7 +20,7 @@ SHORT = {"epochs": 1, "batch_size": 32, "learning_rate": 5e-3}
 def keyed(experiment: Callable[..., ExperimentConfig], small_world: dict[str, str], tmp_path: Path) -> Callable[..., Any]:
     """The small experiment with a column ``id``, whose logits are the ``lines`` of a JSONL file."""
 
-    def make(lines: list[Any], **settings: Any) -> ExperimentConfig:
+    def make(lines: list[Any], *, variants: dict[str, Any] | None = None, **settings: Any) -> ExperimentConfig:
         for name in ("train", "test"):
             rows = Path(small_world[name]).read_text().splitlines()
             (tmp_path / f"{name}.tsv").write_text("".join(f"{name}-{n}\t{row}\n" for n, row in enumerate(rows)))
@@ -29,8 +29,10 @@ def keyed(experiment: Callable[..., ExperimentConfig], small_world: dict[str, st
                 "test": [str(tmp_path / "test.tsv")]}  # fmt: skip
         changes = {f"data__{key}": value for key, value in data.items()}
         changes |= {f"logits__{key}": value for key, value in {"file": str(tmp_path / "answers.jsonl"), **settings}.items()}
-        return experiment(teacher=None, student__training=SHORT, student__seeds=[1], student__variants={"kd": {}},
-                          compute__engine={"kind": "torch"}, **changes)  # fmt: skip
+        changes["student__variants"] = {"kd": {}} if variants is None else variants
+        return experiment(
+            teacher=None, student__training=SHORT, student__seeds=[1], compute__engine={"kind": "torch"}, **changes
+        )
 
     return make
 
@@ -78,6 +80,27 @@ def test_ids_without_partner_stop_the_run_unless_allowed(
     pipeline = local(keyed(lines, **settings, unknown_ids="ignore", missing_ids="uniform"))
     pipeline.logits()
     assert any("training rows without one (uniform), 1 of unknown ids (ignored)" in line for line in pipeline.runner.said)
+
+
+def test_a_wrong_answer_of_any_row_stops_the_run_before_it_trains(
+    keyed: Callable[..., ExperimentConfig], local: Callable[..., LocalPipeline], small_world: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """The student without KD, which needs no answers, trains beside the other stages where the machine has room."""
+    lines = answers(small_world)
+    lines[350]["logprobs"]["1"] = 0.5
+    config = keyed(
+        lines,
+        kind="top_logprobs",
+        column="logprobs",
+        key="id",
+        variants={"no_kd": {"objective": {"kind": "fine_tune"}}, "kd": {}},
+    )
+    pipeline = local(config)
+    monkeypatch.setattr(pipeline.runner, "train_beside", pipeline.runner.train)
+    with pytest.raises(DataError, match=r"answers\.jsonl:351: '1' has the log-probability 0\.5, which is above 0"):
+        pipeline.run()
+    assert pipeline.trained == []
 
 
 def test_a_table_of_logits_has_no_other_kind(

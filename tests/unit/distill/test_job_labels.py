@@ -1,6 +1,7 @@
 """Labels of a job that lists none: found before anything starts, shown, stored, and the same for every stage."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,6 +47,18 @@ def test_found_labels_are_shown_and_stored(experiment: Make, local: Callable[...
     assert pipeline.tokenised("train", config.student.model).labels == ("0", "1")
     assert "training rows by class: 0 40, 1 60" in pipeline.runner.said
     assert not [line for line in pipeline.runner.said if "accuracy hides" in line]
+
+
+def test_the_classes_of_a_label_budget_are_counted(
+    experiment: Make, local: Callable[..., LocalPipeline], tmp_path: Path
+) -> None:
+    files = write(tmp_path / "rows.csv", "10" * 40 + "1" * 20)
+    changes = {"data__train": files, "data__test": "validation", "data__label_budget": 20}
+    pipeline = local(experiment(**changes, **UNNAMED))
+    pipeline.tokenise_all()
+    assert "labels, with their rows in data.train: 0 40, 1 60" in pipeline.runner.said
+    (line,) = [line for line in pipeline.runner.said if line.startswith("training rows by class: ")]
+    assert sum(int(count) for count in re.findall(r"[01] (\d+)", line)) == 20
 
 
 def test_labels_that_a_job_lists_are_left_alone(experiment: Make) -> None:

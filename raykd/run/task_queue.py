@@ -56,7 +56,17 @@ class TaskQueue:
         self._events: list[tuple[str, TrainingEvent]] = []
         self._changed = asyncio.Event()
         self._stopping = False
+        self._controller: Any = None
         self._last_heartbeat = time.monotonic()
+
+    async def join(self, controller: Any) -> int:
+        """Note the group's controller. Returns the index of the first task that is not finished, where workers start."""
+        self._controller = controller
+        return next((index for index in range(len(self._tasks)) if index not in self._done), len(self._tasks))
+
+    async def controller(self) -> Any:
+        """The actor of Ray Train that owns the workers; None before they have started."""
+        return self._controller
 
     async def submit(self, tasks: list[dict[str, Any]]) -> None:
         """Append tasks."""
@@ -77,10 +87,6 @@ class TaskQueue:
         """Note that the first worker is alive. Returns whether to stop."""
         self._last_heartbeat = time.monotonic()
         return self._stopping
-
-    async def first_open(self) -> int:
-        """Index of the first task that is not finished, where workers start and restart."""
-        return next((index for index in range(len(self._tasks)) if index not in self._done), len(self._tasks))
 
     async def task(self, index: int, *, timeout_s: float = 20.0) -> dict[str, Any] | bool:
         """The task of an index; True while it may still come, False when it will not."""

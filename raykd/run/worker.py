@@ -11,6 +11,7 @@ import ray.train
 import torch
 import torch.distributed as dist
 from ray.exceptions import RayError
+from ray.train.v2._internal.execution.context import get_train_context  # the public context lacks the controller
 
 from raykd.data.step_stream import ray_feed
 from raykd.errors import RaykdError, ResourceError, TrainingError
@@ -47,7 +48,7 @@ def train_worker(config: dict[str, Any]) -> None:
     worker = _Worker(queue, context, config["build_objective"], imports)
     logging.getLogger("raykd").addHandler(_WarningForwarder(queue))
     try:
-        worker.run(ask(queue.first_open.remote()))
+        worker.run(ask(queue.join.remote(get_train_context().controller_actor)))
     except StopRequested:
         return
     except RaykdError as error:
@@ -119,11 +120,10 @@ class _Worker:
         """Request the next task's rows, once the queue has a next task; the first worker asks. *Collective.*"""
         if self._next is not None:
             return
-        given = ask(self._queue.task.remote(index, timeout_s=0.0)) if self._context.is_first else None
-        given = self._context.broadcast(given)
+        given = self._context.on_first(lambda: ask(self._queue.task.remote(index, timeout_s=0.0)))
         if isinstance(given, dict):
             task = TrainTask.model_validate(given)
-            if not self._context.broadcast(task.is_done()):
+            if not self._context.on_first(task.is_done):
                 self._next = open_task(task, self._context, ray_feed)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from raykd.cluster import uses_gpu, wait_for_resources, worker_bundles
 from raykd.config import ComputeConfig
 from raykd.data.storage import absolute
-from raykd.errors import ResourceError, TrainingError
+from raykd.errors import RaykdError, ResourceError, TrainingError
 from raykd.run.build_objective import BuildObjective, build_objective
 from raykd.run.task import TrainTask
 from raykd.run.task_queue import QueueUpdate, TaskQueue, ask
@@ -27,6 +27,9 @@ POLL_SECONDS = 0.25
 
 STOP_SECONDS = 45
 """Time for workers to write a checkpoint and end; a stopped job has 60 s altogether (raykd/submit)."""
+
+FAILED_SECONDS = 10
+"""Time for the workers of a failed training to end. One that waits for a peer that has failed never does."""
 
 AHEAD_STEPS = 300
 """Steps before the end of a group's last task at which the driver gives it another one, whose rows the workers then request."""
@@ -52,6 +55,7 @@ class WorkerGroup:
         self._fit: _FitThread | None = None
         self._submitted = 0
         self._last = ""
+        self._patience_s: float = STOP_SECONDS
 
     def start(self) -> None:
         """Start the workers in the background, so that they import while data is prepared. Does nothing when they are up.
@@ -71,6 +75,7 @@ class WorkerGroup:
         self._queue = ray.remote(num_cpus=0)(TaskQueue).options(scheduling_strategy=here).remote()
         self._fit = _FitThread(lambda: self._build().fit())
         self._submitted = 0
+        self._patience_s = STOP_SECONDS
         self._fit.start()
 
     def run(self, tasks: Sequence[TrainTask], on_event: OnEvent, more: MoreTasks = tuple) -> None:
@@ -86,6 +91,9 @@ class WorkerGroup:
                 time.sleep(POLL_SECONDS)
         except KeyboardInterrupt:
             self.stop(on_event)
+            raise
+        except RaykdError:
+            self._patience_s = FAILED_SECONDS
             raise
 
     def _submit(self, tasks: Sequence[TrainTask]) -> None:
@@ -134,6 +142,7 @@ class WorkerGroup:
             self._poll(on_event)
             time.sleep(POLL_SECONDS)
         self._poll(on_event)
+        self._patience_s = FAILED_SECONDS  # what they had is spent
 
     def release_for(self, *, cpus: int, gpu: bool) -> None:
         """End idle workers that hold what something else needs; a later task starts others."""
@@ -141,15 +150,21 @@ class WorkerGroup:
             self.close()
 
     def close(self) -> None:
-        """End the workers."""
+        """End the workers: when they have done what they do, or by force.
+
+        The thread of ``fit`` ends with them: where it calls Ray after Ray's end, Ray ends the process with exit code 1.
+        """
         if self._fit is None:
             return
         import ray
 
-        if self._fit.is_alive():
-            with contextlib.suppress(ResourceError):  # a lost queue: the workers end without it
+        with contextlib.suppress(ResourceError):  # a lost queue: the workers end without it
+            if self._fit.is_alive():
                 ask(self._queue.close.remote())
-            self._fit.join(timeout=STOP_SECONDS)
+                self._fit.join(timeout=self._patience_s)
+            if self._fit.is_alive() and (controller := ask(self._queue.controller.remote())) is not None:
+                ray.kill(controller)  # the workers are its own, and end with it
+                self._fit.join(timeout=STOP_SECONDS)
         ray.kill(self._queue)
         self._queue = self._fit = None
 

@@ -125,17 +125,21 @@ class Trainer:
 
     def _begin_checkpoint(self) -> None:
         """Begin a checkpoint of the current step, once the one before is written. *Collective.*"""
-        self._finish_checkpoint()
-        self.events.flush()  # an attempt that resumes there has the history up to there
+        self._finish_checkpoint()  # with the history: an attempt that resumes there has it up to there
         self.checkpointer.begin(self.engine, self.step, self.model_selection)
 
     def _finish_checkpoint(self) -> None:
+        """Wait for the checkpoint that is being written, and write the history. *Collective.*"""
         self._note(self.checkpointer.wait())
+        self._flush()
 
     def _note(self, saved: CheckpointSaved | None) -> None:
         if saved is not None:
             self.events.record(saved)
-            self.events.flush()
+
+    def _flush(self) -> None:
+        """Write the history. *Collective*, so that no worker waits for a first one that could not write."""
+        self.context.on_first(self.events.flush)
 
     def _start(self, start: int) -> None:
         self.step = start
@@ -167,7 +171,7 @@ class Trainer:
                 teacher_forwards=None if self.objective.frozen is None else forwards,
             )
         )
-        self.events.flush()
+        self._flush()
 
     def _train(self, feed: Iterator[StepRows]) -> Iterator[int]:
         """Take all steps; evaluate and save checkpoints where they are due, in that order."""
@@ -297,7 +301,7 @@ class Trainer:
         if best:
             self.writer.save_best(self.engine)
         self.events.record(Evaluated(step=self.step, metrics=metrics, best=best))
-        self.events.flush()
+        self._flush()
 
 
 def read_device(values: Tensor) -> list[float]:

@@ -40,8 +40,8 @@ class World:
     def make(folder: Path, *, steps: int = 200, rows: int = 2000) -> "World":
         write_rows(folder / "train.tsv", rows, seed=1)
         write_rows(folder / "test.tsv", 101, seed=2)
-        training = {"epochs": 100, "max_steps": steps, "batch_size": 16, "learning_rate": 2e-3, "log_every": 1}
-        training |= {"checkpoint_steps": 10, "evaluate_every": 40}
+        training = {"epochs": 100, "max_steps": 2 * steps, "batch_size": 16, "learning_rate": 2e-3, "log_every": 1}
+        training |= {"checkpoint_steps": 10, "evaluate_every": 40}  # 100 steps a second: a stop comes many steps later
         longer = training | {"max_steps": 3 * steps, "evaluate_every": steps}
         content = {
             "name": "calm",
@@ -134,10 +134,21 @@ class Run:
         """The command, running, in a terminal if one is given; whatever is left of it at the end is killed."""
         self._said = len(self.output())
         with running(self.words(), log=self.log, env=self.variables, terminal=terminal) as self.process:
-            own = psutil.Process(self.process.pid)
-            wait_until(lambda: MARK in own.environ(), "the command to start", poll_s=0.01)
-            self.mark = self.environment.get("RAYKD_CLUSTER_MARK") or own.environ()[MARK]
+            self.mark = self.environment.get("RAYKD_CLUSTER_MARK") or self._own_mark()
             yield self
+
+    def _own_mark(self) -> str:
+        """Value of ``MARK`` in the command's own environment, which is empty for a moment while ``setpriv`` becomes it."""
+        assert self.process is not None
+        own = psutil.Process(self.process.pid)
+        marks: list[str] = []
+
+        def appeared() -> bool:
+            marks.extend(mark for mark in [own.environ().get(MARK)] if mark)
+            return bool(marks)
+
+        wait_until(appeared, "the command to start", poll_s=0.01)
+        return marks[0]
 
     def said(self, text: str) -> bool:
         """True when the output of the present command matches."""

@@ -3,27 +3,29 @@
 import math
 from collections.abc import Iterator
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import pyarrow as pa
 import pytest
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
 
 from raykd.data.batch import Batch
 from raykd.data.step_stream import StepRows
 from raykd.errors import TrainingError
-from raykd.trainers.context import WorkerContext
-from raykd.trainers.control import ControlRequests
 from raykd.trainers.event_log import EventLog
 from raykd.trainers.events import NonFinite, TrainingEvent
-from raykd.trainers.model_selection import ModelSelection
 from raykd.trainers.objective import Objective, ObjectiveOutput
-from raykd.trainers.schedule import Schedule
-from raykd.trainers.trainer import Trainer
-from tests.distributed.tiny_training import BATCH_ROWS, KINDS, NanGradient, full_state, make_engine, micro_batches
+from tests.distributed.tiny_training import (
+    BATCH_ROWS,
+    KINDS,
+    NanGradient,
+    full_state,
+    make_engine,
+    plain_trainer,
+    planned_batches,
+)
 from tests.helpers import run_distributed
 
 FIRST_STEP, BROKEN_STEP, TOTAL_STEPS = 1, 3, 5
@@ -60,26 +62,10 @@ def stopped(kind: str, case: str) -> dict[str, Any]:
 
     def batches(rows: StepRows) -> list[Batch]:
         objective.step = rows.step
-        batches = micro_batches(rows.step, dist.get_rank(), dist.get_world_size())
-        return [make_batch(ids, labels, weights > 0) for ids, labels, weights in batches]
+        return planned_batches(rows.step)
 
-    context = WorkerContext(dist.get_rank(), dist.get_world_size(), torch.device("cpu"))
     heard: list[TrainingEvent] = []
-    trainer = Trainer(
-        engine=engine,
-        objective=objective,
-        context=context,
-        batches=batches,  # type: ignore[arg-type]
-        schedule=Schedule(total_steps=TOTAL_STEPS, evaluate_every=TOTAL_STEPS, peaks=((0.0, 0.01),), shape="constant"),
-        model_selection=ModelSelection("accuracy"),
-        evaluator=None,
-        writer=mock.Mock(),
-        checkpointer=mock.Mock(due=lambda step: False),
-        control=ControlRequests(),
-        events=EventLog(listeners=(heard.append,)),
-        seed=1,
-        max_grad_norm=1.0,
-    )
+    trainer = plain_trainer(engine, objective, batches, EventLog(listeners=(heard.append,)), steps=TOTAL_STEPS)
     before: Any = {}
 
     def rows() -> Iterator[StepRows]:
@@ -97,11 +83,6 @@ def stopped(kind: str, case: str) -> dict[str, Any]:
         message = str(error)
     found = [str(event) for event in heard if isinstance(event, NonFinite)]
     return {"before": before, "after": after, "message": message, "found": found}
-
-
-def make_batch(ids: Tensor, labels: Tensor, valid: Tensor) -> Batch:
-    row_ids = torch.zeros(len(ids), 2, dtype=torch.long)
-    return Batch(ids, torch.ones_like(ids), None, labels, None, {}, valid, row_ids)
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,18 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from raykd.config import DeepSpeedEngineConfig, EngineConfig, TorchEngineConfig
+from raykd.data.batch import Batch
+from raykd.data.step_stream import StepRows
+from raykd.trainers.context import WorkerContext
+from raykd.trainers.control import ControlRequests
 from raykd.trainers.engines.build_engine import build_engine
 from raykd.trainers.engines.deepspeed_engine import deepspeed_config
 from raykd.trainers.engines.engine import Engine
+from raykd.trainers.event_log import EventLog
+from raykd.trainers.model_selection import ModelSelection
+from raykd.trainers.objective import Objective
+from raykd.trainers.schedule import Schedule
+from raykd.trainers.trainer import Trainer
 
 RELEASING = "deepspeed-zero3, releasing"
 """ZeRO 3 that frees every gathered weight after use, as it does with weights of more than 100,000 elements alone."""
@@ -143,6 +152,14 @@ def micro_batches(step: int, rank: int, world: int) -> list[tuple[Tensor, Tensor
     return batches
 
 
+def planned_batches(step: int) -> list[Batch]:
+    """This rank's micro-batches of a step, as the trainer takes them."""
+    return [
+        Batch(ids, torch.ones_like(ids), None, labels, None, {}, weights > 0, torch.zeros(len(ids), 2, dtype=torch.long))
+        for ids, labels, weights in micro_batches(step, dist.get_rank(), dist.get_world_size())
+    ]
+
+
 def backward(engine: Engine, step: int, *, world: int | None = None) -> Tensor:
     """All micro-batches of a step; the norm of their gradients."""
     rank, world = (dist.get_rank(), dist.get_world_size()) if world is None else (0, world)
@@ -188,3 +205,24 @@ def gradients(engine: Engine) -> State:
     read = ENGINE_CASES[engine.kind].gradient
     named = [(name, p) for name, p in engine.module.named_parameters() if p.requires_grad]
     return {name: read(p).detach().numpy().copy() for name, p in named}
+
+
+def plain_trainer(
+    engine: Engine, objective: Objective, batches: Callable[[StepRows], list[Batch]], events: EventLog, *, steps: int
+) -> Trainer:
+    """A trainer of this rank without validation rows, checkpoints and saved models."""
+    return Trainer(
+        engine=engine,
+        objective=objective,
+        context=WorkerContext(dist.get_rank(), dist.get_world_size(), torch.device("cpu")),
+        batches=batches,
+        schedule=Schedule(total_steps=steps, evaluate_every=steps, peaks=((0.0, 0.01),), shape="constant"),
+        model_selection=ModelSelection("accuracy"),
+        evaluator=None,
+        writer=mock.Mock(),
+        checkpointer=mock.Mock(due=lambda step: False, wait=lambda: None, completed=lambda: None),
+        control=ControlRequests(),
+        events=events,
+        seed=1,
+        max_grad_norm=1.0,
+    )

@@ -18,16 +18,18 @@ from raykd.data.prepare import prepare
 from raykd.data.prepare_spec import spec_from_config
 from raykd.distill.pipeline import DistillationPipeline, run_experiment
 from raykd.distill.tasks import teacher_task
-from raykd.errors import ConfigError, TrainingError
+from raykd.errors import ConfigError, ResourceError, TrainingError
 from raykd.models import model_digest
 from raykd.placement import AvailableResources, Placement
 from raykd.report.load_tables import load_logits
+from raykd.run.build_objective import ObjectiveContext
 from raykd.run.parallel_groups import ParallelGroups
 from raykd.run.progress import Terminal
 from raykd.run.task import TrainTask, cache_folder, run_folder
 from raykd.run.worker_group import OnEvent, WorkerGroup
 from raykd.task_kinds import label_codec
 from raykd.trainers.events import CheckpointSaved, Started, TrainingEvent
+from raykd.trainers.objective import Objective
 from tests.local_pipeline import LocalGroup, LocalPipeline
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
@@ -56,6 +58,14 @@ def two_workers(ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> 
     group = WorkerGroup(ComputeConfig(num_workers=2), storage=str(tmp_path_factory.mktemp("group")), name="test")
     yield group
     group.close()
+
+
+def fail_on_the_first_worker(task: TrainTask, context: ObjectiveContext) -> Objective:
+    """No objective: an error on the first worker alone, and a wait for it on the others."""
+    if context.worker.is_first:
+        raise ResourceError("the first worker's disk is full")
+    context.worker.barrier()
+    raise AssertionError("not reached")
 
 
 def train(config: ExperimentConfig, group: WorkerGroup | LocalGroup) -> TrainTask:
@@ -125,6 +135,24 @@ def test_a_run_goes_through_torch_trainer_deepspeed_and_ray_data_and_is_skipped_
     run_experiment(config)
     assert len(fits) == made, "nothing is trained twice"
     assert (folder / "experiment.json").exists()
+
+
+def test_a_worker_that_waits_for_a_failed_one_is_ended(experiment: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second worker waits in a collective that the first never enters; ``fit`` has to end before Ray does."""
+    config = experiment()
+    monkeypatch.setattr("raykd.run.worker_group.FAILED_SECONDS", 1)
+    group = WorkerGroup(
+        ComputeConfig(num_workers=2), storage=run_folder(config), name="test", build_objective=fail_on_the_first_worker
+    )
+    try:
+        with pytest.raises(ResourceError, match="the first worker's disk is full"):
+            train(config, group)
+        fit = group._fit
+        assert fit is not None
+        assert fit.is_alive()
+    finally:
+        group.close()
+    assert not fit.is_alive()
 
 
 def test_a_stage_alone_says_which_one_it_needs(experiment: Make) -> None:

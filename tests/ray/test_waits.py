@@ -53,10 +53,10 @@ def test_a_task_queue_that_does_not_answer_or_is_lost_is_an_error(monkeypatch: p
     import ray
 
     one = ray.remote(num_cpus=0)(task_queue.TaskQueue).remote()
-    assert task_queue.ask(one.first_open.remote()) == 0
+    assert task_queue.ask(one.join.remote("a worker")) == 0
     monkeypatch.setattr(task_queue, "ANSWER_SECONDS", 1)
     with pytest.raises(ResourceError, match="waited 1 s for the run's task queue"):
         task_queue.ask(one.task.remote(0))
     ray.kill(one)
     with pytest.raises(ResourceError, match=r"the run's task queue, .* was lost"):
-        task_queue.ask(one.first_open.remote())
+        task_queue.ask(one.join.remote("a worker"))

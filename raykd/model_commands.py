@@ -4,12 +4,10 @@ from typing import Annotated
 
 import typer
 
-from raykd.errors import ConfigError
-
 
 def export(
     model: Annotated[str, typer.Argument(metavar="DIR", help="Folder of a trained model.")],
-    format_: Annotated[str, typer.Option("--format", help="Format; onnx is the only one.")] = "onnx",
+    format_: Annotated[str, typer.Option("--format", help="onnx, or openvino (pip install 'raykd[openvino]').")] = "onnx",
     int8: Annotated[bool, typer.Option(help="Also write a file with 8-bit weights, unless it is worse.")] = False,
     tolerance: Annotated[
         float,
@@ -20,16 +18,14 @@ def export(
         ),
     ] = 0.5,
 ) -> None:
-    """Export a model to DIR/onnx, compare its logits with the original's, and time both. Exit code 1: int8 was refused."""
-    if format_ != "onnx":
-        raise ConfigError(f"--format {format_}: there is no such format; use onnx")
+    """Export a model to DIR/onnx or DIR/openvino, compare and time both. Exit code 1: int8 was refused."""
     from raykd.config.paths import expand_home
     from raykd.model_export import export as export_model
     from raykd.report.int8_gate import Int8RefusedError
     from raykd.run.progress import Terminal
 
     try:
-        export_model(expand_home(model), int8=int8, terminal=Terminal(), tolerance=tolerance)
+        export_model(expand_home(model), form=format_, int8=int8, terminal=Terminal(), tolerance=tolerance)
     except Int8RefusedError as error:
         typer.echo(f"raykd: {error}", err=True)
         raise typer.Exit(1) from None
@@ -69,7 +65,7 @@ def push(
     repository: Annotated[str, typer.Argument(metavar="REPO", help="OWNER/NAME on the hub (HF_ENDPOINT, huggingface.co).")],
     public: Annotated[bool, typer.Option(help="Make a new repository public.")] = False,
 ) -> None:
-    """Upload a model, its card and its ONNX files to a Hugging Face hub; the token comes from HF_TOKEN."""
+    """Upload a model, its card and its exported files to a Hugging Face hub; the token comes from HF_TOKEN."""
     from raykd.config.paths import expand_home
     from raykd.model_push import push as push_model
 
@@ -84,7 +80,7 @@ def serve(
     threshold: Annotated[
         float | None, typer.Option(min=0, max=1, help="Confidence below which the teacher answers; default: the run's choice.")
     ] = None,
-    format_: Annotated[str, typer.Option("--format", help="onnx (made by raykd export) or torch.")] = "torch",
+    format_: Annotated[str, typer.Option("--format", help="torch; onnx or openvino, made by raykd export.")] = "torch",
     int8: Annotated[bool, typer.Option(help="The ONNX file with 8-bit weights.")] = False,
     host: Annotated[
         str, typer.Option(help="Address to listen on; the default is reachable from this machine alone.")

@@ -1,11 +1,11 @@
-"""``raykd export``: a model folder as ONNX, checked against its own logits, timed, and entered into its run's report."""
+"""``raykd export``: a model as ONNX or OpenVINO files, checked against its own logits, timed, entered into its run's report."""
 
 import random
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +17,11 @@ from raykd.distill.pipeline import DistillationPipeline
 from raykd.errors import ConfigError, ModelError
 from raykd.extras import require_extra
 from raykd.models import load_config, load_tokenizer, local_folder, max_sequence_length
-from raykd.models.onnx import export_onnx, open_session, quantize, run_session
+from raykd.models.exported_file import file_parts, open_exported
+from raykd.models.onnx import export_onnx, quantize
+from raykd.models.openvino import convert_onnx
 from raykd.report.bootstrap import Verdict
-from raykd.report.exports import FOLDER, INDEX, Export, read_exports, write_exports
+from raykd.report.exports import Export, ExportFormat, export_path, index_path, read_exports, write_exports
 from raykd.report.files import REPORT, read_report, write_report
 from raykd.report.int8_gate import Int8Gate, Int8RefusedError, difference_text
 from raykd.report.latency import LATENCY_SECONDS, SAMPLE_ROWS, Latency, Predictor, Row, encode, load_predictor, measure_latency
@@ -27,33 +29,36 @@ from raykd.run.progress import Terminal
 from raykd.task_kinds import task_kind, task_kind_of_model
 
 TOLERANCE = 1e-3
-"""Difference of a logit, as a fraction of the largest one (at least 1), above which a file of float32 is not the model: sums in
+"""Difference of a logit, as a fraction of the largest one (at least 1), above which a float32 file is not the model: sums in
 another order differ by a thousandth of that, a lost mask or a wrong position by a hundred times as much."""
+TITLES: Mapping[str, str] = {"onnx": "ONNX", "openvino": "OpenVINO"}
+"""Formats, and their names in reports."""
 LENGTH = 128
 """Tokens a row may have where no job file sets a length."""
 
 
-def export(model: str, *, int8: bool, terminal: Terminal, tolerance: float = 0.5) -> list[Export]:
-    """Write ``model.onnx``, and with ``int8`` ``model_int8.onnx``, into the folder ``onnx`` of a model.
+def export(model: str, *, form: str = "onnx", int8: bool = False, terminal: Terminal, tolerance: float = 0.5) -> list[Export]:
+    """Write a model into its folder ``onnx`` or ``openvino``: ``model.onnx``, with ``int8`` also ``model_int8.onnx``; or
+    ``openvino_model.xml`` and ``.bin``.
 
     The int8 file of a run's model is compared with the float file on the run's validation rows; see :class:`Int8Gate`.
     Raises ConfigError when the libraries are absent or the folder is no model's, ModelError when the logits are not the
     model's own; nothing is left then. Raises Int8RefusedError, after the float file is there, when the int8 file is refused.
     """
-    require_extra("export", "exporting")
+    checked = _check_format(form, int8)
     model = model.removeprefix("file://")
     _check_folder(model)
     run = _run_of(model)
-    targets = {"ONNX": storage.join(model, FOLDER, "model.onnx")}
+    targets = {TITLES[checked]: export_path(model, checked)}
     if int8:
-        targets["ONNX int8"] = storage.join(model, FOLDER, "model_int8.onnx")
+        targets["ONNX int8"] = export_path(model, checked, int8=True)
     try:
         made, refusal = _make(model, targets, run[1] if run else None, tolerance)
-        write_exports(model, made)
+        write_exports(model, checked, made)
         if refusal is not None:
             storage.remove(targets["ONNX int8"])  # of an earlier export
     except BaseException:  # an interrupted command leaves no file either
-        for file in (*targets.values(), storage.join(model, FOLDER, INDEX)):
+        for file in (*(part for target in targets.values() for part in file_parts(target)), index_path(model, checked)):
             storage.remove(file)
         raise
     for one in made:
@@ -78,6 +83,18 @@ def export(model: str, *, int8: bool, terminal: Terminal, tolerance: float = 0.5
     return made
 
 
+def _check_format(form: str, int8: bool) -> ExportFormat:
+    """The format, when its packages are installed. Raises ConfigError."""
+    if form not in TITLES:
+        raise ConfigError(f"--format {form}: there is no such format; use {' or '.join(TITLES)}")
+    if int8 and form != "onnx":
+        raise ConfigError(f"--int8 is a form of the ONNX file; leave it out, or use --format onnx instead of {form}")
+    require_extra("export", "exporting")
+    if form != "onnx":
+        require_extra(form, f"--format {form}")
+    return cast(ExportFormat, form)
+
+
 def _make(
     model: str, targets: Mapping[str, str], config: ExperimentConfig | None, tolerance: float
 ) -> tuple[list[Export], Int8RefusedError | None]:
@@ -85,18 +102,22 @@ def _make(
     verdict, refusal = None, None
     with local_folder(model) as folder, tempfile.TemporaryDirectory(prefix="raykd-export-") as aside:
         files = {name: storage.join(aside, Path(target).name) for name, target in targets.items()}
-        export_onnx(str(folder), files["ONNX"])
+        onnx = storage.join(aside, "model.onnx")  # the others are made from it
+        export_onnx(str(folder), onnx)
+        if "OpenVINO" in files:
+            convert_onnx(onnx, files["OpenVINO"])
         if "ONNX int8" in files:
             try:
-                verdict = _quantise(str(folder), files["ONNX"], files["ONNX int8"], config, tolerance)
+                verdict = _quantise(str(folder), onnx, files["ONNX int8"], config, tolerance)
             except Int8RefusedError as error:
                 refusal = error
                 del files["ONNX int8"]
         length, rows = _rows(str(folder), config.data if config else None)
         made = _measure(str(folder), files, rows, length=length)
         for name, file in files.items():
-            with open(file, "rb") as source, storage.open_output(targets[name]) as stream:
-                shutil.copyfileobj(source, stream)
+            for part, target in zip(file_parts(file), file_parts(targets[name]), strict=True):
+                with open(part, "rb") as source, storage.open_output(target) as stream:
+                    shutil.copyfileobj(source, stream)
     label = Path(model).parent.name if Path(model).name == "model" else Path(model).name
     updates = [{"name": f"{label}, {name}", "file": targets[name]} for name in files]
     renamed = [one.model_copy(update=update) for one, update in zip(made, updates, strict=True)]
@@ -171,7 +192,7 @@ def _measure(model: str, files: dict[str, str], rows: Sequence[Row], *, length: 
     tokenizer, kind = load_tokenizer(model), task_kind_of_model(load_config(model))
     own = load_predictor(model, sequence_length=length)
     predictors: dict[str, Predictor] = {"": own} | {
-        name: _onnx_predictor(file, tokenizer, length) for name, file in files.items()
+        name: _file_predictor(file, tokenizer, length) for name, file in files.items()
     }
     logits = {name: _all_logits(predict, rows) for name, predict in predictors.items()}
     for name in files:
@@ -181,7 +202,7 @@ def _measure(model: str, files: dict[str, str], rows: Sequence[Row], *, length: 
         Export(
             name=name,
             file=file,
-            bytes_on_disk=storage.file_size(file),
+            bytes_on_disk=sum(storage.file_size(part) for part in file_parts(file)),
             rows=len(rows),
             largest_difference=float(np.abs(logits[name] - logits[""]).max()),
             agreement=kind.agreement(logits[name], logits[""]),
@@ -191,9 +212,9 @@ def _measure(model: str, files: dict[str, str], rows: Sequence[Row], *, length: 
     ]
 
 
-def _onnx_predictor(file: str, tokenizer: Any, length: int) -> Predictor:
-    session = open_session(file)
-    return lambda rows: run_session(session, encode(tokenizer, rows, sequence_length=length, tensors="np"))
+def _file_predictor(file: str, tokenizer: Any, length: int) -> Predictor:
+    forward = open_exported(file)
+    return lambda rows: forward(encode(tokenizer, rows, sequence_length=length, tensors="np"))
 
 
 def _all_logits(predict: Predictor, rows: Sequence[Row]) -> npt.NDArray[np.float32]:

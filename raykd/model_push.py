@@ -1,4 +1,4 @@
-"""``raykd push``: a model folder with its card and ONNX files, as a repository of a Hugging Face hub."""
+"""``raykd push``: a model folder with its card and exported files, as a repository of a Hugging Face hub."""
 
 import os
 import re
@@ -8,7 +8,7 @@ from raykd.errors import ConfigError, ResourceError
 from raykd.models import local_folder, model_digest
 from raykd.models.folders import first_line
 
-FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "README.md", "onnx/*.onnx", "onnx/*.json")
+FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "README.md", "onnx/*.onnx", "onnx/*.json", "openvino/*")
 """Files of a model folder that are uploaded."""
 TOKEN = "HF_TOKEN"
 """Environment variable of the access token; there is no option for it, which other users of the machine could see."""

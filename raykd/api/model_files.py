@@ -12,17 +12,18 @@ if TYPE_CHECKING:
     from raykd.report.exports import Export
 
 
-def export(model: str | os.PathLike[str], *, int8: bool = False, tolerance: float = 0.5) -> list[Export]:
+def export(model: str | os.PathLike[str], *, form: str = "onnx", int8: bool = False, tolerance: float = 0.5) -> list[Export]:
     """Export a trained model to ``MODEL/onnx``, checked against its own logits, as ``raykd export`` does.
 
-    ``int8`` also writes a file with 8-bit weights; ``tolerance`` are the points of the headline metric that the lower end of
-    its 95% interval on the run's validation rows may lie below the float file. Returns the files with their measurements.
-    Raises RaykdError; Int8RefusedError, after the float file is there, when the 8-bit file may be worse than that.
+    ``form`` is ``onnx``, or ``openvino`` for ``MODEL/openvino``. ``int8`` also writes an ONNX file with 8-bit weights;
+    ``tolerance`` are the points of the headline metric that the lower end of its 95% interval on the run's validation rows may
+    lie below the float file. Returns the files with their measurements. Raises RaykdError; Int8RefusedError, after the float
+    file is there, when the 8-bit file may be worse than that.
     """
     from raykd.api.notebook_terminal import call_terminal
     from raykd.model_export import export as export_model
 
-    return export_model(expand_home(os.fspath(model)), int8=int8, terminal=call_terminal(), tolerance=tolerance)
+    return export_model(expand_home(os.fspath(model)), form=form, int8=int8, terminal=call_terminal(), tolerance=tolerance)
 
 
 def shrink(

@@ -149,15 +149,15 @@ def model_digest(path: str) -> str:
 def folder_bytes(path: str) -> int:
     """Bytes of the files of a model folder that a deployment copies.
 
-    Exports in ``onnx/`` are another form of the same; the model card and raykd.json are written after the report, which has
-    the size.
+    Exports in ``onnx/`` and ``openvino/`` are other forms of the same; the model card and raykd.json are written after the
+    report, which has the size.
     """
     with local_folder(path) as folder:
         files = [file for file in folder.rglob("*") if file.is_file()]
         return sum(
             file.stat().st_size
             for file in files
-            if file.relative_to(folder).parts[0] not in {"onnx", "README.md", "raykd.json"}
+            if file.relative_to(folder).parts[0] not in {"onnx", "openvino", "README.md", "raykd.json"}
         )
 
 

@@ -5,7 +5,7 @@ import os
 import re
 import tempfile
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ from raykd.models.tokenizers import load_tokenizer
 OPSET = 18
 """Version of the operators: supported by onnxruntime since 1.14."""
 LOGITS = "logits"
+Forward = Callable[[Mapping[str, npt.NDArray[Any]]], npt.NDArray[np.float32]]
+"""From ``input_ids``, ``attention_mask`` and ``token_type_ids`` ``[B, L]`` to logits ``[B, C]``."""
 
 
 def export_onnx(model: str, file: str) -> None:
@@ -122,16 +124,22 @@ def open_session(file: str, *, threads: int = 1) -> Any:
 
 def run_session(session: Any, batch: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.float32]:
     """Logits ``[B, C]`` of a tokenised batch; arrays that the model does not take are left out. Raises ModelError."""
-    wanted = [one.name for one in session.get_inputs()]
-    if absent := [name for name in wanted if name not in batch]:
-        raise ModelError(f"the ONNX file takes {', '.join(absent)}, which the model's tokenizer does not make; export it again")
-    inputs = {name: np.asarray(batch[name], np.int64) for name in wanted}
+    inputs = select_inputs([one.name for one in session.get_inputs()], batch)
     try:
         logits: npt.NDArray[np.float32] = session.run([LOGITS], inputs)[0]
     except _runtime_errors() as error:
         shape = list(inputs["input_ids"].shape)
         raise ModelError(f"the ONNX file cannot run on a batch of shape {shape}: {first_line(error)}") from error
     return logits
+
+
+def select_inputs(names: Sequence[str], batch: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[np.int64]]:
+    """The arrays that an exported model takes, int64 ``[B, L]``. Raises ModelError when the batch lacks one."""
+    if absent := [name for name in names if name not in batch]:
+        raise ModelError(
+            f"the exported file takes {', '.join(absent)}, which the model's tokenizer does not make; export it again"
+        )
+    return {name: np.asarray(batch[name], np.int64) for name in names}
 
 
 def _runtime_errors() -> tuple[type[Exception], ...]:

@@ -1,6 +1,7 @@
 """Exported files of a model: what they are, how they were checked, how fast they are."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from raykd.data import storage
 from raykd.models import model_digest
@@ -8,9 +9,10 @@ from raykd.report.bootstrap import Verdict
 from raykd.report.latency import Latency
 from raykd.report.record import Record
 
-FOLDER = "onnx"
-"""Subfolder of a model's folder that holds its exports."""
+ExportFormat = Literal["onnx", "openvino"]
+"""Also the name of the subfolder of a model's folder that holds the exports."""
 INDEX = "export.json"
+FILE_NAMES: Mapping[ExportFormat, str] = {"onnx": "model.onnx", "openvino": "openvino_model.xml"}
 
 
 class Export(Record):
@@ -32,23 +34,33 @@ class Export(Record):
 
 
 class Exports(Record):
-    """All exports of one model; ``export.json`` is this."""
+    """All exports of one model in one format; ``export.json`` is this."""
 
     digest: str
     """Hash of the model they were made from."""
     exports: tuple[Export, ...]
 
 
-def write_exports(model: str, exports: Sequence[Export]) -> None:
-    """Write ``export.json`` beside the files."""
+def export_path(model: str, form: ExportFormat, *, int8: bool = False) -> str:
+    """Path of an exported file in a model folder; ``int8`` is a form of ONNX files."""
+    return storage.join(model, form, "model_int8.onnx" if int8 else FILE_NAMES[form])
+
+
+def index_path(model: str, form: ExportFormat) -> str:
+    """Path of ``export.json``."""
+    return storage.join(model, form, INDEX)
+
+
+def write_exports(model: str, form: ExportFormat, exports: Sequence[Export]) -> None:
+    """Write ``export.json`` beside the files of a format."""
     content = Exports(digest=model_digest(model), exports=tuple(exports))
-    storage.write_bytes(storage.join(model, FOLDER, INDEX), content.model_dump_json(indent=1).encode())
+    storage.write_bytes(index_path(model, form), content.model_dump_json(indent=1).encode())
 
 
 def read_exports(model: str) -> tuple[Export, ...]:
-    """The exports of a model folder; empty without exports of this very model."""
-    path = storage.join(model, FOLDER, INDEX)
-    if not storage.exists(path):
+    """The exports of a model folder in all formats; empty without exports of this very model."""
+    paths = [path for form in FILE_NAMES if storage.exists(path := index_path(model, form))]
+    if not paths:
         return ()
-    content = Exports.model_validate(storage.read_json(path))
-    return content.exports if content.digest == model_digest(model) else ()
+    digest, found = model_digest(model), [Exports.model_validate(storage.read_json(path)) for path in paths]
+    return tuple(one for content in found if content.digest == digest for one in content.exports)

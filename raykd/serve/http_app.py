@@ -159,7 +159,7 @@ def _model_info(description: ModelDescription) -> dict[str, Any]:
 
 def _versions() -> dict[str, str]:
     found = {"raykd": raykd.__version__, "python": platform.python_version(), "fastapi": fastapi.__version__}
-    for name in ("ray", "torch", "transformers", "onnxruntime"):
+    for name in ("ray", "torch", "transformers", "onnxruntime", "openvino"):
         try:
             found[name] = version(name)
         except PackageNotFoundError:

@@ -11,7 +11,7 @@ from raykd.errors import ConfigError
 from raykd.extras import require_extra
 from raykd.serve.prediction_service import PredictionService, ScoredTexts, score_in_process
 from raykd.serve.served_application import ServedApplication, service_of
-from raykd.serve.served_model import ServedModel, onnx_file
+from raykd.serve.served_model import ServedModel, exported_file
 from raykd.serve.stdin_loop import answer_lines
 
 
@@ -21,8 +21,8 @@ def check_served(settings: ServedApplication) -> None:
         raise ConfigError("--int8 is a form of the ONNX file; add --format onnx")
     if settings.threshold is not None and settings.teacher is None:
         raise ConfigError(f"--threshold {settings.threshold} hands texts on to a teacher; give its folder with --teacher")
-    if settings.form == "onnx":
-        onnx_file(settings.student, int8=settings.int8)
+    if settings.form != "torch":
+        exported_file(settings.student, settings.form, int8=settings.int8)
     service_of(settings, _unreachable, None if settings.teacher is None else _unreachable)
 
 

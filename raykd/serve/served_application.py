@@ -1,7 +1,7 @@
 """Settings of a server, and the checks that need neither Ray nor a loaded model."""
 
 from dataclasses import dataclass, fields
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 from raykd.data import storage
 from raykd.errors import ConfigError
@@ -34,7 +34,7 @@ def command_settings(
 ) -> ServedApplication:
     """Settings of the command line; runs become the folders of their models. Raises ConfigError."""
     if form not in get_args(Format):
-        raise ConfigError(f"--format {form}: there is no such format; use {' or '.join(get_args(Format))}")
+        raise ConfigError(f"--format {form}: there is no such format; use {', '.join(get_args(Format))}")
     numbers = replicas.split(",")
     if len(numbers) > 2 or not all(one.strip().isdecimal() for one in numbers):
         raise ConfigError(f"--replicas {replicas} is not MIN,MAX; give one or two numbers, for example 1,4")
@@ -45,7 +45,7 @@ def command_settings(
         student=storage.absolute(served_folder(model)),
         teacher=None if teacher is None else storage.absolute(teacher),
         threshold=threshold,
-        form="onnx" if form == "onnx" else "torch",
+        form=cast(Format, form),
         int8=int8,
         threads=threads,
         replicas=(low, high),

@@ -1,6 +1,6 @@
-"""A model folder that answers texts: its tokenizer, its weights or their ONNX form, and the settings of its training."""
+"""A model folder that answers texts: its tokenizer, its weights or an exported file, and the settings of its training."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -15,18 +15,17 @@ from raykd.errors import ConfigError, ModelError
 from raykd.extras import require_extra
 from raykd.models import label_names, load_config, local_folder, max_sequence_length, model_digest
 from raykd.models.model_settings import ModelSettings, read_settings
-from raykd.report.exports import FOLDER, read_exports
+from raykd.models.onnx import Forward
+from raykd.report.exports import ExportFormat, export_path, read_exports
 from raykd.serve.token_batches import token_batches
 from raykd.task_kinds import TaskKind, task_kind
 
-Format = Literal["torch", "onnx"]
+Format = Literal["torch", "onnx", "openvino"]
 DEFAULT_LENGTH = 128
 """Tokens of a row where the model folder has no settings."""
 TOKEN_BUDGET = 4096
 """Padded tokens of one forward pass."""
 Inputs = Mapping[str, NDArray[np.int64]]
-Forward = Callable[[Inputs], NDArray[np.float32]]
-"""From ``input_ids``, ``attention_mask`` and ``token_type_ids`` ``[B, L]`` to logits ``[B, C]``."""
 
 
 @dataclass(frozen=True)
@@ -98,11 +97,11 @@ class ServedModel:
 
     @staticmethod
     def load(folder: str, *, form: Format = "torch", int8: bool = False, threads: int = 1) -> "ServedModel":
-        """Load a model folder. Raises ModelError, and ConfigError when the ONNX file is absent or of another model."""
+        """Load a model folder. Raises ModelError, and ConfigError when the exported file is absent or of another model."""
         description = ModelDescription.read(folder)
         with local_folder(folder) as local:
             tokenizer = RowTokenizer.take(open_tokenizer(str(local), name=folder), model_type=load_config(folder).model_type)
-            forward = _onnx_forward(folder, int8, threads) if form == "onnx" else _torch_forward(folder, threads)
+            forward = _torch_forward(folder, threads) if form == "torch" else _exported_forward(folder, form, int8, threads)
         model = ServedModel(description, tokenizer, forward)
         width = model.logits(model.encode(["a"])).shape[1]
         if width != len(description.labels):
@@ -171,23 +170,22 @@ def _torch_forward(folder: str, threads: int) -> Forward:
     return forward
 
 
-def onnx_file(folder: str, *, int8: bool) -> str:
-    """Path of a model's ONNX file. Raises ConfigError when it is absent, or was made from another model."""
-    require_extra("export", "serving an ONNX file")
-    name = "model_int8.onnx" if int8 else "model.onnx"
-    file = storage.join(folder, FOLDER, name)
-    command = f"raykd export {folder}{' --int8' if int8 else ''}"
+def exported_file(folder: str, form: ExportFormat, *, int8: bool) -> str:
+    """Path of a model's exported file. Raises ConfigError when it is absent, or was made from another model."""
+    require_extra("export" if form == "onnx" else form, f"--format {form}")
+    file = export_path(folder, form, int8=int8)
+    command = f"raykd export {folder} --format {form}{' --int8' if int8 else ''}"
     if not storage.exists(file):
         raise ConfigError(f"there is no {file}; make it with: {command}")
+    name = file.rpartition("/")[2]
     if not any(one.file.endswith(f"/{name}") for one in read_exports(folder)):
         raise ConfigError(f"{file} was not exported from the model in {folder}; make it again with: {command}")
     return file
 
 
-def _onnx_forward(folder: str, int8: bool, threads: int) -> Forward:
-    from raykd.models.onnx import open_session, run_session
+def _exported_forward(folder: str, form: ExportFormat, int8: bool, threads: int) -> Forward:
+    from raykd.models.exported_file import open_exported
 
-    name = onnx_file(folder, int8=int8).rpartition("/")[2]
-    with storage.local_dir(storage.join(folder, FOLDER)) as local:
-        session = open_session(storage.join(local, name), threads=threads)
-    return lambda inputs: run_session(session, inputs)
+    name = exported_file(folder, form, int8=int8).rpartition("/")[2]
+    with storage.local_dir(storage.join(folder, form)) as local:
+        return open_exported(storage.join(local, name), threads=threads)

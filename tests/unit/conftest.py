@@ -24,3 +24,9 @@ def local(monkeypatch: pytest.MonkeyPatch) -> "Callable[[ExperimentConfig], Loca
         return pipeline
 
     return make
+
+
+@pytest.fixture
+def quick_export(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exports time their files for a moment only."""
+    monkeypatch.setattr("raykd.model_export.LATENCY_SECONDS", 0.01)

@@ -1,10 +1,12 @@
 """Parts with packages of their own: one sentence where these are absent, and a plain run without any of them."""
 
 import importlib
+import os
 import re
 import subprocess
 import sys
 import tomllib
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ import pytest
 from raykd.config import load_job
 from raykd.distill.checks import check_experiment
 from raykd.errors import ConfigError
-from raykd.extras import EXTRAS, require_extra
+from raykd.extras import EXTRAS, import_extra, require_extra
 from raykd.metakd.checks import check_meta_kd
 from raykd.model_export import export
 from raykd.run.progress import Terminal
@@ -78,9 +80,14 @@ def served(folder: Path) -> None:
         ),
         ("optuna", lambda folder: run_search(search()), "a search needs optuna"),
         ("onnxscript", lambda folder: export(str(folder), int8=False, terminal=Terminal()), "exporting needs onnxscript"),
+        (
+            "openvino",
+            lambda folder: export(str(folder), form="openvino", terminal=Terminal()),
+            "--format openvino needs openvino",
+        ),
         ("uvicorn", served, "serving needs uvicorn"),
     ],
-    ids=["run with wandb", "meta_kd with wandb", "run with tensorboard", "tune", "export", "serve"],
+    ids=["run with wandb", "meta_kd with wandb", "run with tensorboard", "tune", "export", "export to openvino", "serve"],
 )
 def test_an_absent_package_is_named_with_the_command_that_installs_it(module, use, said, tmp_path, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, module, None)
@@ -95,8 +102,21 @@ def test_an_absent_package_is_named_with_the_command_that_installs_it(module, us
 @pytest.mark.parametrize("extra", EXTRAS)
 def test_an_installed_extra_is_accepted(extra: str) -> None:
     for module in EXTRAS[extra]:
-        pytest.importorskip(module)
+        try:
+            import_extra(module)
+        except ImportError as absent:
+            pytest.skip(f"pip install 'raykd[{extra}]': {absent}")
     require_extra(extra, "this test")
+
+
+def test_openvino_cannot_send_usage_data(tmp_path: Path) -> None:
+    """Its import would make an id of the user in the home folder, and send an event."""
+    if find_spec("openvino") is None:
+        pytest.skip("pip install 'raykd[openvino]'")
+    code = "from raykd.extras import require_extra; require_extra('openvino', 'this test'); import openvino; openvino.Core"
+    environment = os.environ | {"HOME": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+    assert not list(tmp_path.iterdir())
 
 
 def test_runs_without_a_tracker_need_no_extra(tmp_path, monkeypatch) -> None:

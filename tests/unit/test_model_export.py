@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +19,15 @@ from raykd.model_export import export
 from raykd.models import build_classifier, load_classifier, load_tokenizer, save_classifier
 from raykd.models.onnx import export_onnx, open_session, quantize, run_session
 from raykd.report import int8_gate
+from raykd.report.exports import read_exports
 from raykd.report.int8_gate import Int8Gate, difference_text, onnx_logits
 from raykd.report.load_tables import load_logits
 from raykd.run.progress import Terminal
 from raykd.task_kinds import task_kind
 from tests.unit.models.architectures import wordpiece
 
+pytestmark = pytest.mark.usefixtures("quick_export")
+NEEDS_OPENVINO = pytest.mark.skipif(find_spec("openvino") is None, reason="pip install 'raykd[openvino]'")
 SHORT = {"epochs": 1, "batch_size": 32, "learning_rate": 5e-3}
 
 
@@ -179,6 +183,45 @@ def test_a_model_of_another_kind_of_job_is_compared_on_invented_rows(tmp_path, s
     assert made.name == "one, ONNX"
 
 
+@NEEDS_OPENVINO
+def test_openvino_files_have_the_models_logits_and_stand_beside_the_onnx_file(tmp_path, small_world):
+    model = str(shutil.copytree(small_world["student"], tmp_path / "run/students/one/model"))
+    (onnx,) = export(model, terminal=Terminal())
+    (made,) = export(model, form="openvino", terminal=Terminal())
+    assert made.name == "one, OpenVINO"
+    assert made.largest_difference < 1e-4
+    assert made.agreement == 1.0
+    names = ["export.json", "openvino_model.bin", "openvino_model.xml"]
+    assert sorted(path.name for path in (tmp_path / "run/students/one/model/openvino").iterdir()) == names
+    assert made.bytes_on_disk == sum((Path(made.file).parent / name).stat().st_size for name in names[1:])
+    assert read_exports(model) == (onnx, made)
+
+
+@NEEDS_OPENVINO
+def test_openvino_files_that_are_not_the_model_are_deleted(tmp_path, small_world, monkeypatch):
+    model = str(shutil.copytree(small_world["student"], tmp_path / "model"))
+    write = export_module.export_onnx
+    monkeypatch.setattr(export_module, "export_onnx", lambda _, file: write(small_world["teacher"], file))
+    with pytest.raises(ModelError, match=r"the logits of the OpenVINO file differ from the model's by up to"):
+        export(model, form="openvino", terminal=Terminal())
+    assert not list((tmp_path / "model").glob("o*/*"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--format", "tflite"], "--format tflite: there is no such format; use onnx or openvino"),
+        (["--format", "openvino", "--int8"], "--int8 is a form of the ONNX file; leave it out, or use --format onnx"),
+    ],
+)
+def test_formats_that_there_are_not(arguments, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["raykd", "export", str(tmp_path), *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("content", [None, "experiment.json"])
 def test_a_folder_that_is_no_models(tmp_path, content):
     if content:
@@ -227,7 +270,6 @@ def test_a_folder_at_an_address_is_exported_in_its_place(tmp_path, small_world, 
     from raykd.data import file_systems, storage
     from tests.cluster.s3_server import BUCKET, s3_server
 
-    monkeypatch.setattr(export_module, "LATENCY_SECONDS", 0.01)
     with ExitStack() as stack:
         base = f"file://{tmp_path}/bucket"
         if address == "s3://":

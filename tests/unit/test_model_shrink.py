@@ -95,7 +95,7 @@ def test_files_without_lines_of_text_are_refused(large, tmp_path, name, content,
     assert not (tmp_path / "small").exists()
 
 
-def test_the_smaller_model_exports(tmp_path):
+def test_the_smaller_model_exports(tmp_path, quick_export):
     pytest.importorskip("onnxruntime", reason="ONNX export needs pip install 'raykd[export]'")
     from raykd.model_export import export
 

@@ -98,7 +98,7 @@ class Levels(TaskKind):
 
 
 @pytest.fixture
-def levels(monkeypatch):
+def levels(monkeypatch, quick_export):
     """The two entries that a kind of raykd's own would have in raykd's files."""
     monkeypatch.setitem(TASKS, "levels", TRAITS)
     monkeypatch.setitem(TASK_KINDS, "levels", Levels())
@@ -145,7 +145,6 @@ def test_a_new_kind_needs_no_other_file(levels, small_world, tmp_path, monkeypat
 def exported_model_is_measured_by_the_kind(copy, model, monkeypatch):
     """Outside of the run, whose configuration does not know the toy kind's name."""
     shutil.copytree(model, copy)
-    monkeypatch.setattr(model_export, "LATENCY_SECONDS", 0.02)
     monkeypatch.setattr(Levels, "agreement", lambda *_: 0.125)
     (made,) = model_export.export(str(copy), int8=False, terminal=Terminal())
     assert made.agreement == 0.125

@@ -13,7 +13,7 @@ from raykd.errors import ConfigError, DataError
 from raykd.report.files import read_report, write_report
 
 
-def test_a_regression_is_distilled_reported_and_exported(rated, local, capsys):
+def test_a_regression_is_distilled_reported_and_exported(rated, local, capsys, quick_export):
     pipeline = local(build(rated))
     comparison = pipeline.run()
     assert (comparison.task, comparison.headline, comparison.labels) == ("regression", "pearson", ("value",))

@@ -29,7 +29,7 @@ def raykd_serve(monkeypatch, capsys):
     ("arguments", "message"),
     [
         (["/absent"], "/absent is neither a model folder nor a run"),
-        (["MODEL", "--format", "tflite"], "--format tflite: there is no such format; use torch or onnx"),
+        (["MODEL", "--format", "tflite"], "--format tflite: there is no such format; use torch, onnx, openvino"),
         (["MODEL", "--format", "onnx"], "make it with: raykd export"),
         (["MODEL", "--int8"], "--int8 is a form of the ONNX file; add --format onnx"),
         (["MODEL", "--threshold", "0.5"], "--threshold 0.5 hands texts on to a teacher; give its folder with --teacher"),

@@ -1,6 +1,7 @@
 """Answers of a served model against transformers' own pipeline."""
 
 import shutil
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from raykd.errors import ConfigError
 from raykd.model_export import export
 from raykd.models.model_settings import ModelSettings, write_settings
 from raykd.run.progress import Terminal
-from raykd.serve.served_model import ServedModel, onnx_file
+from raykd.serve.served_model import ServedModel, exported_file
 
 TEXTS = ["good", "the plot was awful and the film a bore", "fine film", "", "is " * 200, "a lovely scene of the film"]
 
@@ -57,12 +58,9 @@ def test_pairs_are_two_segments(served):
     assert not np.array_equal(pair.ids, single.ids)
 
 
-def test_onnx_answers_as_torch_does_and_files_of_other_models_are_refused(copied, served, monkeypatch, tmp_path):
-    from raykd import model_export
-
+def test_onnx_answers_as_torch_does_and_files_of_other_models_are_refused(copied, served, quick_export, tmp_path):
     with pytest.raises(ConfigError, match=r"there is no .*model\.onnx; make it with: raykd export"):
-        onnx_file(str(copied), int8=False)
-    monkeypatch.setattr(model_export, "LATENCY_SECONDS", 0.01)
+        exported_file(str(copied), form="onnx", int8=False)
     export(str(copied), int8=False, terminal=Terminal())
     rows = served.encode(TEXTS)
     onnx = ServedModel.load(str(copied), form="onnx")
@@ -73,4 +71,20 @@ def test_onnx_answers_as_torch_does_and_files_of_other_models_are_refused(copied
     other = save_model(tmp_path / "other", str(copied), seed=9)
     shutil.copytree(copied / "onnx", tmp_path / "other" / "onnx")
     with pytest.raises(ConfigError, match="was not exported from the model in"):
-        onnx_file(other, int8=False)
+        exported_file(other, form="onnx", int8=False)
+
+
+def test_openvino_answers_as_torch_does(copied, served, quick_export):
+    pytest.importorskip("onnxscript", reason="pip install 'raykd[export]'")
+    if find_spec("openvino") is None:
+        pytest.skip("pip install 'raykd[openvino]'")
+    with pytest.raises(
+        ConfigError, match=r"there is no .*openvino_model\.xml; make it with: raykd export .* --format openvino"
+    ):
+        exported_file(str(copied), form="openvino", int8=False)
+    export(str(copied), form="openvino", terminal=Terminal())
+    rows = served.encode(TEXTS)
+    openvino = ServedModel.load(str(copied), form="openvino")
+    np.testing.assert_allclose(openvino.logits(rows), served.logits(rows), atol=1e-4)
+    with pytest.raises(ConfigError, match=r"there is no .*model\.onnx; make it with"):
+        exported_file(str(copied), form="onnx", int8=False)

@@ -68,7 +68,9 @@ def plain() -> dict[str, list[State]]:
     return found
 
 
-@pytest.fixture(scope="module", params=[1, 2])
+@pytest.fixture(
+    scope="module", params=[pytest.param(1, marks=pytest.mark.long), 2]
+)  # one rank of every engine is in test_engines.py
 def ranks(request: pytest.FixtureRequest) -> list[Results]:
     return run_distributed(body, request.param)
 

@@ -160,10 +160,13 @@ def test_a_consumer_that_waits_neither_fills_memory_nor_spins_the_control_loop(
     with ray_feed(ReadRequest(*folders, **span)) as feed:
         expected = local_feed(ReadRequest(*folders, **span))
         assert next(feed).table.equals(next(expected).table)
-        assert wait_for(lambda: len(turns) > 60)
-        before = len(turns)
-        time.sleep(3)
-        assert 1 <= len(turns) - before < 60
+
+        def held_back() -> bool:
+            before = len(turns)
+            time.sleep(2)
+            return 1 <= len(turns) - before < 40
+
+        assert wait_for(held_back), "not before it has read ahead"
         for _ in range(2 * STEPS):
             assert next(feed).table.equals(next(expected).table)
 
@@ -173,12 +176,12 @@ def test_a_training_may_take_longer_over_its_rows_than_ray_waits_for_progress(
 ) -> None:
     from ray.data import DataContext
 
-    monkeypatch.setattr(DataContext.get_current(), "execution_no_progress_timeout_s", 2)  # 30 minutes, if nobody says otherwise
+    monkeypatch.setattr(DataContext.get_current(), "execution_no_progress_timeout_s", 1)  # 30 minutes, if nobody says otherwise
     monkeypatch.setattr(ray_stream, "BLOCK_BYTES", 100_000)
     monkeypatch.setattr(ray_stream, "READ_AHEAD_BYTES", 400_000)  # the reading stands still until rows are taken
     span = arguments(stop_step=STEPS // 3)
     with ray_feed(ReadRequest(*folders, **span)) as feed:
         expected = local_feed(ReadRequest(*folders, **span))
         assert next(feed).table.equals(next(expected).table)
-        time.sleep(6)  # three times the limit
+        time.sleep(3)  # three times the limit
         assert_same(feed, expected)

@@ -26,6 +26,16 @@ def local(monkeypatch: pytest.MonkeyPatch) -> "Callable[[ExperimentConfig], Loca
     return make
 
 
+@pytest.fixture(scope="session")
+def student_onnx(small_world: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The small experiment's student as an ONNX file; torch's exporter takes seconds."""
+    from raykd.models.onnx import export_onnx
+
+    file = str(tmp_path_factory.mktemp("exported") / "model.onnx")
+    export_onnx(small_world["student"], file)
+    return file
+
+
 @pytest.fixture
 def quick_export(monkeypatch: pytest.MonkeyPatch) -> None:
     """Exports time their files for a moment only."""

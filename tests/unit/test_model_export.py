@@ -39,6 +39,12 @@ def run(experiment, local):
     return pipeline
 
 
+@pytest.fixture
+def exporter_of_the_student(student_onnx, monkeypatch):
+    """Every model is written as the student's ONNX file."""
+    monkeypatch.setattr(export_module, "export_onnx", lambda _, file: shutil.copyfile(student_onnx, file))
+
+
 def test_exports_have_the_models_logits_and_a_row_in_the_report(run, small_world, monkeypatch):
     import onnxruntime
 
@@ -150,33 +156,21 @@ def test_inputs_are_those_that_the_tokenizer_makes(tmp_path, has_types):
     assert np.isfinite(small.largest_difference)
 
 
-def test_an_input_that_the_tokenizer_does_not_make_is_named(tmp_path, small_world):
-    export_onnx(small_world["student"], str(tmp_path / "model.onnx"))
-    session = open_session(str(tmp_path / "model.onnx"))
+def test_an_input_that_the_tokenizer_does_not_make_is_named(student_onnx):
+    session = open_session(student_onnx)
     with pytest.raises(ModelError, match="takes attention_mask, which the model's tokenizer does not make"):
         run_session(session, {"input_ids": np.ones((1, 4), np.int64), "token_type_ids": np.zeros((1, 4), np.int64)})
 
 
-def test_a_file_that_is_not_the_model_is_deleted(tmp_path, small_world, monkeypatch):
-    tokenizer = load_tokenizer(small_world["student"])
-    right, wrong = (
-        build_classifier("bert", vocab_size=len(tokenizer), hidden=16, layers=1, heads=2, labels=("0", "1"), seed=seed,
-                         positions=32, initializer_range=0.5)
-        for seed in (1, 2)
-    )  # fmt: skip
-    save_classifier(right, tokenizer, str(tmp_path / "model"))
-    save_classifier(wrong, tokenizer, str(tmp_path / "other"))
-    write = export_module.export_onnx
-    monkeypatch.setattr(export_module, "export_onnx", lambda model, file: write(str(tmp_path / "other"), file))
+def test_a_file_that_is_not_the_model_is_deleted(tmp_path, small_world, exporter_of_the_student):
+    shutil.copytree(small_world["teacher"], tmp_path / "model")
     with pytest.raises(ModelError, match=r"the logits of the ONNX file differ from the model's by up to"):
         export(str(tmp_path / "model"), int8=False, terminal=Terminal())
     assert not list((tmp_path / "model").glob("onnx/*"))
 
 
-def test_a_model_of_another_kind_of_job_is_compared_on_invented_rows(tmp_path, small_world):
-    from tests.conftest import save_model
-
-    shutil.copytree(save_model(tmp_path / "new", hidden=16, seed=3), tmp_path / "run/students/one/model")
+def test_a_model_of_another_kind_of_job_is_compared_on_invented_rows(tmp_path, small_world, exporter_of_the_student):
+    shutil.copytree(small_world["student"], tmp_path / "run/students/one/model")
     (tmp_path / "run/experiment.json").write_text(json.dumps({"kind": "meta_kd"}))
     (made,) = export(str(tmp_path / "run/students/one/model"), int8=False, terminal=Terminal())
     assert made.rows > 10
@@ -184,7 +178,7 @@ def test_a_model_of_another_kind_of_job_is_compared_on_invented_rows(tmp_path, s
 
 
 @NEEDS_OPENVINO
-def test_openvino_files_have_the_models_logits_and_stand_beside_the_onnx_file(tmp_path, small_world):
+def test_openvino_files_have_the_models_logits_and_stand_beside_the_onnx_file(tmp_path, small_world, exporter_of_the_student):
     model = str(shutil.copytree(small_world["student"], tmp_path / "run/students/one/model"))
     (onnx,) = export(model, terminal=Terminal())
     (made,) = export(model, form="openvino", terminal=Terminal())
@@ -198,10 +192,8 @@ def test_openvino_files_have_the_models_logits_and_stand_beside_the_onnx_file(tm
 
 
 @NEEDS_OPENVINO
-def test_openvino_files_that_are_not_the_model_are_deleted(tmp_path, small_world, monkeypatch):
-    model = str(shutil.copytree(small_world["student"], tmp_path / "model"))
-    write = export_module.export_onnx
-    monkeypatch.setattr(export_module, "export_onnx", lambda _, file: write(small_world["teacher"], file))
+def test_openvino_files_that_are_not_the_model_are_deleted(tmp_path, small_world, exporter_of_the_student):
+    model = str(shutil.copytree(small_world["teacher"], tmp_path / "model"))
     with pytest.raises(ModelError, match=r"the logits of the OpenVINO file differ from the model's by up to"):
         export(model, form="openvino", terminal=Terminal())
     assert not list((tmp_path / "model").glob("o*/*"))
@@ -266,7 +258,7 @@ def _without_exporting(monkeypatch, error):
 
 
 @pytest.mark.parametrize("address", ["file://", "s3://"])
-def test_a_folder_at_an_address_is_exported_in_its_place(tmp_path, small_world, monkeypatch, address):
+def test_a_folder_at_an_address_is_exported_in_its_place(tmp_path, small_world, monkeypatch, address, exporter_of_the_student):
     from raykd.data import file_systems, storage
     from tests.cluster.s3_server import BUCKET, s3_server
 

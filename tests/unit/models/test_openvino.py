@@ -8,20 +8,17 @@ import pytest
 
 from raykd.errors import ModelError
 from raykd.models.exported_file import file_parts, open_exported
-from raykd.models.onnx import export_onnx
 from raykd.models.openvino import convert_onnx, weights_beside
 
 pytestmark = pytest.mark.skipif(find_spec("openvino") is None, reason="pip install 'raykd[openvino]'")
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory, small_world: dict[str, str]) -> tuple[str, str]:
+def files(tmp_path_factory: pytest.TempPathFactory, student_onnx: str) -> tuple[str, str]:
     """The student as an ONNX file, and as OpenVINO's."""
-    folder = tmp_path_factory.mktemp("exported")
-    onnx, openvino = str(folder / "model.onnx"), str(folder / "openvino_model.xml")
-    export_onnx(small_world["student"], onnx)
-    convert_onnx(onnx, openvino)
-    return onnx, openvino
+    openvino = str(tmp_path_factory.mktemp("openvino") / "openvino_model.xml")
+    convert_onnx(student_onnx, openvino)
+    return student_onnx, openvino
 
 
 def batch(rows: int, tokens: int) -> dict[str, np.ndarray]:

@@ -67,11 +67,22 @@ class DeepSpeedEngineConfig(Section):
     kind: Literal["deepspeed"] = "deepspeed"
     zero_stage: Literal[0, 1, 2, 3] = 0
     """State that is partitioned over the workers: 1 optimiser state, 2 also gradients, 3 also weights."""
+    offload_optimizer: bool = False
+    """Keep the optimiser's state in the host's memory and update the weights there, for a model whose state does not fit the
+    GPU; every step then copies gradients and weights. Needs `zero_stage: 2`."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.offload_optimizer and self.zero_stage != 2:
+            raise ValueError(
+                f"offload_optimizer = true with zero_stage = {self.zero_stage}; set zero_stage to 2, the only one that offloads"
+            )
+        return self
 
     @property
     def description(self) -> str:
         """Name and settings in words."""
-        return f"deepspeed, ZeRO {self.zero_stage}"
+        return f"deepspeed, ZeRO {self.zero_stage}" + (", optimiser in host memory" if self.offload_optimizer else "")
 
 
 class TorchEngineConfig(Section):

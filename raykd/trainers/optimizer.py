@@ -57,12 +57,14 @@ def set_learning_rate(optimizer: torch.optim.AdamW, lr: float) -> None:
         group["lr"] = lr
 
 
-def global_norm(gradients: Sequence[Tensor], *, partitioned: bool) -> Tensor:
+def global_norm(gradients: Sequence[Tensor], *, partitioned: bool, device: torch.device | None = None) -> Tensor:
     """L2 norm over all ``gradients``, a 0-dim fp32 tensor; nan or inf when one of them is.
 
     ``partitioned``: each rank holds other elements of the gradient, so squares are summed over the ranks. *Collective* then.
+    ``device`` of the result and of the collective; None is that of the gradients.
     """
     norm = torch.nn.utils.get_total_norm(gradients)
+    norm = norm if device is None else norm.to(device)
     if not partitioned:
         return norm
     square = norm.double().square()  # fp32 would overflow from a norm of 1.8e19
@@ -71,9 +73,10 @@ def global_norm(gradients: Sequence[Tensor], *, partitioned: bool) -> Tensor:
 
 
 def scale_to_norm(gradients: Sequence[Tensor], norm: Tensor, max_norm: float) -> None:
-    """Multiply ``gradients`` in place by ``min(1, max_norm / (norm + 1e-6))``, on the device; 0 leaves them alone."""
+    """Multiply ``gradients`` in place by ``min(1, max_norm / (norm + 1e-6))``, on their device; 0 leaves them alone."""
     if max_norm > 0:
-        torch._foreach_mul_(list(gradients), torch.clamp(max_norm / (norm + 1e-6), max=1.0))
+        scale = torch.clamp(max_norm / (norm + 1e-6), max=1.0)
+        torch._foreach_mul_(list(gradients), scale.to(gradients[0].device) if gradients else scale)
 
 
 def autocast_context(precision: Precision, device: torch.device) -> AbstractContextManager[Any]:

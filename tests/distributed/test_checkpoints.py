@@ -12,7 +12,7 @@ from raykd.data import storage
 from raykd.errors import CheckpointError, ResourceError
 from raykd.trainers.checkpoint import Checkpoints
 from raykd.trainers.context import WorkerContext
-from tests.distributed.tiny_training import KINDS, State, full_state, make_engine, train
+from tests.distributed.tiny_training import ALL_KINDS, State, full_state, make_engine, train
 from tests.helpers import run_distributed
 
 HALF, STEPS = 3, 6
@@ -27,7 +27,7 @@ def here() -> WorkerContext:
 def write(folder: str) -> Results:
     """For each kind: train, save half-way, go on to the end, and go on from the checkpoint in a fresh engine."""
     seen: Results = {}
-    for kind in KINDS:
+    for kind in ALL_KINDS:
         engine = make_engine(kind)
         train(engine, 0, HALF)
         checkpoints = Checkpoints(f"{folder}/{kind}-{dist.get_world_size()}", identity="task", context=here())
@@ -58,15 +58,15 @@ def across(folder: str, pairs: list[tuple[str, str]]) -> Results:
 
 
 def write_and_read(folder: str) -> Results:
-    return write(folder) | across(folder, [("torch-1", kind) for kind in KINDS]) | {"failures": failures(folder)}
+    return write(folder) | across(folder, [("torch-1", kind) for kind in ALL_KINDS]) | {"failures": failures(folder)}
 
 
 def read_and_start_again(folder: str) -> Results:
     """Continue on one rank; then end the process group and train in another, as a second trial in one process does."""
-    seen = across(folder, [("deepspeed-zero2-2", kind) for kind in KINDS] + [("deepspeed-zero3-2", "torch")])
+    seen = across(folder, [("deepspeed-zero2-2", kind) for kind in ALL_KINDS] + [("deepspeed-zero3-2", "torch")])
     dist.destroy_process_group()
     dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
-    return seen | {"again": across(folder, [("deepspeed-zero2-2", kind) for kind in KINDS])}
+    return seen | {"again": across(folder, [("deepspeed-zero2-2", kind) for kind in ALL_KINDS])}
 
 
 def failures(folder: str) -> list[str]:
@@ -107,14 +107,14 @@ def _assert_close(actual: State, expected: State, tolerance: float) -> None:
 
 
 @pytest.mark.parametrize("ranks", ["1", "2"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ALL_KINDS)
 def test_the_same_engine_continues_bit_for_bit(kind: str, ranks: str, results: dict[str, Results]) -> None:
     seen = results[ranks][kind]
     assert (seen["step"], seen["updates"], seen["position"]) == (HALF, HALF, {"patience": 2, "best": 0.5})
     _assert_close(seen["resumed"], seen["undisturbed"], 0)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ALL_KINDS)
 def test_zero_2_on_two_ranks_continues_as_anything_on_one(kind: str, results: dict[str, Results]) -> None:
     """Three more steps differ from the undisturbed run's only as engines do: in the last bits (weights are about 1)."""
     _assert_close(results["2 then 1"][f"deepspeed-zero2-2 {kind}"], results["2"]["deepspeed-zero2"]["undisturbed"], 1e-6)
@@ -124,12 +124,12 @@ def test_zero_3_on_two_ranks_continues_as_torch_on_one(results: dict[str, Result
     _assert_close(results["2 then 1"]["deepspeed-zero3-2 torch"], results["2"]["deepspeed-zero3"]["undisturbed"], 1e-6)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ALL_KINDS)
 def test_torch_on_one_rank_continues_as_anything_on_two(kind: str, results: dict[str, Results]) -> None:
     _assert_close(results["2"][f"torch-1 {kind}"], results["1"]["torch"]["undisturbed"], 1e-6)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ALL_KINDS)
 def test_an_engine_works_in_a_second_process_group(kind: str, results: dict[str, Results]) -> None:
     name = f"deepspeed-zero2-2 {kind}"
     _assert_close(results["2 then 1"]["again"][name], results["2 then 1"][name], 0)

@@ -29,6 +29,10 @@ from raykd.trainers.trainer import Trainer
 RELEASING = "deepspeed-zero3, releasing"
 """ZeRO 3 that frees every gathered weight after use, as it does with weights of more than 100,000 elements alone."""
 
+OVERLAPPING = {1: "deepspeed-zero1, overlapping", 2: "deepspeed-zero2, overlapping"}
+"""ZeRO 1 and 2 that reduce small buckets while backward runs, as they do on several GPUs alone."""
+OFFLOADED = "deepspeed-zero2, offloaded"
+
 
 def own_gradient(parameter: nn.Parameter) -> Any:
     return parameter.grad
@@ -56,9 +60,16 @@ ENGINE_CASES: dict[str, EngineCase] = {
     "deepspeed-zero2": EngineCase(DeepSpeedEngineConfig(zero_stage=2), deepspeed_gradient),
     "deepspeed-zero3": EngineCase(DeepSpeedEngineConfig(zero_stage=3), deepspeed_gradient),
     RELEASING: EngineCase(DeepSpeedEngineConfig(zero_stage=3), deepspeed_gradient),
+    **{
+        name: EngineCase(DeepSpeedEngineConfig(zero_stage=stage), deepspeed_gradient)  # type: ignore[arg-type]
+        for stage, name in OVERLAPPING.items()
+    },
+    OFFLOADED: EngineCase(DeepSpeedEngineConfig(zero_stage=2, offload_optimizer=True), deepspeed_gradient),
 }
 """Each one by its engine's ``kind``; a new engine is one entry."""
-KINDS = tuple(ENGINE_CASES)
+ALL_KINDS = tuple(ENGINE_CASES)
+KINDS = tuple(kind for kind in ALL_KINDS if kind not in {*OVERLAPPING.values(), OFFLOADED})
+"""Those without settings that concern the gradients and the state alone."""
 BATCH_ROWS = (7, 1, 5, 6, 4, 7, 3, 5)
 """Rows of each global batch; with two ranks the second one's slice is far smaller, and empty in step 1."""
 MICRO_ROWS = 2
@@ -113,12 +124,15 @@ def make_engine(kind: str, *, module: nn.Module | None = None, precision: Any = 
     """The engine of a kind around ``module``, or else around a new tiny model."""
     usual = deepspeed_config
 
-    def releasing(*args: Any, **kwargs: Any) -> dict[str, Any]:
-        changed = usual(*args, **kwargs)
-        changed["zero_optimization"]["param_persistence_threshold"] = 0
-        return changed
+    def changed(*args: Any, **kwargs: Any) -> dict[str, Any]:
+        config = usual(*args, **kwargs)
+        if kind == RELEASING:
+            config["zero_optimization"]["param_persistence_threshold"] = 0
+        if kind in OVERLAPPING.values():
+            config["zero_optimization"] |= {"overlap_comm": True, "reduce_bucket_size": 16}
+        return config
 
-    with mock.patch("raykd.trainers.engines.deepspeed_engine.deepspeed_config", releasing if kind == RELEASING else usual):
+    with mock.patch("raykd.trainers.engines.deepspeed_engine.deepspeed_config", changed):
         return build_engine(
             ENGINE_CASES[kind].config,
             make_model(seed) if module is None else module,

@@ -21,6 +21,10 @@ from raykd.trainers.engines.engine import ParameterState
 
 BUCKET_ELEMENTS = 2**25
 """Upper bound of DeepSpeed's buckets: 128 MiB of fp32. Its own default keeps a buffer of 2 GB for the smallest model."""
+OVERLAPPING_BUCKET_ELEMENTS = 2**20
+"""Lower bound of a bucket that is reduced while backward runs: 4 MiB of fp32. Latency outweighs smaller messages."""
+OVERLAPPING_BUCKETS = 8
+"""Buckets per model where they are reduced while backward runs: only the last one is left when it ends."""
 
 
 class DeepSpeedEngine:
@@ -32,6 +36,7 @@ class DeepSpeedEngine:
         optimizer: torch.optim.AdamW,
         *,
         zero_stage: int,
+        offload_optimizer: bool,
         precision: Precision,
         device: torch.device,
     ) -> None:
@@ -41,12 +46,19 @@ class DeepSpeedEngine:
         self.module = module
         self.device = device
         self._stage = zero_stage
+        self._offload = offload_optimizer
         self.shards_parameters = zero_stage == 3
         self._precision = precision
         self._optimizer = optimizer
         self._deepspeed = import_deepspeed(device)
         self._parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-        config = deepspeed_config(zero_stage, precision, elements=sum(parameter.numel() for parameter in self._parameters))
+        config = deepspeed_config(
+            zero_stage,
+            precision,
+            elements=sum(parameter.numel() for parameter in self._parameters),
+            overlap=device.type == "cuda" and dist.get_world_size() > 1,  # on CPUs and alone it only costs a second buffer
+            offload_optimizer=offload_optimizer,
+        )
         self.model, *_ = self._deepspeed.initialize(model=module, optimizer=optimizer, config=config, dist_init_required=False)
         if zero_stage == 0 and dist.get_world_size() == 1:
             self.model.enable_backward_allreduce = False  # a process alone would copy all gradients to a bucket and back
@@ -78,16 +90,18 @@ class DeepSpeedEngine:
             for parameter in self._parameters:
                 if parameter.grad is None:
                     parameter.grad = torch.zeros_like(parameter)
-        self._norm = shared.global_norm(self._gradients(), partitioned=self._stage > 0)
+        if self._offload:
+            self.model.optimizer._wait_for_offload_copies()  # from the device to the host's memory
+        self._norm = shared.global_norm(self._gradients(), partitioned=self._stage > 0, device=self.device)
         return self._norm
 
     def step(self, lr: float, *, max_grad_norm: float) -> None:
-        """Clip, update, clear the gradients. (ZeRO 3 checks the norm once more itself: a second read by the host.)"""
+        """Clip, update, clear the gradients. (ZeRO 3 and offloading check the norm once more: further reads by the host.)"""
         gradients = self._gradients()
         shared.scale_to_norm(gradients, self._norm, max_grad_norm)
         shared.set_learning_rate(self._optimizer, lr)
         self.model.step()
-        if self._stage == 3:  # a parameter that the next step does not use would be moved by this step's gradient again
+        if self._stage == 3 or self._offload:  # else a parameter that the next step does not use would be moved by it again
             torch._foreach_zero_(gradients)
         self._updates += 1
 
@@ -133,6 +147,8 @@ class DeepSpeedEngine:
         """The part this rank holds of the averaged gradients: all of it for stage 0, each element on one rank otherwise."""
         if self._stage == 0:
             return [parameter.grad for parameter in self._parameters if parameter.grad is not None]
+        if self._offload:
+            return [part.grad for part in self.model.optimizer.single_partition_of_fp32_groups]
         return [gradient for group in self.model.optimizer.averaged_gradients.values() for gradient in group]
 
     def _read(self, parameter: nn.Parameter, *, moments: bool) -> ParameterState | None:
@@ -213,12 +229,20 @@ def _release_zero_3(parameter: Any) -> None:
     parameter.ds_tensor.data = parameter.data = torch.empty(0, device=parameter.device)
 
 
-def deepspeed_config(zero_stage: int, precision: Precision, *, elements: int) -> dict[str, Any]:
-    """DeepSpeed's configuration for a model of ``elements`` trainable elements. Batches, clipping and rates are the loop's."""
-    bucket = min(elements + elements % 2, BUCKET_ELEMENTS)  # an odd one is refused
+def deepspeed_config(
+    zero_stage: int, precision: Precision, *, elements: int, overlap: bool = False, offload_optimizer: bool = False
+) -> dict[str, Any]:
+    """DeepSpeed's configuration for a model of ``elements`` trainable elements. Batches, clipping and rates are the loop's.
+
+    ``overlap``: reduce gradients while backward runs, for stages 1 and 2 (stage 3 always does, stage 0 never).
+    ``offload_optimizer``: keep master weights and moments in the host's memory and update them there, for stages 1 and 2.
+    """
+    overlap = overlap and zero_stage in {1, 2}
+    bucket = bucket_elements(elements, overlap=overlap)
     zero: dict[str, Any] = {"stage": zero_stage, "reduce_bucket_size": bucket, "allgather_bucket_size": bucket}
     if zero_stage in {1, 2}:
-        zero["compute_grad_norm"] = False  # raykd has computed it
+        zero["overlap_comm"] = overlap
+        zero["compute_grad_norm"] = offload_optimizer  # raykd has computed it; offloading cannot do without
     if zero_stage == 3:
         zero["memory_efficient_linear"] = False  # it would replace torch.nn.functional.linear for the whole process
     config: dict[str, Any] = {
@@ -229,6 +253,22 @@ def deepspeed_config(zero_stage: int, precision: Precision, *, elements: int) ->
         "timers": {"throughput": {"enabled": False, "synchronized": False}},  # it would wait for the device twice a step
         "zero_optimization": zero,
     }
+    if offload_optimizer:
+        zero["offload_optimizer"] = {"device": "cpu", "pin_memory": True}
+        # DeepSpeed's own CPU Adam is C++ that is compiled on the user's machine; torch's fused AdamW is vectorised too, is
+        # there already, and gives the weights of the other engines
+        config["zero_force_ds_cpu_optimizer"] = False
     if precision == "bf16":  # no module is named, so gradients are still reduced in fp32
         config["torch_autocast"] = {"enabled": True, "dtype": "bfloat16", "lower_precision_safe_modules": []}
     return config
+
+
+def bucket_elements(elements: int, *, overlap: bool) -> int:
+    """Elements of a bucket of gradients for a model of ``elements``; even, since DeepSpeed refuses an odd number.
+
+    The whole model in one, up to ``BUCKET_ELEMENTS``. With ``overlap`` the model in ``OVERLAPPING_BUCKETS``, of
+    ``OVERLAPPING_BUCKET_ELEMENTS`` at least.
+    """
+    wanted = max(-(-elements // OVERLAPPING_BUCKETS), OVERLAPPING_BUCKET_ELEMENTS) if overlap else elements
+    size = min(wanted, elements, BUCKET_ELEMENTS)
+    return size + size % 2

@@ -54,6 +54,10 @@ def test_resolved_json_reads_back_as_the_same_object() -> None:
         ({"studnt": {}}, "unknown key studnt; did you mean student?"),
         ({"student__objective": {"kind": "vanilla_kd", "temprature": 2}}, "did you mean temperature?"),
         ({"compute__engine": {"kind": "deepspeed", "zero": 1}}, "did you mean zero_stage?"),
+        (
+            {"compute__engine": {"kind": "deepspeed", "zero_stage": 1, "offload_optimizer": True}},
+            "offload_optimizer = true with zero_stage = 1; set zero_stage to 2",
+        ),
         ({"teacher__training__lr": 1}, "unknown key teacher.training.lr"),
         ({"student__objective": {"kind": "vanilla_kd", "alpha": 1.5}}, "student.objective.alpha = 1.5: input should be less"),
         ({"student__objective": {"kind": "vanilla_kd", "temperature": 0}}, "temperature = 0"),

@@ -93,6 +93,18 @@ def local_training_cpus(compute: ComputeConfig, tasks: int) -> int:
     return max(one, compute.parallel_tasks or 1, min(local_cores(), tasks * one))
 
 
+def check_compile(compute: ComputeConfig) -> None:
+    """Raise ConfigError for a job that is to be compiled for the CPU of a machine without build tools, before Ray starts.
+
+    A cluster's workers have other machines, and check for themselves.
+    """
+    if not compute.compile or os.environ.get("RAY_ADDRESS"):
+        return
+    from raykd.models import check_compiler
+
+    check_compiler(on_gpu=compute.use_gpu)
+
+
 def worker_bundles(workers: int, *, cpus: int, gpu: bool) -> list[Bundle]:
     """Bundles of the training workers and of Ray Data's tasks."""
     worker: Bundle = {"CPU": float(cpus)} | ({"GPU": 1.0} if gpu else {})

@@ -130,6 +130,10 @@ class ComputeConfig(Section):
     """Precision of the forward pass; auto is bf16 on GPUs that support it, else fp32. Weights and optimiser stay fp32."""
     tf32: bool = True
     """Allow TF32 (10 bits of mantissa) in fp32 matrix products of a training on a GPU. Scoring never uses it."""
+    compile: bool = False
+    """Compile the forward and backward passes of a training with `torch.compile`, once for each padded length: the first steps
+    take minutes, later ones less time on a GPU. Dropout draws other numbers than without. Not for ZeRO 3; passes that read
+    hidden states (`student.intermediate`, Meta-KD) run uncompiled. A CPU needs a C++ compiler."""
     prediction_actors: int = Field(1, ge=1)
     """Number of Ray Data actors that run a model for prediction; the output does not depend on it."""
     max_failures: int = Field(3, ge=0)
@@ -144,6 +148,11 @@ class ComputeConfig(Section):
         if self.min_workers > self.max_workers:
             raise ValueError(
                 f"num_workers = {[self.min_workers, self.max_workers]}: the first number is the minimum, the second the maximum"
+            )
+        if self.compile and isinstance(self.engine, DeepSpeedEngineConfig) and self.engine.zero_stage == 3:
+            raise ValueError(
+                "compile = true with zero_stage = 3, which gathers weights inside the forward pass; set compile to false, or "
+                "zero_stage to 2 or less"
             )
         return self
 

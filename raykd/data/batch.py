@@ -157,6 +157,13 @@ def micro_batches(
     return batches
 
 
+def smallest_batch(num_rows: int, *, world: int, micro_batch_size: int | None) -> int:
+    """Rows of the smallest batch that :func:`micro_batches` makes, on any rank, of a global batch of `num_rows`; 1 at least."""
+    largest = -(-num_rows // world)
+    count = 1 if micro_batch_size is None else -(-largest // micro_batch_size)
+    return max(1, num_rows // world // count)
+
+
 def _scatter(values: NDArray[Any], mask: NDArray[np.bool_], *, fill: int) -> Tensor:
     """Write the concatenated values of all rows to the true positions of `mask` ``[B, L]``, `fill` to the others."""
     padded = np.full(mask.shape, fill, dtype=np.int64)

@@ -1,5 +1,6 @@
 """Errors of an experiment that can be found before Ray starts: in files, in models, and in settings that need both."""
 
+from raykd.cluster import check_compile
 from raykd.config import CausalTeacherConfig, DataConfig, ExperimentConfig
 from raykd.data.first_rows import first_texts
 from raykd.data.mixed_plan import check_rows, unlabelled_rows
@@ -25,6 +26,7 @@ def check_experiment(config: ExperimentConfig) -> None:
     """Check everything that a later stage would fail on. Raises RaykdError."""
     data = config.data
     check_tracking(config.tracking.kind)
+    check_compile(config.compute)
     _check_data(data)
     check_given_logits(config)
     for variant in config.student_variants:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from raykd.cluster import check_compile
 from raykd.config import MetaKDConfig
 from raykd.data.tokenizer import Text
 from raykd.metakd.student_start import check_student_start, stand_in
@@ -18,6 +19,7 @@ def check_meta_kd(config: MetaKDConfig, cache: str) -> None:
         check_sequence_length(load_config(model), config.sequence_length)
     _check_metrics(config)
     check_tracking(config.tracking.kind)
+    check_compile(config.compute)
     losses = config.student.intermediate
     if config.compat:  # it reads eager attention, which every model has
         losses = losses.model_copy(update={"attention_weight": 0.0})

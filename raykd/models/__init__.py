@@ -7,6 +7,7 @@ from raykd.models.classifiers import (
     load_classifier,
     load_config,
 )
+from raykd.models.compiled_forward import check_compiler, compile_training
 from raykd.models.folders import absolute_model, folder_bytes, local_folder, model_digest
 from raykd.models.inputs import (
     check_sequence_length,
@@ -27,8 +28,10 @@ __all__ = [
     "ParameterCounts",
     "absolute_model",
     "build_classifier",
+    "check_compiler",
     "check_sequence_length",
     "checkpoint_activations",
+    "compile_training",
     "count_parameters",
     "fit_tokenizer",
     "folder_bytes",

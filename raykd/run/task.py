@@ -105,6 +105,8 @@ class TrainTask(Section):
     precision: str
     tf32: bool = True
     """Allow TF32 in fp32 matrix products on a GPU."""
+    compile: bool = False
+    """Compile forward and backward passes."""
     tracking: TrackingConfig = TrackingConfig()
     group: str = ""
     """Group of the experiment's runs in the tracker."""
@@ -262,6 +264,7 @@ def make_task(
         engine=compute.engine,
         precision=compute.precision,
         tf32=compute.tf32,
+        compile=compute.compile,
         tracking=tracked.tracking,
         group=tracked.group,
         key=key_of(settings, [model.digest, teacher_digest, *inputs.digests]),
@@ -279,6 +282,7 @@ def _training_settings(
         [phase.model_dump() for phase in phases],
         compute.precision,
         compute.tf32,
+        *(["compile"] if compute.compile else []),
     ]
 
 

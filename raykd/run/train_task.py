@@ -9,12 +9,15 @@ from typing import Any
 import torch
 
 from raykd.data import storage
+from raykd.data.batch import smallest_batch
 from raykd.data.planned_reader import ReadRequest
 from raykd.data.side_tables import SideTable
 from raykd.data.step_stream import Feed, StepRows
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.models import (
+    check_compiler,
     checkpoint_activations,
+    compile_training,
     load_classifier,
     load_tokenizer,
     max_sequence_length,
@@ -187,6 +190,10 @@ def build_trainer(
     """Build the trainer of a task; the only reader of its configuration. *Collective.*"""
     task, training, prepared = opened.task, opened.task.training, opened.prepared
     model = _initial_model(task)
+    if task.compile:
+        check_compiler(on_gpu=context.device.type == "cuda")
+        rows = smallest_batch(training.batch_size, world=context.world_size, micro_batch_size=training.micro_batch_size)
+        compile_training(model, min_rows=rows)
     allow_tf32(task.tf32)
     precision = resolve_precision(task.precision, context.device)
     objective = build_objective(task, ObjectiveContext(model, prepared, context, precision, events.record))

@@ -1,6 +1,7 @@
 """Resources that fit a cluster, and waits for nodes; the cluster's own answers are given here."""
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ import ray.autoscaler.sdk
 
 from raykd import cluster
 from raykd.config import ComputeConfig
-from raykd.errors import ResourceError
+from raykd.errors import ConfigError, ResourceError
 from raykd.placement import AvailableResources, Placement
 
 TWO = cluster.worker_bundles(2, cpus=2, gpu=True)
@@ -35,6 +36,17 @@ def test_bundles_lie_on_one_node_each(nodes: list[dict[str, Any]]) -> None:
     nodes[:] = [node(CPU=2.0), node(CPU=2.0)]  # four CPUs, but a worker of three fits neither
     with pytest.raises(ResourceError, match=r"workers need 4 CPUs, the cluster has 4 \(2, 2 on its nodes\)"):
         cluster.wait_for_resources(three, "workers", limit_s=0)
+
+
+def test_only_a_machine_that_trains_itself_is_asked_for_a_compiler(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, nodes: list[dict[str, Any]]
+) -> None:
+    monkeypatch.setenv("CXX", str(tmp_path / "absent"))
+    cluster.check_compile(ComputeConfig(use_gpu=False))
+    with pytest.raises(ConfigError, match=r"compute\.compile = true on a CPU needs a C\+\+ compiler \(.*absent"):
+        cluster.check_compile(ComputeConfig(use_gpu=False, compile=True))
+    monkeypatch.setenv("RAY_ADDRESS", "ray-head:6379")
+    cluster.check_compile(ComputeConfig(use_gpu=False, compile=True))
 
 
 def test_a_ray_of_its_own_is_not_waited_for(nodes: list[dict[str, Any]]) -> None:

@@ -24,7 +24,14 @@ from raykd.data.tokenised_set import TokenisedSet
 from raykd.distill.tasks import StudentInputs, student_task
 from raykd.distill.training_length import match_lengths
 from raykd.errors import CheckpointError, ConfigError, DataError, TrainingError
-from raykd.models import build_classifier, load_classifier, load_tokenizer, save_classifier
+from raykd.models import (
+    build_classifier,
+    check_compiler,
+    compiled_forward,
+    load_classifier,
+    load_tokenizer,
+    save_classifier,
+)
 from raykd.run.task import TrainTask, cache_folder, model_folder
 from raykd.run.train_task import open_task, run_open_task, run_task
 from raykd.task_kinds import label_codec
@@ -385,6 +392,45 @@ def unlabelled(experiment: Make, world: dict[str, str], **changes: Any) -> Train
     start, tokenizer = model_folder(config.student.model), config.student.model
     inputs = StudentInputs(variant=variant, start=start, tokenizer=tokenizer, **sets, logits=logits, length=length)
     return student_task(config, inputs, seed=1)
+
+
+def losses(history: list[dict[str, Any]]) -> list[float]:
+    return [record["loss"] for record in history if record["event"] == "step"]
+
+
+@pytest.mark.parametrize("engine", [{"kind": "torch"}, {"kind": "deepspeed", "zero_stage": 2}], ids=["torch", "zero2"])
+def test_a_compiled_training_resumes_and_gives_the_same_model(
+    experiment: Make, monkeypatch: pytest.MonkeyPatch, engine: dict[str, Any]
+) -> None:
+    """Traced by torch.compile's front end and run without a compiler, so that every bit can be compared."""
+    monkeypatch.setattr(compiled_forward, "BACKEND", "eager")
+    changes = {"compute__engine": engine, "teacher__training__max_steps": 4, "teacher__training__checkpoint_steps": 1}
+    plain = task_of(experiment(name="plain", **changes))
+    compiled = task_of(experiment(name="compiled", compute__compile=True, **changes))
+    assert plain.key != compiled.key
+
+    def stop_after_two(record: TrainingEvent) -> None:
+        if isinstance(record, CheckpointSaved) and record.step == 2:
+            raise InterruptedRunError
+
+    with pytest.raises(InterruptedRunError):
+        train(compiled, stop_after_two)
+    assert losses(train(compiled)) == losses(train(plain))
+    expected, found = weights(plain), weights(compiled)
+    assert list(found) == list(expected)
+    assert all(torch.equal(value, found[name]) for name, value in expected.items())
+
+
+@pytest.mark.long
+def test_a_training_compiled_to_native_code_has_the_same_losses(experiment: Make) -> None:
+    try:
+        check_compiler(on_gpu=False)
+    except ConfigError as error:
+        pytest.skip(str(error))
+    changes = TORCH | {"teacher__training__max_steps": 3, "teacher__training__dropout": 0, "teacher__training__log_every": 1}
+    plain = losses(train(task_of(experiment(name="plain", **changes))))
+    compiled = losses(train(task_of(experiment(name="compiled", compute__compile=True, **changes))))
+    assert compiled == pytest.approx(plain, rel=1e-5)
 
 
 def test_alpha_one_trains_on_rows_without_labels(experiment: Make, small_world: dict[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""``raykd.run`` in a process of its own: an interrupt, the same call again, and a Ray that the caller has started."""
+"""``raykd.run`` in a process of its own: an interrupt, the same call again, a Ray that the caller has started; a search."""
 
 import json
 import os
@@ -9,8 +9,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+import raykd
 from raykd.config import ExperimentConfig
 
 pytestmark = [pytest.mark.ray, pytest.mark.long]  # tests/ray/test_run.py calls raykd.run under a Ray that runs already
@@ -76,3 +78,26 @@ def test_an_interrupted_call_resumes_and_a_running_ray_is_left_running(
     assert "teacher: continues from the checkpoint at step" in errors
     files = list((tmp_path / "runs/cache/objects").iterdir())
     assert len(files) == 2, "a data frame and a Ray dataset of the same rows are the same file"
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_a_search_on_data_frames(
+    experiment: Callable[..., ExperimentConfig], small_world: dict[str, str], tmp_path: Path
+) -> None:
+    train, test = (pd.read_csv(small_world[name], sep="\t", names=["text", "label"], dtype=str) for name in ("train", "test"))
+    base = experiment(student__seeds=[1]).model_dump(mode="json")
+    for name in ("train", "test", "input_schema"):
+        del base["data"][name]
+    job = {"kind": "tune", "name": "search", "base": base, "trials": 2, "final_seeds": [2]}
+    result = raykd.tune(job, data={"train": train, "test": test}, overrides={"base.student.training.epochs": 1})
+    assert result.folder == str(tmp_path / "runs" / "search")
+    assert set(result.best) == {"student.objective.temperature", "student.objective.alpha"}
+    assert result.to_pandas()["status"].tolist() == ["finished"] * 2
+    (best,) = result.best_models
+    assert best.pipeline()("a good film")[0]["label"] in {"0", "1"}
+    assert result.report.rows == {"": len(test)}
+    files = Path(tmp_path / "runs" / "cache" / "objects").iterdir()
+    assert len(list(files)) == 2, "the rows of both data frames, once for all trainings"
+
+    again = raykd.tune(job, data={"train": train, "test": test}, overrides={"base.student.training.epochs": 1})
+    assert again.report == result.report, "finished trials and trainings are skipped"

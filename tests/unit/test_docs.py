@@ -10,6 +10,8 @@ import typer
 from raykd.cli import app
 from raykd.easynlp.flags import parse_flags
 from tests.documents import DOCUMENTS, GUIDES, ROOT, Command, blocks, commands, headings, links
+from tests.worked_examples import PAGE as EXAMPLES_PAGE
+from tests.worked_examples import Step, examples, is_printed, needed_by, save_models, write_files
 
 COMMANDS = sorted({command for path in DOCUMENTS for command in commands(path)}, key=str)
 INDEX = ROOT / "docs" / "index.md"
@@ -86,3 +88,45 @@ def test_a_link_resolves(document: Path, link: str) -> None:
     target = (document.parent / path).resolve() if path else document
     assert target.exists()
     assert not anchor or anchor in headings(target)
+
+
+JOB_FILES = [(title, step) for title, steps in examples().items() for step in steps if step.language == "yaml"]
+
+
+def test_every_kind_of_user_has_an_example() -> None:
+    """Every section runs commands, and is linked from the table at the head of the page."""
+    found = examples()
+    assert len(found) >= 10
+    assert all(any(step.language == "bash" for step in steps) for steps in found.values())
+    assert {f"#{title}".lower().replace(" ", "-") for title in found} <= set(links(EXAMPLES_PAGE))
+
+
+@pytest.mark.parametrize(("title", "step"), JOB_FILES, ids=[step.file for _, step in JOB_FILES])
+def test_the_job_of_an_example_is_accepted(title: str, step: Step, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files, columns, labels, models and settings, as they are checked before Ray starts; tests/ray runs the examples."""
+    from raykd.config import is_search, load_job, load_tune
+    from raykd.config.experiment import ExperimentConfig
+    from raykd.distill.pipeline import DistillationPipeline
+
+    monkeypatch.chdir(tmp_path)
+    shown = [*needed_by(title), *examples()[title]]
+    write_files(shown, tmp_path)
+    save_models(tmp_path, shown)
+    assert step.file is not None
+    config = load_tune(step.file).base if is_search(step.file) else load_job(step.file)
+    assert isinstance(config, ExperimentConfig)
+    DistillationPipeline(config).check()
+
+
+@pytest.mark.parametrize(
+    ("line", "printed"),
+    [
+        ("student, KD  71.2 ± 0.4", "│ student, KD │ 9.15 ± 12 │"),
+        ("report: runs/...", "report: runs/reviews/report/report.html"),
+        ("kd of 3 rows", "the kd of 1,000 rows"),
+    ],
+)
+def test_an_output_is_compared_by_its_shape(line: str, printed: str) -> None:
+    assert is_printed(line, f"first\n{printed}\nlast")
+    assert not is_printed(line, printed.replace("d", "x").replace("r", "x"))
+    assert not is_printed(line, "\n".join(printed))

@@ -1,0 +1,34 @@
+"""The worked examples of the documents as a reader types them: each section's commands, on small data and tiny models."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from tests.worked_examples import examples, needed_by, run_steps, save_models, write_files
+
+pytestmark = pytest.mark.ray
+SHORT = "Answers of a language model"
+"""The example that is run by default: it trains no teacher."""
+ELSEWHERE = {"A cluster"}
+"""Examples that need more than this machine; tests/ray/test_submit_job.py submits jobs to a cluster."""
+AFTER_COMMANDS = {"A finished student"}
+"""Examples that need the results of the example they go on from."""
+PACKAGES = {"A finished student": "onnxruntime", "A search": "optuna"}
+"""Package of an extra that an example needs."""
+
+
+@pytest.mark.parametrize(
+    "title",
+    [pytest.param(title, marks=() if title == SHORT else pytest.mark.long) for title in examples() if title not in ELSEWHERE],
+)
+def test_an_example_runs_as_written(title: str, tmp_path: Path) -> None:
+    package = PACKAGES.get(title)
+    if package is not None and importlib.util.find_spec(package) is None:
+        pytest.skip(f"{package} is not installed")
+    steps, before = examples()[title], needed_by(title)
+    write_files([*before, *steps], tmp_path)
+    save_models(tmp_path, [*before, *steps])
+    if title in AFTER_COMMANDS:
+        run_steps(before, tmp_path)
+    run_steps(steps, tmp_path)

@@ -32,6 +32,8 @@ def started(step: int = 0, **changes: Any) -> Started:
         "model": "Bert",
         "precision": "fp32",
         "world_size": 1,
+        "threads": 1,
+        "cpus": 1,
     }
     return Started(step=step, **values | changes)
 

@@ -113,7 +113,10 @@ class ComputeConfig(Section):
     resize_seconds: float = Field(60.0, gt=0)
     """Seconds between checks whether the number of workers can change; used with `[min, max]` only."""
     cpus_per_worker: int = Field(1, ge=1)
-    """CPUs and PyTorch threads of one training worker or prediction actor."""
+    """CPUs of one training worker or prediction actor, and its PyTorch threads at most."""
+    threads: Literal["auto"] | AtLeastOne = "auto"
+    """PyTorch threads of a training worker on a CPU, at most `cpus_per_worker`. auto: as many, but fewer where a step is too
+    small for them, by the model's size and the tokens of a batch. Other numbers of threads round sums differently."""
     placement: Literal["auto", "wide", "side_by_side"] = "auto"
     """Use of the workers by several trainings (variants, seeds, folds, domains, teachers). wide: one training at a time, on
     `num_workers` workers. side_by_side: several at a time, each on an equal share of the cores or GPUs, at least one worker
@@ -148,6 +151,10 @@ class ComputeConfig(Section):
         if self.min_workers > self.max_workers:
             raise ValueError(
                 f"num_workers = {[self.min_workers, self.max_workers]}: the first number is the minimum, the second the maximum"
+            )
+        if self.threads != "auto" and self.threads > self.cpus_per_worker:
+            raise ValueError(
+                f"threads = {self.threads} is over cpus_per_worker = {self.cpus_per_worker}; lower it, or raise cpus_per_worker"
             )
         if self.compile and isinstance(self.engine, DeepSpeedEngineConfig) and self.engine.zero_stage == 3:
             raise ValueError(

@@ -157,11 +157,11 @@ def micro_batches(
     return batches
 
 
-def smallest_batch(num_rows: int, *, world: int, micro_batch_size: int | None) -> int:
-    """Rows of the smallest batch that :func:`micro_batches` makes, on any rank, of a global batch of `num_rows`; 1 at least."""
+def micro_batch_rows(num_rows: int, *, world: int, micro_batch_size: int | None) -> tuple[int, int]:
+    """Rows of the smallest and the largest batch that :func:`micro_batches` makes, on any rank, of `num_rows`; 1 at least."""
     largest = -(-num_rows // world)
     count = 1 if micro_batch_size is None else -(-largest // micro_batch_size)
-    return max(1, num_rows // world // count)
+    return max(1, num_rows // world // count), -(-largest // count)
 
 
 def _scatter(values: NDArray[Any], mask: NDArray[np.bool_], *, fill: int) -> Tensor:

@@ -108,7 +108,7 @@ class Terminal:
                     f"read {seconds['read']:.3f} s, student {seconds['student']:.3f} s; {event.bytes / 1e9:.2f} GB)"
                 )
             case Started():
-                self._start(name, event.step, event.world_size)
+                self._start(name, event)
             case Stopped():
                 self.print_line(f"{name}: stopped after step {event.step}, with a checkpoint")
             case NonFinite(stops=False):
@@ -118,9 +118,13 @@ class Terminal:
             case Ended():
                 self._remove(name)  # patience may have ended it before its last step
 
-    def _start(self, name: str, step: int, workers: int) -> None:
-        """Print a line for a start that is not the first."""
+    def _start(self, name: str, event: Started) -> None:
+        """Print a line for a start that is not the first, and one for a first start that leaves CPUs without a thread."""
+        step, workers = event.step, event.world_size
         before, self._workers[name] = self._workers.get(name), workers
+        if before is None and event.threads < event.cpus:
+            threads = "1 thread" if event.threads == 1 else f"{event.threads} threads"
+            self.print_line(f"{name}: {threads} on {event.cpus} CPUs (compute.threads)")
         where = f"from the checkpoint at step {step}" if step else "from the beginning"
         reached = self._steps.pop(name, 0)
         if before is None and step:

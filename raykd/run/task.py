@@ -107,6 +107,8 @@ class TrainTask(Section):
     """Allow TF32 in fp32 matrix products on a GPU."""
     compile: bool = False
     """Compile forward and backward passes."""
+    threads: int | None = None
+    """PyTorch threads of a step on a CPU; `null` is as many as its size is worth."""
     tracking: TrackingConfig = TrackingConfig()
     group: str = ""
     """Group of the experiment's runs in the tracker."""
@@ -265,6 +267,7 @@ def make_task(
         precision=compute.precision,
         tf32=compute.tf32,
         compile=compute.compile,
+        threads=None if compute.threads == "auto" else compute.threads,
         tracking=tracked.tracking,
         group=tracked.group,
         key=key_of(settings, [model.digest, teacher_digest, *inputs.digests]),

@@ -9,15 +9,12 @@ from typing import Any
 import torch
 
 from raykd.data import storage
-from raykd.data.batch import smallest_batch
 from raykd.data.planned_reader import ReadRequest
 from raykd.data.side_tables import SideTable
 from raykd.data.step_stream import Feed, StepRows
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.models import (
-    check_compiler,
     checkpoint_activations,
-    compile_training,
     load_classifier,
     load_tokenizer,
     max_sequence_length,
@@ -28,6 +25,7 @@ from raykd.models import (
 )
 from raykd.run.build_objective import BuildObjective, ObjectiveContext, build_objective
 from raykd.run.task import TrainTask
+from raykd.run.task_arithmetic import set_arithmetic, set_threads
 from raykd.task_kinds import task_kind
 from raykd.tracking import NullTracker, Tracker, listener, open_tracker
 from raykd.trainers.auxiliary import with_modules
@@ -35,13 +33,14 @@ from raykd.trainers.checkpoint import Checkpoints
 from raykd.trainers.checkpointer import Checkpointer
 from raykd.trainers.context import WorkerContext
 from raykd.trainers.control import ControlRequests
+from raykd.trainers.cpu_threads import threads_restored
 from raykd.trainers.engines.build_engine import build_engine
 from raykd.trainers.evaluation import Evaluator
 from raykd.trainers.event_log import EventLog, Listener
 from raykd.trainers.model_selection import ModelSelection
 from raykd.trainers.model_writer import ModelWriter
 from raykd.trainers.objective import Objective, check_columns
-from raykd.trainers.precision import allow_tf32, resolve_precision
+from raykd.trainers.precision import resolve_precision
 from raykd.trainers.schedule import Schedule
 from raykd.trainers.step_batches import StepBatches
 from raykd.trainers.trainer import Trainer
@@ -160,7 +159,7 @@ def train_by_evaluation(
     task = opened.task
     if context.is_first:
         task.begin()
-    with opened.feed as feed:
+    with opened.feed as feed, threads_restored():
         rows = _call_from_step(feed, near_end, start=max(opened.start, opened.total_steps - LEAD_STEPS))
         tracker = _open_tracker(task) if context.is_first else NullTracker()
         events = EventLog(task.history, (*listeners, listener(tracker))) if context.is_first else EventLog()
@@ -190,16 +189,13 @@ def build_trainer(
     """Build the trainer of a task; the only reader of its configuration. *Collective.*"""
     task, training, prepared = opened.task, opened.task.training, opened.prepared
     model = _initial_model(task)
-    if task.compile:
-        check_compiler(on_gpu=context.device.type == "cuda")
-        rows = smallest_batch(training.batch_size, world=context.world_size, micro_batch_size=training.micro_batch_size)
-        compile_training(model, min_rows=rows)
-    allow_tf32(task.tf32)
+    set_arithmetic(task, model, context)
     precision = resolve_precision(task.precision, context.device)
     objective = build_objective(task, ObjectiveContext(model, prepared, context, precision, events.record))
     columns = {*prepared.column_names, *(name for table in opened.side_tables for name in table.columns)}
     check_columns(objective, columns)
     whole_batch = training.micro_batch_size is None and context.world_size == 1
+    cpus = set_threads(task, prepared, model, objective.frozen, context)
     objective.check(num_labels=len(task.labels), whole_batch=whole_batch)
     with_token_types = prepared.has_token_types and share_token_types(
         [one for one in (model, objective.frozen) if one is not None]
@@ -234,6 +230,7 @@ def build_trainer(
         seed=task.seed,
         max_grad_norm=training.max_grad_norm,
         precision=precision,
+        cpus=cpus,
         log_every=training.log_every,
     )
 

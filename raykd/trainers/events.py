@@ -48,6 +48,10 @@ class Started(TrainingEvent):
     """``fp32`` or ``bf16``."""
     world_size: int
     """Number of workers."""
+    threads: int
+    """PyTorch threads of each worker."""
+    cpus: int
+    """CPUs of each worker."""
 
 
 @dataclass(frozen=True, kw_only=True)

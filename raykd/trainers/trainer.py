@@ -81,6 +81,8 @@ class Trainer:
     max_grad_norm: float
     precision: Precision = "fp32"
     """For the record; the engine applies it."""
+    cpus: int = 1
+    """CPUs of each worker, for the record."""
     log_every: int = 10
     """Steps between records of the loss; the first step of a start has one too."""
     teacher_forwards: int = 0
@@ -158,6 +160,8 @@ class Trainer:
                 model=type(self.engine.model).__name__,
                 precision=self.precision,
                 world_size=self.context.world_size,
+                threads=torch.get_num_threads(),
+                cpus=self.cpus,
             )
         )
 

@@ -58,6 +58,7 @@ def test_resolved_json_reads_back_as_the_same_object() -> None:
             {"compute__engine": {"kind": "deepspeed", "zero_stage": 1, "offload_optimizer": True}},
             "offload_optimizer = true with zero_stage = 1; set zero_stage to 2",
         ),
+        ({"compute__threads": 3, "compute__cpus_per_worker": 2}, "threads = 3 is over cpus_per_worker = 2"),
         (
             {"compute__compile": True, "compute__engine": {"kind": "deepspeed", "zero_stage": 3}},
             "compile = true with zero_stage = 3, which gathers weights",

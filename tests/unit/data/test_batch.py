@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raykd.data.batch import Batch, collate, micro_batches, smallest_batch
+from raykd.data.batch import Batch, collate, micro_batch_rows, micro_batches
 from raykd.data.batch_plan import slice_bounds
 from raykd.data.step_stream import StepRows
 from raykd.errors import DataError
@@ -200,8 +200,8 @@ def test_every_rank_makes_the_same_number_of_passes_over_all_rows(
     assert len({len(batches) for batches in ranks}) == 1
     seen = [batch.row_ids[batch.valid, 1] for batches in ranks for batch in batches]
     assert torch.cat(seen).tolist() == list(range(num_rows))
-    smallest = min(len(batch.valid) for batches in ranks for batch in batches)
-    assert smallest == smallest_batch(num_rows, world=world, micro_batch_size=micro_batch_size)
+    sizes = [len(batch.valid) for batches in ranks for batch in batches]
+    assert (min(sizes), max(sizes)) == micro_batch_rows(num_rows, world=world, micro_batch_size=micro_batch_size)
     for batch in (batch for batches in ranks for batch in batches):
         assert len(batch.valid) <= (micro_batch_size or num_rows)
         assert batch.valid.all() or len(batch.valid) == 1

@@ -38,6 +38,16 @@ def test_the_first_step_has_no_speed_yet() -> None:
     assert "rows/s" not in screen.getvalue()
 
 
+def test_cpus_without_a_thread_are_named_once() -> None:
+    screen = io.StringIO()
+    terminal = Terminal(Console(file=screen, highlight=False, soft_wrap=True))
+    terminal.record("teacher", started(threads=2, cpus=2))
+    assert not screen.getvalue()
+    terminal.record("student", started(threads=1, cpus=2))
+    terminal.record("student", started(step=5, threads=1, cpus=2))
+    assert screen.getvalue().count("student: 1 thread on 2 CPUs (compute.threads)") == 1
+
+
 def test_a_diagnostic_that_is_not_finite_is_a_warning_that_names_it() -> None:
     screen = io.StringIO()
     terminal = Terminal(Console(file=screen, highlight=False, soft_wrap=True))

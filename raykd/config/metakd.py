@@ -271,6 +271,8 @@ class MetaKDConfig(SearchedJob):
             raise ValueError(
                 "compat = easynlp needs compute.num_workers = 1 and student.mode = two_stages, which is all it has"
             )
+        if self.compat and self.compute.unpadded:
+            raise ValueError("compat = easynlp averages over padding, as EasyNLP does; set compute.attention to padded")
         student = self.student
         trainings = (self.teacher.training, student.intermediate.training, student.prediction.training)
         if any(training.class_weights != "none" for training in trainings):

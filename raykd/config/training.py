@@ -137,6 +137,10 @@ class ComputeConfig(Section):
     """Compile the forward and backward passes of a training with `torch.compile`, once for each padded length: the first steps
     take minutes, later ones less time on a GPU. Dropout draws other numbers than without. Not for ZeRO 3; passes that read
     hidden states (`student.intermediate`, Meta-KD) run uncompiled. A CPU needs a C++ compiler."""
+    attention: Literal["auto", "padded", "unpadded"] = "auto"
+    """Attention of classifiers in training, evaluation and scoring. padded: rows are padded to the longest of their batch.
+    unpadded: the rows of a batch are joined to one row without padding, for BERT, RoBERTa, XLM-RoBERTa, DistilBERT and
+    ModernBERT; the numbers are equal but for rounding and the draws of dropout. auto: padded."""
     prediction_actors: int = Field(1, ge=1)
     """Number of Ray Data actors that run a model for prediction; the output does not depend on it."""
     max_failures: int = Field(3, ge=0)
@@ -161,7 +165,17 @@ class ComputeConfig(Section):
                 "compile = true with zero_stage = 3, which gathers weights inside the forward pass; set compile to false, or "
                 "zero_stage to 2 or less"
             )
+        if self.compile and self.unpadded:
+            raise ValueError(
+                "compile = true with attention = unpadded, whose number of tokens differs in every step, so that each would be "
+                "compiled anew; set attention to padded, or compile to false"
+            )
         return self
+
+    @property
+    def unpadded(self) -> bool:
+        """True where classifiers run without padding."""
+        return self.attention == "unpadded"
 
     @property
     def elastic(self) -> bool:

@@ -14,9 +14,11 @@ from torch import Tensor
 from raykd.data.batch_plan import slice_bounds
 from raykd.data.step_stream import StepRows
 from raykd.data.tokenised_set import LABELLED
+from raykd.data.unpadded_rows import UnpaddedRows
 from raykd.errors import DataError
 
 _OWN_COLUMNS = {"shard", "row", "length", "input_ids", "token_type_ids", "label", LABELLED, "logits"}
+_ALWAYS_ON_CPU = {"row_ids", "row_lengths"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,33 +45,45 @@ class Batch:
     """``[B]`` bool: rows whose label is known; `labels` holds zeros for the others. None: all rows, or none of them."""
     padded: bool = True
     """False when every row has L tokens, so that attention needs no mask. Known on the CPU."""
+    row_lengths: Tensor | None = None
+    """``[B]`` int64, always on the CPU: tokens of each row, for a model that runs without padding. None for any other model,
+    where no row is padded, and with padding on the left."""
 
     @property
     def all_valid(self) -> bool:
         """True without a placeholder row; reads nothing from the device."""
         return bool((self.row_ids[:, 0] >= 0).all())
 
-    def model_inputs(self) -> dict[str, Tensor]:
-        """Keyword arguments of a Hugging Face forward pass; the attention mask only where a row is padded."""
-        inputs = {"input_ids": self.input_ids}
+    def model_inputs(self) -> dict[str, Any]:
+        """Keyword arguments of a Hugging Face forward pass; the attention mask only where a row is padded.
+
+        With `row_lengths` also ``unpadded_rows``, which :func:`raykd.models.unpad_rows` makes a model take.
+        """
+        inputs: dict[str, Any] = {"input_ids": self.input_ids}
         if self.padded:
             inputs["attention_mask"] = self.attention_mask
+        if self.row_lengths is not None:
+            inputs["unpadded_rows"] = UnpaddedRows.from_lengths(
+                self.row_lengths.numpy(),
+                width=self.input_ids.shape[1],
+                copy=lambda tensor: copied_to(tensor, self.input_ids.device),
+            )
         return inputs if self.token_type_ids is None else inputs | {"token_type_ids": self.token_type_ids}
 
     def to(self, device: torch.device | str) -> Self:
-        """A copy on a device, but for `row_ids`, or the batch itself where it is there. The host does not wait for a GPU."""
+        """A copy on a device, or the batch itself where it is there. The host does not wait for a GPU."""
         if self.input_ids.device == torch.device(device):
             return self
-        return self.each_tensor(lambda tensor: copied_to(tensor, torch.device(device)), row_ids=self.row_ids)
+        return self.each_tensor(lambda tensor: copied_to(tensor, torch.device(device)), on_cpu=lambda tensor: tensor)
 
-    def each_tensor(self, change: Callable[[Tensor], Tensor], *, row_ids: Tensor) -> Self:
-        """A batch with `change` made to every tensor but `row_ids`, which are given."""
+    def each_tensor(self, change: Callable[[Tensor], Tensor], *, on_cpu: Callable[[Tensor], Tensor]) -> Self:
+        """A batch with `change` made to every tensor, and `on_cpu` to those that are always on the CPU."""
         changed: dict[str, Any] = {"extras": {name: change(tensor) for name, tensor in self.extras.items()}}
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if isinstance(value, Tensor):
-                changed[field.name] = change(value)
-        return dataclasses.replace(self, **changed | {"row_ids": row_ids})
+                changed[field.name] = on_cpu(value) if field.name in _ALWAYS_ON_CPU else change(value)
+        return dataclasses.replace(self, **changed)
 
 
 def copied_to(tensor: Tensor, device: torch.device) -> Tensor:
@@ -80,9 +94,17 @@ def copied_to(tensor: Tensor, device: torch.device) -> Tensor:
 
 
 def collate(
-    table: pa.Table, *, padded_length: int, pad_token_id: int, with_token_types: bool, padding_side: str = "right"
+    table: pa.Table,
+    *,
+    padded_length: int,
+    pad_token_id: int,
+    with_token_types: bool,
+    padding_side: str = "right",
+    unpadded: bool = False,
 ) -> Batch:
     """Pad the rows of a joined table to `padded_length` tokens; an empty table gives one row that is not valid.
+
+    `unpadded` is for a model that runs without padding (:func:`raykd.models.runs_unpadded`): the batch has `row_lengths`.
 
     `table` has shard, row, input_ids and, where there are any, token_type_ids, label, labelled, logits and others; it may be
     sliced and chunked. Text columns are left out. Raises DataError when a row is longer than `padded_length`, or a column
@@ -102,6 +124,7 @@ def collate(
         token_types = _scatter(_ragged(table.column("token_type_ids"))[0], mask, fill=0)
     attention_mask = mask.astype(np.int64)
     attention_mask[:, 0 if padding_side == "right" else -1] = 1
+    padded = not attention_mask.all()
     return Batch(
         input_ids=_scatter(values, mask, fill=pad_token_id),
         attention_mask=torch.from_numpy(attention_mask),
@@ -116,7 +139,8 @@ def collate(
         valid=torch.full((max(rows, 1),), rows > 0),
         row_ids=torch.stack([_tensor(table, name, np.int64, placeholder=-1) for name in ("shard", "row")], dim=1),
         labelled=_tensor(table, LABELLED, np.bool_) if LABELLED in columns else None,
-        padded=not attention_mask.all(),
+        padded=padded,
+        row_lengths=torch.from_numpy(attention_mask.sum(1)) if unpadded and padded and padding_side == "right" else None,
     )
 
 
@@ -129,10 +153,11 @@ def micro_batches(
     with_token_types: bool,
     padding_side: str = "right",
     max_length: int | None = None,
+    unpadded: bool = False,
 ) -> list[Batch]:
     """Split one rank's rows of a step into at least one batch of at most `micro_batch_size` rows; None makes one batch.
 
-    `max_length`, the model's maximum number of tokens, limits the padding.
+    `max_length`, the model's maximum number of tokens, limits the padding; `unpadded` as for :func:`collate`.
     The number of batches depends on the global batch and the world size alone, so every rank runs the same number of forward
     passes, with a row that is not valid where it has none. Raises ValueError when `micro_batch_size` is below 1.
     """
@@ -152,6 +177,7 @@ def micro_batches(
                 pad_token_id=pad_token_id,
                 with_token_types=with_token_types,
                 padding_side=padding_side,
+                unpadded=unpadded,
             )
         )
     return batches

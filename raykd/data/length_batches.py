@@ -18,6 +18,7 @@ def length_batches(
     batch_rows: int,
     with_token_types: bool,
     max_length: int | None,
+    unpadded: bool = False,
     columns: Sequence[str] = (),
     chosen: NDArray[np.int64] | None = None,
     rank: int = 0,
@@ -27,7 +28,8 @@ def length_batches(
 
     Each run of ``batch_rows * world_size`` rows is split over the workers with one padded length: all run the same number of
     forward passes, with a row that is not valid where a worker has none. ``columns`` are read in addition to the tokens;
-    ``chosen`` are the positions to use, None uses all; ``max_length`` limits the padding.
+    ``chosen`` are the positions to use, None uses all; ``max_length`` limits the padding; ``unpadded`` as for
+    :func:`~raykd.data.batch.collate`.
     """
     types = ["token_type_ids"] if with_token_types else []
     table = prepared.read_group(group, ["shard", "row", "length", "input_ids", *types, *columns])
@@ -44,6 +46,7 @@ def length_batches(
                 pad_token_id=prepared.pad_token_id,
                 with_token_types=with_token_types,
                 padding_side=prepared.padding_side,
+                unpadded=unpadded,
             )
 
     return order, batches()

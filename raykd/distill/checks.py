@@ -13,7 +13,7 @@ from raykd.distill.given_logits import check_given_logits
 from raykd.distill.prompted_teacher import prompted_teacher
 from raykd.distill.student_models import check_student_source, initial_name, stand_in
 from raykd.errors import ConfigError, list_values
-from raykd.models import PROBE_ROWS, check_sequence_length, load_config, load_tokenizer, probe_classifier
+from raykd.models import PROBE_ROWS, check_sequence_length, check_unpadded, load_config, load_tokenizer, probe_classifier
 from raykd.run.build_objective import objective_from_config
 from raykd.run.task import cache_folder
 from raykd.stage_names import SPLITS
@@ -38,7 +38,10 @@ def check_experiment(config: ExperimentConfig) -> None:
     for teacher in config.every_teacher:
         if isinstance(teacher, CausalTeacherConfig):
             prompted_teacher(config, teacher)
-    for model in dict.fromkeys([*(one.model for one in config.every_classifier), *config.student_models]):
+    models = dict.fromkeys([*(one.model for one in config.every_classifier), *config.student_models])
+    if config.compute.unpadded:
+        check_unpadded(models)
+    for model in models:
         check_sequence_length(load_config(model), data.sequence_length)
         load_tokenizer(model)
     for classifier in config.every_classifier:
@@ -92,7 +95,15 @@ def _check_intermediate(config: ExperimentConfig) -> None:
         if losses is not None:
             names = ("teacher.model", variant.key("model"))
             with stand_in(variant, config.source_model(variant), ()) as student:
-                check_teacher_and_student(config.teacher.model, student, losses=losses, cache=cache, names=names, pairs=pairs)
+                check_teacher_and_student(
+                    config.teacher.model,
+                    student,
+                    losses=losses,
+                    cache=cache,
+                    names=names,
+                    pairs=pairs,
+                    unpadded=config.compute.unpadded,
+                )
 
 
 def _check_unlabelled(config: ExperimentConfig) -> None:

@@ -6,7 +6,7 @@ from raykd.cluster import check_compile
 from raykd.config import MetaKDConfig
 from raykd.data.tokenizer import Text
 from raykd.metakd.student_start import check_student_start, stand_in
-from raykd.models import check_sequence_length, load_config, probe_classifier
+from raykd.models import check_sequence_length, check_unpadded, load_config, probe_classifier
 from raykd.task_kinds import SINGLE_LABEL
 from raykd.tracking import check_tracking
 from raykd.trainers.features.compatibility import check_teacher_and_student
@@ -17,6 +17,8 @@ def check_meta_kd(config: MetaKDConfig, cache: str) -> None:
     teacher, student = config.teacher.model, config.student.model
     for model in (teacher, student):
         check_sequence_length(load_config(model), config.sequence_length)
+    if config.compute.unpadded:
+        check_unpadded((teacher, student))
     _check_metrics(config)
     check_tracking(config.tracking.kind)
     check_compile(config.compute)
@@ -27,7 +29,9 @@ def check_meta_kd(config: MetaKDConfig, cache: str) -> None:
     pairs = config.data is not None and config.data.second_sequence is not None
     check_student_start(config)
     with stand_in(config) as shape:
-        check_teacher_and_student(teacher, shape, losses=losses, cache=cache, names=names, pairs=pairs)
+        check_teacher_and_student(
+            teacher, shape, losses=losses, cache=cache, names=names, pairs=pairs, unpadded=config.compute.unpadded
+        )
 
 
 def probe_models(config: MetaKDConfig, rows: Sequence[Text]) -> None:

@@ -21,6 +21,7 @@ from raykd.models.parameters import ParameterCounts, count_parameters
 from raykd.models.probe import PROBE_ROWS, probe_classifier, row_logits
 from raykd.models.saving import build_classifier, restore_classifier, save_classifier
 from raykd.models.tokenizers import load_tokenizer
+from raykd.models.unpadding import check_unpadded, runs_unpadded, set_attention, unpad_rows
 from raykd.models.verify import verify_saved_classifier, verify_trained_model
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "build_classifier",
     "check_compiler",
     "check_sequence_length",
+    "check_unpadded",
     "checkpoint_activations",
     "compile_training",
     "count_parameters",
@@ -46,9 +48,12 @@ __all__ = [
     "probe_classifier",
     "restore_classifier",
     "row_logits",
+    "runs_unpadded",
     "save_classifier",
+    "set_attention",
     "share_token_types",
     "takes_token_types",
+    "unpad_rows",
     "use_given_masks",
     "verify_saved_classifier",
     "verify_trained_model",

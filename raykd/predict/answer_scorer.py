@@ -48,6 +48,10 @@ class AnswerScorer(Scorer):
         )
         return loaded
 
+    def classifies(self, job: ScoreJob) -> bool:
+        """False for a causal language model."""
+        return not isinstance(job, AnswerJob)
+
     def outputs(
         self, model: torch.nn.Module, job: ScoreJob, prepared: TokenisedSet, group: int, batches: Iterator[Batch]
     ) -> list[Tensor]:

@@ -67,9 +67,17 @@ class Scorer:
     """Column of the output."""
 
     def __init__(
-        self, jobs: Sequence[ScoreJob], *, threads: int, batch_rows: int, precision: PrecisionChoice, use_gpu: bool
+        self,
+        jobs: Sequence[ScoreJob],
+        *,
+        threads: int,
+        batch_rows: int,
+        precision: PrecisionChoice,
+        use_gpu: bool,
+        unpadded: bool = False,
     ) -> None:
         self._jobs = jobs
+        self._unpadded = unpadded
         self._batch_rows = batch_rows
         self._device = torch.device("cuda" if use_gpu else "cpu")
         self.precision = resolve_precision(precision, self._device)
@@ -93,7 +101,7 @@ class Scorer:
             self._loaded = None  # free the old model before the new one is loaded: memory holds one
             labels = prepared.labels or models.label_names(models.load_config(job.model))
             model = self.load(job, labels)
-            models.use_given_masks(model)
+            models.set_attention(model, unpadded=self._unpadded and self.classifies(job))
             self._loaded = (key, model.to(self._device).eval())
         return self._loaded[1]
 
@@ -101,6 +109,11 @@ class Scorer:
         """The model of a job."""
         loaded: torch.nn.Module = models.load_classifier(job.model, labels=labels, new_head=False)
         return loaded
+
+    def classifies(self, job: ScoreJob) -> bool:
+        """True for a job whose model is an encoder, which may run without padding."""
+        del job
+        return True
 
     def forward(self, model: torch.nn.Module, batch: Batch) -> Tensor:
         """Output for each row of a batch, ``[B, width]`` float32."""
@@ -151,5 +164,6 @@ def group_batches(
         batch_rows=batch_rows,
         with_token_types=prepared.has_token_types and models.takes_token_types(model),
         max_length=models.max_sequence_length(model.config),
+        unpadded=models.runs_unpadded(model),
         chosen=chosen,
     )

@@ -39,13 +39,15 @@ def score(
     batch_rows: int = BATCH_ROWS,
     precision: PrecisionChoice = "auto",
     use_gpu: bool = False,
+    unpadded: bool = False,
     progress: Progress | None = None,
     scorer: type[Scorer] = AnswerScorer,
     kept: KeptActors | None = None,
 ) -> list[SideTable]:
     """Logits of every job as a side table with the column ``logits``, ``[C]`` float32: one Ray Data execution for all of them.
 
-    Another ``scorer`` gives its own column; actors that are ``kept`` score in place of new ones.
+    Another ``scorer`` gives its own column; actors that are ``kept`` score in place of new ones. ``unpadded`` runs classifiers
+    without padding, which changes logits by rounding alone.
     At most ``actors`` model actors of ``cpus_per_actor`` CPUs (and torch threads) each; Ray must be up.
     Raises ModelError (a model that is not trained, does not fit its rows, or gives NaN), DataError, ResourceError (also when no
     place comes free for an actor, :func:`raykd.data.watchdog.limit_waits`).
@@ -57,7 +59,13 @@ def score(
     done: list[ScoredPart] = []
     if items:
         build = functools.partial(
-            scorer, jobs, threads=cpus_per_actor, batch_rows=batch_rows, precision=precision, use_gpu=use_gpu
+            scorer,
+            jobs,
+            threads=cpus_per_actor,
+            batch_rows=batch_rows,
+            precision=precision,
+            use_gpu=use_gpu,
+            unpadded=unpadded,
         )
         scored = run_actors(build, items, actors=actors, cpus=cpus_per_actor, use_gpu=use_gpu, to="score rows", kept=kept)
         for _, one in scored:
@@ -73,6 +81,7 @@ def score_locally(
     batch_rows: int = BATCH_ROWS,
     precision: PrecisionChoice = "auto",
     use_gpu: bool = False,
+    unpadded: bool = False,
     progress: Progress | None = None,
     scorer: type[Scorer] = AnswerScorer,
 ) -> list[SideTable]:
@@ -80,7 +89,9 @@ def score_locally(
     prepared = [_open_rows(job) for job in jobs]
     before = torch.get_num_threads()
     try:
-        score_item = scorer(jobs, threads=threads, batch_rows=batch_rows, precision=precision, use_gpu=use_gpu)
+        score_item = scorer(
+            jobs, threads=threads, batch_rows=batch_rows, precision=precision, use_gpu=use_gpu, unpadded=unpadded
+        )
         done: list[ScoredPart] = []
         for item in _items(jobs, prepared):
             done.append(score_item(item))

@@ -35,7 +35,13 @@ def score_in_process(jobs: Sequence[ScoreJob], compute: ComputeConfig, device: t
 
     The same numbers as :func:`score_models` on such a device. Raises ModelError, DataError.
     """
-    return score_locally(jobs, threads=torch.get_num_threads(), precision=compute.precision, use_gpu=device.type == "cuda")
+    return score_locally(
+        jobs,
+        threads=torch.get_num_threads(),
+        precision=compute.precision,
+        use_gpu=device.type == "cuda",
+        unpadded=compute.unpadded,
+    )
 
 
 def score_models(
@@ -64,6 +70,7 @@ def score_models(
         batch_rows=batch_rows,
         precision=compute.precision,
         use_gpu=use_gpu,
+        unpadded=compute.unpadded,
         progress=progress,
         scorer=scorer,
         kept=kept,

@@ -109,6 +109,8 @@ class TrainTask(Section):
     """Compile forward and backward passes."""
     threads: int | None = None
     """PyTorch threads of a step on a CPU; `null` is as many as its size is worth."""
+    unpadded: bool = False
+    """Run the models without padding."""
     tracking: TrackingConfig = TrackingConfig()
     group: str = ""
     """Group of the experiment's runs in the tracker."""
@@ -268,6 +270,7 @@ def make_task(
         tf32=compute.tf32,
         compile=compute.compile,
         threads=None if compute.threads == "auto" else compute.threads,
+        unpadded=compute.unpadded,
         tracking=tracked.tracking,
         group=tracked.group,
         key=key_of(settings, [model.digest, teacher_digest, *inputs.digests]),
@@ -286,6 +289,7 @@ def _training_settings(
         compute.precision,
         compute.tf32,
         *(["compile"] if compute.compile else []),
+        *(["unpadded"] if compute.unpadded else []),
     ]
 
 

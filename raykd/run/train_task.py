@@ -18,9 +18,10 @@ from raykd.models import (
     load_classifier,
     load_tokenizer,
     max_sequence_length,
+    runs_unpadded,
+    set_attention,
     share_token_types,
     takes_token_types,
-    use_given_masks,
     verify_trained_model,
 )
 from raykd.run.build_objective import BuildObjective, ObjectiveContext, build_objective
@@ -197,9 +198,8 @@ def build_trainer(
     whole_batch = training.micro_batch_size is None and context.world_size == 1
     cpus = set_threads(task, prepared, model, objective.frozen, context)
     objective.check(num_labels=len(task.labels), whole_batch=whole_batch)
-    with_token_types = prepared.has_token_types and share_token_types(
-        [one for one in (model, objective.frozen) if one is not None]
-    )
+    models = [one for one in (model, objective.frozen) if one is not None]
+    with_token_types = prepared.has_token_types and share_token_types(models)
     max_length = max_sequence_length(model.config)
     return Trainer(
         engine=build_engine(
@@ -218,11 +218,12 @@ def build_trainer(
             padding_side=prepared.padding_side,
             micro_batch_size=training.micro_batch_size,
             max_length=max_length,
+            unpadded=all(map(runs_unpadded, models)),
             columns={*prepared.column_names, *objective.side_columns},
         ),
         schedule=_schedule(opened),
         model_selection=_model_selection(task),
-        evaluator=_evaluator(task, context, max_length=max_length, with_token_types=takes_token_types(model)),
+        evaluator=_evaluator(task, context, model),
         writer=_writer(task, context, model, objective, keep_model=keep_model),
         checkpointer=_checkpointer(opened, context, control),
         control=control,
@@ -240,7 +241,7 @@ def _initial_model(task: TrainTask) -> Any:
     torch.manual_seed(task.seed)
     kind = task_kind(task.task_kind)
     model = load_classifier(task.model, labels=task.labels, dropout=task.training.dropout, kind=kind)
-    use_given_masks(model)
+    set_attention(model, unpadded=task.unpadded)
     if task.training.gradient_checkpointing:
         checkpoint_activations(model, name=task.model)
     return model
@@ -281,7 +282,7 @@ def _schedule(opened: OpenTask) -> Schedule:
     )
 
 
-def _evaluator(task: TrainTask, context: WorkerContext, *, max_length: int | None, with_token_types: bool) -> Evaluator | None:
+def _evaluator(task: TrainTask, context: WorkerContext, model: Any) -> Evaluator | None:
     if task.validation is None:
         return None
     validation = TokenisedSet.open(task.validation)
@@ -289,8 +290,9 @@ def _evaluator(task: TrainTask, context: WorkerContext, *, max_length: int | Non
         validation,
         context,
         functools.partial(task_kind(task.task_kind).measure, names=task.labels, positive_label=task.positive_label),
-        max_length=max_length,
-        with_token_types=with_token_types and validation.has_token_types,
+        max_length=max_sequence_length(model.config),
+        with_token_types=takes_token_types(model) and validation.has_token_types,
+        unpadded=runs_unpadded(model),
     )
 
 

@@ -30,6 +30,8 @@ class Evaluator:
     """Longest input of the model in tokens; None when it is unlimited."""
     with_token_types: bool = False
     """Pass ``token_type_ids`` to the model."""
+    unpadded: bool = False
+    """The model runs without padding."""
     batch_rows: int = 64
     """Rows per forward pass."""
 
@@ -68,6 +70,7 @@ class Evaluator:
                 batch_rows=self.batch_rows,
                 with_token_types=self.with_token_types,
                 max_length=self.max_length,
+                unpadded=self.unpadded,
                 columns=("label",) if "label" in self.prepared.column_names else (),
                 rank=self.context.rank,
                 world_size=self.context.world_size,

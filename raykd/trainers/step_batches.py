@@ -21,6 +21,8 @@ class StepBatches:
     """Rows per forward pass; None takes all at once."""
     max_length: int | None = None
     """Longest input of the model in tokens; None when it is unlimited."""
+    unpadded: bool = False
+    """The model runs without padding."""
     columns: Collection[str] | None = None
     """Columns to keep: those of the tokenised set and those that the objective names. None keeps all."""
 
@@ -37,4 +39,5 @@ class StepBatches:
             with_token_types=self.with_token_types,
             padding_side=self.padding_side,
             max_length=self.max_length,
+            unpadded=self.unpadded,
         )

@@ -11,7 +11,7 @@ from torch import nn
 from raykd.config.features import FeatureKDConfig, FeatureLossConfig, TeacherFeaturesConfig
 from raykd.config.training import Precision
 from raykd.data.tokenised_set import TokenisedSet
-from raykd.models import load_classifier, model_digest, use_given_masks
+from raykd.models import load_classifier, model_digest, runs_unpadded, set_attention
 from raykd.trainers.context import WorkerContext
 from raykd.trainers.events import TrainingEvent
 from raykd.trainers.features.compatibility import relation_heads
@@ -59,7 +59,7 @@ def build_feature_kd(config: FeatureKDConfig, task: StudentTask, logit_objective
 def load_teacher(config: TeacherFeaturesConfig, task: StudentTask) -> Any:
     """Load the trained teacher onto the worker's device, its weights in the precision that it computes in."""
     teacher = load_classifier(config.teacher, labels=task.labels, new_head=False)
-    use_given_masks(teacher)
+    set_attention(teacher, unpadded=runs_unpadded(task.model))
     # frozen weights in fp32 would be converted again in every forward pass: autocast keeps copies of trained weights alone
     return teacher.to(task.worker.device, torch.bfloat16 if task.precision == "bf16" else torch.float32)
 

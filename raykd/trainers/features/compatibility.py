@@ -13,18 +13,33 @@ from raykd.trainers.features.loss_terms import attention_terms, term_weights
 
 
 def check_teacher_and_student(
-    teacher: str, student: str, *, losses: FeatureLossConfig, cache: str, names: tuple[str, str], pairs: bool = False
+    teacher: str,
+    student: str,
+    *,
+    losses: FeatureLossConfig,
+    cache: str,
+    names: tuple[str, str],
+    pairs: bool = False,
+    unpadded: bool = False,
 ) -> None:
     """Check that a student can learn from a teacher's features; ``names`` are the keys of the two in the configuration.
 
-    ``pairs``: rows have a second text, which some models distinguish from the first by ``token_type_ids``.
+    ``pairs``: rows have a second text, which some models distinguish from the first by ``token_type_ids``. ``unpadded``: the
+    models run without padding.
 
-    Raises ConfigError for layers that cannot be mapped, relation heads that do not divide the widths, and two tokenizers;
-    ModelError for folders that do not open and models whose attention cannot be replaced.
+    Raises ConfigError for layers that cannot be mapped, relation heads that do not divide the widths, two tokenizers, and
+    losses on attention without padding; ModelError for folders that do not open and models whose attention cannot be replaced.
     """
     configs = [load_config(model) for model in (teacher, student)]
     layer_map(losses.layers, teacher=int(configs[0].num_hidden_layers), student=int(configs[1].num_hidden_layers))
-    if on_attention := attention_terms(term_weights(losses)):
+    on_attention = attention_terms(term_weights(losses))
+    if on_attention and unpadded:
+        raise ConfigError(
+            f"compute.attention = unpadded computes attention without the scores, queries, keys and values of each row that "
+            f"{' and '.join(f'{term}_weight' for term in on_attention)} of student.intermediate need; set "
+            f"{'it' if len(on_attention) == 1 else 'them'} to 0, or compute.attention to padded"
+        )
+    if on_attention:
         for name, model, config in zip(names, (teacher, student), configs, strict=True):
             if not attention_is_replaceable(_model_class(config)):
                 raise ModelError(attention_refusal(f"{name} = {model}", config.model_type, terms=on_attention))

@@ -221,7 +221,7 @@ def storing_pays(cost: Cost, uses: float, workers: int) -> bool:
 def _take(batch: Batch, rows: Tensor) -> Batch:
     """Some of a batch's rows, by their positions on the CPU."""
     there = copied_to(rows, batch.input_ids.device)
-    return batch.each_tensor(lambda tensor: tensor[there], row_ids=batch.row_ids[rows])
+    return batch.each_tensor(lambda tensor: tensor[there], on_cpu=lambda tensor: tensor[rows])
 
 
 def _now(batch: Batch) -> float:

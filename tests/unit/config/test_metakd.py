@@ -45,6 +45,7 @@ def load(path: str) -> MetaKDConfig:
         ({"student__seeds": [1, 1]}, "each once"),
         ({"teacher__training__class_weights": "balanced"}, "class_weights = balanced is for distillations without domains"),
         ({"compat": "easynlp", "compute": {"num_workers": 2}}, "compat = easynlp needs compute.num_workers = 1"),
+        ({"compat": "easynlp", "compute": {"attention": "unpadded"}}, "averages over padding"),
         ({"compat": "bert"}, "easynlp"),
     ],
 )

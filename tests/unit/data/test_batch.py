@@ -172,6 +172,35 @@ def test_rows_of_one_length_need_no_mask() -> None:
     assert collated(table_of([[1, 2, 3], [4, 5, 6]]), padded_length=4).padded
 
 
+def test_lengths_for_models_without_padding_stay_on_the_cpu() -> None:
+    table = table_of(ROWS)
+    batch = collate(table, padded_length=8, pad_token_id=PAD, with_token_types=False, unpadded=True)
+    assert batch.row_lengths is not None
+    assert batch.row_lengths.tolist() == [3, 1, 5]
+    rows = batch.model_inputs()["unpadded_rows"]
+    assert rows.join(batch.input_ids).tolist() == [[*ROWS[0], *ROWS[1], *ROWS[2]]]
+    moved = batch.to("meta")
+    assert moved.row_lengths is batch.row_lengths
+    assert moved.model_inputs()["unpadded_rows"].positions.device.type == "meta"
+    chosen = batch.each_tensor(lambda tensor: tensor[1:], on_cpu=lambda tensor: tensor[1:])
+    assert chosen.model_inputs()["unpadded_rows"].join(chosen.input_ids).tolist() == [[*ROWS[1], *ROWS[2]]]
+
+
+@pytest.mark.parametrize(
+    ("rows", "padded_length", "side", "lengths"),
+    [(ROWS[:1] * 2, 3, "right", None), (ROWS, 8, "left", None), ([], 8, "right", [1])],
+    ids=["not-padded", "left", "placeholder"],
+)
+def test_lengths_are_for_padding_on_the_right(
+    rows: list[list[int]], padded_length: int, side: str, lengths: list[int] | None
+) -> None:
+    table = table_of(rows or ROWS).slice(0, len(rows))
+    batch = collate(
+        table, padded_length=padded_length, pad_token_id=PAD, with_token_types=False, padding_side=side, unpadded=True
+    )
+    assert (None if batch.row_lengths is None else batch.row_lengths.tolist()) == lengths
+
+
 def test_the_placeholder_row_is_not_valid() -> None:
     assert not collated(table_of(ROWS).slice(0, 0)).all_valid
 

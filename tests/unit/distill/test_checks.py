@@ -33,6 +33,41 @@ def test_a_bad_test_row_of_a_domain_is_found_before_the_teachers_are_trained(tmp
     assert pipeline.trained == []
 
 
+def other_architecture(folder: Path, like: str) -> str:
+    """An ELECTRA model with the tokenizer of another."""
+    from transformers import ElectraConfig, ElectraForSequenceClassification
+
+    tokenizer = load_tokenizer(like)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    config = ElectraConfig(vocab_size=len(tokenizer), embedding_size=16, max_position_embeddings=32, **sizes)
+    save_classifier(ElectraForSequenceClassification(config), tokenizer, str(folder))
+    return str(folder)
+
+
+@pytest.mark.parametrize("role", ["teacher", "student"])
+def test_models_that_do_not_run_without_padding_are_refused_before_ray_starts(
+    experiment: Make, tmp_path: Path, role: str
+) -> None:
+    model = other_architecture(tmp_path / "electra", experiment().student.model)
+    changes = {f"{role}__model": model}
+    LocalPipeline(experiment(compute__attention="auto", **changes)).check()
+    with pytest.raises(ModelError, match=r"compute.attention = unpadded, but .*electra is a electra model"):
+        LocalPipeline(experiment(compute__attention="unpadded", **changes)).check()
+
+
+def test_a_meta_kd_model_that_does_not_run_without_padding_is_refused(tmp_path: Path) -> None:
+    config = make_config(tmp_path)
+    model = other_architecture(tmp_path / "electra", config.student.model)
+    config = config.model_copy(
+        update={
+            "student": config.student.model_copy(update={"model": model}),
+            "compute": config.compute.model_copy(update={"attention": "unpadded"}),
+        }
+    )
+    with pytest.raises(ModelError, match=r"compute.attention = unpadded, but .*electra is a electra model"):
+        LocalMetaPipeline(config).check()
+
+
 def broken_model(folder: Path, like: str, labels: tuple[str, ...]) -> str:
     """A classifier whose weights are not finite, as after a training that diverged."""
     tokenizer = load_tokenizer(like)

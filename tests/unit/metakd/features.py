@@ -23,7 +23,9 @@ from raykd.trainers.features.loss_terms import FeatureLosses
 VOCABULARY, DOMAINS, ROWS = 40, 3, 6
 
 
-def make_batch(*, padded_length: int = 16, rows: int = ROWS, weights: list[float] | None = None) -> Batch:
+def make_batch(
+    *, padded_length: int = 16, rows: int = ROWS, weights: list[float] | None = None, unpadded: bool = False
+) -> Batch:
     """Rows of 3 to 12 tokens with labels, logits, weights and domains."""
     draw = np.random.default_rng(3)
     tokens = [draw.integers(5, VOCABULARY, length).tolist() for length in draw.integers(3, 13, ROWS)]
@@ -39,7 +41,7 @@ def make_batch(*, padded_length: int = 16, rows: int = ROWS, weights: list[float
             "domain_id": pa.array([number % DOMAINS for number in range(ROWS)], pa.int32()),
         }
     ).slice(0, rows)
-    return collate(table, padded_length=padded_length, pad_token_id=0, with_token_types=False)
+    return collate(table, padded_length=padded_length, pad_token_id=0, with_token_types=False, unpadded=unpadded)
 
 
 def make_model(*, hidden: int = 16, layers: int = 2, heads: int = 2, seed: int = 1, architecture: str = "bert") -> Any:

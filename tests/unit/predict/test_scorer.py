@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from raykd.data.unpadded_rows import UnpaddedRows
 from raykd.errors import ModelError
 from raykd.models import build_classifier, load_classifier
 from raykd.predict import ScoreJob, score_locally
@@ -30,6 +31,20 @@ def test_each_row_gets_the_logits_it_gets_alone(tmp_path, architecture):
         assert side["shard"].equals(rows["shard"])
     np.testing.assert_allclose(all_logits(table), np.stack(alone), rtol=1e-4, atol=1e-4)
     assert np.stack(alone).std(axis=0).min() > 0.1  # a mixed-up row would be seen
+
+
+@pytest.mark.parametrize("architecture", ["bert", "distilbert", "roberta"])
+def test_logits_without_padding_are_those_with_it(tmp_path, architecture, monkeypatch):
+    prepared, model = make_prepared(tmp_path / "set"), make_model(tmp_path / "model", architecture)
+    joined = []
+    join = UnpaddedRows.join
+    monkeypatch.setattr(UnpaddedRows, "join", lambda self, padded: (joined.append(1), join(self, padded))[1])
+    tables = []
+    for name, unpadded in [("padded", False), ("unpadded", True)]:
+        assert not joined
+        tables += score_locally([ScoreJob(model, prepared.path, str(tmp_path / name))], batch_rows=16, unpadded=unpadded)
+    assert joined
+    np.testing.assert_allclose(*map(all_logits, tables), rtol=1e-5, atol=1e-5)
 
 
 def test_padding_stays_inside_the_positions(tmp_path):

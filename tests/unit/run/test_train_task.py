@@ -44,6 +44,7 @@ from raykd.trainers.gradient_norms import GradientNormProbe
 from raykd.trainers.model_selection import ModelSelection
 from tests.unit.run.tasks import TORCH, Make, task_of, train
 
+KINDS = {"train", "eval"}
 GOLDEN = Path(__file__).parents[2] / "assets" / "golden_losses.json"
 
 
@@ -71,6 +72,37 @@ def test_four_steps_equal_two_steps_a_restart_and_two_more(experiment: Make, eng
     assert [record["step"] for record in history if record["event"] == "resumed"] == [2]
     assert all(torch.equal(value, weights(halves)[name]) for name, value in weights(whole).items())
     assert not Path(halves.checkpoints).exists(), "a finished task needs no checkpoints"
+
+
+def test_without_padding_the_losses_and_metrics_are_those_with_it_also_after_a_restart(experiment: Make) -> None:
+    changes = TORCH | {"teacher__training__dropout": 0.0, "teacher__training__max_steps": 8}
+    changes |= {"teacher__training__evaluate_every": 4, "teacher__training__checkpoint_steps": 3}
+
+    def stop_after_six(record: TrainingEvent) -> None:
+        if isinstance(record, CheckpointSaved) and record.step == 6:
+            raise InterruptedRunError
+
+    tasks = [
+        task_of(experiment(name=name, compute__attention=attention, **changes))
+        for name, attention in [("padded", "padded"), ("whole", "unpadded"), ("halves", "unpadded")]
+    ]
+    assert [task.unpadded for task in tasks] == [False, True, True]
+    assert tasks[0].key != tasks[1].key
+    with pytest.raises(InterruptedRunError):
+        train(tasks[2], stop_after_six)
+    numbers = ("loss", "grad_norm", "metrics")
+    padded, whole, halves = (
+        [{name: record[name] for name in numbers if name in record} for record in train(task) if record["event"] in KINDS]
+        for task in tasks
+    )
+    assert len(padded) == 8 + 2
+    assert [one.keys() for one in whole] == [one.keys() for one in padded]
+    for one, other in zip(padded, whole, strict=True):
+        for name, value in one.items():
+            assert other[name] == pytest.approx(value, rel=1e-4)
+    assert halves == whole
+    assert all(torch.equal(value, weights(tasks[2])[name]) for name, value in weights(tasks[1]).items())
+    assert not all(torch.equal(value, weights(tasks[1])[name]) for name, value in weights(tasks[0]).items()), "by rounding"
 
 
 def test_stopped_from_outside_with_a_checkpoint_it_continues_bit_for_bit(experiment: Make) -> None:

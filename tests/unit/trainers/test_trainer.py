@@ -12,7 +12,7 @@ import torch
 from raykd.config import DeepSpeedEngineConfig, EngineConfig, TorchEngineConfig
 from raykd.data.side_tables import logits_array
 from raykd.data.step_stream import StepRows
-from raykd.models import load_classifier, use_given_masks
+from raykd.models import load_classifier, set_attention
 from raykd.trainers import trainer as trainer_module
 from raykd.trainers.checkpoint import Checkpoints
 from raykd.trainers.checkpointer import Checkpointer
@@ -52,15 +52,17 @@ def feed() -> Iterator[StepRows]:
         yield StepRows(step=step, epoch=0, num_rows=4, padded_length=8, table=table)
 
 
-def build(folder: Path, kind: str, objective: Objective, engine: EngineConfig, context: WorkerContext) -> Trainer:
+def build(
+    folder: Path, kind: str, objective: Objective, engine: EngineConfig, context: WorkerContext, *, unpadded: bool = False
+) -> Trainer:
     model = load_classifier(pretrained(folder / "model", kind), labels=LABELS)
-    use_given_masks(model)
+    set_attention(model, unpadded=unpadded)
     control, checkpoints = ControlRequests(), Checkpoints(str(folder / "checkpoints"), identity="one", context=context)
     return Trainer(
         engine=build_engine(engine, model, weight_decay=0.01, precision="fp32", device=context.device),
         objective=objective,
         context=context,
-        batches=StepBatches(world_size=1, pad_token_id=0, with_token_types=False, micro_batch_size=2),
+        batches=StepBatches(world_size=1, pad_token_id=0, with_token_types=False, micro_batch_size=2, unpadded=unpadded),
         schedule=Schedule(total_steps=STEPS, evaluate_every=STEPS, peaks=((0.0, 1e-3),), warmup_ratio=0.0, shape="constant"),
         model_selection=ModelSelection("accuracy"),
         evaluator=None,
@@ -80,13 +82,20 @@ def build(folder: Path, kind: str, objective: Objective, engine: EngineConfig, c
 @pytest.mark.parametrize("engine", ENGINES.values(), ids=ENGINES)
 @pytest.mark.parametrize("objective", [FineTune(), VanillaKD()], ids=["fine_tune", "vanilla_kd"])
 @pytest.mark.parametrize("kind", ["bert", "distilbert", "roberta", "modernbert"])
+@pytest.mark.parametrize("unpadded", [False, True], ids=["padded", "unpadded"])
 def test_a_step_reads_the_device_once(
-    kind: str, objective: Objective, engine: EngineConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    *,
+    unpadded: bool,
+    kind: str,
+    objective: Objective,
+    engine: EngineConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     lines: list[int] = []
     monkeypatch.setattr(trainer_module, "read_device", lambda values: (lines.append(1), values.tolist())[1])
     with local_context() as context:
-        trainer = build(tmp_path, kind, objective, engine, context)
+        trainer = build(tmp_path, kind, objective, engine, context, unpadded=unpadded)
         trainer.engine.module.train()
         with DeviceReads() as reads:
             for rows in feed():
@@ -99,7 +108,10 @@ def test_a_step_reads_the_device_once(
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU: a CPU has nothing to wait for")
 @pytest.mark.parametrize("engine", ENGINES.values(), ids=ENGINES)
-def test_a_step_on_a_gpu_waits_at_its_end_alone(engine: EngineConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("unpadded", [False, True], ids=["padded", "unpadded"])
+def test_a_step_on_a_gpu_waits_at_its_end_alone(
+    *, unpadded: bool, engine: EngineConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def read(values: torch.Tensor) -> Any:
         torch.cuda.set_sync_debug_mode("default")
         found = values.tolist()
@@ -108,7 +120,7 @@ def test_a_step_on_a_gpu_waits_at_its_end_alone(engine: EngineConfig, tmp_path: 
 
     monkeypatch.setattr(trainer_module, "read_device", read)
     with local_context("cuda") as context:
-        trainer = build(tmp_path, "bert", VanillaKD(), engine, context)
+        trainer = build(tmp_path, "bert", VanillaKD(), engine, context, unpadded=unpadded)
         trainer.engine.module.train()
         for rows in feed():
             torch.cuda.set_sync_debug_mode("error")

@@ -57,6 +57,18 @@ def test_pairs_that_do_not_fit_are_refused(model: str, tmp_path: Path) -> None:
     refused(ConfigError, "have different tokenizers", model, other, tmp_path)
 
 
+def test_losses_on_attention_are_refused_without_padding(model: str, tmp_path: Path) -> None:
+    def check(**losses: Any) -> None:
+        given = FeatureLossConfig(**losses)
+        check_teacher_and_student(model, model, losses=given, cache=str(tmp_path), names=NAMES, unpadded=True)
+
+    check(attention_weight=0)
+    with pytest.raises(ConfigError, match=r"compute.attention = unpadded .* attention_weight of .* set it to 0, or compute"):
+        check()
+    with pytest.raises(ConfigError, match=r"attention_weight and relation_weight of .* set them to 0"):
+        check(relation_weight=1.0)
+
+
 def test_token_types_are_needed_for_pairs_alone(model: str, tmp_path: Path) -> None:
     """BERT and DistilBERT share a vocabulary; rows made for DistilBERT do not tell BERT where the second text begins."""
     student = build_classifier(

@@ -13,10 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from raykd.data.epoch_steps import EpochSteps
 from raykd.errors import DataError
-
-POOL_ROWS = 32_768
-"""Rows shuffled together, rounded up to whole windows: 16 row groups, so a file sorted by label still gives mixed batches."""
 
 PADDING_MULTIPLE = 8
 """Padded lengths are multiples of this: efficient on tensor cores, and fewer distinct shapes."""
@@ -69,7 +67,7 @@ class _Pool:
     lengths: NDArray[np.int32]
 
 
-class BatchPlan:
+class BatchPlan(EpochSteps):
     """Global batches of every epoch, from the sizes of the row groups and the lengths of their rows.
 
     A pure function of seed, batch size, window, fingerprint and lengths: no global random state, and no numpy distribution
@@ -99,53 +97,21 @@ class BatchPlan:
         self._group_rows = np.asarray(group_rows, dtype=np.int64)
         self._lengths = lengths
         self._key = f"{fingerprint}:{seed}"
-        self._batch_size = batch_size
-        self._window = window
         rows = int(self._group_rows.sum())
-        self._total = rows - rows % batch_size if whole_batches else rows
+        super().__init__(rows - rows % batch_size if whole_batches else rows, batch_size=batch_size, window=window)
         if self._total == 0:
             raise DataError("there are no rows to plan batches from; check the files, the filters and the rejected rows")
-        self._windows_per_pool = max(1, -(-POOL_ROWS // (window * batch_size)))
         self._stream_cache: tuple[int, NDArray[np.intp], NDArray[np.int64]] | None = None
         self._pool_cache: tuple[tuple[int, int], _Pool] | None = None
-
-    @property
-    def batches_per_epoch(self) -> int:
-        """Steps of one epoch."""
-        return -(-self._total // self._batch_size)
-
-    @property
-    def windows_per_epoch(self) -> int:
-        """Windows of one epoch; the last may be short."""
-        return -(-self.batches_per_epoch // self._window)
-
-    @property
-    def windows_per_pool(self) -> int:
-        """Consecutive windows whose rows come from the same row groups: the unit to read in."""
-        return self._windows_per_pool
-
-    @property
-    def pools_per_epoch(self) -> int:
-        """Pools of one epoch; the last may be short."""
-        return -(-self.windows_per_epoch // self._windows_per_pool)
 
     def num_rows(self, step: int) -> int:
         """Rows of the global batch of a step, known without any length."""
         index = step % self.batches_per_epoch
         return min(self._batch_size, self._total - index * self._batch_size)
 
-    def epoch_of(self, step: int) -> int:
-        """Epoch that a step belongs to."""
-        return step // self.batches_per_epoch
-
-    def window_of(self, step: int) -> int:
-        """Window, numbered in its epoch, that a step belongs to."""
-        return step % self.batches_per_epoch // self._window
-
     def window(self, epoch: int, w: int) -> list[PlannedBatch]:
         """The batches of window w of an epoch, in order. Raises IndexError when the epoch has no such window."""
-        if not 0 <= w < self.windows_per_epoch:
-            raise IndexError(f"window {w} does not exist; an epoch has windows 0 to {self.windows_per_epoch - 1}")
+        self.check_window(w)
         pool = self._pool(epoch, w // self._windows_per_pool)
         rows = self._window * self._batch_size
         start = w % self._windows_per_pool * rows

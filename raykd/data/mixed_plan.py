@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from raykd.data import batch_plan
 from raykd.data.batch_plan import BatchPlan, PlannedBatch, philox_permutation
+from raykd.data.epoch_steps import EpochSteps
 from raykd.errors import ConfigError
 
 
@@ -30,7 +30,7 @@ def check_rows(labelled: int, unlabelled: int, *, batch_size: int, fraction: flo
             )
 
 
-class MixedPlan:
+class MixedPlan(EpochSteps):
     """Every global batch has the same numbers of labelled and of unlabelled rows.
 
     An epoch has as many steps as without a fixed share: all rows over the batch size. Rows of the kind with fewer rows than
@@ -54,7 +54,7 @@ class MixedPlan:
         """Plan over row groups of which ``labelled_groups`` have labels, the first ones. Raises ConfigError."""
         rows = np.asarray(group_rows, dtype=np.int64)
         self._first = labelled_groups
-        self._total, self._batch_size, self._window = int(rows.sum()), batch_size, window
+        super().__init__(int(rows.sum()), batch_size=batch_size, window=window)
         self._key = f"{fingerprint}:{seed}"
         taken = unlabelled_rows(batch_size, fraction)
         halves = rows[:labelled_groups], rows[labelled_groups:]
@@ -68,45 +68,16 @@ class MixedPlan:
             fingerprint=f"{fingerprint}:unlabelled", **settings,
         )  # fmt: skip
 
-    @property
-    def batches_per_epoch(self) -> int:
-        """Steps of one epoch."""
-        return -(-self._total // self._batch_size)
-
-    @property
-    def windows_per_epoch(self) -> int:
-        """Windows of one epoch; the last may be short."""
-        return -(-self.batches_per_epoch // self._window)
-
-    @property
-    def windows_per_pool(self) -> int:
-        """Consecutive windows that are read together."""
-        return max(1, -(-batch_plan.POOL_ROWS // (self._window * self._batch_size)))
-
-    @property
-    def pools_per_epoch(self) -> int:
-        """Pools of one epoch; the last may be short."""
-        return -(-self.windows_per_epoch // self.windows_per_pool)
-
     def num_rows(self, step: int) -> int:  # noqa: ARG002 (the same for every step)
         """Rows of the global batch of a step."""
         return self._batch_size
-
-    def epoch_of(self, step: int) -> int:
-        """Epoch that a step belongs to."""
-        return step // self.batches_per_epoch
-
-    def window_of(self, step: int) -> int:
-        """Window, numbered in its epoch, that a step belongs to."""
-        return step % self.batches_per_epoch // self._window
 
     def window(self, epoch: int, w: int) -> list[PlannedBatch]:
         """The batches of window w of an epoch, in order. Raises IndexError when the epoch has no such window.
 
         The parts of both kinds are joined by their lengths, so that short texts are not padded to long ones.
         """
-        if not 0 <= w < self.windows_per_epoch:
-            raise IndexError(f"window {w} does not exist; an epoch has windows 0 to {self.windows_per_epoch - 1}")
+        self.check_window(w)
         first = epoch * self.batches_per_epoch + w * self._window
         stop = min(first + self._window, (epoch + 1) * self.batches_per_epoch)
         parts = [

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raykd.data import batch_plan as plan_module
+from raykd.data import epoch_steps
 from raykd.data.batch_plan import BatchPlan, PlannedBatch, slice_bounds
 from raykd.errors import DataError
 
@@ -17,7 +17,7 @@ SMALL_POOL = 40
 @pytest.fixture(autouse=True)
 def _small_pools(monkeypatch: pytest.MonkeyPatch) -> None:
     """A handful of rows spans several pools, as millions do outside of tests."""
-    monkeypatch.setattr(plan_module, "POOL_ROWS", SMALL_POOL)
+    monkeypatch.setattr(epoch_steps, "POOL_ROWS", SMALL_POOL)
 
 
 def lengths_of(group: int, rows: int) -> np.ndarray:

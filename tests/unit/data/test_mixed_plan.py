@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from raykd.data import batch_plan as plan_module
+from raykd.data import epoch_steps
 from raykd.data.batch_plan import PlannedBatch
 from raykd.data.join_sets import join_sets
 from raykd.data.mixed_plan import MixedPlan, unlabelled_rows
@@ -24,7 +24,7 @@ from tests.planned_set import write_set
 @pytest.fixture(autouse=True)
 def _small_pools(monkeypatch: pytest.MonkeyPatch) -> None:
     """A handful of rows spans several pools, as millions do outside of tests."""
-    monkeypatch.setattr(plan_module, "POOL_ROWS", 40)
+    monkeypatch.setattr(epoch_steps, "POOL_ROWS", 40)
 
 
 def make(

@@ -11,8 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from raykd.data import batch_plan as plan_module
-from raykd.data import ray_stream
+from raykd.data import epoch_steps, ray_stream
 from raykd.data.batch_plan import BatchPlan, slice_bounds
 from raykd.data.planned_reader import STEP_COLUMNS, PlannedReader, ReadRequest
 from raykd.data.ray_stream import BackgroundReader, raykd_error
@@ -30,7 +29,7 @@ STEPS = -(-ROWS // BATCH)
 @pytest.fixture(autouse=True)
 def _small_pools(monkeypatch: pytest.MonkeyPatch) -> None:
     """Several pools an epoch, as larger data has."""
-    monkeypatch.setattr(plan_module, "POOL_ROWS", 600)
+    monkeypatch.setattr(epoch_steps, "POOL_ROWS", 600)
 
 
 @pytest.fixture(scope="module")

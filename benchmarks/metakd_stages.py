@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from raykd.config import ComputeConfig, FineTuneConfig, TorchEngineConfig, TrainingConfig
-from raykd.config.metakd import MetaDistillationObjective, MetaTeacherObjective, PredictionObjective
+from raykd.config.metakd_objectives import MetaDistillationObjective, MetaTeacherObjective, PredictionObjective
 from raykd.config.task_objective import TaskObjective
 from raykd.data.prepare import prepare
 from raykd.data.prepare_spec import PrepareSpec

@@ -5,7 +5,12 @@ from typing import Any
 
 from raykd.config import ComputeConfig
 from raykd.config.features import FeatureLossConfig
-from raykd.config.metakd import EasyNLPArithmetic, MetaDistillationObjective, MetaTeacherObjective, PredictionObjective
+from raykd.config.metakd_objectives import (
+    EasyNLPArithmetic,
+    MetaDistillationObjective,
+    MetaTeacherObjective,
+    PredictionObjective,
+)
 from raykd.config.task_objective import TaskObjective
 from raykd.data import storage
 from raykd.data.prepare import prepare

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from raykd.config.metakd import EasyNLPArithmetic, MetaDistillationObjective, MetaTeacherObjective
+from raykd.config.metakd_objectives import EasyNLPArithmetic, MetaDistillationObjective, MetaTeacherObjective
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ConfigError
 from raykd.metakd import DOMAIN_HEAD

@@ -5,7 +5,12 @@ from typing import Any
 
 from torch import nn
 
-from raykd.config.metakd import EasyNLPArithmetic, MetaDistillationObjective, MetaTeacherObjective, PredictionObjective
+from raykd.config.metakd_objectives import (
+    EasyNLPArithmetic,
+    MetaDistillationObjective,
+    MetaTeacherObjective,
+    PredictionObjective,
+)
 from raykd.data import storage
 from raykd.data.side_tables import SideTable
 from raykd.metakd import DOMAIN_HEAD

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from raykd.config.metakd import DomainLoss
+from raykd.config.metakd_objectives import DomainLoss
 from raykd.data.batch import Batch
 from raykd.errors import ConfigError, DataError
 from raykd.losses import cross_entropy, keep, permuted_domains, reverse_gradient, wrong_domain_ce

@@ -5,7 +5,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from raykd.config import FineTuneConfig, MetaKDConfig, TrainingConfig
-from raykd.config.metakd import EasyNLPArithmetic, MetaDistillationObjective, MetaTeacherObjective, PredictionObjective
+from raykd.config.metakd_objectives import (
+    EasyNLPArithmetic,
+    MetaDistillationObjective,
+    MetaTeacherObjective,
+    PredictionObjective,
+)
 from raykd.config.task_objective import TaskObjective
 from raykd.data import storage
 from raykd.metakd import DOMAIN_HEAD

@@ -9,7 +9,7 @@ import yaml
 from pydantic import BaseModel
 
 from raykd.config import ExperimentConfig, MetaKDConfig, TuneConfig, load_job, load_tune
-from raykd.config.metakd import MetaDistillationObjective
+from raykd.config.metakd_objectives import MetaDistillationObjective
 from raykd.config.paths import expand_home, field_roles, local_paths
 from raykd.errors import ConfigError
 from tests.unit.config.sections import sections_of

@@ -8,7 +8,7 @@ import pytest
 from raykd.config import ExperimentConfig
 from raykd.errors import DataError, ModelError
 from raykd.models import build_classifier, load_tokenizer, save_classifier
-from raykd.run.stages import run_pipeline
+from raykd.run.job_pipeline import run_pipeline
 from tests.local_pipeline import LocalMetaPipeline, LocalPipeline
 from tests.unit.metakd.worlds import make_config
 

@@ -7,7 +7,7 @@ import pytest
 
 from raykd.config import ExperimentConfig
 from raykd.errors import DataError
-from raykd.run.stages import run_pipeline
+from raykd.run.job_pipeline import run_pipeline
 from tests.local_pipeline import LocalPipeline
 
 Make = Callable[..., ExperimentConfig]

@@ -9,7 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from raykd.config.metakd import EasyNLPArithmetic, MetaDistillationObjective, MetaTeacherObjective, PredictionObjective
+from raykd.config.metakd_objectives import (
+    EasyNLPArithmetic,
+    MetaDistillationObjective,
+    MetaTeacherObjective,
+    PredictionObjective,
+)
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ConfigError
 from raykd.metakd import DOMAIN_HEAD

@@ -12,7 +12,12 @@ import torch
 from safetensors.torch import load_file
 
 from raykd.config import DeepSpeedEngineConfig, EngineConfig, TorchEngineConfig
-from raykd.config.metakd import EasyNLPArithmetic, MetaDistillationObjective, MetaTeacherObjective, PredictionObjective
+from raykd.config.metakd_objectives import (
+    EasyNLPArithmetic,
+    MetaDistillationObjective,
+    MetaTeacherObjective,
+    PredictionObjective,
+)
 from raykd.data.side_tables import SideTable, commit, write_part
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ConfigError, ModelError, RaykdError

@@ -1,6 +1,5 @@
 """Common behaviour of the stages of every job kind: one policy of scoring, skipping, the stages that may be made."""
 
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,9 +7,8 @@ from typing import Any
 import pytest
 
 from raykd.config import ComputeConfig, FineTuneConfig, TorchEngineConfig, TrainingConfig
-from raykd.data.folder_lock import folder_lock
 from raykd.data.side_tables import SideTable
-from raykd.errors import ConfigError, ModelError, ResourceError
+from raykd.errors import ConfigError
 from raykd.metakd.embeddings import Embedder
 from raykd.metakd.pipeline import MetaKDPipeline
 from raykd.placement import AvailableResources, Placement, place
@@ -19,9 +17,9 @@ from raykd.predict.answer_scorer import AnswerScorer
 from raykd.predict.scorer import Scorer
 from raykd.run import scoring, stages
 from raykd.run.progress import Terminal
-from raykd.run.stages import StageRunner, run_pipeline
+from raykd.run.stages import StageRunner
 from raykd.run.task import TrainTask
-from tests.local_pipeline import LocalMetaPipeline, LocalRunner
+from tests.local_pipeline import LocalRunner
 from tests.unit.metakd.worlds import make_config
 
 
@@ -69,14 +67,6 @@ def test_meta_kd_scores_with_the_jobs_device_and_precision(tmp_path: Path, monke
     assert wanted == [{"CPU": 1.0, "GPU": 1.0}] * 3
 
 
-def test_a_second_run_of_a_folder_is_refused_before_it_writes(tmp_path: Path) -> None:
-    config = make_config(tmp_path, seeds=[1])
-    folder = tmp_path / "runs" / "small"
-    with folder_lock(str(folder)), pytest.raises(ResourceError, match=f"{folder} is being written by another command"):
-        run_pipeline(LocalMetaPipeline(config))
-    assert not (folder / "experiment.json").exists()
-
-
 def test_score_stages_scores_unfinished_stages_together(tmp_path: Path) -> None:
     """A finished stage is not scored again; a result made of the scores is written before its stage is finished."""
     calls: list[list[str]] = []
@@ -98,76 +88,6 @@ def test_score_stages_scores_unfinished_stages_together(tmp_path: Path) -> None:
     assert order == [("logits/a", False), ("logits/c", False)]
     with pytest.raises(ConfigError, match="needs the stage evaluation, which is not finished"):
         made.score_stages({made.stage("evaluation"): []}, "rows")
-
-
-class Recorded:
-    """A job that records, in order, what is asked of it and of its runner."""
-
-    def __init__(self, folder: Path) -> None:
-        self.runner = runner(folder)
-        self.asked: list[str] = []
-        self.ray_is_up = threading.Event()
-        self.runner.start_ray = self._start_ray  # type: ignore[method-assign]
-        self.runner.close = lambda: self.asked.append("closed")  # type: ignore[method-assign]
-
-    def _start_ray(self) -> None:
-        self.asked.append("Ray")
-        self.main = threading.current_thread() is threading.main_thread()
-        self.ray_is_up.set()
-
-    def check(self, *, probe: bool = True) -> None:
-        self.asked.append("check and probe" if probe else "check")
-
-    def probe(self) -> None:
-        assert self.ray_is_up.wait(timeout=60), "Ray starts meanwhile, not afterwards"
-        self.asked.append("probe")
-
-    def will_train(self) -> bool:
-        return True
-
-    def start_workers(self) -> None:
-        self.asked.append("workers")
-
-    def tokenise_all(self) -> None:
-        self.asked.append("tokens")
-
-    def run(self) -> str:
-        self.asked.append("run")
-        return "result"
-
-
-def test_models_are_probed_while_ray_starts_and_before_rows_are_tokenised(tmp_path: Path) -> None:
-    job = Recorded(tmp_path)
-    assert run_pipeline(job) == "result"
-    assert job.main, "Ray's processes end with the thread that started them"
-    assert job.asked[:2] == ["check", "Ray"]
-    assert sorted(job.asked[2:4]) == ["probe", "workers"]
-    assert job.asked[4:] == ["tokens", "run", "closed"]
-
-
-def test_a_model_that_cannot_be_probed_ends_the_run_and_ray(tmp_path: Path) -> None:
-    job = Recorded(tmp_path)
-
-    def probe() -> None:
-        raise ModelError("models/teacher: unusable")
-
-    job.probe = probe  # type: ignore[method-assign]
-    with pytest.raises(ModelError, match="unusable"):
-        run_pipeline(job)
-    assert job.asked == ["check", "Ray", "workers", "closed"]
-
-
-def test_an_input_that_is_wrong_ends_the_run_before_ray_starts(tmp_path: Path) -> None:
-    job = Recorded(tmp_path)
-
-    def check(*, probe: bool = True) -> None:
-        del probe
-        raise ConfigError("data.train: no such file")
-
-    job.check = check  # type: ignore[method-assign]
-    with pytest.raises(ConfigError, match="no such file"):
-        run_pipeline(job)
-    assert job.asked == ["closed"]
 
 
 class GroupsHere:

@@ -94,7 +94,7 @@ def test_records_pay_when_rows_come_again(cost: Cost, uses: float, workers: int,
 def test_a_training_from_records_ends_with_the_same_student(rows: TokenisedSet, model: str, tmp_path: Path) -> None:
     from safetensors.torch import load_file
 
-    from raykd.config.metakd import MetaDistillationObjective
+    from raykd.config.metakd_objectives import MetaDistillationObjective
 
     student = save_model(tmp_path / "student", hidden=8, layers=2, heads=1)
     ends = []

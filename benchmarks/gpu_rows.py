@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from raykd.data.batch_plan import padded_length
 from raykd.data.step_stream import StepRows
-from raykd.models import build_classifier
+from raykd.models import ModelShape, build_classifier
 
 LABELS = ("0", "1")
 QUANTILES = (0, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 100)
@@ -36,10 +36,15 @@ class Shape:
 
     def build(self, *, dropout: float = 0.1) -> Any:
         """A new BERT classifier of this shape, always with the same weights."""
-        return build_classifier(
-            "bert", vocab_size=self.vocabulary, hidden=self.hidden, layers=self.layers, heads=self.heads, labels=LABELS,
-            seed=1, positions=self.positions, dropout=dropout,
-        )  # fmt: skip
+        shape = ModelShape(
+            vocab_size=self.vocabulary,
+            hidden=self.hidden,
+            layers=self.layers,
+            heads=self.heads,
+            positions=self.positions,
+            dropout=dropout,
+        )
+        return build_classifier(shape, labels=LABELS, seed=1)
 
     def training_flops(self, lengths: "np.ndarray[Any, Any]") -> float:
         """Floating-point operations of forward and backward of rows of these lengths, padding excluded.

@@ -86,13 +86,13 @@ def _results(folder: Path) -> dict[int, dict[str, Any]]:
 def _data(folder: Path) -> tuple[str, TokenisedSet]:
     from transformers import BertTokenizerFast
 
-    from raykd.models import build_classifier, save_classifier
+    from raykd.models import ModelShape, build_classifier, save_classifier
 
     model = str(folder / "model")
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
     tokenizer = BertTokenizerFast(vocab={piece: index for index, piece in enumerate(pieces)}, model_max_length=LENGTH)
-    shape = {"vocab_size": len(pieces), "hidden": 4, "layers": 1, "heads": 1, "positions": LENGTH}
-    save_classifier(build_classifier("bert", labels=LABELS, seed=1, **shape), tokenizer, model)
+    shape = ModelShape(vocab_size=len(pieces), hidden=4, layers=1, heads=1, positions=LENGTH)
+    save_classifier(build_classifier(shape, labels=LABELS, seed=1), tokenizer, model)
     draw = np.random.default_rng(1)
     rows = folder / "rows.tsv"
     if not rows.exists():

@@ -160,14 +160,14 @@ def _shards(folder: Path, rows: int) -> list[str]:
 def _model(folder: Path) -> str:
     from transformers import BertTokenizerFast
 
-    from raykd.models import build_classifier, save_classifier
+    from raykd.models import ModelShape, build_classifier, save_classifier
 
     path = folder / "model"
     if not path.exists():
         pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
         tokenizer = BertTokenizerFast(vocab={piece: index for index, piece in enumerate(pieces)}, model_max_length=LENGTH)
-        shape = {"vocab_size": len(pieces), "hidden": 32, "layers": 1, "heads": 2, "positions": LENGTH}
-        model = build_classifier("bert", labels=LABELS, seed=1, **shape)
+        shape = ModelShape(vocab_size=len(pieces), hidden=32, layers=1, heads=2, positions=LENGTH)
+        model = build_classifier(shape, labels=LABELS, seed=1)
         save_classifier(model, tokenizer, str(path))
     return str(path)
 

@@ -22,7 +22,7 @@ from raykd.data.prepare import prepare
 from raykd.data.prepare_spec import PrepareSpec
 from raykd.data.step_stream import local_feed
 from raykd.errors import ConfigError
-from raykd.models import build_classifier, save_classifier
+from raykd.models import ModelShape, build_classifier, save_classifier
 from raykd.run.task import TaskInputs, TaskLabels, make_task, model_folder
 from raykd.run.train_task import run_task
 from raykd.task_kinds import SINGLE_LABEL
@@ -34,7 +34,8 @@ TRAIN_ROWS, VALIDATION_ROWS, TEST_ROWS, SEED = 3000, 1000, 2000, 7
 PRETRAIN_ROWS, PRETRAIN_EPOCHS = 12_000, 3
 """Rows of the teacher's pretraining: enough to learn the words, their strength, and the effect of a negation."""
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-SHAPES = {"teacher": {"hidden": 64, "layers": 2, "heads": 4}, "student": {"hidden": 32, "layers": 1, "heads": 2}}
+SIZES = {"teacher": (64, 2, 4), "student": (32, 1, 2)}
+"""Hidden size, layers and heads of both models."""
 POSITIONS = 64
 INITIALIZER_RANGE = 0.05
 """BERT's own 0.02 leaves models as narrow as these at chance for hundreds of steps."""
@@ -101,11 +102,12 @@ def build(
     synthetic.write_pretraining(before, rows=pretrain_rows, seed=seed + 1, unlike=files)
     texts = [line.split("\t")[0] for file in (files[0], before) for line in storage.read_bytes(file).decode().splitlines()]
     tokenizer = make_tokenizer(texts)
-    for index, (name, shape) in enumerate(SHAPES.items()):
-        model = build_classifier(
-            "bert", **shape, vocab_size=len(tokenizer), labels=synthetic.LABELS, seed=seed + index, positions=POSITIONS,
-            dropout=0.0, initializer_range=INITIALIZER_RANGE,
+    for index, (name, (hidden, layers, heads)) in enumerate(SIZES.items()):
+        shape = ModelShape(
+            vocab_size=len(tokenizer), hidden=hidden, layers=layers, heads=heads, positions=POSITIONS, dropout=0.0,
+            initializer_range=INITIALIZER_RANGE,
         )  # fmt: skip
+        model = build_classifier(shape, labels=synthetic.LABELS, seed=seed + index)
         # the encoder alone: each training task draws a classifier from its own seed
         save_classifier(model.base_model, tokenizer, storage.join(folder, name))
     pretrain(folder, before, seed=seed)

@@ -64,13 +64,12 @@ def write_rows(path: Path, count: int, seed: int) -> None:
 def save_model(folder: Path, *, hidden: int, seed: int, architecture: str = "bert") -> str:
     from transformers import BertTokenizerFast
 
-    from raykd.models import build_classifier, save_classifier
+    from raykd.models import ModelShape, build_classifier, save_classifier
 
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *FILLERS, *WORDS["0"], *WORDS["1"]]
     tokenizer = BertTokenizerFast(vocab={word: index for index, word in enumerate(words)}, model_max_length=32)
-    model = build_classifier(
-        architecture, vocab_size=len(words), hidden=hidden, layers=1, heads=2, labels=("0", "1"), seed=seed, positions=32
-    )
+    shape = ModelShape(architecture=architecture, vocab_size=len(words), hidden=hidden, layers=1, heads=2, positions=32)
+    model = build_classifier(shape, labels=("0", "1"), seed=seed)
     save_classifier(model, tokenizer, str(folder))
     return str(folder)
 

@@ -105,11 +105,10 @@ def save_model(folder: Path, *, hidden: int, seed: int, labels: tuple[str, ...] 
     """A BERT of one layer; without ``head`` as it comes from pretraining."""
     from transformers import BertTokenizerFast
 
-    from raykd.models import build_classifier, save_classifier
+    from raykd.models import ModelShape, build_classifier, save_classifier
 
     tokenizer = BertTokenizerFast(vocab={word: index for index, word in enumerate(VOCABULARY)}, model_max_length=128)
-    model = build_classifier(
-        "bert", vocab_size=len(VOCABULARY), hidden=hidden, layers=1, heads=2, labels=labels, seed=seed, positions=128
-    )
+    shape = ModelShape(vocab_size=len(VOCABULARY), hidden=hidden, layers=1, heads=2, positions=128)
+    model = build_classifier(shape, labels=labels, seed=seed)
     save_classifier(model if head else model.bert, tokenizer, str(folder))
     return str(folder)

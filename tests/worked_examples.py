@@ -106,7 +106,7 @@ def _run(commands: str, folder: Path) -> str:
 def save_models(folder: Path, steps: list[Step]) -> None:
     """A tiny model in place of each model of the hub that an example mentions, in a folder of its name."""
     from raykd.demo import make_tokenizer
-    from raykd.models import build_classifier, save_classifier
+    from raykd.models import ModelShape, build_classifier, save_classifier
     from tests.causal_models import save_causal_model
 
     texts = [*FILLERS, *WORDS["0"], *WORDS["1"], "abcdefghijklmnopqrstuvwxyz0123456789", ". , : \" '"]
@@ -115,9 +115,8 @@ def save_models(folder: Path, steps: list[Step]) -> None:
     mentioned = "".join(step.text for step in steps)
     for seed, (name, hidden) in enumerate(HUB_MODELS.items()):
         if name in mentioned:
-            model = build_classifier(
-                "bert", vocab_size=len(tokenizer), hidden=hidden, layers=1, heads=2, labels=("0", "1"), seed=seed, positions=128
-            )
+            shape = ModelShape(vocab_size=len(tokenizer), hidden=hidden, layers=1, heads=2, positions=128)
+            model = build_classifier(shape, labels=("0", "1"), seed=seed)
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             save_classifier(model.base_model, tokenizer, str(folder / name))
     if CAUSAL_MODEL in mentioned:

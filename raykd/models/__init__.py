@@ -17,15 +17,17 @@ from raykd.models.inputs import (
     share_token_types,
     takes_token_types,
 )
+from raykd.models.new_classifier import ModelShape, build_classifier
 from raykd.models.parameters import ParameterCounts, count_parameters
 from raykd.models.probe import PROBE_ROWS, probe_classifier, row_logits
-from raykd.models.saving import build_classifier, restore_classifier, save_classifier
+from raykd.models.saving import restore_classifier, save_classifier
 from raykd.models.tokenizers import load_tokenizer
 from raykd.models.unpadding import check_unpadded, runs_unpadded, set_attention, unpad_rows
 from raykd.models.verify import verify_saved_classifier, verify_trained_model
 
 __all__ = [
     "PROBE_ROWS",
+    "ModelShape",
     "ParameterCounts",
     "absolute_model",
     "build_classifier",

@@ -1,12 +1,12 @@
-"""Model folders that raykd writes: trained classifiers, and small new ones built from a configuration."""
+"""Model folders that raykd writes: complete or not at all."""
 
 import json
 import tempfile
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from raykd.data import storage
 from raykd.errors import ResourceError
@@ -16,8 +16,6 @@ from raykd.models.inputs import fit_tokenizer
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
-
-Architecture = Literal["bert", "distilbert", "roberta"]
 
 
 def save_classifier(
@@ -100,58 +98,3 @@ def _write_labels(config: Any, folder: Path) -> None:
     if "id2label" not in content:
         labels = {"id2label": config.id2label, "label2id": config.label2id}
         file.write_text(json.dumps({**content, **labels}, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def build_classifier(
-    architecture: Architecture,
-    *,
-    vocab_size: int,
-    hidden: int,
-    layers: int,
-    heads: int,
-    labels: Sequence[str],
-    seed: int,
-    positions: int = 128,
-    dropout: float = 0.1,
-    pad_token_id: int = 0,
-    initializer_range: float = 0.02,
-) -> "PreTrainedModel":
-    """A new classifier with random weights that depend on ``seed`` alone; the feed-forward layers are four times as wide.
-
-    ``positions`` counts tokens a row may have (RoBERTa's two extra rows are added); ``initializer_range`` is the standard
-    deviation of new weights. torch's global generator is left as it was.
-    """
-    import torch
-    from transformers import AutoModelForSequenceClassification
-
-    config = _new_config(
-        architecture, vocab_size=vocab_size, hidden=hidden, layers=layers, heads=heads, positions=positions,
-        dropout=dropout, pad_token_id=pad_token_id, initializer_range=initializer_range,
-    )  # fmt: skip
-    config.id2label = dict(enumerate(labels))
-    config.label2id = {name: index for index, name in enumerate(labels)}
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
-
-
-def _new_config(
-    architecture: Architecture, *, vocab_size: int, hidden: int, layers: int, heads: int, positions: int, dropout: float,
-    pad_token_id: int, initializer_range: float,
-) -> Any:  # fmt: skip
-    from transformers import BertConfig, DistilBertConfig, RobertaConfig
-
-    if architecture == "distilbert":
-        return DistilBertConfig(
-            vocab_size=vocab_size, dim=hidden, hidden_dim=4 * hidden, n_layers=layers, n_heads=heads,
-            max_position_embeddings=positions, dropout=dropout, attention_dropout=dropout, seq_classif_dropout=dropout,
-            pad_token_id=pad_token_id, initializer_range=initializer_range,
-        )  # fmt: skip
-    roberta = architecture == "roberta"
-    kind, extra = (RobertaConfig, pad_token_id + 1) if roberta else (BertConfig, 0)
-    return kind(
-        vocab_size=vocab_size, hidden_size=hidden, intermediate_size=4 * hidden, num_hidden_layers=layers,
-        num_attention_heads=heads, max_position_embeddings=positions + extra, hidden_dropout_prob=dropout,
-        attention_probs_dropout_prob=dropout, pad_token_id=pad_token_id, type_vocab_size=1 if roberta else 2,
-        initializer_range=initializer_range,
-    )  # fmt: skip

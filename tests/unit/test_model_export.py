@@ -16,7 +16,7 @@ from raykd import model_export as export_module
 from raykd.cli import main
 from raykd.errors import ConfigError, ModelError
 from raykd.model_export import export
-from raykd.models import build_classifier, load_classifier, load_tokenizer, save_classifier
+from raykd.models import ModelShape, build_classifier, load_classifier, load_tokenizer, save_classifier
 from raykd.models.onnx import export_onnx, open_session, quantize, run_session
 from raykd.report import int8_gate
 from raykd.report.exports import read_exports
@@ -143,8 +143,8 @@ def test_static_activations_keep_the_answers(run, tmp_path):
 def test_inputs_are_those_that_the_tokenizer_makes(tmp_path, has_types):
     """Token types are zeros inside a model whose tokenizer makes none: BERT's default."""
     tokenizer = wordpiece()
-    model = build_classifier("bert", vocab_size=len(tokenizer), hidden=16, layers=1, heads=2, labels=("0", "1"), seed=1,
-                             positions=64, initializer_range=0.5)  # fmt: skip
+    shape = ModelShape(vocab_size=len(tokenizer), hidden=16, layers=1, heads=2, positions=64, initializer_range=0.5)
+    model = build_classifier(shape, labels=("0", "1"), seed=1)
     save_classifier(model, tokenizer, str(tmp_path / "model"))
     inputs = ["input_ids", "token_type_ids", "attention_mask"] if has_types else ["input_ids", "attention_mask"]
     settings = json.loads((tmp_path / "model/tokenizer_config.json").read_text())
@@ -239,8 +239,8 @@ def test_what_cannot_be_exported_is_an_error_with_the_reason(tmp_path, small_wor
             raise torch.onnx.errors.OnnxExporterError(heading) from error
 
     tokenizer = load_tokenizer(small_world["student"])
-    model = build_classifier("bert", vocab_size=len(tokenizer), hidden=16, layers=1, heads=2, labels=("0", "1"), seed=1,
-                             positions=32, initializer_range=0.5)  # fmt: skip
+    shape = ModelShape(vocab_size=len(tokenizer), hidden=16, layers=1, heads=2, positions=32, initializer_range=0.5)
+    model = build_classifier(shape, labels=("0", "1"), seed=1)
     save_classifier(model, tokenizer, str(tmp_path / "model"))
     monkeypatch.setattr(torch.onnx, "export", refuse)
     with pytest.raises(ModelError, match=r"cannot be written as ONNX: a loop over rows; keep the folder as it is$"):

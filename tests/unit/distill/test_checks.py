@@ -7,7 +7,7 @@ import pytest
 
 from raykd.config import ExperimentConfig
 from raykd.errors import DataError, ModelError
-from raykd.models import build_classifier, load_tokenizer, save_classifier
+from raykd.models import ModelShape, build_classifier, load_tokenizer, save_classifier
 from raykd.run.job_pipeline import run_pipeline
 from tests.local_pipeline import LocalMetaPipeline, LocalPipeline
 from tests.unit.metakd.worlds import make_config
@@ -71,9 +71,8 @@ def test_a_meta_kd_model_that_does_not_run_without_padding_is_refused(tmp_path: 
 def broken_model(folder: Path, like: str, labels: tuple[str, ...]) -> str:
     """A classifier whose weights are not finite, as after a training that diverged."""
     tokenizer = load_tokenizer(like)
-    model = build_classifier(
-        "bert", vocab_size=len(tokenizer), hidden=16, layers=1, heads=2, labels=labels, seed=1, positions=32
-    )
+    shape = ModelShape(vocab_size=len(tokenizer), hidden=16, layers=1, heads=2, positions=32)
+    model = build_classifier(shape, labels=labels, seed=1)
     model.base_model.embeddings.word_embeddings.weight.data.fill_(float("nan"))
     save_classifier(model, tokenizer, str(folder))
     return str(folder)

@@ -14,7 +14,7 @@ from raykd.config import build, merge
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.distill.dry_run import outline
 from raykd.errors import ConfigError, ModelError
-from raykd.models import build_classifier, load_classifier, load_config, load_tokenizer, save_classifier
+from raykd.models import ModelShape, build_classifier, load_classifier, load_config, load_tokenizer, save_classifier
 from raykd.run.progress import Terminal
 from raykd.tune.jobs.distill_job import DistillationWork
 from tests.local_pipeline import LocalPipeline
@@ -40,10 +40,10 @@ def write_rows(path: Path, count: int, seed: int, *, label: Callable[[int], str]
 
 def save_teacher(folder: Path, labels: tuple[str, ...] = ("0", "1"), layers: int = 3) -> str:
     tokenizer = spelling_wordpiece()
-    model = build_classifier(
-        "bert", vocab_size=len(tokenizer), hidden=16, layers=layers, heads=2, labels=labels, seed=1, positions=32,
-        pad_token_id=tokenizer.pad_token_id,
-    )  # fmt: skip
+    shape = ModelShape(
+        vocab_size=len(tokenizer), hidden=16, layers=layers, heads=2, positions=32, pad_token_id=tokenizer.pad_token_id
+    )
+    model = build_classifier(shape, labels=labels, seed=1)
     save_classifier(model, tokenizer, str(folder))
     return str(folder)
 

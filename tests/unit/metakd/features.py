@@ -12,7 +12,7 @@ from raykd.data.batch import Batch, collate
 from raykd.metakd import DOMAIN_HEAD
 from raykd.metakd.domain_head import DomainHead
 from raykd.metakd.meta_distillation import DOMAIN, DomainKnowledge, MetaDistillation
-from raykd.models import build_classifier
+from raykd.models import ModelShape, build_classifier
 from raykd.trainers.auxiliary import Composite
 from raykd.trainers.features.encoder_outputs import expose_attention
 from raykd.trainers.features.feature_kd import PROJECTIONS, projections
@@ -45,10 +45,10 @@ def make_batch(
 
 
 def make_model(*, hidden: int = 16, layers: int = 2, heads: int = 2, seed: int = 1, architecture: str = "bert") -> Any:
-    model = build_classifier(
-        architecture, vocab_size=VOCABULARY, hidden=hidden, layers=layers, heads=heads, labels=("a", "b"), seed=seed,
-        positions=32, dropout=0.0,
-    )  # fmt: skip
+    shape = ModelShape(
+        architecture=architecture, vocab_size=VOCABULARY, hidden=hidden, layers=layers, heads=heads, positions=32, dropout=0.0
+    )
+    model = build_classifier(shape, labels=("a", "b"), seed=seed)
     return model.eval()
 
 

@@ -11,7 +11,7 @@ from raykd.data.prepare import prepare
 from raykd.data.prepare_spec import PrepareSpec
 from raykd.data.side_tables import SideTable, commit, logits_array, write_part
 from raykd.data.tokenised_set import TokenisedSet
-from raykd.models import build_classifier, save_classifier
+from raykd.models import ModelShape, build_classifier, save_classifier
 from raykd.stage_names import SPLITS
 from raykd.task_kinds import SINGLE_LABEL
 
@@ -63,9 +63,8 @@ def save_model(folder: Path, *, hidden: int, layers: int = 2, heads: int = 2, se
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *FILLERS, *WORDS["negative"], *WORDS["positive"]]
     words += [f"word{number}" for number in range(extra)]
     tokenizer = BertTokenizerFast(vocab={word: index for index, word in enumerate(words)}, model_max_length=32)
-    model = build_classifier(
-        "bert", vocab_size=len(words), hidden=hidden, layers=layers, heads=heads, labels=LABELS, seed=seed, positions=32
-    )
+    shape = ModelShape(vocab_size=len(words), hidden=hidden, layers=layers, heads=heads, positions=32)
+    model = build_classifier(shape, labels=LABELS, seed=seed)
     save_classifier(model, tokenizer, str(folder))
     return str(folder)
 

@@ -1,11 +1,12 @@
 """Small models and a tokenizer that the tests of this folder save, open and break."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from raykd.models import build_classifier, save_classifier
+from raykd.models import ModelShape, build_classifier, save_classifier
 
 LABELS = ("bad", "good")
 WORDS = [
@@ -16,7 +17,7 @@ WORDS = [
     "[MASK]",
     *("the", "film", "is", "not", "very", "good", "bad", "great", "poor", "a"),
 ]
-SHAPE = {"vocab_size": len(WORDS), "hidden": 16, "layers": 2, "heads": 2, "seed": 3, "positions": 32}
+SHAPE = ModelShape(vocab_size=len(WORDS), hidden=16, layers=2, heads=2, positions=32)
 
 
 def small_tokenizer():
@@ -27,8 +28,14 @@ def small_tokenizer():
                                    sep_token="[SEP]", mask_token="[MASK]")  # fmt: skip
 
 
-def save(folder: Path, architecture: str = "bert", labels=LABELS, **shape) -> Path:
-    save_classifier(build_classifier(architecture, labels=labels, **{**SHAPE, **shape}), small_tokenizer(), str(folder))
+def small_classifier(labels=LABELS, *, seed: int = 3, **shape):
+    """A classifier of ``SHAPE``, changed by ``shape``."""
+    return build_classifier(replace(SHAPE, **shape), labels=labels, seed=seed)
+
+
+def save(folder: Path, architecture: str = "bert", labels=LABELS, *, seed: int = 3, **shape) -> Path:
+    classifier = small_classifier(labels, seed=seed, architecture=architecture, **shape)
+    save_classifier(classifier, small_tokenizer(), str(folder))
     return folder
 
 

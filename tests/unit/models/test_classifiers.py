@@ -13,13 +13,12 @@ from transformers import (
 
 from raykd.errors import ModelError, list_values
 from raykd.models import (
-    build_classifier,
     label_names,
     load_classifier,
     load_tokenizer,
     save_classifier,
 )
-from tests.unit.models.small_models import LABELS, SHAPE, WORDS, edit_weights, save, small_tokenizer
+from tests.unit.models.small_models import LABELS, WORDS, edit_weights, save, small_classifier, small_tokenizer
 
 
 def _edit_config(folder: Path, **values) -> None:
@@ -28,13 +27,13 @@ def _edit_config(folder: Path, **values) -> None:
 
 
 def test_half_precision_folder_loads_in_float32(tmp_path):
-    save_classifier(build_classifier("bert", labels=LABELS, **SHAPE).half(), small_tokenizer(), str(tmp_path / "model"))
+    save_classifier(small_classifier().half(), small_tokenizer(), str(tmp_path / "model"))
     assert json.loads((tmp_path / "model" / "config.json").read_text())["dtype"] == "float16"
     assert {p.dtype for p in load_classifier(str(tmp_path / "model"), labels=LABELS).parameters()} == {torch.float32}
 
 
 def test_a_masked_language_model_gets_a_new_head_and_pooler(tmp_path, caplog):
-    config = build_classifier("bert", labels=LABELS, **SHAPE).config
+    config = small_classifier().config
     BertForMaskedLM(config).save_pretrained(tmp_path)
     with caplog.at_level("INFO", logger="raykd"):
         model = load_classifier(str(tmp_path), labels=("a", "b", "c"))

@@ -9,14 +9,13 @@ import torch
 
 from raykd.errors import ModelError
 from raykd.models import (
-    build_classifier,
     load_classifier,
     load_config,
     load_tokenizer,
     model_digest,
 )
 from raykd.models.folders import conversion_command
-from tests.unit.models.small_models import LABELS, SHAPE, edit_weights, save
+from tests.unit.models.small_models import LABELS, edit_weights, save, small_classifier
 
 
 def test_missing_folder_is_said_at_once(tmp_path):
@@ -59,7 +58,7 @@ def test_folder_without_weights_or_config(tmp_path):
 
 
 def test_incomplete_shards_are_refused(tmp_path):
-    model = build_classifier("bert", labels=LABELS, **SHAPE)
+    model = small_classifier()
     model.save_pretrained(tmp_path, max_shard_size="8KB")
     shards = sorted(tmp_path.glob("model-*.safetensors"))
     assert len(shards) > 1

@@ -10,18 +10,17 @@ from transformers import (
 
 from raykd.errors import ModelError
 from raykd.models import (
-    build_classifier,
     load_classifier,
     load_tokenizer,
     model_digest,
     save_classifier,
 )
-from tests.unit.models.small_models import LABELS, SHAPE, WORDS, save, small_tokenizer
+from tests.unit.models.small_models import LABELS, WORDS, save, small_classifier, small_tokenizer
 
 
 @pytest.mark.parametrize("architecture", ["bert", "distilbert", "roberta"])
 def test_a_saved_model_opens_here_and_in_a_pipeline(tmp_path, architecture):
-    model = build_classifier(architecture, labels=("bad", "so-so", "good"), **SHAPE)
+    model = small_classifier(("bad", "so-so", "good"), architecture=architecture)
     save_classifier(model, small_tokenizer(), str(tmp_path / "model"))
 
     assert sorted(os.listdir(tmp_path)) == ["model"]  # nothing half written is left beside it
@@ -34,7 +33,7 @@ def test_a_saved_model_opens_here_and_in_a_pipeline(tmp_path, architecture):
 
 
 def test_weights_can_come_from_a_state(tmp_path):
-    model = build_classifier("bert", labels=LABELS, **SHAPE)
+    model = small_classifier()
     state = {name: torch.full_like(tensor, 0.5) for name, tensor in model.state_dict().items()}
     save_classifier(model, small_tokenizer(), str(tmp_path / "model"), state=state)
     opened = load_classifier(str(tmp_path / "model"), labels=LABELS)
@@ -43,7 +42,7 @@ def test_weights_can_come_from_a_state(tmp_path):
 
 def test_models_at_an_address_are_written_and_read_through_the_storage(tmp_path):
     address = f"file://{tmp_path}/model"
-    save_classifier(build_classifier("bert", labels=LABELS, **SHAPE), small_tokenizer(), address)
+    save_classifier(small_classifier(), small_tokenizer(), address)
     assert (tmp_path / "model" / "model.safetensors").is_file()
     assert load_classifier(address, labels=LABELS).config.id2label == dict(enumerate(LABELS))
     assert len(load_tokenizer(address)) == len(WORDS)
@@ -65,16 +64,6 @@ def test_a_failed_save_leaves_the_old_model(tmp_path):
     save(tmp_path / "model")
     before = model_digest(str(tmp_path / "model"))
     with pytest.raises(AttributeError):
-        save_classifier(build_classifier("bert", labels=LABELS, **{**SHAPE, "seed": 4}), None, str(tmp_path / "model"))
+        save_classifier(small_classifier(seed=4), None, str(tmp_path / "model"))
     assert model_digest(str(tmp_path / "model")) == before
     assert sorted(os.listdir(tmp_path)) == ["model"]
-
-
-def test_weights_depend_on_the_seed_alone():
-    torch.manual_seed(1)
-    first = build_classifier("bert", labels=LABELS, **SHAPE)
-    drawn = torch.rand(3)
-    torch.manual_seed(1)
-    assert torch.equal(torch.rand(3), drawn)  # the global generator was left alone
-    second = build_classifier("bert", labels=LABELS, **SHAPE)
-    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))

@@ -12,11 +12,10 @@ from transformers import (
 from raykd.data.tokenizer import load_row_tokenizer
 from raykd.errors import ModelError
 from raykd.models import (
-    build_classifier,
     load_tokenizer,
     save_classifier,
 )
-from tests.unit.models.small_models import LABELS, SHAPE, WORDS, save, small_tokenizer
+from tests.unit.models.small_models import WORDS, save, small_classifier, small_tokenizer
 
 
 def _edit_config(folder: Path, **values) -> None:
@@ -28,7 +27,7 @@ def test_checking_a_tokenizer_warns_of_no_length(tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
     tokenizer = small_tokenizer()
     tokenizer.model_max_length = 3
-    save_classifier(build_classifier("bert", labels=LABELS, **SHAPE), tokenizer, str(tmp_path / "model"))
+    save_classifier(small_classifier(), tokenizer, str(tmp_path / "model"))
     load_tokenizer(str(tmp_path / "model"))
     assert "longer than" not in caplog.text
 

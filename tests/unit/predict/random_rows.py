@@ -9,7 +9,7 @@ import pyarrow as pa
 from raykd.data.parquet_files import write_part
 from raykd.data.side_tables import SideTable, logits_numpy
 from raykd.data.tokenised_set import TokenisedSet
-from raykd.models import build_classifier
+from raykd.models import ModelShape, build_classifier
 
 LABELS = ("bad", "good")
 VOCABULARY = 40
@@ -60,9 +60,8 @@ def make_prompts(folder: Path) -> TokenisedSet:
 
 def make_model(folder: Path, architecture: str = "bert", *, seed: int = 1, positions: int = 32, labels=LABELS) -> str:
     """A model folder without a tokenizer: scoring needs none."""
-    model = build_classifier(
-        architecture, vocab_size=VOCABULARY, hidden=16, layers=2, heads=2, labels=labels, seed=seed, positions=positions
-    )
+    shape = ModelShape(architecture=architecture, vocab_size=VOCABULARY, hidden=16, layers=2, heads=2, positions=positions)
+    model = build_classifier(shape, labels=labels, seed=seed)
     for parameter in model.parameters():
         parameter.data *= 10  # so that logits differ from row to row by far more than rounding
     model.save_pretrained(folder)

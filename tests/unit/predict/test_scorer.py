@@ -6,7 +6,7 @@ import torch
 
 from raykd.data.unpadded_rows import UnpaddedRows
 from raykd.errors import ModelError
-from raykd.models import build_classifier, load_classifier
+from raykd.models import ModelShape, build_classifier, load_classifier
 from raykd.predict import ScoreJob, score_locally
 from tests.unit.predict.random_rows import LABELS, VOCABULARY, all_logits, make_model, make_prepared
 
@@ -67,7 +67,7 @@ def test_an_untrained_model_is_refused(tmp_path):
     from transformers import BertModel
 
     prepared = make_prepared(tmp_path / "set")
-    config = build_classifier("bert", vocab_size=VOCABULARY, hidden=16, layers=1, heads=2, labels=LABELS, seed=1).config
+    config = build_classifier(ModelShape(vocab_size=VOCABULARY, hidden=16, layers=1, heads=2), labels=LABELS, seed=1).config
     BertModel(config).save_pretrained(tmp_path / "model")
     with pytest.raises(ModelError, match="no trained classifier head"):
         score_locally([ScoreJob(str(tmp_path / "model"), prepared.path, str(tmp_path / "logits"))])

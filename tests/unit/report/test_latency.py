@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raykd.errors import ConfigError, ModelError
-from raykd.models import build_classifier, load_tokenizer, save_classifier
+from raykd.models import ModelShape, build_classifier, load_tokenizer, save_classifier
 from raykd.report.footprint import footprint
 from raykd.report.latency import load_predictor, measure_latency
 
@@ -129,9 +129,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     (folder / "words").mkdir()
     (folder / "words" / "vocab.txt").write_text("\n".join(words) + "\n")
     (folder / "words" / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}')
-    classifier = build_classifier(
-        "bert", vocab_size=len(words), hidden=8, layers=1, heads=2, labels=("bad", "good"), seed=0, positions=16
-    )
+    shape = ModelShape(vocab_size=len(words), hidden=8, layers=1, heads=2, positions=16)
+    classifier = build_classifier(shape, labels=("bad", "good"), seed=0)
     save_classifier(classifier, load_tokenizer(str(folder / "words")), str(folder / "model"))
     return str(folder / "model")
 
@@ -147,7 +146,7 @@ def test_long_text_is_cut(model: str):
 
 def test_footprint_counts_weights_and_bytes(model: str):
     size = footprint(model)
-    loaded = build_classifier("bert", vocab_size=10, hidden=8, layers=1, heads=2, labels=("a", "b"), seed=0, positions=16)
+    loaded = build_classifier(ModelShape(vocab_size=10, hidden=8, layers=1, heads=2, positions=16), labels=("a", "b"), seed=0)
     assert size.parameters == sum(parameter.numel() for parameter in loaded.parameters())
     assert size.bytes_on_disk == sum(file.stat().st_size for file in Path(model).iterdir())
 

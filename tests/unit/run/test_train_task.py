@@ -25,6 +25,7 @@ from raykd.distill.tasks import StudentInputs, student_task
 from raykd.distill.training_length import match_lengths
 from raykd.errors import CheckpointError, ConfigError, DataError, TrainingError
 from raykd.models import (
+    ModelShape,
     build_classifier,
     check_compiler,
     compiled_forward,
@@ -245,8 +246,8 @@ def test_an_unknown_metric_is_named(experiment: Make) -> None:
 def test_padding_ends_where_the_models_positions_do(experiment: Make, small_world: dict[str, str], tmp_path: Path) -> None:
     """13 positions are no multiple of 8: padded to 16 tokens, rows would not go through the model."""
     tokenizer = load_tokenizer(small_world["teacher"])
-    shape = {"hidden": 16, "layers": 1, "heads": 2, "labels": ("0", "1"), "seed": 1, "positions": 13}
-    save_classifier(build_classifier("bert", vocab_size=len(tokenizer), **shape), tokenizer, str(tmp_path / "short"))
+    shape = ModelShape(vocab_size=len(tokenizer), hidden=16, layers=1, heads=2, positions=13)
+    save_classifier(build_classifier(shape, labels=("0", "1"), seed=1), tokenizer, str(tmp_path / "short"))
     changes = {"teacher__model": str(tmp_path / "short"), "data__sequence_length": 13, "teacher__training__max_steps": 3}
     history = train(task_of(experiment(**TORCH, **changes)))
     assert [record["event"] for record in history][-2:] == ["eval", "end"]

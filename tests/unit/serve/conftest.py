@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from raykd.models import build_classifier, load_tokenizer, save_classifier
+from raykd.models import ModelShape, build_classifier, load_tokenizer, save_classifier
 from raykd.models.model_settings import ModelSettings, write_settings
 from raykd.serve.served_model import ServedModel
 from tests.unit.report.conftest import invent
@@ -17,8 +17,8 @@ def save_model(folder, source, *, labels=("bad", "good"), seed=1, kind=None, set
     from raykd.task_kinds import task_kind, write_task_kind
 
     tokenizer = load_tokenizer(source)
-    model = build_classifier("bert", vocab_size=len(tokenizer), hidden=16, layers=layers, heads=2, labels=labels, seed=seed,
-                             positions=32, initializer_range=0.5)  # fmt: skip
+    shape = ModelShape(vocab_size=len(tokenizer), hidden=16, layers=layers, heads=2, positions=32, initializer_range=0.5)
+    model = build_classifier(shape, labels=labels, seed=seed)
     if kind is not None:
         write_task_kind(model.config, task_kind(kind))
     save_classifier(model, tokenizer, str(folder))

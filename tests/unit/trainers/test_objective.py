@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from raykd.errors import DataError
-from raykd.models import build_classifier
+from raykd.models import ModelShape, build_classifier
 from raykd.trainers.fine_tune import FineTune
 from raykd.trainers.logit_kd import DecoupledKD, DistKD, MseKD, PseudoLabel, VanillaKD
 from raykd.trainers.objective import Objective, check_columns
@@ -149,9 +149,8 @@ def test_a_whole_batchs_gradients_depend_on_neither_padding_nor_order(objective:
 
 @pytest.mark.parametrize("architecture", ["bert", "distilbert", "roberta"])
 def test_real_backbones_give_the_same_gradients_under_two_paddings_and_plans(architecture: str) -> None:
-    model = build_classifier(
-        architecture, vocab_size=VOCABULARY, hidden=16, layers=2, heads=2, labels=("a", "b", "c"), seed=1, positions=32
-    ).eval()  # type: ignore[arg-type]
+    shape = ModelShape(architecture=architecture, vocab_size=VOCABULARY, hidden=16, layers=2, heads=2, positions=32)
+    model = build_classifier(shape, labels=("a", "b", "c"), seed=1).eval()  # type: ignore[arg-type]
     for objective in SINGLE_LABEL:
         table = make_table(objective)
         whole = gradients(model, [objective(model, make_batch(table, 16)).per_row.sum()])

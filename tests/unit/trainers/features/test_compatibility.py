@@ -9,7 +9,7 @@ import torch
 
 from raykd.config.features import FeatureLossConfig
 from raykd.errors import ConfigError, ModelError
-from raykd.models import build_classifier, load_tokenizer, save_classifier
+from raykd.models import ModelShape, build_classifier, load_tokenizer, save_classifier
 from raykd.trainers.features import loss_terms
 from raykd.trainers.features.compatibility import check_teacher_and_student, relation_heads
 from raykd.trainers.features.loss_terms import LOSS_TERMS, LossTerm
@@ -71,9 +71,8 @@ def test_losses_on_attention_are_refused_without_padding(model: str, tmp_path: P
 
 def test_token_types_are_needed_for_pairs_alone(model: str, tmp_path: Path) -> None:
     """BERT and DistilBERT share a vocabulary; rows made for DistilBERT do not tell BERT where the second text begins."""
-    student = build_classifier(
-        "distilbert", vocab_size=40, hidden=8, layers=2, heads=2, labels=("a", "b"), seed=1, positions=32
-    )
+    shape = ModelShape(architecture="distilbert", vocab_size=40, hidden=8, layers=2, heads=2, positions=32)
+    student = build_classifier(shape, labels=("a", "b"), seed=1)
     folder, losses = str(tmp_path / "distilbert"), FeatureLossConfig(layers="last")
     save_classifier(student, load_tokenizer(model), folder)
     given: dict[str, Any] = {"losses": losses, "cache": str(tmp_path), "names": NAMES}

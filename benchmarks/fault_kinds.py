@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -21,14 +22,16 @@ from tests.cluster.tunnel import Tunnel
 CONTINUES = r"continues from the checkpoint at step (\d+)"
 LOST = r"workers were lost, continues from .*, about (\d+) steps are repeated"
 REFUSED = "is being written by another command"
+IN_WRITE = ".writing-*"
+"""Folder of a checkpoint that is not whole yet, beside the others."""
 OTHER_VALUE = "student.training.learning_rate=1e-6"
 """Value of a second command in the same folder."""
 STOP_S = 120
 """Seconds that a stopped command has for its checkpoint on a busy machine."""
 
 KINDS = (
-    "training worker", "data task", "prediction actor", "node", "node, prediction", "drained node", "command, SIGKILL",
-    "command, SIGTERM", "command, SIGHUP", "damaged checkpoint", "storage away", "two commands",
+    "training worker", "checkpoint write", "data task", "prediction actor", "node", "node, prediction", "drained node",
+    "command, SIGKILL", "command, SIGTERM", "command, SIGHUP", "damaged checkpoint", "storage away", "two commands",
 )  # fmt: skip
 Fault = dict[str, Any]
 """``kind``; where known also the ``step`` it was made at, ``seconds`` of recovery and ``repeated`` steps."""
@@ -64,6 +67,35 @@ class DisturbedRun:
         if "training worker" in self.kinds:
             step = self.run.wait_random_step(task, low=low, high=high)
             self._lose_workers("training worker", step, lambda: self.run.kill(TRAIN_WORKER))
+
+    def checkpoint_write(self, task: str, low: int, high: int) -> None:
+        """SIGKILL to the training workers in the middle of a checkpoint's write, which leaves a part of it."""
+        if "checkpoint write" in self.kinds:
+            self.run.wait_random_step(task, low=low, high=high)
+            workers = self._stop_in_write(self.run.folder / task / "checkpoints")
+            self._lose_workers("checkpoint write", self.run.checkpoint(task), lambda: _kill(workers))
+
+    def _stop_in_write(self, checkpoints: Path) -> list[psutil.Process]:
+        """Stop the training workers while one of them writes a checkpoint; they are let go on until that is so."""
+        workers, left = self.run.processes(TRAIN_WORKER), set(checkpoints.glob(IN_WRITE))
+
+        def writes() -> bool:
+            return bool(set(checkpoints.glob(IN_WRITE)) - left)
+
+        def stopped_in_write() -> bool:
+            if not writes():
+                return False
+            for one in workers:
+                one.suspend()
+            wait_until(lambda: all(one.status() == psutil.STATUS_STOPPED for one in workers), "stopped workers", poll_s=0.001)
+            if writes():
+                return True
+            for one in workers:
+                one.resume()
+            return False
+
+        wait_until(stopped_in_write, f"a checkpoint's write:\n{self.run.output()}", STAGE_LIMIT_S, poll_s=0.001)
+        return workers
 
     def data_task(self) -> None:
         """SIGKILL to a Ray Data task, at work as soon as a training starts and for some seconds; nothing waits for it."""
@@ -178,6 +210,11 @@ class DisturbedRun:
         """Wait for the end of the run."""
         code = self.run.end()
         assert code == 0, f"exit code {code}:\n{self.run.output()}"
+
+
+def _kill(processes: list[psutil.Process]) -> None:
+    for one in processes:
+        one.kill()
 
 
 def _replace(nodes: Raylets, node: Any) -> None:

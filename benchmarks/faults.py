@@ -3,8 +3,9 @@
     python -m benchmarks.faults --kills 100 [--folder DIR] [--seed N] [--kinds KIND ...] [--rounds ROUND ...]
 
 Rounds of faults, each at a random step of one small job, in turns:
-``processes``  SIGKILL of a training worker, a Ray Data task, a prediction actor and the command; SIGTERM of the command; its
-               terminal closed (SIGHUP); a damaged checkpoint; a second command in the same folder.
+``processes``  SIGKILL of a training worker, of all of them in the middle of a checkpoint's write, of a Ray Data task, a
+               prediction actor and the command; SIGTERM of the command; its terminal closed (SIGHUP); a damaged checkpoint; a
+               second command in the same folder.
 ``nodes``      nodes of a local cluster killed in training and in prediction, and one drained.
 ``storage``    an object store that is away for 5 to 20 s (needs moto).
 A stopped command is given again. A fault is survived when its round ends with the weights, bit for bit, of a run that was left
@@ -156,7 +157,8 @@ def _processes(campaign: Campaign, run: Run, record: Callable[[Fault], None]) ->
     with DisturbedRun(run, record, campaign.kinds) as disturbed:
         disturbed.two_commands()
         disturbed.data_task()
-        disturbed.training_worker("teacher", 10, 60)
+        disturbed.training_worker("teacher", 10, 50)
+        disturbed.checkpoint_write("teacher", 60, 80)
         disturbed.stopped_command("command, SIGTERM", "teacher", 90, 150, damaged=True)
         disturbed.stopped_command("command, SIGHUP", "teacher", 180, 280)
         disturbed.prediction_actor()

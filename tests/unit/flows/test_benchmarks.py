@@ -3,13 +3,16 @@
 import json
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 from benchmarks import gpu, peers, startup
+from benchmarks.fault_kinds import DisturbedRun
 from benchmarks.faults import read_rounds
 from benchmarks.gpu_rows import SHAPES
 
@@ -41,6 +44,41 @@ def test_every_benchmark_prints_its_options() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == [name for name in names if name not in WITHOUT_OPTIONS]
+
+
+WRITES = """
+import pathlib, sys, time
+while True:
+    (folder := pathlib.Path(sys.argv[1], ".writing-1")).mkdir()
+    time.sleep(0.01)
+    folder.rmdir()
+    time.sleep(0.01)
+"""
+
+
+@dataclass
+class Writer:
+    """A run whose one training worker does nothing but write checkpoints."""
+
+    process: psutil.Process
+
+    def processes(self, title: str) -> list[psutil.Process]:
+        return [self.process]
+
+    def output(self) -> str:
+        return ""
+
+
+def test_workers_are_stopped_in_the_middle_of_a_write(tmp_path: Path) -> None:
+    (tmp_path / ".writing-0").mkdir()  # of an earlier fault
+    with subprocess.Popen([sys.executable, "-c", WRITES, str(tmp_path)]) as process:
+        try:
+            run: Any = Writer(psutil.Process(process.pid))
+            (worker,) = DisturbedRun(run, record=lambda _: None)._stop_in_write(tmp_path)
+            assert worker.status() == psutil.STATUS_STOPPED
+            assert (tmp_path / ".writing-1").is_dir()
+        finally:
+            process.kill()
 
 
 def test_an_interrupted_round_of_faults_is_made_again(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ class LocalRunner(StageRunner):
         self.group = LocalGroup(self._build_objective)
         self.jobs: list[ScoreJob] = []
         self.said: list[str] = []
-        self.terminal.print_line = self.said.append  # type: ignore[method-assign]
+        self.terminal.print_line = self.said.append  # type: ignore[method-assign]  # a stand-in of the method
 
     def start_ray(self) -> None:
         pass

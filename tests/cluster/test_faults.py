@@ -93,7 +93,7 @@ def small_disk(world: World) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(folder)], check=False)
 
 
-def test_a_full_disk_ends_the_run_and_room_continues_it(
+def test_a_full_disk_ends_the_run_and_free_space_continues_it(
     world: World, environment: Mapping[str, str], calm: Mapping[str, object], draw: random.Random, small_disk: Path
 ) -> None:
     run = Run(world, "full", environment, sets=[f"storage={small_disk}"], draw=draw, storage=small_disk, stage="teacher")

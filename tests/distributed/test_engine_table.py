@@ -35,7 +35,7 @@ class DoublingEngine(TorchEngine):
 
 def test_a_new_engine_is_one_entry_of_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(build_engine.ENGINES, "doubling", DoublingEngine)
-    case = EngineCase(DoublingConfig(), lambda parameter: parameter.grad / 2)  # type: ignore[arg-type]
+    case = EngineCase(DoublingConfig(), lambda parameter: parameter.grad / 2)  # type: ignore[arg-type]  # every parameter has a gradient
     monkeypatch.setitem(ENGINE_CASES, "doubling", case)
     own, torchs = make_engine("doubling"), make_engine("torch")
     assert isinstance(own, DoublingEngine)

@@ -76,7 +76,7 @@ def stopped(kind: str, case: str) -> dict[str, Any]:
 
     message = "no error"
     close, after = engine.close, {}
-    engine.close = lambda: (after.update(full_state(engine)), close())  # type: ignore[method-assign]
+    engine.close = lambda: (after.update(full_state(engine)), close())  # type: ignore[method-assign]  # a stand-in of the method
     try:
         list(trainer.run(rows()))
     except TrainingError as error:

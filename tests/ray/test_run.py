@@ -46,10 +46,10 @@ def weights(task: TrainTask) -> dict[str, Any]:
 
 def the_teacher(config: ExperimentConfig) -> TrainTask:
     sets = {
-        part: prepare(spec_from_config(config.data, part, config.teacher.model, label_codec(config.data)), cache_folder(config))  # type: ignore[union-attr]
+        part: prepare(spec_from_config(config.data, part, config.teacher.model, label_codec(config.data)), cache_folder(config))  # type: ignore[union-attr]  # the job has a teacher
         for part in ("train", "validation")
     }
-    return teacher_task(config, **sets, digest=model_digest(config.teacher.model))  # type: ignore[union-attr]
+    return teacher_task(config, **sets, digest=model_digest(config.teacher.model))  # type: ignore[union-attr]  # the job has a teacher
 
 
 @pytest.fixture(scope="module")

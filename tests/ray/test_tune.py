@@ -57,7 +57,7 @@ def trials_of(config: TuneConfig) -> list[TrialRecord]:
 def test_a_whole_search(search: Build, capsys: pytest.CaptureFixture[str]) -> None:
     config = search(trials=3, concurrency=2, final_seeds=[2], changes={"tracking.kind": "wandb"})
     report = run_search(config)
-    folder = Path(run_folder(config.base))  # type: ignore[arg-type]
+    folder = Path(run_folder(config.base))  # type: ignore[arg-type]  # the base is a distillation
     assert [record.status for record in report.trials] == ["finished"] * 3
     assert report.work == SharedWorkCount()  # no teacher was trained, exported or run for the trials
     assert (
@@ -97,7 +97,7 @@ def test_a_whole_search(search: Build, capsys: pytest.CaptureFixture[str]) -> No
 def test_a_search_continues_and_keeps_what_has_ended(search: Build, capsys: pytest.CaptureFixture[str]) -> None:
     config = search(trials=3, searcher="random", scheduler={"kind": "median", "grace_steps": 10, "min_trials": 1})
     first = trials_of(config)
-    folder = Path(run_folder(config.base))  # type: ignore[arg-type]
+    folder = Path(run_folder(config.base))  # type: ignore[arg-type]  # the base is a distillation
     journal = TrialJournal(str(folder / "trials"))
     journal.write(first[1].model_copy(update={"status": "running", "value": None, "curve": ()}))  # as a killed driver leaves it
     shutil.rmtree(folder / "trials/0002")
@@ -244,8 +244,8 @@ def test_trials_that_find_no_place_end_the_search_with_what_they_waited_for(sear
 
 
 @pytest.mark.parametrize("changes", [{"compute.cpus_per_worker": 64}, {"compute.use_gpu": True}])
-def test_no_room_for_one_trial_is_said_before_any(search: Build, changes: dict[str, Any]) -> None:
+def test_too_few_resources_for_one_trial_are_an_error_before_any(search: Build, changes: dict[str, Any]) -> None:
     config = search(changes=changes)
     with pytest.raises(ResourceError, match="one trial needs"):
         trials_of(config)
-    assert not TrialJournal(str(Path(run_folder(config.base), "trials"))).read()  # type: ignore[arg-type]
+    assert not TrialJournal(str(Path(run_folder(config.base), "trials"))).read()  # type: ignore[arg-type]  # the base is a distillation

@@ -27,7 +27,7 @@ def parse(words: tuple[str, ...], *, whole: bool) -> None:
     """Parse a command of raykd as its own command line does, without running it; a mention may lack arguments."""
     group = typer.main.get_command(app)
     name, *arguments = [word for word in words if word != "..."]
-    command = group.get_command(typer.Context(group), name)  # type: ignore[attr-defined]
+    command = group.get_command(typer.Context(group), name)  # type: ignore[attr-defined]  # the application is a group
     assert command is not None, f"raykd has no command {name}"
     if name == "easynlp":
         if arguments and arguments[0].startswith("--") and "=..." not in arguments[0]:

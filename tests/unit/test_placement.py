@@ -64,7 +64,7 @@ def test_a_placement_fits_the_resources_and_the_job(compute: ComputeConfig, task
     ],
 )
 def test_examples(given: dict[str, object], tasks: int, available: AvailableResources, expected: Placement) -> None:
-    assert place(ComputeConfig(**given), tasks, available) == expected  # type: ignore[arg-type]
+    assert place(ComputeConfig(**given), tasks, available) == expected  # type: ignore[arg-type]  # values of several types
 
 
 def test_partitioned_state_goes_side_by_side_only_when_told() -> None:
@@ -73,7 +73,7 @@ def test_partitioned_state_goes_side_by_side_only_when_told() -> None:
     assert place(compute.model_copy(update={"placement": "side_by_side"}), 4, AvailableResources(2)) == Placement(2, 1, 1)
 
 
-def test_a_room_holds_trainings_of_different_width() -> None:
+def test_resources_hold_trainings_of_different_width() -> None:
     narrow, four = Placement(4, 1, 1), Placement(1, 4, 2)
     assert AvailableResources(10).holds([four, narrow, narrow])
     assert not AvailableResources(9).holds([four, narrow, narrow])

@@ -38,7 +38,7 @@ def build(content: Any) -> ExperimentConfig:
 
 def test_rows_become_files_of_the_job(content: dict[str, Any], tmp_path: Path) -> None:
     config = with_data(content, {"train": FRAME, "test": pa.Table.from_pandas(FRAME[:2]), "unlabelled": FRAME[["text"]]}, build)
-    files = [config.data.train[0], config.data.test[0], config.data.unlabelled[0]]  # type: ignore[index]
+    files = [config.data.train[0], config.data.test[0], config.data.unlabelled[0]]  # type: ignore[index]  # the job has these files
     assert all(Path(file).parent == tmp_path / "runs/cache/objects" for file in files)
     assert len(set(files)) == 3
     assert pd.read_parquet(files[0]).equals(FRAME)

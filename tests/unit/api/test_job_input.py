@@ -49,7 +49,7 @@ def test_overrides_as_mapping_and_as_texts_are_the_same() -> None:
 def test_the_callers_mapping_stays_as_it_is() -> None:
     given = {"name": "a", "data": {"train": ["x"]}}
     content, _ = job_content(given, {"data.train": ["y"]})
-    assert (given["data"]["train"], content["data"]["train"]) == (["x"], ["y"])  # type: ignore[index]
+    assert (given["data"]["train"], content["data"]["train"]) == (["x"], ["y"])  # type: ignore[index]  # a mapping
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def test_a_finished_run_has_models_table_and_plot(result: RunResult) -> None:
     assert frame["accuracy_sd"].isna().tolist() == [True, False, False]
     assert frame["parameters"].gt(0).all()
 
-    assert "<svg" in result.plot()._repr_svg_()  # type: ignore[attr-defined]
+    assert "<svg" in result.plot()._repr_svg_()  # type: ignore[attr-defined]  # rich text of notebooks
     assert result.verdicts == result.report.verdicts
     assert repr(result).startswith("<RunResult small: 101 rows")
     assert result.verdicts[0] in repr(result)
@@ -66,7 +66,7 @@ def test_models_that_are_not_trained_are_not_listed(experiment: Callable[..., Ex
     config = experiment(teacher__fine_tune=False)
     result = RunResult(str(tmp_path), config, None)
     assert result.models == {}
-    assert [(one.name, one.path) for one in result.teachers] == [("teacher", config.teacher.model)]  # type: ignore[union-attr]
+    assert [(one.name, one.path) for one in result.teachers] == [("teacher", config.teacher.model)]  # type: ignore[union-attr]  # the job has a teacher
 
 
 def test_a_meta_kd_run_has_methods_and_domains(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_a_meta_kd_run_has_methods_and_domains(tmp_path: Path) -> None:
     assert [(one.name, one.domain) for one in result.teachers] == [("meta", None)]
     frame = result.to_pandas()
     assert frame[["method", "average", "books"]].iloc[1].isna().tolist() == [False, False, True]
-    assert "<svg" in result.plot()._repr_svg_()  # type: ignore[attr-defined]
+    assert "<svg" in result.plot()._repr_svg_()  # type: ignore[attr-defined]  # rich text of notebooks
     assert result.verdicts == ("meta-distillation against hard labels: better (+10.0 points, 95% interval +5.0 to +20.0)",)
     assert "<td>62.5" in (result._repr_html_() or "")
 

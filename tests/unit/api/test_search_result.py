@@ -34,7 +34,7 @@ def test_a_search_has_trials_values_and_the_best_model(result: SearchResult) -> 
     frame = result.to_pandas()
     assert (frame[PATH].tolist(), frame["value"].idxmax()) == ([1.5, 4.0], 1)
     assert [one.path for one in result.best_models] == [f"{result.folder}/best"]
-    assert "<svg" in result.plot()._repr_svg_()  # type: ignore[attr-defined]
+    assert "<svg" in result.plot()._repr_svg_()  # type: ignore[attr-defined]  # rich text of notebooks
     assert repr(result).startswith("<SearchResult search: 2 trials by random")
     assert "85.0" in result._repr_html_()
 

@@ -135,7 +135,7 @@ def test_overrides_replace_values_and_make_sections() -> None:
     overrides = ["student.objective.temperature=4", "student.training.learning_rate=5e-4", "data.train=[a.tsv, b.tsv]"]
     base = minimal(student__objective={"kind": "vanilla_kd"})
     config = build(merge(base, map(parse_override, overrides)))
-    assert (config.student.objective.temperature, config.student.training.learning_rate) == (4.0, 5e-4)  # type: ignore[union-attr]
+    assert (config.student.objective.temperature, config.student.training.learning_rate) == (4.0, 5e-4)  # type: ignore[union-attr]  # the objective of this job has one
     assert config.data.train == ("a.tsv", "b.tsv")
 
 

@@ -192,7 +192,7 @@ RATE = {"kind": "loguniform", "low": 1e-5, "high": 1e-3}
 
 def test_a_search_varies_the_last_variant_and_compares_it_with_the_first(search: Callable[..., TuneConfig]) -> None:
     config = search(variants={"hard": HARD, "middle": {}, "soft": {"objective": {"temperature": 4}}})
-    assert config.base.searched_variant.name == "soft"  # type: ignore[union-attr]
+    assert config.base.searched_variant.name == "soft"  # type: ignore[union-attr]  # the job has one
     assert list(config.space) == ["student.objective.alpha"], "the variant sets its temperature itself"
     path = "student.training.learning_rate"
     own = {**HARD, "training": {"learning_rate": 1e-3}}

@@ -88,4 +88,4 @@ def test_logits_stay_as_they_are() -> None:
 )  # fmt: skip
 def test_other_values_are_refused(kind: str, answer: object, complaint: str) -> None:
     with pytest.raises(DataError, match=complaint):
-        AnswerValues(kind, LABELS).logits(answer)  # type: ignore[arg-type]
+        AnswerValues(kind, LABELS).logits(answer)  # type: ignore[arg-type]  # a kind by name

@@ -77,7 +77,7 @@ def test_side_tables_follow_their_rows(members: list[TokenisedSet], tmp_path: Pa
     sides = [score(one, tmp_path / f"logits/{name}", shift) for one, name, shift in zip(members, "ab", (0, 100), strict=True)]
     side = join_sides(sides, members, joined, str(tmp_path / "logits/all"))
     settings = {"seed": 1, "batch_size": 4, "rank": 0, "world": 1, "start_step": 0, "stop_step": 4}
-    steps: list[StepRows] = list(local_feed(ReadRequest(joined.path, (side.path,), **settings)))  # type: ignore[arg-type]
+    steps: list[StepRows] = list(local_feed(ReadRequest(joined.path, (side.path,), **settings)))  # type: ignore[arg-type]  # values of several types
     rows = pa.concat_tables([step.table for step in steps])
     assert rows.num_rows == joined.num_rows
     expected = rows["row"].to_numpy() + np.where(rows["labelled"].to_numpy(), 0, 100)

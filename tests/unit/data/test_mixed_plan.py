@@ -126,7 +126,7 @@ def test_slices_of_the_ranks_are_the_batches_and_have_rows_of_both_kinds(joined:
         settings = {"seed": 3, "batch_size": 8, "window": 2, "unlabelled_fraction": 0.5, "world": world}
         settings |= {"start_step": start, "stop_step": 40}
         return [
-            [step.table for step in local_feed(ReadRequest(joined.path, (), rank=rank, **settings))]  # type: ignore[arg-type]
+            [step.table for step in local_feed(ReadRequest(joined.path, (), rank=rank, **settings))]  # type: ignore[arg-type]  # values of several types
             for rank in range(world)
         ]
 
@@ -143,7 +143,7 @@ def test_a_set_without_unlabelled_rows_has_the_plain_order(tmp_path: Path) -> No
     plain = write_set(tmp_path / "plain", (20,))
     settings = {"seed": 3, "batch_size": 8, "rank": 0, "world": 1, "start_step": 0, "stop_step": 3}
     with_share, without = (
-        [step.table for step in local_feed(ReadRequest(plain.path, (), unlabelled_fraction=share, **settings))]  # type: ignore[arg-type]
+        [step.table for step in local_feed(ReadRequest(plain.path, (), unlabelled_fraction=share, **settings))]  # type: ignore[arg-type]  # values of several types
         for share in (0.5, None)
     )
     assert all(one.equals(other) for one, other in zip(with_share, without, strict=True))
@@ -159,4 +159,4 @@ def test_a_set_without_unlabelled_rows_has_the_plain_order(tmp_path: Path) -> No
 )
 def test_shares_that_the_rows_cannot_fill(settings: dict[str, float], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        make([9], [20], **settings)  # type: ignore[arg-type]
+        make([9], [20], **settings)  # type: ignore[arg-type]  # values of several types

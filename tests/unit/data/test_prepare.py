@@ -424,20 +424,20 @@ def test_specs_from_the_configuration(tmp_path: Path) -> None:
     config = DataConfig(**values)
     train, validation, test = (
         spec_from_config(config, part, "model", label_codec(config)) for part in ("train", "validation", "test")
-    )  # type: ignore[arg-type]
+    )  # type: ignore[arg-type]  # the name of a split
     assert (train.files, train.keep) == (("a.tsv",), HashRange(0.1, 1))
     assert (validation.files, validation.keep) == (("a.tsv",), HashRange(0, 0.1))
     assert (test.files, test.keep) == (("t.tsv",), None)
     assert train.codec == SINGLE_LABEL.label_codec(("neg", "pos"))
     held_out = DataConfig(**{**values, "test": 0.2})
-    keeps = [spec_from_config(held_out, part, "m", label_codec(held_out)).keep for part in ("train", "validation", "test")]  # type: ignore[arg-type]
+    keeps = [spec_from_config(held_out, part, "m", label_codec(held_out)).keep for part in ("train", "validation", "test")]  # type: ignore[arg-type]  # the name of a split
     assert keeps == [HashRange(0.1, 0.8), HashRange(0, 0.1), HashRange(0.8, 1)]
     same = DataConfig(**{**values, "test": "validation"})
     assert spec_from_config(same, "test", "m", label_codec(same)) == spec_from_config(
         same, "validation", "m", label_codec(same)
     )
     files = DataConfig(**{**values, "validation": ("s.tsv",), "label": None})
-    specs = [spec_from_config(files, part, "m", label_codec(files)) for part in ("train", "validation")]  # type: ignore[arg-type]
+    specs = [spec_from_config(files, part, "m", label_codec(files)) for part in ("train", "validation")]  # type: ignore[arg-type]  # the name of a split
     assert [one.keep for one in specs] == [None, None]
     assert spec_from_config(files, "validation", "m", label_codec(files)).files == ("s.tsv",)
     assert spec_from_config(files, "train", "m", label_codec(files)).codec is None

@@ -211,7 +211,7 @@ class Numbers:
 
 def test_background_starts_by_itself_and_stays_one_table_ahead() -> None:
     numbers = Numbers(50)
-    tables = BackgroundReader(numbers)  # type: ignore[arg-type]
+    tables = BackgroundReader(numbers)  # type: ignore[arg-type]  # numbers stand for tables
     assert numbers.started.wait(10)
     assert [next(tables)["n"][0].as_py() for _ in range(3)] == [0, 1, 2]
     assert numbers.made <= 6
@@ -219,7 +219,7 @@ def test_background_starts_by_itself_and_stays_one_table_ahead() -> None:
 
 
 def test_background_raises_what_the_generator_raised_after_what_it_yielded() -> None:
-    tables = BackgroundReader(Numbers(2, OSError("disk")))  # type: ignore[arg-type]
+    tables = BackgroundReader(Numbers(2, OSError("disk")))  # type: ignore[arg-type]  # numbers stand for tables
     assert [next(tables)["n"][0].as_py() for _ in range(2)] == [0, 1]
     with pytest.raises(OSError, match="disk"):
         next(tables)
@@ -227,7 +227,7 @@ def test_background_raises_what_the_generator_raised_after_what_it_yielded() -> 
 
 def test_closing_background_ends_the_generator() -> None:
     numbers = Numbers(10**9)
-    tables = BackgroundReader(numbers)  # type: ignore[arg-type]
+    tables = BackgroundReader(numbers)  # type: ignore[arg-type]  # numbers stand for tables
     next(tables)
     tables.close()
     assert numbers.ended.wait(10)

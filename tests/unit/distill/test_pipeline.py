@@ -171,7 +171,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "-l", str(folder)], check=False)
 
 
-def test_a_full_disk_is_one_sentence_and_with_room_the_same_command_goes_on(experiment, local, small_disk):
+def test_a_full_disk_is_one_sentence_and_with_free_space_the_same_command_goes_on(experiment, local, small_disk):
     folder, resize = small_disk
     training = {"epochs": 1, "batch_size": 32, "learning_rate": 5e-3, "checkpoint_steps": 2}
     config = experiment(

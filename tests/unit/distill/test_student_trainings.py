@@ -14,7 +14,7 @@ class Queued(LocalPipeline):
     def __init__(self, config: ExperimentConfig, *, only: Sequence[StageName] = ()) -> None:
         super().__init__(config, only=only)
         self.beside: list[tuple[str, list[str], int]] = []
-        self.runner.train_beside = self._note  # type: ignore[method-assign]
+        self.runner.train_beside = self._note  # type: ignore[method-assign]  # a stand-in of the method
 
     def _note(self, stage: str, tasks: Sequence[TrainTask]) -> None:
         self.beside.append((stage, [task.name for task in tasks], len(self.trained)))

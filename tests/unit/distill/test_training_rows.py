@@ -78,7 +78,7 @@ def test_rows_of_test_and_validation_stay_as_they_are(
     budget, plain = local(experiment(**BUDGET, data__unlabelled=[more_texts])), local(experiment())
     for split in ("train", "validation", "test"):
         model = plain.config.student.model
-        assert budget.tokenised(split, model).fingerprint == plain.tokenised(split, model).fingerprint  # type: ignore[arg-type]
+        assert budget.tokenised(split, model).fingerprint == plain.tokenised(split, model).fingerprint  # type: ignore[arg-type]  # the name of a split
 
 
 def test_without_unlabelled_rows_the_set_is_the_training_set(

@@ -18,7 +18,7 @@ def test_a_fraction_of_the_training_rows_is_held_out_for_the_report(experiment: 
     pipeline = LocalPipeline(config)
     names: dict[str, set[int]] = {}
     for split in ("train", "validation", "test"):
-        rows = pipeline.tokenised(split, config.student.model)  # type: ignore[arg-type]
+        rows = pipeline.tokenised(split, config.student.model)  # type: ignore[arg-type]  # the name of a split
         names[split] = {
             row for group in range(len(rows.group_rows)) for row in rows.read_group(group, ["row"])["row"].to_pylist()
         }

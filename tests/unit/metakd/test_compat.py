@@ -94,7 +94,7 @@ def test_stage_first_is_scalars_times_the_mean_weight(pair: tuple[Composite, Eas
     model, objective = pair
     batch = make_batch()
     own, theirs = states(model.model, batch), states(objective.teacher, batch)
-    fit: Any = model.auxiliary[PROJECTIONS][FIT]  # type: ignore[index]
+    fit: Any = model.auxiliary[PROJECTIONS][FIT]  # type: ignore[index]  # a dictionary of modules
     hidden = sum(F.mse_loss(fit(own.hidden_states[i]), theirs.hidden_states[2 * i]) for i in range(3))
     attention = sum(F.mse_loss(own.attentions[i], theirs.attentions[2 * i + 1]) for i in range(2))
     assert torch.allclose(theirs.attentions[0].sum(-1), torch.ones(())), "probabilities"

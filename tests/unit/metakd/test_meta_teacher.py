@@ -53,7 +53,7 @@ def test_a_negative_weight_counts_as_zero_and_is_not_maximised() -> None:
 def test_gradient_reversal_trains_the_head_towards_and_the_encoder_away_from_domains() -> None:
     head = make_head(16, seed=1)
     reversed_, plain = (
-        MetaTeacher(head=head, domain_loss=kind, weighted=False, domain_loss_weight=1.0)  # type: ignore[arg-type]
+        MetaTeacher(head=head, domain_loss=kind, weighted=False, domain_loss_weight=1.0)  # type: ignore[arg-type]  # a kind by name
         for kind in ("reversed", "permuted")
     )
     model, batch = Composite(make_model(), {DOMAIN_HEAD: head}), make_batch()

@@ -22,16 +22,16 @@ from raykd.task_kinds import SINGLE_LABEL
 from tests.unit.metakd.worlds import DOMAINS, LABELS, SCHEMA, prepared_rows, side_of, write_rows
 
 
-def columns(rows: TokenisedSet) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+def columns(rows: TokenisedSet) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]  # numbers of any type
     table = pa.concat_tables([rows.read_group(group) for group in range(len(rows.group_rows))])
     return domain_ids(table["domain"], DOMAINS), table["label"].to_numpy()
 
 
-def cosine(left: np.ndarray, right: np.ndarray) -> float:  # type: ignore[type-arg]
+def cosine(left: np.ndarray, right: np.ndarray) -> float:  # type: ignore[type-arg]  # numbers of any type
     return float(left @ right / np.linalg.norm(left) / np.linalg.norm(right))
 
 
-def column(table: SideTable, name: str) -> np.ndarray:  # type: ignore[type-arg]
+def column(table: SideTable, name: str) -> np.ndarray:  # type: ignore[type-arg]  # numbers of any type
     return np.concatenate([table.read_group(group)[name].to_numpy() for group in range(len(table.group_rows))])
 
 

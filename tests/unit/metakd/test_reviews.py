@@ -29,7 +29,7 @@ def skeleton() -> list[Review]:
     """1000 positive, then 1000 negative rows of each domain, as the original files have them."""
     domains = ("books", "dvd", "electronics", "kitchen")
     return [
-        Review(f"{domain} {sentiment} {number}", domain, sentiment)  # type: ignore[arg-type]
+        Review(f"{domain} {sentiment} {number}", domain, sentiment)  # type: ignore[arg-type]  # domain and sentiment by name
         for domain in domains
         for sentiment in ("positive", "negative")
         for number in range(1000)

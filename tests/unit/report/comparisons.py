@@ -31,7 +31,7 @@ def keep(comparison: Comparison, folder: Path) -> None:
 def printed(renderable: object) -> list[str]:
     console = Console(width=100, file=io.StringIO(), color_system=None)
     console.print(renderable)
-    return console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    return console.file.getvalue().splitlines()  # type: ignore[attr-defined]  # the console writes to a StringIO
 
 
 def with_labels(run: Comparison, labels: int) -> Comparison:

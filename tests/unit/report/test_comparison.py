@@ -30,7 +30,7 @@ STUDENT = right_on(LABELS, [0, 1, 2])
 
 
 def small(*entries: Entry, **options: object) -> Comparison:
-    return compare(entries, Task(SINGLE_LABEL, LABELS, NAMES), **{"name": "run", **options})  # type: ignore[arg-type]
+    return compare(entries, Task(SINGLE_LABEL, LABELS, NAMES), **{"name": "run", **options})  # type: ignore[arg-type]  # values of several types
 
 
 def test_figures_by_hand():

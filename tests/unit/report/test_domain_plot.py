@@ -11,6 +11,6 @@ def test_each_domain_has_a_panel_and_each_seed_a_dot() -> None:
     student = SystemRow(role="student", teacher="–", method="hard labels", domains={}, average=spread([0.5]))
     panels = domain_figure([teacher, student]).axes
     assert [axes.get_title(loc="left") for axes in panels] == [f"{name}: accuracy %" for name in ("books", "dvd", "average")]
-    assert panels[0].lines[0].get_xdata().tolist() == [50.0, 70.0]  # type: ignore[union-attr]
+    assert panels[0].lines[0].get_xdata().tolist() == [50.0, 70.0]  # type: ignore[union-attr]  # a line has its data
     assert [len(axes.lines) for axes in panels] == [2, 2, 4]
     assert [text.get_text() for text in panels[0].get_yticklabels()] == ["meta-teacher", "–, hard labels"]

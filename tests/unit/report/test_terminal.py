@@ -17,7 +17,7 @@ def test_terminal_table_fits_and_the_verdict_is_last(invent: Invent):
     comparison = fill(invent())
     console = Console(width=100, file=io.StringIO(), color_system=None)
     console.print(render(comparison))
-    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]  # the console writes to a StringIO
     assert max(len(line.rstrip()) for line in lines) <= 100
     table = [line for line in lines if re.match(r" (teacher|student)", line)]
     assert [line.split("  ")[0].strip() for line in table] == ["teacher", "student, no KD", "student, KD"]

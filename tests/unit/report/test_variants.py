@@ -31,7 +31,7 @@ def compared(works: dict[str, TrainingWork], **options: object) -> Comparison:
     logits = np.eye(2)[LABELS]
     entries = [Entry("teacher", "teacher", None, logits)]
     entries += [Entry("student", name, seed, logits, work=work) for name, work in works.items() for seed in (1, 2)]
-    made = compare(entries, Task(SINGLE_LABEL, LABELS, ("no", "yes")), name="run", replicates=200, **options)  # type: ignore[arg-type]
+    made = compare(entries, Task(SINGLE_LABEL, LABELS, ("no", "yes")), name="run", replicates=200, **options)  # type: ignore[arg-type]  # values of several types
     systems = tuple(one.model_copy(update={"footprint": SIZE}) for one in made.systems)
     return made.model_copy(update={"systems": systems})
 
@@ -39,7 +39,7 @@ def compared(works: dict[str, TrainingWork], **options: object) -> Comparison:
 def printed(renderable: object) -> str:
     console = Console(width=100, file=io.StringIO(), color_system=None)
     console.print(renderable)
-    text = console.file.getvalue()  # type: ignore[attr-defined]
+    text = console.file.getvalue()  # type: ignore[attr-defined]  # the console writes to a StringIO
     assert max(len(line.rstrip()) for line in text.splitlines()) <= 100
     return text
 

@@ -24,7 +24,7 @@ TORCH = {"compute__engine": {"kind": "torch"}}
 def task_of(config: ExperimentConfig, **changes: Any) -> TrainTask:
     assert config.teacher is not None
     sets = {
-        part: prepare(spec_from_config(config.data, part, config.teacher.model, label_codec(config.data)), cache_folder(config))  # type: ignore[arg-type]
+        part: prepare(spec_from_config(config.data, part, config.teacher.model, label_codec(config.data)), cache_folder(config))  # type: ignore[arg-type]  # the job has a teacher
         for part in ("train", "validation")
     }
     task = teacher_task(config, **sets, digest=model_digest(config.teacher.model))

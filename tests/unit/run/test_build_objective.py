@@ -33,4 +33,4 @@ def test_balanced_weights_are_those_of_the_training_rows(
     )  # fmt: skip
     with local_context() as worker:
         built = build_objective(task, ObjectiveContext(None, rows, worker, "fp32", lambda _: None))
-    assert built.kind.class_weights == expected  # type: ignore[attr-defined]
+    assert built.kind.class_weights == expected  # type: ignore[attr-defined]  # a kind of task with weights

@@ -162,7 +162,7 @@ def test_other_tasks_train_beside_those_that_are_waited_for_and_no_longer() -> N
     assert sorted(here.names) == [one.name for one in TASKS[:4]], "each once"
 
 
-def test_nothing_trains_beside_where_there_is_no_room() -> None:
+def test_nothing_trains_beside_where_no_cpu_is_free() -> None:
     here = Recorder(available=1)
     here.groups.train_beside(TASKS[1:3], ONE)
     here.groups.run(TASKS[:1], ONE)

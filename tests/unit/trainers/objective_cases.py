@@ -104,4 +104,4 @@ def run(objective: Objective, table: pa.Table | None = None) -> ObjectiveOutput:
 
 
 def replaced(batch: Batch, **fields: object) -> Batch:
-    return Batch(**{**vars(batch), **fields})  # type: ignore[arg-type]
+    return Batch(**{**vars(batch), **fields})  # type: ignore[arg-type]  # values of several types

@@ -234,7 +234,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", folder], check=False)
 
 
-def test_a_disk_that_fills_up_costs_no_checkpoint_and_no_room(small_disk: Path) -> None:
+def test_a_disk_that_fills_up_costs_no_checkpoint_and_no_disk_space(small_disk: Path) -> None:
     checkpoints = Checkpoints(str(small_disk / "checkpoints"), identity="mine", context=ALONE)
     engine = make_engine(width=40)
     checkpoints.save(engine, 1, {})

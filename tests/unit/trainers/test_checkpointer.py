@@ -59,7 +59,7 @@ class Slow:
     def __call__(self, folder: str, step: int, *rest: object) -> None:
         self.begun.append(step)
         assert self.release.wait(60)
-        self._write(folder, step, *rest)  # type: ignore[arg-type]
+        self._write(folder, step, *rest)  # type: ignore[arg-type]  # the arguments as they came
 
 
 def test_steps_are_taken_while_a_checkpoint_is_written_and_the_next_one_waits(
@@ -89,7 +89,7 @@ def test_a_failed_write_reaches_the_trainer_and_leaves_the_checkpoint_before(
     def fail(folder: str, step: int, *rest: object) -> None:
         if step == 4:
             raise ResourceError("no space left")
-        write(folder, step, *rest)  # type: ignore[arg-type]
+        write(folder, step, *rest)  # type: ignore[arg-type]  # the arguments as they came
 
     task = task_of(experiment(**EVERY_TWO))
     monkeypatch.setattr(checkpoint, "_write", fail)

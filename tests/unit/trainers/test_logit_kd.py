@@ -135,7 +135,7 @@ def test_rows_without_a_label_have_the_teachers_terms_alone(objective: Objective
     table = make_table(objective)
     known = np.arange(ROWS) % 3 == 0
     mixed = objective(BagOfTokens(), make_batch(table.append_column("labelled", pa.array(known))))
-    labelled, teacher = run(objective), run(replace(objective, alpha=1.0))  # type: ignore[type-var]
+    labelled, teacher = run(objective), run(replace(objective, alpha=1.0))  # type: ignore[type-var]  # every case is a data class
     kept = torch.from_numpy(known)
     torch.testing.assert_close(mixed.per_row, torch.where(kept, labelled.per_row, teacher.per_row))
     for name, term in mixed.terms.items():

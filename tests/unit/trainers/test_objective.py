@@ -150,7 +150,7 @@ def test_a_whole_batchs_gradients_depend_on_neither_padding_nor_order(objective:
 @pytest.mark.parametrize("architecture", ["bert", "distilbert", "roberta"])
 def test_real_backbones_give_the_same_gradients_under_two_paddings_and_plans(architecture: str) -> None:
     shape = ModelShape(architecture=architecture, vocab_size=VOCABULARY, hidden=16, layers=2, heads=2, positions=32)
-    model = build_classifier(shape, labels=("a", "b", "c"), seed=1).eval()  # type: ignore[arg-type]
+    model = build_classifier(shape, labels=("a", "b", "c"), seed=1).eval()  # type: ignore[arg-type]  # an architecture by name
     for objective in SINGLE_LABEL:
         table = make_table(objective)
         whole = gradients(model, [objective(model, make_batch(table, 16)).per_row.sum()])

@@ -15,7 +15,7 @@ ALPHA, TEMPERATURE = "student.objective.alpha", "student.objective.temperature"
 
 
 def ended(index: int, values: dict[str, object], value: float) -> TrialRecord:
-    return TrialRecord(index=index, values=values, status="finished", value=value)  # type: ignore[arg-type]
+    return TrialRecord(index=index, values=values, status="finished", value=value)  # type: ignore[arg-type]  # values of several types
 
 
 def quality(values: Mapping[str, Any]) -> float:
@@ -44,7 +44,7 @@ def test_tpe_goes_where_the_figures_are() -> None:
         values = suggester.values(index)
         drawn.append(values[ALPHA])
         suggester.tell(ended(index, values, quality(values)))
-    far = [abs(float(alpha) - 0.8) for alpha in drawn]  # type: ignore[arg-type]
+    far = [abs(float(alpha) - 0.8) for alpha in drawn]  # type: ignore[arg-type]  # a number in this space
     assert sum(far[40:]) / 20 < 0.6 * sum(far[:10]) / 10
 
 
@@ -119,13 +119,13 @@ def test_draws_stay_in_their_bounds_and_whole_numbers_whole() -> None:
         assert isinstance(size, int)
         assert size % 8 == 0
         assert 8 <= size <= 64
-        assert 1e-5 <= float(rate) <= 1e-3  # type: ignore[arg-type]
+        assert 1e-5 <= float(rate) <= 1e-3  # type: ignore[arg-type]  # a number in this space
 
 
 def test_distributions_of_optuna() -> None:
-    assert distribution(LogUniform(low=1, high=10)).log  # type: ignore[attr-defined]
-    assert distribution(QUniform(low=0, high=1, step=0.25)).step == 0.25  # type: ignore[attr-defined]
-    assert distribution(Choice(values=("linear", "cosine"))).choices == ("linear", "cosine")  # type: ignore[attr-defined]
+    assert distribution(LogUniform(low=1, high=10)).log  # type: ignore[attr-defined]  # of the subclass for this range
+    assert distribution(QUniform(low=0, high=1, step=0.25)).step == 0.25  # type: ignore[attr-defined]  # of the subclass for this range
+    assert distribution(Choice(values=("linear", "cosine"))).choices == ("linear", "cosine")  # type: ignore[attr-defined]  # of the subclass for this range
     assert Uniform(low=0, high=1).clip(1.2) == 1
     assert Choice(values=(1, 2)).clip(2) == 2
 
@@ -163,7 +163,7 @@ def test_importance_compares_trials_at_a_step_that_all_of_them_reached() -> None
     assert importances(config, [*records, failed]) == explained
 
 
-def test_the_journal_keeps_trials_and_the_best_is_the_first_of_equals(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_the_journal_keeps_trials_and_the_best_is_the_first_of_equals(tmp_path) -> None:  # type: ignore[no-untyped-def]  # a fixture
     journal = TrialJournal(str(tmp_path))
     records = [ended(0, {ALPHA: 0.1}, 0.5), ended(1, {ALPHA: 0.2}, 0.7), ended(2, {ALPHA: 0.3}, 0.7)]
     failed = TrialRecord(index=3, values={ALPHA: 0.4}, status="failed", value=0.9, reason="diverged")

@@ -35,7 +35,7 @@ def test_files_are_tsv_unless_their_name_says_otherwise(name: str) -> None:
 def test_a_new_format_needs_a_reader_and_its_entry_only(
     spec: PrepareSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(readers.READERS, "semicolons", Semicolons)  # type: ignore[arg-type]
+    monkeypatch.setitem(readers.READERS, "semicolons", Semicolons)  # type: ignore[arg-type]  # a reader of this test
     path = tmp_path / "rows.ssv"
     path.write_text("good film;pos\nbad;neg\n;neg\n")
     for files in (FileFormat(None), FileFormat("semicolons")):
@@ -46,7 +46,7 @@ def test_a_new_format_needs_a_reader_and_its_entry_only(
 
 
 def test_the_header_is_split_as_its_format_says(spec: PrepareSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(readers.READERS, "semicolons", Semicolons)  # type: ignore[arg-type]
+    monkeypatch.setitem(readers.READERS, "semicolons", Semicolons)  # type: ignore[arg-type]  # a reader of this test
     path = tmp_path / "rows.ssv"
     given = replace(spec, files=(str(path),), skip_header=True, format=FileFormat(None))
     path.write_text("text;label\ngood;pos\n")

@@ -144,7 +144,7 @@ def test_the_scan_takes_any_map() -> None:
     storage.write_bytes("mock://reader/many.tsv", b"row\n" * 100)
     calls: list[int] = []
 
-    def counting_map(function, items):  # type: ignore[no-untyped-def]
+    def counting_map(function, items):  # type: ignore[no-untyped-def]  # any function
         calls.append(len(items))
         return [function(item) for item in items]
 

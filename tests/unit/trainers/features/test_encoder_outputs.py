@@ -27,7 +27,7 @@ def test_queries_keys_and_values_are_those_of_the_layers_own_projections(archite
                 for name, module in model.named_modules()
                 if name.split(".")[-1] in suffixes and f"layer.{layer - 1}." in f"{name}."
             )
-            (selected,) = found.select([feature], [layer])[feature]  # type: ignore[list-item, index]
+            (selected,) = found.select([feature], [layer])[feature]  # type: ignore[list-item, index]  # features by name
             torch.testing.assert_close(selected, linear(found.hidden[layer - 1]))
 
 
@@ -82,7 +82,7 @@ def test_an_unknown_feature_is_refused() -> None:
     """A name that is in the type alone; the hidden state would pass for it."""
     outputs = encoder_outputs(make_model(), make_batch().model_inputs(), features=["hidden"])
     with pytest.raises(ValueError, match="'gates' is not taken from the forward pass"):
-        outputs.select(["gates"], [1])  # type: ignore[list-item]
+        outputs.select(["gates"], [1])  # type: ignore[list-item]  # not a feature
 
 
 def test_a_second_model_keeps_its_attention_and_the_folder_says_nothing_of_ours(tmp_path: Path) -> None:

@@ -24,4 +24,4 @@ def test_the_uniform_map_takes_every_nth_layer() -> None:
 )
 def test_maps_that_do_not_fit_are_refused(layers: object, student: int, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        layer_map(layers, student=student, teacher=4)  # type: ignore[arg-type]
+        layer_map(layers, student=student, teacher=4)  # type: ignore[arg-type]  # any form of the setting

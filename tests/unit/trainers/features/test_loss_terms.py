@@ -82,7 +82,7 @@ def test_the_last_layer_alone_takes_part_with_layers_last() -> None:
     outputs = [
         encoder_outputs(one, batch.model_inputs(), features=["hidden"]) for one in (model.model, objective.teacher.model)
     ]
-    mapped = model.auxiliary[PROJECTIONS]["hidden"](outputs[0].hidden[2])  # type: ignore[index, operator]
+    mapped = model.auxiliary[PROJECTIONS]["hidden"](outputs[0].hidden[2])  # type: ignore[index, operator]  # a dictionary of modules
     mask = batch.attention_mask
     squared = ((mapped - outputs[1].hidden[4]).square().mean(-1) * mask).sum(1) / mask.sum(1)
     torch.testing.assert_close(objective(model, batch).terms["hidden"], squared)

@@ -42,7 +42,7 @@ def test_a_row_is_computed_once() -> None:
     teacher = cached(objective)
     seen: list[int] = []
     live, batch = teacher.live, make_batch()
-    teacher.live = lambda some: (seen.extend(some.row_ids[:, 1].tolist()), live(some))[1]  # type: ignore[assignment]
+    teacher.live = lambda some: (seen.extend(some.row_ids[:, 1].tolist()), live(some))[1]  # type: ignore[assignment]  # a stand-in of the method
     for rows in ([0, 1, 2], [2, 3], [3, 0], [5, 4]):
         teacher(part(batch, rows))
     assert seen == [0, 1, 2, 3, 5, 4]

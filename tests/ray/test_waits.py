@@ -58,5 +58,11 @@ def test_a_task_queue_that_does_not_answer_or_is_lost_is_an_error(monkeypatch: p
     with pytest.raises(ResourceError, match="waited 1 s for the run's task queue"):
         task_queue.ask(one.task.remote(0))
     ray.kill(one)
+
+    def ask_for_a_while() -> None:
+        for _ in range(100):  # it may answer for a moment yet
+            task_queue.ask(one.join.remote("a worker"))
+            time.sleep(0.1)
+
     with pytest.raises(ResourceError, match=r"the run's task queue, .* was lost"):
-        task_queue.ask(one.join.remote("a worker"))
+        ask_for_a_while()

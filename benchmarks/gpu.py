@@ -4,9 +4,10 @@
     python -m benchmarks.gpu --device cpu --tiny                     a dry run: the same program with tiny shapes
 
 BERT-base and minilm-l6 shapes with random weights, rows of random tokens with the lengths of SST-2 and of Amazon reviews (cut
-at 128 tokens): training in fp32, TF32 and bf16; rows padded to 128 tokens or to their batch; raykd with both engines, a bare
-loop, and a compiled one; distillation with a live teacher; scoring. MFU counts the operations of a row's own tokens, so padding
-lowers it; its denominator is the dense peak of the device's data sheet. Cells that no time is left for are listed as such.
+at 128 tokens): training in fp32, TF32 and bf16; rows padded to 128 tokens, to their batch, or not at all; raykd with both
+engines, a bare loop, and a compiled one; distillation with a live teacher; scoring. MFU counts the operations of a row's own
+tokens, so padding lowers it; its denominator is the dense peak of the device's data sheet. Cells that no time is left for are
+listed as such.
 Writes JSON, and prints a table. Exits with 1 where a check fails.
 """
 
@@ -57,8 +58,10 @@ class Cell:
     lengths: str
     loop: Loop
     precision: Literal["fp32", "tf32", "bf16"]
-    padded: bool = False
-    """Every row is padded to :data:`LIMIT` tokens, not to the longest row of its batch."""
+    rows: Literal["bucketed", "padded", "unpadded"] = "bucketed"
+    """Rows are padded to the longest of their batch, to :data:`LIMIT` tokens, or joined without padding."""
+    dropout: bool = True
+    """Train with BERT's dropout, which torch's attention for rows of varying length does not have."""
 
 
 def cells(shapes: Sequence[str], *, compiles: bool) -> Iterator[Cell]:
@@ -66,14 +69,16 @@ def cells(shapes: Sequence[str], *, compiles: bool) -> Iterator[Cell]:
     for shape, lengths in itertools.product(shapes, LENGTHS):
         yield from (Cell(shape, lengths, loop, "bf16") for loop in ("raykd torch", "bare", "raykd deepspeed"))
     for shape, lengths in itertools.product(shapes, LENGTHS):
-        yield from (Cell(shape, lengths, loop, "bf16", padded=True) for loop in ("raykd torch", "bare"))
+        yield from (Cell(shape, lengths, loop, "bf16", rows="padded") for loop in ("raykd torch", "bare"))
+        yield Cell(shape, lengths, "raykd torch", "bf16", rows="unpadded")
+        yield from (Cell(shape, lengths, "raykd torch", "bf16", rows=rows, dropout=False) for rows in ("bucketed", "unpadded"))
+        yield from (Cell(shape, lengths, "scoring", "bf16", rows=rows) for rows in ("bucketed", "unpadded"))
         yield from (Cell(shape, lengths, loop, "tf32") for loop in ("raykd torch", "bare"))
-        yield Cell(shape, lengths, "scoring", "bf16")
         yield Cell(shape, lengths, "live teacher", "bf16")
     for shape in shapes:
         yield from (Cell(shape, "amazon", loop, "fp32") for loop in ("raykd torch", "bare"))
         if compiles:
-            yield Cell(shape, "amazon", "bare, compiled", "bf16", padded=True)
+            yield Cell(shape, "amazon", "bare, compiled", "bf16", rows="padded")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -114,9 +119,8 @@ def measure(cell: Cell, shape: Shape, options: argparse.Namespace, context: Work
     """Rows and tokens per second, MFU and peak memory of one cell; the error where memory does not suffice."""
     limit = min(LIMIT, shape.positions)
     lengths = draw_lengths(cell.lengths, 64 * options.batch if not options.tiny else 8 * options.batch, limit=limit)
-    rows = list(
-        steps(lengths, batch=options.batch, vocabulary=shape.vocabulary, limit=limit, padded_to=limit if cell.padded else None)
-    )
+    padded_to = limit if cell.rows == "padded" else None
+    rows = list(steps(lengths, batch=options.batch, vocabulary=shape.vocabulary, limit=limit, padded_to=padded_to))
     timer = Timer(options.seconds, context.device)
     allow_tf32(cell.precision == "tf32")
     try:
@@ -132,9 +136,10 @@ def measure(cell: Cell, shape: Shape, options: argparse.Namespace, context: Work
 
 def _run(cell: Cell, shape: Shape, rows: Sequence[StepRows], timer: Timer, context: WorkerContext) -> None:
     precision: Precision = "bf16" if cell.precision == "bf16" else "fp32"
-    model = shape.build()
+    model = shape.build() if cell.dropout else shape.build(dropout=0.0)
+    unpadded = cell.rows == "unpadded"
     if cell.loop == "scoring":
-        score(model, rows, timer, precision=precision, device=context.device)
+        score(model, rows, timer, precision=precision, device=context.device, unpadded=unpadded)
     elif cell.loop in {"bare", "bare, compiled"}:
         compiled = cell.loop == "bare, compiled"
         train_bare(model, rows, timer, precision=precision, device=context.device, compiled=compiled)
@@ -142,7 +147,7 @@ def _run(cell: Cell, shape: Shape, rows: Sequence[StepRows], timer: Timer, conte
         live = cell.loop == "live teacher"
         objective = _with_live_teacher(model, shape, precision, context) if live else fine_tuning()
         engine = "deepspeed" if cell.loop == "raykd deepspeed" else "torch"
-        train_with_raykd(model, objective, rows, timer, engine=engine, precision=precision, context=context)
+        train_with_raykd(model, objective, rows, timer, engine=engine, precision=precision, context=context, unpadded=unpadded)
 
 
 def _with_live_teacher(student: Any, shape: Shape, precision: Precision, context: WorkerContext) -> Objective:
@@ -184,7 +189,11 @@ def _write(path: str, result: dict[str, Any]) -> None:
 
 
 def table(result: dict[str, Any]) -> str:
-    """The result as Markdown; ``of bare`` compares with the bare loop of the same shape, lengths, precision and padding."""
+    """The result as Markdown.
+
+    ``of bare`` compares rows/s with the bare loop of the same shape, lengths, precision and padding; ``of bucketed`` with the
+    same loop on rows that are padded to their batch.
+    """
     lines = [
         f"{result['device']}, torch {result['torch']}, {result['batch']} rows a step, at most {result['tokens']} tokens",
         "",
@@ -194,26 +203,31 @@ def table(result: dict[str, Any]) -> str:
         f"| {one['check']} | {'yes' if one['passed'] else 'NO'} | {one.get('difference', one.get('error', ''))} |"
         for one in result["checks"]
     ]
-    lines += ["", "| model | lengths | precision | padded to | loop | rows/s | tokens/s | MFU | of bare | peak GiB |"]
-    lines += ["| --- | --- | --- | --- | --- | ---: | ---: | ---: | ---: | ---: |"]
-    bare = {_group(one): one for one in result["cells"] if one["loop"] == "bare" and "error" not in one}
+    lines += ["", "| model | lengths | precision | rows | loop | rows/s | tokens/s | MFU | of bare | of bucketed | peak GiB |"]
+    lines += ["| --- | --- | --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |"]
+    measured = {_key(one): one["rows_per_second"] for one in result["cells"] if "error" not in one}
     for one in result["cells"]:
-        padding = "128" if one["padded"] else "batch"
-        name = f"| {one['shape']} | {one['lengths']} | {one['precision']} | {padding} | {one['loop']} |"
+        loop = one["loop"] if one["dropout"] else f"{one['loop']}, no dropout"
+        name = f"| {one['shape']} | {one['lengths']} | {one['precision']} | {one['rows']} | {loop} |"
         if "error" in one:
-            lines.append(f"{name} {one['error']} | | | | |")
+            lines.append(f"{name} {one['error']} | | | | | |")
             continue
-        other = bare.get(_group(one)) if one["loop"].startswith(("raykd", "bare")) else None
-        share = f"{one['rows_per_second'] / other['rows_per_second']:.3f}" if other else ""
+        rate = one["rows_per_second"]
+        of_bare = _ratio(rate, measured.get(_key(one, loop="bare"))) if one["loop"].startswith(("raykd", "bare")) else ""
+        of_bucketed = _ratio(rate, measured.get(_key(one, rows="bucketed"))) if one["rows"] != "bucketed" else ""
         mfu, peak = (f"{one[key]:.3f}" if one[key] is not None else "" for key in ("mfu", "peak_gib"))
-        lines.append(f"{name} {one['rows_per_second']:,.0f} | {one['tokens_per_second']:,.0f} | {mfu} | {share} | {peak} |")
+        lines.append(f"{name} {rate:,.0f} | {one['tokens_per_second']:,.0f} | {mfu} | {of_bare} | {of_bucketed} | {peak} |")
     if skipped := result.get("not_measured"):
         lines += ["", f"No time was left for {len(skipped)} of the measurements."]
     return "\n".join(lines)
 
 
-def _group(cell: dict[str, Any]) -> tuple[Any, ...]:
-    return cell["shape"], cell["lengths"], cell["precision"], cell["padded"]
+def _ratio(rate: float, other: float | None) -> str:
+    return "" if other is None else f"{rate / other:.3f}"
+
+
+def _key(cell: dict[str, Any], **changes: str) -> tuple[Any, ...]:
+    return tuple((cell | changes)[name] for name in ("shape", "lengths", "loop", "precision", "rows", "dropout"))
 
 
 if __name__ == "__main__":

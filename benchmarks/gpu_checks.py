@@ -40,8 +40,19 @@ def correctness(shape: Shape, device: torch.device) -> list[dict[str, Any]]:
             for engine in ENGINES
             for precision, limit in LIMITS.items()
         ]
+        found += [
+            _compare(
+                f"torch, {precision}, unpadded: losses and gradient norms as on a CPU with padding",
+                expected,
+                _curve(shape, rows, "torch", precision, device, unpadded=True),
+                limit,
+            )
+            for precision, limit in LIMITS.items()
+        ]
         found += [_resumed(shape, rows, engine, device) for engine in ENGINES]
-        found += [_waits(shape, rows, engine, device) for engine in ENGINES if device.type == "cuda"]
+        if device.type == "cuda":
+            found += [_waits(shape, rows, engine, device) for engine in ENGINES]
+            found.append(_waits(shape, rows, "torch", device, unpadded=True))
     return found
 
 
@@ -52,6 +63,7 @@ def _curve(
     precision: Precision,
     device: torch.device,
     *,
+    unpadded: bool = False,
     restart_at: int | None = None,
     around_step: Callable[[], Any] = nullcontext,
 ) -> Curve:
@@ -66,7 +78,8 @@ def _curve(
 
         def build() -> Any:
             return build_trainer(
-                shape.build(dropout=0.0), FineTune(), engine=engine, precision=precision, context=context, listeners=(listen,)
+                shape.build(dropout=0.0), FineTune(), engine=engine, precision=precision, context=context, unpadded=unpadded,
+                listeners=(listen,),
             )  # fmt: skip
 
         trainer = build()
@@ -113,7 +126,9 @@ def _no_waiting() -> Any:
         torch.cuda.set_sync_debug_mode("default")
 
 
-def _waits(shape: Shape, rows: Sequence[StepRows], engine: str, device: torch.device) -> dict[str, Any]:
+def _waits(
+    shape: Shape, rows: Sequence[StepRows], engine: str, device: torch.device, *, unpadded: bool = False
+) -> dict[str, Any]:
     """Run steps in which every wait for the device but the trainer's own is an error."""
 
     def read(values: torch.Tensor) -> list[float]:
@@ -122,10 +137,11 @@ def _waits(shape: Shape, rows: Sequence[StepRows], engine: str, device: torch.de
         torch.cuda.set_sync_debug_mode("error")
         return found
 
-    result: dict[str, Any] = {"check": f"{engine}: a step waits for the device once", "passed": True}
+    name = f"{engine}, unpadded" if unpadded else engine
+    result: dict[str, Any] = {"check": f"{name}: a step waits for the device once", "passed": True}
     try:
         with mock.patch("raykd.trainers.trainer.read_device", read):
-            _curve(shape, rows, engine, "fp32", device, around_step=_no_waiting)
+            _curve(shape, rows, engine, "bf16" if unpadded else "fp32", device, unpadded=unpadded, around_step=_no_waiting)
     except RuntimeError as error:
         result |= {"passed": False, "error": str(error).splitlines()[0]}
     return result

@@ -15,7 +15,7 @@ from raykd.config.training import Precision
 from raykd.data.batch import Batch, micro_batches
 from raykd.data.step_stream import StepRows
 from raykd.losses import cross_entropy
-from raykd.models import use_given_masks
+from raykd.models import set_attention
 from raykd.predict.scorer import forward
 from raykd.trainers.auxiliary import with_modules
 from raykd.trainers.checkpoint import Checkpoints
@@ -79,9 +79,10 @@ class Timer:
             self.peak_bytes = torch.cuda.max_memory_allocated(self.device)
 
 
-def collated(rows: StepRows, device: torch.device) -> Batch:
+def collated(rows: StepRows, device: torch.device, *, unpadded: bool = False) -> Batch:
     """A step's rows as one batch on the device."""
-    return micro_batches(rows, world=1, micro_batch_size=None, pad_token_id=0, with_token_types=False)[0].to(device)
+    (batch,) = micro_batches(rows, world=1, micro_batch_size=None, pad_token_id=0, with_token_types=False, unpadded=unpadded)
+    return batch.to(device)
 
 
 def build_trainer(
@@ -91,10 +92,11 @@ def build_trainer(
     engine: str,
     precision: Precision,
     context: WorkerContext,
+    unpadded: bool = False,
     listeners: Sequence[Listener] = (),
 ) -> Trainer:
     """Build raykd's trainer around a model, without evaluation and checkpoints."""
-    use_given_masks(model)
+    set_attention(model, unpadded=unpadded)
     folder, control = tempfile.gettempdir(), ControlRequests()
     checkpoints = Checkpoints(f"{folder}/none", identity="none", context=context)
     return Trainer(
@@ -107,7 +109,7 @@ def build_trainer(
         ),
         objective=objective,
         context=context,
-        batches=StepBatches(world_size=1, pad_token_id=0, with_token_types=False),
+        batches=StepBatches(world_size=1, pad_token_id=0, with_token_types=False, unpadded=unpadded),
         schedule=Schedule(total_steps=MANY, evaluate_every=MANY, peaks=((0.0, RATE),), shape="constant"),
         model_selection=ModelSelection("accuracy"),
         evaluator=None,
@@ -133,9 +135,10 @@ def train_with_raykd(
     engine: str,
     precision: Precision,
     context: WorkerContext,
+    unpadded: bool = False,
 ) -> None:
     """Train with raykd's loop; collating and copying the rows is in the time."""
-    trainer = build_trainer(model, objective, engine=engine, precision=precision, context=context)
+    trainer = build_trainer(model, objective, engine=engine, precision=precision, context=context, unpadded=unpadded)
     feed = (dataclasses.replace(rows[number % len(rows)], step=number) for number in timer.numbers())
     list(trainer.run(feed))
 
@@ -162,13 +165,15 @@ def train_bare(
         loss.item()
 
 
-def score(model: Any, rows: Sequence[StepRows], timer: Timer, *, precision: Precision, device: torch.device) -> None:
+def score(
+    model: Any, rows: Sequence[StepRows], timer: Timer, *, precision: Precision, device: torch.device, unpadded: bool = False
+) -> None:
     """Score rows as prediction actors do; collating and copying the rows is in the time."""
-    use_given_masks(model)
+    set_attention(model, unpadded=unpadded)
     model = model.to(device).eval()
     with torch.inference_mode(), autocast_context(precision, device):
         for number in timer.numbers():
-            forward(model, collated(rows[number % len(rows)], device))
+            forward(model, collated(rows[number % len(rows)], device, unpadded=unpadded))
 
 
 def fine_tuning() -> Objective:

@@ -109,8 +109,13 @@ def test_the_benchmark_of_a_gpu_runs_on_a_cpu_with_tiny_shapes(tmp_path: Path, c
     assert "not_measured" not in result
     assert {cell["loop"] for cell in result["cells"]} == {"raykd torch", "raykd deepspeed", "bare", "live teacher", "scoring"}
     assert all(cell["rows_per_second"] > 0 for cell in result["cells"])
+    unpadded = {(cell["loop"], cell["dropout"]) for cell in result["cells"] if cell["rows"] == "unpadded"}
+    assert unpadded == {("raykd torch", True), ("raykd torch", False), ("scoring", True)}
+    assert len([check for check in result["checks"] if "unpadded" in check["check"]]) == 2
     lines = capsys.readouterr().out.splitlines()
-    assert len([line for line in lines if line.startswith("| tiny")]) == len(result["cells"])
+    table = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("| tiny")]
+    assert len(table) == len(result["cells"])
+    assert all((row[9] != "") == (row[3] != "bucketed") for row in table), "each is compared with rows padded to their batch"
 
 
 def test_measurements_that_no_time_is_left_for_are_listed(tmp_path: Path) -> None:

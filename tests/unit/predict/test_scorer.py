@@ -6,8 +6,10 @@ import torch
 
 from raykd.data.unpadded_rows import UnpaddedRows
 from raykd.errors import ModelError
+from raykd.metakd.embeddings import Embedder
 from raykd.models import ModelShape, build_classifier, load_classifier
 from raykd.predict import ScoreJob, score_locally
+from raykd.predict.scorer import Scorer
 from tests.unit.predict.random_rows import LABELS, VOCABULARY, all_logits, make_model, make_prepared
 
 
@@ -33,8 +35,9 @@ def test_each_row_gets_the_logits_it_gets_alone(tmp_path, architecture):
     assert np.stack(alone).std(axis=0).min() > 0.1  # a mixed-up row would be seen
 
 
+@pytest.mark.parametrize("scorer", [Scorer, Embedder])
 @pytest.mark.parametrize("architecture", ["bert", "distilbert", "roberta"])
-def test_logits_without_padding_are_those_with_it(tmp_path, architecture, monkeypatch):
+def test_outputs_without_padding_are_those_with_it(tmp_path, architecture, scorer, monkeypatch):
     prepared, model = make_prepared(tmp_path / "set"), make_model(tmp_path / "model", architecture)
     joined = []
     join = UnpaddedRows.join
@@ -42,9 +45,12 @@ def test_logits_without_padding_are_those_with_it(tmp_path, architecture, monkey
     tables = []
     for name, unpadded in [("padded", False), ("unpadded", True)]:
         assert not joined
-        tables += score_locally([ScoreJob(model, prepared.path, str(tmp_path / name))], batch_rows=16, unpadded=unpadded)
+        job = ScoreJob(model, prepared.path, str(tmp_path / name))
+        tables += score_locally([job], batch_rows=16, unpadded=unpadded, scorer=scorer)
     assert joined
-    np.testing.assert_allclose(*map(all_logits, tables), rtol=1e-5, atol=1e-5)
+    groups = range(len(prepared.group_rows))
+    outputs = [[table.read_group(group)[scorer.column].to_pylist() for group in groups] for table in tables]
+    np.testing.assert_allclose(*map(np.concatenate, outputs), rtol=1e-5, atol=1e-5)
 
 
 def test_padding_stays_inside_the_positions(tmp_path):

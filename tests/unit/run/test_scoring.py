@@ -3,10 +3,11 @@
 from typing import Any
 
 import pytest
+import torch
 
 from raykd.config import ComputeConfig
 from raykd.run import scoring
-from raykd.run.scoring import ScoringActors
+from raykd.run.scoring import ScoringActors, report_compute
 from raykd.trainers.events import Ended, StepMetrics
 from tests.training_events import step_metrics
 
@@ -78,3 +79,15 @@ def test_a_cluster_and_a_gpu_have_no_idle_actors(monkeypatch: pytest.MonkeyPatch
     assert ScoringActors(CPU, STAGES).for_scoring() is None
     monkeypatch.setattr(scoring, "is_local_ray", lambda: True)
     assert ScoringActors(ComputeConfig(use_gpu=True), STAGES).for_scoring() is None
+
+
+@pytest.mark.parametrize("attention", ["auto", "padded", "unpadded"])
+def test_models_score_without_padding_where_the_job_says_so(attention: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    compute = ComputeConfig.model_validate({"use_gpu": False, "attention": attention})
+    asked: list[bool] = []
+    monkeypatch.setattr(scoring, "wait_for_resources", lambda *_, **__: None)
+    for name in ("score", "score_locally"):
+        monkeypatch.setattr(scoring, name, lambda _, *, unpadded, **__: asked.append(unpadded) or [])
+    scoring.score_models([], report_compute(compute))
+    scoring.score_in_process([], compute, torch.device("cpu"))
+    assert asked == [attention == "unpadded"] * 2

@@ -46,6 +46,8 @@ def test_types_are_declared_for_every_public_name() -> None:
     stub = ast.parse((folder / "__init__.pyi").read_text())
     declared = {name.asname for node in stub.body if isinstance(node, ast.ImportFrom) for name in node.names}
     assert declared | {"__version__"} == set(raykd.__all__)
+    (listed,) = (node.value for node in stub.body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__")
+    assert ast.literal_eval(listed) == raykd.__all__
     assert all(getattr(raykd, name) is not None for name in raykd.__all__)
     assert set(raykd.__all__) <= set(dir(raykd))
 

@@ -11,7 +11,7 @@ from raykd.cli import app
 from raykd.easynlp.flags import parse_flags
 from tests.documents import DOCUMENTS, GUIDES, ROOT, Command, blocks, commands, headings, links
 from tests.worked_examples import PAGE as EXAMPLES_PAGE
-from tests.worked_examples import Step, examples, is_printed, needed_by, save_models, write_files
+from tests.worked_examples import Step, examples, is_printed, needed_by, run_steps, save_models, write_files
 
 COMMANDS = sorted({command for path in DOCUMENTS for command in commands(path)}, key=str)
 INDEX = ROOT / "docs" / "index.md"
@@ -130,3 +130,15 @@ def test_an_output_is_compared_by_its_shape(line: str, printed: str) -> None:
     assert is_printed(line, f"first\n{printed}\nlast")
     assert not is_printed(line, printed.replace("d", "x").replace("r", "x"))
     assert not is_printed(line, "\n".join(printed))
+
+
+@pytest.mark.parametrize(
+    ("commands", "shown", "reason"),
+    [("echo 3 rows; false", "3 rows", "3 rows"), ("echo 3 rows", "4 files", "4 files.* not in")],
+)
+def test_a_command_that_fails_and_an_output_that_is_not_there_are_found(
+    commands: str, shown: str, reason: str, tmp_path: Path
+) -> None:
+    run_steps([Step(None, "bash", "echo 12 rows"), Step(None, "text", "3 rows\n")], tmp_path)
+    with pytest.raises(AssertionError, match=reason):
+        run_steps([Step(None, "bash", commands), Step(None, "text", shown)], tmp_path)

@@ -4,19 +4,22 @@ Inputs and outputs are those of the padded model: rows are joined where its enco
 again where it ends, so that classifier heads, pooling and losses see ``[B, L, H]``, with zeros as padding.
 """
 
+from __future__ import annotations
+
 import functools
 import inspect
-from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
-
-from raykd.data.unpadded_rows import UnpaddedRows
 from raykd.errors import ModelError
 from raykd.models.attention_masks import given_mask, use_given_masks
 from raykd.models.classifiers import load_config
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from torch import Tensor, nn
+
+    from raykd.data.unpadded_rows import UnpaddedRows
 
 IMPLEMENTATION = "raykd_unpadded"
 """Name of the attention of :func:`unpad_rows`."""
@@ -132,6 +135,7 @@ def _attention(  # noqa: PLR0917 (the signature is transformers')
     **more: Any,
 ) -> tuple[Tensor, None]:
     """Attention within each row: ``[1, A, T, D]`` each to ``[1, T, A, D]``. Without ``unpadded_rows`` transformers' SDPA."""
+    from torch.nn.functional import scaled_dot_product_attention
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
     if unpadded_rows is None:
@@ -151,6 +155,8 @@ def _attention(  # noqa: PLR0917 (the signature is transformers')
 
 def kernel_takes(query: Tensor, dropout: float) -> bool:
     """True where torch's kernel computes ``[1, T, A, D]``: in 16 bits, without dropout, on a GPU that has it."""
+    import torch
+
     size = query.shape[-1]
     return (
         _kernel() is not None
@@ -189,6 +195,8 @@ def _kernel() -> Callable[..., Any] | None:
 
 def _within(mask: Tensor, reach: int | None) -> Tensor:
     """The mask ``[B, 1, L, L]`` of a padding mask ``[B, 1, 1, L]`` and a sliding window."""
+    import torch
+
     width = mask.shape[-1]
     if reach is None:
         return mask.expand(-1, 1, width, width)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from raykd.data import storage
+from raykd.data.batch import micro_batch_rows
 from raykd.data.planned_reader import ReadRequest
 from raykd.data.side_tables import SideTable
 from raykd.data.step_stream import Feed, StepRows
@@ -26,9 +27,9 @@ from raykd.models import (
 )
 from raykd.run.build_objective import BuildObjective, ObjectiveContext, build_objective
 from raykd.run.task import TrainTask
-from raykd.run.task_arithmetic import set_arithmetic, set_threads
 from raykd.task_kinds import task_kind
 from raykd.tracking import NullTracker, Tracker, listener, open_tracker
+from raykd.trainers.arithmetic import set_arithmetic, set_threads
 from raykd.trainers.auxiliary import with_modules
 from raykd.trainers.checkpoint import Checkpoints
 from raykd.trainers.checkpointer import Checkpointer
@@ -190,13 +191,16 @@ def build_trainer(
     """Build the trainer of a task; the only reader of its configuration. *Collective.*"""
     task, training, prepared = opened.task, opened.task.training, opened.prepared
     model = _initial_model(task)
-    set_arithmetic(task, model, context)
+    min_rows, max_rows = micro_batch_rows(
+        training.batch_size, world=context.world_size, micro_batch_size=training.micro_batch_size
+    )
+    set_arithmetic(model, context, tf32=task.tf32, compiled=task.compile, min_rows=min_rows)
     precision = resolve_precision(task.precision, context.device)
     objective = build_objective(task, ObjectiveContext(model, prepared, context, precision, events.record))
     columns = {*prepared.column_names, *(name for table in opened.side_tables for name in table.columns)}
     check_columns(objective, columns)
     whole_batch = training.micro_batch_size is None and context.world_size == 1
-    cpus = set_threads(task, prepared, model, objective.frozen, context)
+    cpus = set_threads(model, prepared, context, max_rows=max_rows, teacher=objective.frozen, threads=task.threads)
     objective.check(num_labels=len(task.labels), whole_batch=whole_batch)
     models = [one for one in (model, objective.frozen) if one is not None]
     with_token_types = prepared.has_token_types and share_token_types(models)

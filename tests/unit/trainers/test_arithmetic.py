@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from raykd.run import task_arithmetic
-from raykd.trainers import cpu_threads
+from raykd.trainers import arithmetic, cpu_threads
 from tests.unit.run.tasks import TORCH, Make, task_of, train
 
 CHANGES = TORCH | {"teacher__training__max_steps": 1, "compute__cpus_per_worker": 2}
@@ -50,7 +49,7 @@ def test_the_work_is_that_of_the_largest_micro_batch_at_the_mean_length(
         seen.append(tokens)
         return 0.0
 
-    monkeypatch.setattr(task_arithmetic, "step_flop", step_flop)
+    monkeypatch.setattr(arithmetic, "step_flop", step_flop)
     for size in (None, 3):
         start(experiment, name=f"of-{size}", teacher__training__batch_size=8, teacher__training__micro_batch_size=size)
     whole, cut = seen

@@ -40,7 +40,7 @@ from raykd.data.step_stream import local_feed
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.losses import cross_entropy, soft_target_kl
 from raykd.models import load_classifier
-from raykd.run.progress import Terminal
+from raykd.progress import Terminal
 from raykd.trainers.optimizer import adamw
 from raykd.trainers.schedule import learning_rate
 from raykd.tune.driver import Search

@@ -147,8 +147,8 @@ def report(
     """Compare finished runs in one table."""
     from raykd.config.paths import expand_home
     from raykd.data import storage
+    from raykd.progress import print_result
     from raykd.report.files import REPORT, compare_runs, verdicts_of_runs
-    from raykd.run.progress import print_result
 
     runs = [expand_home(run) for run in runs]
     folders = [run if storage.exists(storage.join(run, REPORT)) else storage.join(run, "report") for run in runs]

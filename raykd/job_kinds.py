@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from raykd.metakd.report import MetaReport
+    from raykd.progress import Terminal
     from raykd.report.comparison import Comparison
     from raykd.report.report_view import ReportView
-    from raykd.run.progress import Terminal
 
 RunConfig = TypeVar("RunConfig", ExperimentConfig, MetaKDConfig)
 Report = TypeVar("Report")
@@ -117,8 +117,8 @@ class DistillationKind(JobKind[ExperimentConfig, "Comparison"]):
 
     def show(self, report: Comparison) -> None:
         """Print the report."""
+        from raykd.progress import print_result
         from raykd.report.terminal import render
-        from raykd.run.progress import print_result
 
         print_result(render(report), summary=report.verdict())
 
@@ -178,7 +178,7 @@ class MetaKDKind(JobKind[MetaKDConfig, "MetaReport"]):
     def show(self, report: MetaReport) -> None:
         """Print the report."""
         from raykd.metakd.report import render, sentence
-        from raykd.run.progress import print_result
+        from raykd.progress import print_result
 
         print_result(render(report), summary="\n".join(map(sentence, report.contrasts)))
 

@@ -21,8 +21,8 @@ def export(
     """Export a model to DIR/onnx or DIR/openvino, compare and time both. Exit code 1: int8 was refused."""
     from raykd.config.paths import expand_home
     from raykd.model_export import export as export_model
+    from raykd.progress import Terminal
     from raykd.report.int8_gate import Int8RefusedError
-    from raykd.run.progress import Terminal
 
     try:
         export_model(expand_home(model), form=format_, int8=int8, terminal=Terminal(), tolerance=tolerance)
@@ -48,7 +48,7 @@ def shrink(
     """Make a smaller model from some layers of a model and the tokens that a text uses, and print the sizes of both."""
     from raykd.config.paths import expand_home
     from raykd.model_shrink import shrink as shrink_model_folder
-    from raykd.run.progress import Terminal
+    from raykd.progress import Terminal
 
     shrink_model_folder(
         expand_home(model),

@@ -20,12 +20,12 @@ from raykd.models import load_config, load_tokenizer, local_folder, max_sequence
 from raykd.models.exported_file import file_parts, open_exported
 from raykd.models.onnx import export_onnx, quantize
 from raykd.models.openvino import convert_onnx
+from raykd.progress import Terminal
 from raykd.report.bootstrap import Verdict
 from raykd.report.exports import Export, ExportFormat, export_path, index_path, read_exports, write_exports
 from raykd.report.files import REPORT, read_report, write_report
 from raykd.report.int8_gate import Int8Gate, Int8RefusedError, difference_text
 from raykd.report.latency import LATENCY_SECONDS, SAMPLE_ROWS, Latency, Predictor, Row, encode, load_predictor, measure_latency
-from raykd.run.progress import Terminal
 from raykd.task_kinds import task_kind, task_kind_of_model
 
 TOLERANCE = 1e-3

@@ -10,7 +10,7 @@ from raykd.errors import ConfigError, DataError
 from raykd.models import ParameterCounts, count_parameters, folder_bytes, load_config, load_tokenizer
 from raykd.models.shrink import check_layers, shrink_model
 from raykd.models.vocabulary import check_reducible, count_tokens_of_texts, save_vocabulary, tokens_to_keep
-from raykd.run.progress import Terminal
+from raykd.progress import Terminal
 
 
 def shrink(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from rich.console import Console
 
-from raykd.run.progress import Terminal
+from raykd.progress import Terminal
 
 LINE_S = 10.0
 """Seconds between two lines of the same progress."""

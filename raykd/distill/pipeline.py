@@ -20,10 +20,10 @@ from raykd.distill.tasks import count_trainings, task_folders
 from raykd.distill.teachers import Teachers
 from raykd.distill.training_rows import LABELLED_ROWS, TrainingRows
 from raykd.errors import ConfigError
+from raykd.progress import Terminal
 from raykd.report.comparison import FORMAT, Comparison
 from raykd.report.files import read_report, write_report
 from raykd.run.job_pipeline import run_pipeline
-from raykd.run.progress import Terminal
 from raykd.run.stages import StageRunner
 from raykd.run.task import cache_folder, run_folder, side_digest
 from raykd.stage_names import SPLITS, STAGES, Split, StageName

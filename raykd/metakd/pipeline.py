@@ -37,9 +37,9 @@ from raykd.metakd.tasks import (
 )
 from raykd.models import PROBE_ROWS, model_digest
 from raykd.predict import ScoreJob
+from raykd.progress import Terminal
 from raykd.report.load_tables import load_labels
 from raykd.run.job_pipeline import run_pipeline
-from raykd.run.progress import Terminal
 from raykd.run.stages import StageRunner
 from raykd.run.task import ModelFolder, TaskInputs, TrainTask, cache_folder, run_folder, side_digest
 from raykd.stage_names import META_STAGES, SPLITS, MetaStageName, Split

@@ -23,9 +23,9 @@ from raykd.placement import Placement, goes_side_by_side
 from raykd.predict import ScoreJob
 from raykd.predict.answer_scorer import AnswerScorer
 from raykd.predict.scorer import Scorer
+from raykd.progress import Terminal
 from raykd.run.build_objective import BuildObjective, build_objective
 from raykd.run.parallel_groups import ParallelGroups
-from raykd.run.progress import Terminal
 from raykd.run.scoring import ScoringActors, report_compute, score_models
 from raykd.run.task import TrainTask, key_of
 from raykd.run.worker_group import WorkerGroup

@@ -13,9 +13,9 @@ from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ConfigError, TrainingError
 from raykd.extras import require_extra
 from raykd.placement import Placement
+from raykd.progress import Terminal
 from raykd.report.domain_accuracy import CorrectRows
 from raykd.run.build_objective import BuildObjective
-from raykd.run.progress import Terminal
 from raykd.run.stages import Stage, StageRunner
 from raykd.run.task import cache_folder, key_of, run_folder
 from raykd.run.worker_group import WorkerGroup

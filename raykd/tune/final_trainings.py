@@ -15,8 +15,8 @@ from raykd.config import ComputeConfig, FineTuneConfig, TuneConfig, with_values
 from raykd.config.tune import BaseConfig
 from raykd.data import storage
 from raykd.placement import Placement, wide
+from raykd.progress import Terminal
 from raykd.run.parallel_groups import Group, ParallelGroups
-from raykd.run.progress import Terminal
 from raykd.run.task import Phase, TrainTask, key_of
 from raykd.task_kinds import task_kind
 from raykd.trainers.events import Ended, Evaluated, TrainingEvent

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from raykd.config import TuneConfig
 from raykd.data import storage
-from raykd.run.progress import print_result
+from raykd.progress import print_result
 from raykd.tracking import open_tracker
 from raykd.tune.search_report import SearchReport
 from raykd.tune.search_tables import (

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from raykd.errors import ResourceError
-from raykd.run.progress import Terminal
+from raykd.progress import Terminal
 from raykd.tune.trial_record import LineagePart, SharedWorkCount, TrialJournal, TrialRecord, best_of
 from raykd.tune.trial_text import error_text, short_names, take_over_sentence, trial_sentence, value_text
 

@@ -10,7 +10,7 @@ from typing import Any
 from raykd.config import TuneConfig, with_values
 from raykd.config.search_space import Value
 from raykd.data import storage
-from raykd.run.progress import Terminal
+from raykd.progress import Terminal
 from raykd.tune.jobs import JobPlan
 from raykd.tune.resource_request import ResourceRequest
 from raykd.tune.teacher_locks import TeacherLocks

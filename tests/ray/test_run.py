@@ -21,10 +21,10 @@ from raykd.distill.tasks import teacher_task
 from raykd.errors import ConfigError, ResourceError, TrainingError
 from raykd.models import model_digest
 from raykd.placement import AvailableResources, Placement
+from raykd.progress import Terminal
 from raykd.report.load_tables import load_logits
 from raykd.run.build_objective import ObjectiveContext
 from raykd.run.parallel_groups import ParallelGroups
-from raykd.run.progress import Terminal
 from raykd.run.task import TrainTask, cache_folder, run_folder
 from raykd.run.worker_group import OnEvent, WorkerGroup
 from raykd.task_kinds import label_codec

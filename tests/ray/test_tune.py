@@ -17,7 +17,7 @@ from raykd.config.load_tune import build_tune
 from raykd.config.tune import BaseConfig, TuneConfig
 from raykd.data.watchdog import LIMIT_S, limit_waits
 from raykd.errors import ConfigError, ResourceError
-from raykd.run.progress import Terminal
+from raykd.progress import Terminal
 from raykd.run.task import run_folder
 from raykd.tracking import read_offline_run, read_offline_table
 from raykd.tune.driver import Search, run_search

@@ -16,7 +16,7 @@ import yaml
 
 from raykd.config import ExperimentConfig
 from raykd.config.load_tune import load_tune
-from raykd.run.progress import Terminal
+from raykd.progress import Terminal
 from raykd.tune.driver import Search
 from raykd.tune.trial_record import TrialJournal, TrialRecord
 

@@ -10,7 +10,7 @@ from transformers import AutoModelForSequenceClassification
 
 from raykd.config.load_tune import build_tune
 from raykd.config.tune import TuneConfig
-from raykd.run.progress import Terminal
+from raykd.progress import Terminal
 from raykd.tune.driver import Search, run_search
 from raykd.tune.trial_record import SharedWorkCount
 from tests.ray.metakd_jobs import config as small

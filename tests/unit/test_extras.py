@@ -17,7 +17,7 @@ from raykd.errors import ConfigError
 from raykd.extras import EXTRAS, import_extra, require_extra
 from raykd.metakd.checks import check_meta_kd
 from raykd.model_export import export
-from raykd.run.progress import Terminal
+from raykd.progress import Terminal
 from raykd.serve.serve_command import serve_http
 from raykd.serve.served_application import ServedApplication
 from raykd.tracking import open_tracker

@@ -18,11 +18,11 @@ from raykd.errors import ConfigError, ModelError
 from raykd.model_export import export
 from raykd.models import ModelShape, build_classifier, load_classifier, load_tokenizer, save_classifier
 from raykd.models.onnx import export_onnx, open_session, quantize, run_session
+from raykd.progress import Terminal
 from raykd.report import int8_gate
 from raykd.report.exports import read_exports
 from raykd.report.int8_gate import Int8Gate, difference_text, onnx_logits
 from raykd.report.load_tables import load_logits
-from raykd.run.progress import Terminal
 from raykd.task_kinds import task_kind
 from tests.unit.models.architectures import wordpiece
 

@@ -9,7 +9,7 @@ from raykd import cli
 from raykd.errors import ConfigError, DataError, ModelError
 from raykd.model_shrink import shrink
 from raykd.models import load_config, load_tokenizer
-from raykd.run.progress import Terminal
+from raykd.progress import Terminal
 from tests.unit.models.architectures import pretrained
 from tests.unit.models.spelling_tokenizers import spelling_wordpiece
 

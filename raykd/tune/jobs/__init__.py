@@ -5,7 +5,7 @@ from typing import Any
 
 from raykd.config import ExperimentConfig, MetaKDConfig
 from raykd.config.searched_job import SearchedJob
-from raykd.run.progress import Terminal
+from raykd.progress import Terminal
 from raykd.tune.jobs.distill_job import DistillationWork
 from raykd.tune.jobs.job_plan import JobPlan, JobWork, Variant
 from raykd.tune.jobs.metakd_job import MetaKDWork

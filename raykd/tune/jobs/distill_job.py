@@ -19,8 +19,8 @@ from raykd.distill.tasks import (
 from raykd.distill.training_length import match_lengths
 from raykd.errors import ConfigError
 from raykd.models import model_digest
+from raykd.progress import Terminal
 from raykd.run.build_objective import BuildObjective, build_objective
-from raykd.run.progress import Terminal
 from raykd.run.task import ModelFolder, Phase, model_folder, run_folder
 from raykd.tune.jobs.job_plan import AdaptTask, JobPlan, TaskChain, Variant, moved_task
 from raykd.tune.trial_record import ValueSchedule

@@ -11,8 +11,8 @@ from raykd.metakd.build_meta_objective import build_meta_objective
 from raykd.metakd.pipeline import MetaKDPipeline
 from raykd.metakd.tasks import Student, intermediate_task, label_task, prediction_task, teacher_folder, teacher_task
 from raykd.models import model_digest
+from raykd.progress import Terminal
 from raykd.run.build_objective import BuildObjective
-from raykd.run.progress import Terminal
 from raykd.run.task import TaskInputs, model_folder, run_folder
 from raykd.tune.jobs.job_plan import AdaptTask, JobPlan, TaskChain, Variant, moved_task
 from raykd.tune.trial_teacher import TrialTeacher, make_trial_teacher

@@ -12,7 +12,7 @@ from raykd.config import MetaKDConfig, load_job, merge
 from raykd.errors import ConfigError
 from raykd.metakd.pipeline import MetaKDPipeline
 from raykd.metakd.tasks import label_training, students, teachers
-from raykd.run.progress import Terminal
+from raykd.progress import Terminal
 from raykd.stage_names import SPLITS
 from tests.unit.metakd.worlds import job_content, save_model, write_rows
 

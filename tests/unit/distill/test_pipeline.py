@@ -11,7 +11,7 @@ import yaml
 from raykd.cli import main
 from raykd.distill.pipeline import DistillationPipeline
 from raykd.errors import ConfigError, ResourceError
-from raykd.run.progress import Terminal
+from raykd.progress import Terminal
 from raykd.run.stages import StageRunner
 
 

@@ -15,7 +15,7 @@ from raykd.data.tokenised_set import TokenisedSet
 from raykd.distill.dry_run import outline
 from raykd.errors import ConfigError, ModelError
 from raykd.models import ModelShape, build_classifier, load_classifier, load_config, load_tokenizer, save_classifier
-from raykd.run.progress import Terminal
+from raykd.progress import Terminal
 from raykd.tune.jobs.distill_job import DistillationWork
 from tests.local_pipeline import LocalPipeline
 from tests.unit.models.architectures import pretrained

@@ -17,7 +17,7 @@ from raykd.distill import report
 from raykd.errors import DataError
 from raykd.metrics.metric import Metric
 from raykd.metrics.resampling import MomentMetric
-from raykd.run.progress import Terminal
+from raykd.progress import Terminal
 from raykd.task_kinds import TASK_KINDS, TaskKind
 from tests.local_pipeline import LocalPipeline
 from tests.unit.flows.rated_rows import write_rated_rows

@@ -22,7 +22,7 @@ from raykd.data.prepare_spec import spec_from_config
 from raykd.data.step_stream import local_feed
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import CheckpointError
-from raykd.run.progress import Terminal
+from raykd.progress import Terminal
 from raykd.run.task import TrainTask, cache_folder, model_folder
 from raykd.run.train_task import run_task
 from raykd.task_kinds import label_codec

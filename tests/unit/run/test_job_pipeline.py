@@ -8,8 +8,8 @@ import pytest
 from raykd.config import ComputeConfig
 from raykd.data.folder_lock import folder_lock
 from raykd.errors import ConfigError, ModelError, ResourceError
+from raykd.progress import Terminal
 from raykd.run.job_pipeline import run_pipeline
-from raykd.run.progress import Terminal
 from raykd.run.stages import StageRunner
 from tests.local_pipeline import LocalMetaPipeline
 from tests.unit.metakd.worlds import make_config

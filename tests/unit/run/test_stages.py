@@ -15,8 +15,8 @@ from raykd.placement import AvailableResources, Placement, place
 from raykd.predict import ScoreJob, score_locally
 from raykd.predict.answer_scorer import AnswerScorer
 from raykd.predict.scorer import Scorer
+from raykd.progress import Terminal
 from raykd.run import scoring, stages
-from raykd.run.progress import Terminal
 from raykd.run.stages import StageRunner
 from raykd.run.task import TrainTask
 from tests.local_pipeline import LocalRunner

@@ -9,7 +9,7 @@ import pytest
 from raykd.errors import ConfigError
 from raykd.model_export import export
 from raykd.models.model_settings import ModelSettings, write_settings
-from raykd.run.progress import Terminal
+from raykd.progress import Terminal
 from raykd.serve.served_model import ServedModel, exported_file
 
 TEXTS = ["good", "the plot was awful and the film a bore", "fine film", "", "is " * 200, "a lovely scene of the film"]

@@ -3,7 +3,7 @@
 from raykd.config import MetaKDConfig
 from raykd.config.load_tune import build_tune
 from raykd.config.tune import TuneConfig
-from raykd.run.progress import Terminal
+from raykd.progress import Terminal
 from raykd.tune.jobs.metakd_job import MetaKDWork
 from tests.local_pipeline import LocalMetaPipeline
 

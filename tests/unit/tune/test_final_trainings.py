@@ -15,8 +15,8 @@ from transformers import AutoModelForSequenceClassification
 from raykd.config.load_tune import build_tune
 from raykd.config.tune import TuneConfig
 from raykd.metrics.multi_label_metrics import multi_label_metrics
+from raykd.progress import Terminal
 from raykd.report.load_tables import load_labels, load_logits
-from raykd.run.progress import Terminal
 from raykd.tracking import NullTracker
 from raykd.trainers.context import local_context
 from raykd.tune.best_model import save_best

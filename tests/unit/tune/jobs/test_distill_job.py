@@ -9,7 +9,7 @@ import pytest
 
 from raykd.config import ExperimentConfig, with_values
 from raykd.data.tokenised_set import TokenisedSet
-from raykd.run.progress import Terminal
+from raykd.progress import Terminal
 from raykd.tracking import NullTracker
 from raykd.trainers.context import local_context
 from raykd.trainers.features.stored_states import close_shared_stores

@@ -4,7 +4,7 @@ import io
 
 from rich.console import Console
 
-from raykd.run.progress import Terminal
+from raykd.progress import Terminal
 from raykd.trainers.events import Ended, NonFinite
 from tests.training_events import started, step_metrics
 

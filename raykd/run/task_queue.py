@@ -56,17 +56,17 @@ class TaskQueue:
         self._events: list[tuple[str, TrainingEvent]] = []
         self._changed = asyncio.Event()
         self._stopping = False
-        self._controller: Any = None
+        self._owners: tuple[Any, Any] | None = None
         self._last_heartbeat = time.monotonic()
 
-    async def join(self, controller: Any) -> int:
-        """Note the group's controller. Returns the index of the first task that is not finished, where workers start."""
-        self._controller = controller
+    async def join(self, controller: Any, placement_group: Any) -> int:
+        """Note what holds the workers. Returns the index of the first task that is not finished, where they start."""
+        self._owners = controller, placement_group
         return next((index for index in range(len(self._tasks)) if index not in self._done), len(self._tasks))
 
-    async def controller(self) -> Any:
-        """The actor of Ray Train that owns the workers; None before they have started."""
-        return self._controller
+    async def owners(self) -> tuple[Any, Any] | None:
+        """Ray Train's actor that owns the workers, and the placement group of their CPUs; None before they have started."""
+        return self._owners
 
     async def submit(self, tasks: list[dict[str, Any]]) -> None:
         """Append tasks."""

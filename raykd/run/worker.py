@@ -12,6 +12,7 @@ import torch
 import torch.distributed as dist
 from ray.exceptions import RayError
 from ray.train.v2._internal.execution.context import get_train_context  # the public context lacks the controller
+from ray.util import get_current_placement_group
 
 from raykd.data.step_stream import ray_feed
 from raykd.errors import RaykdError, ResourceError, TrainingError
@@ -48,7 +49,7 @@ def train_worker(config: dict[str, Any]) -> None:
     worker = _Worker(queue, context, config["build_objective"], imports)
     logging.getLogger("raykd").addHandler(_WarningForwarder(queue))
     try:
-        worker.run(ask(queue.join.remote(get_train_context().controller_actor)))
+        worker.run(ask(queue.join.remote(get_train_context().controller_actor, get_current_placement_group())))
     except StopRequested:
         return
     except RaykdError as error:

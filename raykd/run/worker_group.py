@@ -162,8 +162,10 @@ class WorkerGroup:
             if self._fit.is_alive():
                 ask(self._queue.close.remote())
                 self._fit.join(timeout=self._patience_s)
-            if self._fit.is_alive() and (controller := ask(self._queue.controller.remote())) is not None:
+            if self._fit.is_alive() and (owners := ask(self._queue.owners.remote())) is not None:
+                controller, placement_group = owners
                 ray.kill(controller)  # the workers are its own, and end with it
+                ray.util.remove_placement_group(placement_group)
                 self._fit.join(timeout=STOP_SECONDS)
         ray.kill(self._queue)
         self._queue = self._fit = None

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from raykd.run.build_objective import ObjectiveContext
 from raykd.run.parallel_groups import ParallelGroups
 from raykd.run.task import TrainTask, cache_folder, run_folder
 from raykd.run.worker_group import OnEvent, WorkerGroup
+from raykd.session import free_cpus
 from raykd.task_kinds import label_codec
 from raykd.trainers.events import CheckpointSaved, Started, TrainingEvent
 from raykd.trainers.objective import Objective
@@ -139,7 +141,7 @@ def test_a_run_goes_through_torch_trainer_deepspeed_and_ray_data_and_is_skipped_
 
 def test_a_worker_that_waits_for_a_failed_one_is_ended(experiment: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second worker waits in a collective that the first never enters; ``fit`` has to end before Ray does."""
-    config = experiment()
+    config, free = experiment(), free_cpus()
     monkeypatch.setattr("raykd.run.worker_group.FAILED_SECONDS", 1)
     group = WorkerGroup(
         ComputeConfig(num_workers=2), storage=run_folder(config), name="test", build_objective=fail_on_the_first_worker
@@ -153,6 +155,10 @@ def test_a_worker_that_waits_for_a_failed_one_is_ended(experiment: Make, monkeyp
     finally:
         group.close()
     assert not fit.is_alive()
+    deadline = time.monotonic() + 60
+    while free_cpus() < free and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert free_cpus() == free, "others can train"
 
 
 def test_a_stage_alone_says_which_one_it_needs(experiment: Make) -> None:

@@ -22,7 +22,7 @@ HUB_MODELS = {"bert-base-uncased": 32, "google/bert_uncased_L-2_H-128_A-2": 16}
 """Hidden size of the stand-in for each classifier that the page names."""
 CAUSAL_MODEL = "Qwen/Qwen2.5-0.5B-Instruct"
 BASE = "A CSV file and two models"
-GOES_ON_FROM_BASE = ("A search", "A finished student")
+USES_BASE = ("A search", "A finished student")
 """Examples in the folder of another one."""
 FIRST_GENERATED = 1000
 """Number of the first generated row, in the ids of rows."""
@@ -50,8 +50,8 @@ def examples() -> dict[str, list[Step]]:
 
 
 def needed_by(title: str) -> list[Step]:
-    """The blocks of the example that a section goes on from; [] for one that begins in a folder of its own."""
-    return examples()[BASE] if title in GOES_ON_FROM_BASE else []
+    """The blocks of the example whose results a section uses; [] for one that begins in a folder of its own."""
+    return examples()[BASE] if title in USES_BASE else []
 
 
 def write_files(steps: list[Step], folder: Path) -> None:

@@ -139,9 +139,10 @@ def _attention(  # noqa: PLR0917 (the signature is transformers')
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
     if unpadded_rows is None:
-        return sdpa_attention_forward(  # type: ignore[no-any-return]
+        found: tuple[Tensor, None] = sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **more
         )
+        return found
     assert attention_mask is not None
     reach = None if sliding_window is None else sliding_window - 1  # transformers counts the token itself
     query, key, value = (part.transpose(1, 2) for part in (query, key, value))  # [1, T, A, D]

@@ -61,7 +61,7 @@ ENGINE_CASES: dict[str, EngineCase] = {
     "deepspeed-zero3": EngineCase(DeepSpeedEngineConfig(zero_stage=3), deepspeed_gradient),
     RELEASING: EngineCase(DeepSpeedEngineConfig(zero_stage=3), deepspeed_gradient),
     **{
-        name: EngineCase(DeepSpeedEngineConfig(zero_stage=stage), deepspeed_gradient)  # type: ignore[arg-type]
+        name: EngineCase(DeepSpeedEngineConfig(zero_stage=stage), deepspeed_gradient)  # type: ignore[arg-type]  # a literal of 0 to 3
         for stage, name in OVERLAPPING.items()
     },
     OFFLOADED: EngineCase(DeepSpeedEngineConfig(zero_stage=2, offload_optimizer=True), deepspeed_gradient),

@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.long]
 ELSEWHERE = {"A cluster"}
 """Examples that need more than this machine; tests/ray/test_submit_job.py submits jobs to a cluster."""
 AFTER_COMMANDS = {"A finished student"}
-"""Examples that need the results of the example they go on from."""
+"""Examples that need the results of another one."""
 PACKAGES = {"A finished student": "onnxruntime", "A search": "optuna"}
 """Package of an extra that an example needs."""
 

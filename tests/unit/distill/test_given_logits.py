@@ -86,7 +86,7 @@ def test_a_wrong_answer_of_any_row_stops_the_run_before_it_trains(
     keyed: Callable[..., ExperimentConfig], local: Callable[..., LocalPipeline], small_world: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    """The student without KD, which needs no answers, trains beside the other stages where the machine has room."""
+    """The student without KD, which needs no answers, trains beside the other stages where the machine has free CPUs."""
     lines = answers(small_world)
     lines[350]["logprobs"]["1"] = 0.5
     config = keyed(

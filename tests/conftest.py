@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from raykd.config import ExperimentConfig, build, merge
 
@@ -15,6 +16,9 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+# no test depends on the speed of the machine
+settings.register_profile("raykd", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("raykd")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

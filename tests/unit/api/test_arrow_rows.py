@@ -24,7 +24,7 @@ def written(folder: Path, given: Any, texts: tuple[str, ...] = ("text",), others
     return path.read_bytes()
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(rows=ROWS, cut=st.integers(1, 40))
 def test_the_file_depends_on_the_rows_alone(rows: list[tuple[str, int]], cut: int, tmp_path_factory: Any) -> None:
     datasets = pytest.importorskip("datasets", reason="pip install datasets")

@@ -23,7 +23,7 @@ def read(path: Path, *, column: int | str = 0, key: str | None = None, votes: bo
 
 
 @given(ROWS, st.booleans())
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 def test_jsonl_gives_back_what_was_written(tmp_path: Path, rows: list[tuple[str, dict[str, float]]], packed: bool) -> None:
     content = "".join(json.dumps({"id": key, "answer": value}, ensure_ascii=False) + "\n" for key, value in rows).encode()
     path = tmp_path / ("a.jsonl.gz" if packed else "a.jsonl")
@@ -33,7 +33,7 @@ def test_jsonl_gives_back_what_was_written(tmp_path: Path, rows: list[tuple[str,
 
 
 @given(ROWS)
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=20)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20)
 def test_parquet_gives_back_what_was_written(tmp_path: Path, rows: list[tuple[str, dict[str, float]]]) -> None:
     answers = pa.array([list(value.items()) for _, value in rows], pa.map_(pa.string(), pa.float64()))
     pq.write_table(pa.table({"id": pa.array([key for key, _ in rows], pa.string()), "logits": answers}), tmp_path / "a.parquet")

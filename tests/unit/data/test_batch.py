@@ -98,7 +98,7 @@ def test_another_padded_length_changes_padding_only() -> None:
     rows=st.lists(st.lists(st.integers(0, 50), min_size=1, max_size=8), min_size=1, max_size=9),
     data=st.data(),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_sliced_and_chunked_tables_give_the_same_batch(rows: list[list[int]], data: st.DataObject) -> None:
     start = data.draw(st.integers(0, len(rows) - 1))
     stop = data.draw(st.integers(start + 1, len(rows)))
@@ -212,7 +212,7 @@ def step_rows(num_rows: int, rank: int, world: int) -> StepRows:
 
 
 @given(num_rows=st.integers(1, 40), world=st.integers(1, 9), micro_batch_size=st.none() | st.integers(1, 12))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_every_rank_makes_the_same_number_of_passes_over_all_rows(
     num_rows: int, world: int, micro_batch_size: int | None
 ) -> None:

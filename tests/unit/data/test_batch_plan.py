@@ -49,7 +49,7 @@ WINDOW = st.integers(1, 6)
 
 
 @given(groups=GROUPS, batch_size=BATCH, window=WINDOW, epoch=st.integers(0, 5), seed=st.integers(0, 2**63))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_every_row_stands_in_every_epoch_once(groups: list[int], batch_size: int, window: int, epoch: int, seed: int) -> None:
     plan = make(groups, batch_size=batch_size, window=window, seed=seed)
     steps = plan.batches_per_epoch
@@ -63,7 +63,7 @@ def test_every_row_stands_in_every_epoch_once(groups: list[int], batch_size: int
 
 
 @given(groups=GROUPS, batch_size=BATCH, window=WINDOW, epoch=st.integers(0, 3))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_windows_are_the_sequence_of_batches(groups: list[int], batch_size: int, window: int, epoch: int) -> None:
     plan = make(groups, batch_size=batch_size, window=window)
     windows = [plan.window(epoch, w) for w in range(plan.windows_per_epoch)]
@@ -78,7 +78,7 @@ def test_windows_are_the_sequence_of_batches(groups: list[int], batch_size: int,
 
 
 @given(groups=GROUPS, batch_size=BATCH, window=WINDOW, start=st.integers(0, 200), count=st.integers(0, 60))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_resuming_at_a_step_gives_the_tail(groups: list[int], batch_size: int, window: int, start: int, count: int) -> None:
     whole = sequence(make(groups, batch_size=batch_size, window=window), 0, start + count)
     assert sequence(make(groups, batch_size=batch_size, window=window), start, start + count) == whole[start:]
@@ -96,7 +96,7 @@ def test_slices_of_all_ranks_are_the_batch(num_rows: int, world: int) -> None:
 
 
 @given(groups=GROUPS, batch_size=BATCH, world=st.integers(1, 9))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_the_slices_of_all_ranks_are_the_batch(groups: list[int], batch_size: int, world: int) -> None:
     for batch in make(groups, batch_size=batch_size).batches(0, 3):
         slices = [slice(*slice_bounds(batch.num_rows, rank, world)) for rank in range(world)]
@@ -110,7 +110,7 @@ def test_a_rank_outside_the_world_is_refused(rank: int) -> None:
 
 
 @given(groups=GROUPS, batch_size=BATCH, window=WINDOW)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_padded_length_is_the_smallest_multiple_of_8_that_holds_the_longest_row(
     groups: list[int], batch_size: int, window: int
 ) -> None:

@@ -40,7 +40,7 @@ def joined(path: str, prepared: TokenisedSet, everything: TokenisedSet, **allowe
 
 @given(st.lists(st.text(st.characters(exclude_characters="\t\n\r\0", exclude_categories=["Cs"]), min_size=1, max_size=6),
                 min_size=1, max_size=12, unique=True), st.randoms(use_true_random=False))  # fmt: skip
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=30)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
 def test_any_order_of_ids_gives_every_row_its_own(prepare_rows: PrepareRows, tmp_path: Path, ids: list[str], draw: Any) -> None:
     everything = prepare_rows("".join(f"{key}\tgood film {n}\tpos\n" for n, key in enumerate(ids)), **KEYED)
     answers = [(key, [float(n), -float(n)]) for n, key in enumerate(ids)]

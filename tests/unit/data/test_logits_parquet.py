@@ -101,7 +101,7 @@ def test_text_and_other_files_are_no_logits(prepared, write, tmp_path):
         imported(prepared, str(tmp_path / "absent.parquet"), tmp_path)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=300))
 def test_arbitrary_bytes_give_nothing_but_our_errors(prepared, tmp_path, content):
     path = tmp_path / "any.parquet"

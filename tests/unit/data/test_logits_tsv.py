@@ -34,7 +34,7 @@ def round_trip(prepared: TokenisedSet, logits: np.ndarray, folder: Path) -> None
 
 
 @given(st.lists(st.tuples(FLOATS | BIT_PATTERNS, FLOATS | BIT_PATTERNS), min_size=10, max_size=10))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=30)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
 def test_a_round_trip_changes_no_bit(prepare_rows: PrepareRows, tmp_path: Path, values: list[tuple[float, float]]) -> None:
     round_trip(prepare_rows("good\tpos\n" * 10), np.array(values, np.float32), tmp_path)
 

@@ -62,7 +62,7 @@ WINDOW = st.integers(1, 6)
 
 
 @given(labelled=GROUPS, unlabelled=GROUPS, fraction=st.floats(0.01, 0.99), batch_size=BATCH, window=WINDOW)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_batch_is_whole_and_has_the_share(
     labelled: list[int], unlabelled: list[int], fraction: float, batch_size: int, window: int
 ) -> None:
@@ -80,7 +80,7 @@ def test_every_batch_is_whole_and_has_the_share(
 
 
 @given(labelled=GROUPS, unlabelled=GROUPS, batch_size=BATCH, window=WINDOW, start=st.integers(0, 60))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_resuming_at_a_step_gives_the_tail(
     labelled: list[int], unlabelled: list[int], batch_size: int, window: int, start: int
 ) -> None:

@@ -242,7 +242,7 @@ ROWS = st.tuples(st.lists(LINES, max_size=25).map(b"\n".join), st.sampled_from([
 
 @example(content=b"\n\r\tpos\n\n", skip_header=True, compress=False, fraction=None)
 @given(content=ROWS, skip_header=st.booleans(), compress=st.booleans(), fraction=st.none() | st.sampled_from([0.2, 0.9]))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_bytes_are_accounted_for(
     *, spec: PrepareSpec, tmp_path: Path, content: bytes, skip_header: bool, compress: bool, fraction: float | None
 ) -> None:

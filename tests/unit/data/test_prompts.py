@@ -31,7 +31,7 @@ def rows(tokenizer: PromptTokenizer, texts: list[Text], length: int = 1000) -> l
 
 
 @given(st.lists(TEXTS, min_size=1, max_size=4))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_tokens_are_those_of_the_written_prompt(texts: list[str]) -> None:
     found = rows(make("Review: {text}\nSentiment {x}:"), list(texts))
     assert found == [TOKENIZER(f"Review: {text}\nSentiment {{x}}:").input_ids for text in texts]
@@ -40,7 +40,7 @@ def test_tokens_are_those_of_the_written_prompt(texts: list[str]) -> None:
 
 
 @given(TEXTS, TEXTS, st.integers(0, 12), st.sampled_from(["left", "right"]))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_only_the_texts_are_cut(first: str, second: str, limit: int, side: str) -> None:
     """Cut at a token, at the tokenizer's side; of a pair the longer text first."""
     tokenizer = make("Instruction: {text} / {text_pair}\nAnswer:", truncation_side=side)
@@ -56,7 +56,7 @@ def test_only_the_texts_are_cut(first: str, second: str, limit: int, side: str) 
 
 
 @given(st.text(max_size=200), st.integers(0, 40))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_a_prompt_fits_the_model(text: str, spare: int) -> None:
     bare = make("Instruction: {text}\nAnswer:")
     limit = len(bare.prompt_ids("")) + spare

@@ -121,7 +121,7 @@ def columns_of(prepared: TokenisedSet) -> dict[str, list[Any]]:
 @given(ROWS)
 @example([("", "pos")])
 @example([("a" * 200_000, "neg"), ('"', "pos")])
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 def test_the_same_rows_in_all_formats(spec: PrepareSpec, tmp_path: Path, rows: list[Row]) -> None:
     cache = str(tmp_path / "cache")
     found = {name: prepare(by_name(spec, write(tmp_path / name, rows)), cache) for name, write in WRITERS.items()}

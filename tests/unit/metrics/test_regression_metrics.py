@@ -13,7 +13,7 @@ def test_by_hand():
     assert metrics == pytest.approx({"pearson": 0.5, "spearman": 0.5, "rmse": np.sqrt(2 / 3), "loss": 2 / 3})
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(rows=st.integers(3, 80), seed=st.integers(0, 10_000), shift=st.floats(-1e6, 1e6), scale=st.floats(1e-3, 1e3))
 def test_correlations_are_those_of_scipy_wherever_the_numbers_lie(rows: int, seed: int, shift: float, scale: float):
     dice = np.random.default_rng(seed)

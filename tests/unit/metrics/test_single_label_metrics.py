@@ -67,7 +67,7 @@ def test_three_classes_agree_with_scikit_learn():
 
 
 @given(data=st.data(), classes=st.integers(2, 4), rows=st.integers(2, 60))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_rows_agree_with_scikit_learn(data: st.DataObject, classes: int, rows: int):
     """Equal scores, classes that are missing and predictions of one class included."""
     ids = st.lists(st.integers(0, classes - 1), min_size=rows, max_size=rows).map(np.array)
@@ -157,7 +157,7 @@ def test_what_does_not_fit_is_refused(labels: np.ndarray, logits: np.ndarray, me
         classification_metrics(labels, logits, TWO)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(rows=st.integers(1, 40), classes=st.integers(2, 5), seed=st.integers(0, 1000), shift=st.floats(-50, 50))
 def test_metrics_stay_in_bounds_and_ignore_a_shift(rows: int, classes: int, seed: int, shift: float):
     dice = np.random.default_rng(seed)

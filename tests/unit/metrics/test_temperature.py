@@ -17,7 +17,7 @@ def rows_of(logits, seed):
 
 
 @given(scale=st.floats(0.2, 5.0), seed=st.integers(0, 5))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_logits_scaled_by_a_factor_are_scaled_back(scale, seed):
     logits = np.random.default_rng(seed).normal(size=(4000, 3))
     labels, kind = rows_of(logits, seed + 1), task_kind("single_label")

@@ -90,7 +90,7 @@ def unpadded_model(request: pytest.FixtureRequest, tmp_path_factory: pytest.Temp
     return model
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(lengths=st.lists(st.integers(1, 30), min_size=1, max_size=9).map(tuple))
 def test_numbers_are_those_with_padding_for_any_lengths(unpadded_model: Any, lengths: tuple[int, ...]) -> None:
     assert_same(unpadded_model, lengths)

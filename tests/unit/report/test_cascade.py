@@ -22,7 +22,7 @@ def rows_of(given_rows):
 
 
 @given(ROWS, st.sampled_from([0.0, 0.05, 0.3]))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_the_threshold_is_the_smallest_that_is_good_enough(given_rows, margin):
     rows = rows_of(given_rows)
     chosen = rows.choose(margin)
@@ -33,7 +33,7 @@ def test_the_threshold_is_the_smallest_that_is_good_enough(given_rows, margin):
 
 
 @given(ROWS)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_ends_of_the_curve_are_the_student_and_the_teacher(given_rows):
     rows = rows_of(given_rows)
     curve = rows.curve((0.0, 1.0))

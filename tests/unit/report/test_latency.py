@@ -64,7 +64,7 @@ def test_models_take_turns_on_the_same_calls():
     cost=st.floats(1e-5, 1e-2),
     seconds=st.floats(0.01, 2),
 )
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_ten_times_faster_on_every_row_reads_as_ten(lengths: list[int], cost: float, seconds: float):
     """Whatever the rows' order, and however few calls a slow model has time for."""
     clock = Clock()
@@ -85,7 +85,7 @@ def test_ten_times_faster_on_every_row_reads_as_ten(lengths: list[int], cost: fl
 
 
 @given(costs=st.lists(st.floats(1e-4, 0.5), min_size=1, max_size=6), seconds=st.floats(0.1, 3))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_all_models_share_the_seconds(costs: list[float], seconds: float):
     """One turn of every model is measured anyway: 20 single rows, and a batch of 8."""
     clock = Clock()

@@ -118,7 +118,7 @@ def test_half_precision_logits_give_fp32_terms(objective: Objective, dtype: torc
     torch.testing.assert_close(half.terms, rounded.terms, rtol=0, atol=0)
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow])
 @given(
     cuts=st.lists(st.integers(0, ROWS), max_size=3),
     paddings=st.lists(st.sampled_from([12, 16, 24]), min_size=4, max_size=4),

@@ -45,7 +45,7 @@ ODD_BYTES = st.lists(
 @example(BOM + b"h\n", True, False, 4)
 @example(b"header without an end", True, False, 4)
 @example(b"a\n\n\r\n\r", False, False, 4)
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=300)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
 def test_any_bytes_give_the_same_rows_for_any_chunks(
     tmp_path: Path, content: bytes, skip_header: bool, compress: bool, chunk_bytes: int
 ) -> None:

@@ -21,17 +21,24 @@ class ArrowRows:
     """The columns of an object that a job needs: ``texts``, and others of any type. ``name`` is the object's in errors.
 
     The constructor raises DataError for an object of another type, and for an absent column (with the nearest one). Missing
-    values are errors unless ``allow_missing``.
+    values are errors unless ``allow_missing``; ``remedy`` is what such an error tells to do.
     """
 
     def __init__(
-        self, name: str, given: Any, texts: Sequence[str], others: Sequence[str], *, allow_missing: bool = False
+        self,
+        name: str,
+        given: Any,
+        texts: Sequence[str],
+        others: Sequence[str],
+        *,
+        allow_missing: bool = False,
+        remedy: str = "remove the row, or set data.max_rejected_rows",
     ) -> None:
         source = _source_of(given)
         if source is None:
             raise DataError(f"{name} is of type {type(given).__name__}; give a {TYPES}")
         self._name, self._given, self._source = name, given, source
-        self._texts, self._allow_missing = frozenset(texts), allow_missing
+        self._texts, self._allow_missing, self._remedy = frozenset(texts), allow_missing, remedy
         known = source.names(given)
         wanted = [column if column in known else column.partition(".")[0] for column in (*texts, *others)]
         self._columns = list(dict.fromkeys(wanted))
@@ -79,8 +86,7 @@ class ArrowRows:
             missing = table.column(name).is_null()
             if (row := pc.index(missing, True).as_py()) >= 0:
                 raise DataError(
-                    f"{self._name}, row {first_row + row} (from 0): column {name!r} is missing (null); remove the row, or set "
-                    "data.max_rejected_rows"
+                    f"{self._name}, row {first_row + row} (from 0): column {name!r} is missing (null); {self._remedy}"
                 )
 
     def _plain(self, table: pa.Table) -> pa.Table:

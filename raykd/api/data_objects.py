@@ -27,8 +27,6 @@ def with_data(content: Any, data: Mapping[str, Any], build: Callable[[Mapping[st
     """
     _check_splits(data)
     given = dict(content) if isinstance(content, Mapping) else {}
-    if given.get("kind") == "meta_kd":
-        raise ConfigError("data gives rows of a distillation; a meta_kd job reads TSV files, which its data section names")
     section = _without_file_settings(given.get("data"), data)
 
     def build_with(files: Mapping[str, str]) -> BuiltConfig:
@@ -36,19 +34,28 @@ def with_data(content: Any, data: Mapping[str, Any], build: Callable[[Mapping[st
 
     config = build_with({split: f"{split}.parquet" for split in data})
     job = config.base if isinstance(config, TuneConfig) else config
-    assert isinstance(job, ExperimentConfig)
+    assert job.data is not None
 
     from raykd.api.arrow_rows import ArrowRows
     from raykd.run.task import cache_folder
 
     texts = [name for name in (job.data.first_sequence, job.data.second_sequence) if name is not None]
-    others = [name for name in (job.data.label, job.logits.key) if name is not None]
-    allow = job.data.max_rejected_rows > 0
+    others = [name for name in _other_columns(job) if name is not None]
+    missing: dict[str, Any] = (
+        {"allow_missing": job.data.max_rejected_rows > 0} if isinstance(job, ExperimentConfig) else {"remedy": "remove the row"}
+    )
     opened = {
-        split: ArrowRows(f"data[{split!r}]", one, texts, [] if split == "unlabelled" else others, allow_missing=allow)
+        split: ArrowRows(f"data[{split!r}]", one, texts, [] if split == "unlabelled" else others, **missing)
         for split, one in data.items()
     }
     return build_with({split: _written(rows, storage.join(cache_folder(job), "objects")) for split, rows in opened.items()})
+
+
+def _other_columns(job: ExperimentConfig | MetaKDConfig) -> tuple[str | None, ...]:
+    """Columns of labelled rows besides the texts."""
+    if isinstance(job, ExperimentConfig):
+        return job.data.label, job.logits.key
+    return () if job.data is None else (job.data.label, job.data.domain)
 
 
 def _check_splits(data: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from raykd.config.paths import PathField
-from raykd.config.section import Section
+from raykd.config.text_files import TextFilesConfig
 from raykd.errors import list_values
 
 TaskName = Literal["single_label", "multi_label", "regression"]
@@ -50,22 +50,9 @@ _NAMES_WITHOUT_ROWS = ("0", "1")
 """Labels of rows without a label column, unless the job lists others."""
 
 
-class DataConfig(Section):
+class DataConfig(TextFilesConfig):
     """Data files and the meaning of their columns."""
 
-    format: str | None = None
-    """Format of all files: tsv, csv, jsonl, parquet or arrow; null goes by the names of the files (.tsv, .csv, .jsonl, .ndjson,
-    .parquet, .arrow; other names are TSV)."""
-    delimiter: str = Field(",", min_length=1, max_length=1)
-    """Character between the cells of CSV files."""
-    input_schema: str | None = None
-    """Columns in file order, `name:type:length` joined by commas; type is str, int or float (`sent:str:1,label:str:1`). A row
-    has exactly these cells; others are rejected. TSV files need it. null finds the columns by name: in the header of CSV
-    files, which is then not skipped by `skip_header`, and in JSONL, Parquet and Arrow files (`a.b` is field b of a)."""
-    first_sequence: str
-    """Column that holds the text."""
-    second_sequence: str | None = None
-    """Column that holds the second text of a pair; null for single texts."""
     label: str | None = None
     """Column that holds the label; null for unlabelled rows, which only alpha = 1 can train on."""
     task: TaskName = "single_label"
@@ -99,8 +86,6 @@ class DataConfig(Section):
     """Treatment of texts that training, validation and test set share, but for case, white space and Unicode form. warn:
     the report has their number. drop: a row whose text is in the test set is left out of the other two, and one of the
     validation set out of the training set. error: the run stops before anything is trained."""
-    skip_header: bool = False
-    """The first line of every file is a header."""
     sequence_length: int = Field(128, ge=4)
     """Maximum tokens of a row, special tokens included; longer text is truncated, shorter text is not padded to it."""
     max_rejected_rows: int = Field(0, ge=0)
@@ -139,18 +124,7 @@ class DataConfig(Section):
                 f"data.positive_label is for rows with one of two labels; leave it out with data.task = {self.task}"
             )
         self._check_unlabelled_rows()
-        if self.delimiter in '"\r\n':
-            raise ValueError(f"data.delimiter = {self.delimiter!r}: use a character other than quotes and line ends")
-        if self.input_schema is not None:
-            self._check_columns(self.input_schema)
         return self
-
-    def _check_columns(self, input_schema: str) -> None:
-        columns = [item.split(":")[0] for item in input_schema.split(",")]
-        for field in ("first_sequence", "second_sequence", "label"):
-            name = getattr(self, field)
-            if name is not None and name not in columns:
-                raise ValueError(f"data.{field} = {name!r} is not a column of data.input_schema ({', '.join(columns)})")
 
     def _check_splits(self) -> None:
         for name, given in (("validation", self.validation), ("test", self.test)):

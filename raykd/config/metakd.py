@@ -11,6 +11,7 @@ from raykd.config.paths import ModelRef, PathField, StoragePath
 from raykd.config.searched_job import SearchedJob
 from raykd.config.section import Section
 from raykd.config.student_init import InitConfig, with_teacher_model
+from raykd.config.text_files import TextFilesConfig
 from raykd.config.training import ComputeConfig, ModelTask, TrainingConfig
 
 Baseline = Literal["hard_labels", "single_teacher", "mixed_teacher", "meta_teacher"]
@@ -30,36 +31,21 @@ class ReviewsConfig(Section):
     is the beginning of the file's name (`books_test.tsv`). null is the split's own test rows."""
 
 
-class DomainDataConfig(Section):
-    """TSV files of rows with a text, a label and a domain."""
+class DomainDataConfig(TextFilesConfig):
+    """Files of rows with a text, a label and a domain."""
 
-    input_schema: str
-    """Columns in file order, `name:type:length` joined by commas. A row has exactly these cells."""
-    first_sequence: str
-    """Column that holds the text."""
-    second_sequence: str | None = None
-    """Column that holds the second text of a pair."""
+    column_fields: ClassVar = (*TextFilesConfig.column_fields, "domain")
+
     label: str
     """Column that holds the label."""
     domain: str
     """Column that holds the domain."""
     train: tuple[PathField, ...] = Field(min_length=1)
-    """Training files."""
+    """Training files: paths or globs; formats and compression as for distillations without domains."""
     validation: tuple[PathField, ...] = Field(min_length=1)
     """Validation files, which select the best model."""
     test: tuple[PathField, ...] = Field(min_length=1)
     """Test files, used for the report only."""
-    skip_header: bool = False
-    """The first line of every file is a header."""
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        columns = [item.split(":")[0] for item in self.input_schema.split(",")]
-        for field in ("first_sequence", "second_sequence", "label", "domain"):
-            name = getattr(self, field)
-            if name is not None and name not in columns:
-                raise ValueError(f"data.{field} = {name!r} is not a column of data.input_schema ({', '.join(columns)})")
-        return self
 
 
 class WeightsConfig(Section):
@@ -186,7 +172,7 @@ class MetaKDConfig(SearchedJob):
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
             raise ValueError(f"name = {self.name!r}: use letters, digits, '.', '_' and '-', beginning with a letter or digit")
         if (self.reviews is None) == (self.data is None):
-            raise ValueError("give either reviews (raw Amazon reviews) or data (TSV files of your own)")
+            raise ValueError("give either reviews (raw Amazon reviews) or data (files of your own)")
         for field, values, least in (
             ("domains", self.domains, 2),
             ("labels", self.labels, 2),

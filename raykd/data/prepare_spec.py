@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from raykd.config import DataConfig
 from raykd.config.data import VALIDATION
+from raykd.config.text_files import TextFilesConfig
 from raykd.data.label_budget import RowSelection
 from raykd.data.label_codec import LabelCodec
 from raykd.data.prompts import PromptTokenizer
@@ -74,7 +75,7 @@ def spec_from_config(data: DataConfig, split: Split, tokenizer: str, codec: Labe
     )
 
 
-def file_format(data: DataConfig) -> FileFormat:
+def file_format(data: TextFilesConfig) -> FileFormat:
     """Format of a configuration's files."""
     return FileFormat(data.format, data.delimiter, named=data.input_schema is None)
 

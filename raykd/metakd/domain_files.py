@@ -5,73 +5,139 @@ With one file a domain, the set of all domains and that of one share chunks and 
 (:func:`raykd.data.side_tables.restrict`).
 """
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cached_property
 
 from raykd.data import storage
-from raykd.data.examples import RowParser
+from raykd.data.examples import Example, RowParser
 from raykd.data.headers import check_files
-from raykd.data.readers import read_chunk, reader_of, scan
+from raykd.data.label_codec import LabelCodec
+from raykd.data.readers import TSV, FileFormat, read_chunk, reader_of, scan
+from raykd.data.readers.tsv import TsvReader
 from raykd.data.schema import InputSchema
+from raykd.data.sources import expand_data
 from raykd.errors import ConfigError, DataError
+from raykd.task_kinds import SINGLE_LABEL
+
+
+@dataclass(frozen=True)
+class DomainColumns:
+    """Columns of files whose rows have a text, a label and a domain."""
+
+    input_schema: str | None
+    """Columns by position; None finds them by name."""
+    first_sequence: str
+    second_sequence: str | None
+    label: str
+    domain: str
+
+    @cached_property
+    def schema(self) -> InputSchema:
+        """The columns in the order of the cells."""
+        names = (self.first_sequence, self.second_sequence, self.label, self.domain)
+        return InputSchema.of(self.input_schema, names)
+
+    def parser(self, labels: Sequence[str]) -> RowParser:
+        """Parser of the rows; the domain is the one extra value. Raises ConfigError for columns that do not fit."""
+        return RowParser(
+            self.schema,
+            first_sequence=self.first_sequence,
+            second_sequence=self.second_sequence,
+            label=self.label,
+            codec=_codec(labels),
+            extra_columns=(self.domain,),
+        )
+
+    def of_domain_files(self, patterns: Sequence[str], files: FileFormat) -> "DomainColumns":
+        """Columns of the files that :func:`split_by_domain` writes: those of TSV rows, which are copied, or JSON keys."""
+        readers = [reader_of(path, files) for path in expand_data(patterns)]
+        if all(type(reader) is TsvReader for reader in readers):
+            return self
+        return DomainColumns(None, "text", None if self.second_sequence is None else "second_text", "label", "domain")
+
+    @property
+    def file_format(self) -> FileFormat:
+        """Format of the files that :func:`split_by_domain` writes with these columns."""
+        return TSV if self.input_schema is not None else FileFormat("jsonl", named=True)
+
+    @property
+    def suffix(self) -> str:
+        """End of the names of those files."""
+        return ".tsv" if self.input_schema is not None else ".jsonl"
 
 
 def split_by_domain(
     patterns: Sequence[str],
+    columns: DomainColumns,
+    paths: Mapping[str, str],
     *,
-    schema: InputSchema,
-    parser: RowParser,
-    domain: str,
-    domains: Sequence[str],
-    skip_header: bool,
-    folder: str,
-) -> dict[str, str]:
-    """Copy every line of the files to ``folder/<domain>.tsv``, unchanged; domain to file, in the order of ``domains``.
+    written: DomainColumns,
+    files: FileFormat = TSV,
+    skip_header: bool = False,
+    labels: Sequence[str],
+) -> dict[str, int]:
+    """Write the rows of each domain to its file in ``paths``, in their order, with the columns ``written``; their numbers.
 
-    Raises DataError with file and line for a row that ``parser`` refuses and a domain that is not in the list, and for a
-    domain without rows.
+    Rows keep their bytes where ``written`` are columns by position, of TSV files. Raises DataError with file and line for a row
+    that does not parse and a domain that is not in ``paths``, and for a domain without rows.
     """
-    index = schema.position(domain)
-    check_files(storage.expand(patterns), schema, parser, skip_header=skip_header)
-    paths = {name: storage.join(folder, f"{name}.tsv") for name in domains}
-    counts = dict.fromkeys(domains, 0)
+    parser = columns.parser(labels)
+    check_files(expand_data(patterns), columns.schema, parser, files, skip_header=skip_header)
+    counts, copied = dict.fromkeys(paths, 0), written.input_schema is not None
     with ExitStack() as stack:
         streams = {name: stack.enter_context(storage.open_output(path)) for name, path in paths.items()}
-        for where, data in _rows(patterns, skip_header, parser):
-            name = data.split(b"\t")[index].decode()
+        for where, data, example in _rows(patterns, parser, files, skip_header):
+            name = str(example.extras[0])
             if name not in streams:
                 raise DataError(
-                    f"{where}: domain {name!r} is not one of {', '.join(domains)}; list it in domains, or drop the row"
+                    f"{where}: domain {name!r} is not one of {', '.join(paths)}; list it in domains, or drop the row"
                 )
-            streams[name].write(data + b"\n")
+            line = data if copied else _json_line(example, labels, written)
+            streams[name].write(line + b"\n")
             counts[name] += 1
     for name, count in counts.items():
         if not count:
             raise DataError(f"domain {name!r} has no rows in {', '.join(patterns)}; remove it from domains, or give it rows")
-    return paths
+    return counts
 
 
-def _rows(patterns: Sequence[str], skip_header: bool, parser: RowParser) -> Iterator[tuple[str, bytes]]:
-    """``file:line`` and bytes of every row that is not blank."""
-    for chunk in scan(storage.expand(patterns), skip_header):
-        reader = reader_of(chunk.path)
+def _rows(
+    patterns: Sequence[str], parser: RowParser, files: FileFormat, skip_header: bool
+) -> Iterator[tuple[str, bytes, Example]]:
+    """Place, content and values of every row that is not blank."""
+    for chunk in scan(expand_data(patterns), skip_header, files=files):
+        reader = reader_of(chunk.path, files)
         for row in reader.read(chunk, parser.names):
-            where = f"{chunk.path}:{row.line}"
             if row.data:
+                where = reader.place(chunk.path, row)
                 try:
-                    parser.parse(row.data, reader)
+                    yield where, row.data, parser.parse(row.data, reader)
                 except DataError as error:
                     raise DataError(f"{where}: {error}") from None
-                yield where, row.data
 
 
-def check_classes(path: str, *, schema: InputSchema, label: str, labels: Sequence[str], domain: str) -> None:
+def _json_line(example: Example, labels: Sequence[str], columns: DomainColumns) -> bytes:
+    texts = (example.text,) if isinstance(example.text, str) else example.text
+    names = (columns.first_sequence, columns.second_sequence)
+    row = dict(zip(names, texts, strict=False)) | {columns.label: labels[example.label], columns.domain: example.extras[0]}
+    return json.dumps(row, ensure_ascii=False).encode()
+
+
+def _codec(labels: Sequence[str]) -> LabelCodec:
+    return SINGLE_LABEL.label_codec(tuple(labels))
+
+
+def check_classes(path: str, columns: DomainColumns, *, labels: Sequence[str], domain: str) -> None:
     """Raise DataError when the rows of a domain's file lack some class; reads until every class was seen."""
-    index, counts = schema.position(label), dict.fromkeys(labels, 0)
-    for chunk in scan([path], skip_header=False):
-        for row in read_chunk(chunk):
+    parser, counts = columns.parser(labels), dict.fromkeys(labels, 0)
+    for chunk in scan([path], skip_header=False, files=columns.file_format):
+        reader = reader_of(path, columns.file_format)
+        for row in read_chunk(chunk, parser.names, files=columns.file_format):
             if row.data:
-                counts[row.data.split(b"\t")[index].decode()] += 1
+                counts[labels[parser.parse(row.data, reader).label]] += 1
                 if all(counts.values()):
                     return
     raise DataError(f"domain {domain!r} lacks a class: its training rows are {counts}; every class needs some")

@@ -2,33 +2,20 @@
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import NamedTuple
 
 from raykd.config import MetaKDConfig
 from raykd.config.metakd import DomainDataConfig, ReviewsConfig
 from raykd.data import storage
-from raykd.data.examples import RowParser
-from raykd.data.prepare_spec import PrepareSpec
+from raykd.data.prepare_spec import PrepareSpec, file_format
 from raykd.data.readers import scan
-from raykd.data.schema import InputSchema
+from raykd.data.sources import expand_data
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import DataError
-from raykd.metakd.domain_files import check_classes, check_domain_names, split_by_domain
+from raykd.metakd.domain_files import DomainColumns, check_classes, check_domain_names, split_by_domain
 from raykd.metakd.reviews import Review, read_labelled_texts, read_reviews, split_reviews, without_duplicates, write_reviews
-from raykd.run.stages import Stage, StageRunner
+from raykd.run.stages import StageRunner
 from raykd.stage_names import SPLITS, Split
 from raykd.task_kinds import SINGLE_LABEL
-
-
-class DomainColumns(NamedTuple):
-    """Columns of the split's files."""
-
-    schema: str
-    first_sequence: str
-    second_sequence: str | None
-    label: str
-    domain: str
-
 
 _REVIEW_COLUMNS = DomainColumns("review:str:1,domain:str:1,sentiment:str:1", "review", None, "sentiment", "domain")
 
@@ -41,13 +28,11 @@ class DomainRows:
         self._config = config
         self._runner = runner
 
-    @property
+    @cached_property
     def columns(self) -> DomainColumns:
         """The columns of the split's files."""
         data = self._config.data
-        if data is None:
-            return _REVIEW_COLUMNS
-        return DomainColumns(data.input_schema, data.first_sequence, data.second_sequence, data.label, data.domain)
+        return _REVIEW_COLUMNS if data is None else _columns(data).of_domain_files(_patterns(data), file_format(data))
 
     def tokenised(self, split: Split, domains: Sequence[str], model: str) -> TokenisedSet:
         """The rows of a split and some domains as a model's tokens. Raises DataError, ModelError, ConfigError."""
@@ -59,7 +44,7 @@ class DomainRows:
         columns = self.columns
         return PrepareSpec(
             files=tuple(self._files[split][domain] for domain in domains),
-            input_schema=columns.schema,
+            input_schema=columns.input_schema,
             first_sequence=columns.first_sequence,
             second_sequence=columns.second_sequence,
             label=columns.label,
@@ -70,13 +55,13 @@ class DomainRows:
             tokenizer=model,
             keep=None,
             extra_columns=(columns.domain,),
+            format=columns.file_format,
         )
 
     def check_classes(self) -> None:
         """Raise DataError when a domain's training rows lack a class, whose prototype the instance weights need."""
-        schema, label = InputSchema.parse(self.columns.schema), self.columns.label
         for domain, path in self._files["train"].items():
-            check_classes(path, schema=schema, label=label, labels=self._config.labels, domain=domain)
+            check_classes(path, self.columns, labels=self._config.labels, domain=domain)
 
     def split(self) -> None:
         """Make the files, if they are not there."""
@@ -89,13 +74,14 @@ class DomainRows:
         assert source is not None
         stage = self._runner.stage("split", source.model_dump(mode="json"), self._config.domains, _content(source))
         files = {
-            split: {name: storage.join(stage.folder, split, f"{name}.tsv") for name in self._config.domains} for split in SPLITS
+            split: {name: storage.join(stage.folder, split, f"{name}{self.columns.suffix}") for name in self._config.domains}
+            for split in SPLITS
         }
         if stage.is_done():
             return files
         self._runner.require(stage.name)
         stage.begin()
-        counts = self._from_reviews(source, files) if isinstance(source, ReviewsConfig) else self._from_tables(source, stage)
+        counts = self._from_reviews(source, files) if isinstance(source, ReviewsConfig) else self._from_files(source, files)
         stage.finish(rows=counts)
         self._runner.terminal.print_line("split: " + ", ".join(f"{split} {count} rows" for split, count in counts.items()))
         return files
@@ -126,35 +112,36 @@ class DomainRows:
             )
         return reviews
 
-    def _from_tables(self, source: DomainDataConfig, stage: Stage) -> dict[str, int]:
-        counts: dict[str, int] = {}
-        schema = InputSchema.parse(source.input_schema)
-        parser = RowParser(
-            schema,
-            first_sequence=source.first_sequence,
-            second_sequence=source.second_sequence,
-            label=source.label,
-            codec=SINGLE_LABEL.label_codec(self._config.labels),
-        )
-        for split in SPLITS:
-            folder = storage.join(stage.folder, split)
-            split_by_domain(
-                getattr(source, split),
-                schema=schema,
-                parser=parser,
-                domain=source.domain,
-                domains=self._config.domains,
-                skip_header=source.skip_header,
-                folder=folder,
+    def _from_files(self, source: DomainDataConfig, files: dict[Split, dict[str, str]]) -> dict[str, int]:
+        return {
+            split: sum(
+                split_by_domain(
+                    getattr(source, split),
+                    _columns(source),
+                    files[split],
+                    written=self.columns,
+                    files=file_format(source),
+                    skip_header=source.skip_header,
+                    labels=self._config.labels,
+                ).values()
             )
-            counts[split] = sum(chunk.rows for chunk in scan(storage.expand([storage.join(folder, "*.tsv")]), False))
-        return counts
+            for split in SPLITS
+        }
+
+
+def _columns(data: DomainDataConfig) -> DomainColumns:
+    return DomainColumns(data.input_schema, data.first_sequence, data.second_sequence, data.label, data.domain)
+
+
+def _patterns(data: DomainDataConfig) -> tuple[str, ...]:
+    return (*data.train, *data.validation, *data.test)
 
 
 def _content(source: ReviewsConfig | DomainDataConfig) -> list[str]:
     """Hashes of the source's content. Raises DataError when there is nothing."""
-    if isinstance(source, ReviewsConfig):
-        patterns: tuple[str, ...] = (storage.join(source.folder, "*", "*.review"), *(source.test or ()))
+    if isinstance(source, DomainDataConfig):
+        chunks = scan(expand_data(_patterns(source)), source.skip_header, files=file_format(source))
     else:
-        patterns = (*source.train, *source.validation, *source.test)
-    return [chunk.digest for chunk in scan(storage.expand(patterns), skip_header=False)]
+        patterns = (storage.join(source.folder, "*", "*.review"), *(source.test or ()))
+        chunks = scan(storage.expand(patterns), skip_header=False)
+    return [chunk.digest for chunk in chunks]

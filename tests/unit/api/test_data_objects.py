@@ -9,13 +9,15 @@ import pyarrow as pa
 import pytest
 
 from raykd.api.data_objects import with_data
-from raykd.config import ExperimentConfig, TuneConfig
+from raykd.config import ExperimentConfig, MetaKDConfig, TuneConfig
 from raykd.config.load import build_job
 from raykd.config.load_tune import build_tune
 from raykd.data.prepare import prepare
 from raykd.data.prepare_spec import spec_from_config
 from raykd.errors import ConfigError, DataError
+from raykd.stage_names import SPLITS
 from raykd.task_kinds import label_codec
+from tests.unit.metakd.worlds import job_content
 
 FRAME = pd.DataFrame({"text": ["good plot", "bad end", "fine film"], "label": ["1", "0", "1"]})
 MANY = pd.DataFrame({"text": [f"plot {number}" for number in range(40)], "label": ["0", "1"] * 20})
@@ -100,6 +102,31 @@ def test_files_that_need_settings_do_not_mix_with_objects(content: dict[str, Any
         with_data(content, {"train": FRAME}, build)
 
 
-def test_meta_kd_reads_its_own_files() -> None:
-    with pytest.raises(ConfigError, match="a meta_kd job reads TSV files"):
-        with_data({"kind": "meta_kd"}, {"train": FRAME}, build)
+def meta_kd(tmp_path: Path) -> dict[str, Any]:
+    """A job across domains without files."""
+    given = job_content(tmp_path, teacher="teacher", student="student")
+    given["data"] = {"first_sequence": "text", "label": "label", "domain": "kind"}
+    return given
+
+
+def test_rows_of_several_domains_keep_the_column_of_their_domain(tmp_path: Path) -> None:
+    rows = FRAME.assign(kind=["books", "dvd", "dvd"], other=1)
+    config = with_data(meta_kd(tmp_path), dict.fromkeys(SPLITS, rows), lambda given: build_job(given, source="the job"))
+    assert isinstance(config, MetaKDConfig)
+    assert config.data is not None
+    assert list(pd.read_parquet(config.data.train[0])) == ["text", "label", "kind"]
+
+
+def test_errors_of_rows_of_several_domains_name_what_meta_kd_has(tmp_path: Path) -> None:
+    rows = FRAME.assign(kind=["books", None, "dvd"])
+
+    def given(**more: pd.DataFrame) -> Any:
+        objects = dict.fromkeys(SPLITS, rows) | more
+        return with_data(meta_kd(tmp_path), objects, lambda content: build_job(content, source="the job"))
+
+    with pytest.raises(DataError, match=r"row 1 \(from 0\): column 'kind' is missing \(null\); remove the row$"):
+        given()
+    with pytest.raises(DataError, match=r"there is no column 'kind', but text, label"):
+        given(train=FRAME)
+    with pytest.raises(ConfigError, match=r"unknown key data\.unlabelled"):
+        given(unlabelled=rows)

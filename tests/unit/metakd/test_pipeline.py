@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from raykd.config import MetaKDConfig
 from raykd.data.side_tables import SideTable
 from raykd.errors import ConfigError, DataError, RaykdError
 from raykd.metakd.report import read
@@ -197,6 +199,25 @@ def test_a_domain_with_one_class_is_named(tmp_path: Path) -> None:
     (tmp_path / "train.tsv").write_text("".join(row for row in lines if "\tdvd\tpositive" not in row))
     with pytest.raises(DataError, match=r"'dvd' lacks a class: .*'positive': 0"):
         LocalMetaPipeline(config).report()
+
+
+def test_files_of_any_format_are_trained_on(tmp_path: Path) -> None:
+    config = make_config(tmp_path, seeds=[1]).model_copy(update={"baselines": ()})
+    rows = {split: pd.read_csv(tmp_path / f"{split}.tsv", sep="\t", names=["text", "domain", "label"]) for split in SPLITS}
+    rows["train"].to_parquet(tmp_path / "train.parquet")
+    rows["validation"].to_csv(tmp_path / "validation.csv", index=False)
+    rows["test"].to_json(tmp_path / "test.jsonl", orient="records", lines=True)
+    files = {"train": "train.parquet", "validation": "validation.csv", "test": "test.jsonl"}
+    data = {"input_schema": None, **{split: [str(tmp_path / name)] for split, name in files.items()}}
+    given = config.model_dump(mode="json")
+    pipeline = LocalMetaPipeline(MetaKDConfig.model_validate(given | {"name": "other", "data": given["data"] | data}))
+    pipeline.check()
+    assert [line.method for line in pipeline.report().lines] == ["–", "meta-distillation"]
+    of_tsv = LocalMetaPipeline(config)
+    for split in SPLITS:
+        sets = [one.rows.tokenised(split, config.domains, config.student.model) for one in (of_tsv, pipeline)]
+        groups = [[one.read_group(group) for group in range(len(one.group_rows))] for one in sets]
+        assert [table.to_pydict() for table in groups[0]] == [table.to_pydict() for table in groups[1]], split
 
 
 def test_averages_and_verdicts_are_over_domains_and_seeds() -> None:

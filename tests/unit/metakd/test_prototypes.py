@@ -1,24 +1,23 @@
 """Embeddings, prototypes, weights: against a plain computation over all rows at once."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 import torch
 
-from raykd.data.examples import RowParser
-from raykd.data.schema import InputSchema
 from raykd.data.side_tables import SideTable, logits_numpy, restrict
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ConfigError, DataError
 from raykd.metakd import prototypes as module
-from raykd.metakd.domain_files import check_domain_names, split_by_domain
+from raykd.metakd.domain_files import DomainColumns, check_domain_names, split_by_domain
 from raykd.metakd.embeddings import EMBEDDING, Embedder
 from raykd.metakd.prototypes import Prototypes, domain_ids, prototypes, weigh
 from raykd.models import load_classifier, load_tokenizer
 from raykd.predict import ScoreJob, score_locally
-from raykd.task_kinds import SINGLE_LABEL
 from tests.unit.metakd.worlds import DOMAINS, LABELS, SCHEMA, prepared_rows, side_of, write_rows
 
 
@@ -96,12 +95,14 @@ def test_domains_that_do_not_fit_are_refused(rows: TokenisedSet, tmp_path: Path)
 
 def test_rows_are_split_by_domain_and_tables_follow(tmp_path: Path, model: str) -> None:
     path = write_rows(tmp_path / "all.tsv", 61, seed=3)
-    schema = InputSchema.parse(SCHEMA)
-    parser = RowParser(
-        schema, first_sequence="text", second_sequence=None, label="label", codec=SINGLE_LABEL.label_codec(LABELS)
-    )
-    arguments = {"schema": schema, "parser": parser, "domain": "domain", "skip_header": False}
-    files = split_by_domain([str(path)], domains=DOMAINS, folder=str(tmp_path / "split"), **arguments)
+    named = DomainColumns(SCHEMA, "text", None, "label", "domain")
+
+    def split(source: Path, domains: Sequence[str] = DOMAINS, **settings: Any) -> dict[str, str]:
+        paths = {name: str(tmp_path / f"split-{len(domains)}" / f"{name}.tsv") for name in domains}
+        split_by_domain([str(source)], named, paths, written=named, labels=LABELS, **settings)
+        return paths
+
+    files = split(path)
     lines = [line for file in files.values() for line in Path(file).read_text().splitlines()]
     assert sorted(lines) == sorted(path.read_text().splitlines())
 
@@ -117,14 +118,14 @@ def test_rows_are_split_by_domain_and_tables_follow(tmp_path: Path, model: str) 
         restrict(side, whole, prepared_rows([str(path)], model, tmp_path / "cache"), out=str(tmp_path / "no"))
 
     with pytest.raises(DataError, match=r"all.tsv:3: domain 'kitchen' is not one of books, dvd"):
-        split_by_domain([str(path)], domains=("books", "dvd"), folder=str(tmp_path / "two"), **arguments)
+        split(path, ("books", "dvd"))
     broken = tmp_path / "broken.tsv"
     broken.write_text(path.read_text().replace("\t", "\tone more\t", 1))
     with pytest.raises(DataError, match=r"broken.tsv:1: \d columns where input_schema has"):
-        split_by_domain([str(broken)], domains=DOMAINS, folder=str(tmp_path / "broken"), **arguments)
+        split(broken)
     with pytest.raises(DataError, match=r"all.tsv:1: data.skip_header = true, but the first line is a row"):
-        split_by_domain([str(path)], domains=DOMAINS, folder=str(tmp_path / "head"), **{**arguments, "skip_header": True})
+        split(path, skip_header=True)
     with pytest.raises(DataError, match="'toys' has no rows"):
-        split_by_domain([str(path)], domains=(*DOMAINS, "toys"), folder=str(tmp_path / "four"), **arguments)
+        split(path, (*DOMAINS, "toys"))
     with pytest.raises(ConfigError, match="at least two"):
         check_domain_names(["books"])

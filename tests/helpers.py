@@ -1,5 +1,6 @@
 """Run a function in several processes that form one gloo process group."""
 
+import gc
 import os
 import tempfile
 import time
@@ -81,6 +82,7 @@ def _rank(sender: Connection, rank: int, world: int, folder: str, task: tuple[Ca
         import torch
         import torch.distributed as dist
 
+        gc.freeze()  # the objects of the imports are there to stay: collections pass over them
         torch.set_num_threads(1)
         store = dist.FileStore(str(Path(folder) / "store"), world)
         dist.init_process_group("gloo", store=store, rank=rank, world_size=world, timeout=timedelta(seconds=TIMEOUT_S))

@@ -8,7 +8,7 @@ import pytest
 from raykd.easynlp import main
 from tests.easynlp_world import commands, environment, make_world, meta_commands, scoring_flags, write_reviews
 
-pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
+pytestmark = [pytest.mark.ray, pytest.mark.cluster, pytest.mark.usefixtures("ray_session")]  # the flow takes a minute
 
 
 @pytest.fixture(scope="module")

@@ -54,6 +54,7 @@ def trials_of(config: TuneConfig) -> list[TrialRecord]:
         one.close()
 
 
+@pytest.mark.cluster  # a minute and more
 def test_a_whole_search(search: Build, capsys: pytest.CaptureFixture[str]) -> None:
     config = search(trials=3, concurrency=2, final_seeds=[2], changes={"tracking.kind": "wandb"})
     report = run_search(config)

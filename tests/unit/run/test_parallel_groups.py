@@ -197,7 +197,11 @@ def test_an_interrupt_stops_all_groups_at_the_same_time(monkeypatch: pytest.Monk
     stopping = threading.Barrier(2, action=ended.set)
     monkeypatch.setattr(Here, "stop", lambda self, _: (self.stopped.set(), stopping.wait(30)))
 
-    def interrupted(_: float) -> None:
+    wait = here.groups._changed.wait
+
+    def interrupted(seconds: float) -> bool:
+        if ended.is_set():  # the wait for the groups to end
+            return wait(seconds)
         here.groups._changed.release()  # as a wait does, for the threads that start
         begun.wait(30)
         here.groups._changed.acquire()

@@ -61,6 +61,8 @@ def prepare(spec: PrepareSpec, cache: str, *, progress: Progress | None = None) 
     cache = storage.absolute(cache)
     schema, parser = _schema_and_parser(spec)
     sources = find_sources(spec.files, spec.skip_header, cache, files=spec.format)
+    if spec.strict_rows:  # before a set in the cache is returned: a header is not part of its key
+        check_files([source.path for source in sources.files], schema, parser, spec.format, skip_header=spec.skip_header)
     tokenizer = spec.prompts or load_row_tokenizer(spec.tokenizer, cache)
     mask_token = MASK if spec.prompts is None else MASKED_WORD
     if spec.prompts is None and spec.views is not None and spec.views.has_mask_tokens:
@@ -69,8 +71,6 @@ def prepare(spec: PrepareSpec, cache: str, *, progress: Progress | None = None) 
     made = _already_made(empty.path, spec)
     if made is not None:
         return made
-    if spec.strict_rows:
-        check_files([source.path for source in sources.files], schema, parser, spec.format, skip_header=spec.skip_header)
     job = ChunkJob(
         folder=empty.path,
         owner=f"{uuid.uuid4().hex[:8]}-",

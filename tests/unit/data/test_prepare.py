@@ -267,6 +267,12 @@ def test_any_bytes_are_accounted_for(
     assert all(rows == found[4096] for rows in found.values())
 
 
+def test_a_wrong_header_is_found_though_the_rows_below_it_are_prepared(prepare_rows: PrepareRows) -> None:
+    assert prepare_rows("text\tlabel\ngood\tpos\n", skip_header=True).num_rows == 1
+    with pytest.raises(DataError, match="the first line is a row with a label"):
+        prepare_rows("bad\tneg\ngood\tpos\n", skip_header=True)
+
+
 def test_a_set_is_made_once(
     prepare_rows: PrepareRows, spec: PrepareSpec, tmp_path: Path, make_tokenizer: MakeTokenizer
 ) -> None:

@@ -147,7 +147,7 @@ def _causal_teacher(options: argparse.Namespace, folder: str) -> tuple[PromptedT
     columns = {"input_schema": "text:str:1,label:str:1", "first_sequence": "text", "label": "label", "sequence_length": LENGTH}
     prompt = {"prompt": "text: {text} . it was", "answers": {"0": " bad", "1": " good"}, "chat_template": False}
     teacher = {"kind": "causal_lm", "model": model, "batch_size": BATCH_ROWS, **prompt}
-    data = {**columns, "train": [f"{folder}/rows.tsv"]}
+    data = {**columns, "labels": LABELS, "train": [f"{folder}/rows.tsv"]}
     config = build({"name": "prediction", "data": data, "teacher": teacher, "student": {"model": options.model}})
     assert isinstance(config.teacher, CausalTeacherConfig)
     asked = prompted_teacher(config, config.teacher)

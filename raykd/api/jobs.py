@@ -27,8 +27,9 @@ def run(
 
     ``job`` is the path of a job file, a mapping with its content, or a configuration object. ``data`` has objects for
     ``train``, ``validation``, ``test`` and ``unlabelled``: pandas DataFrame, pyarrow Table, ``datasets.Dataset`` or
-    ``ray.data.Dataset``; they replace the files of the job's ``data`` section, which names their columns. ``overrides`` maps
-    paths to values (``{"student.objective.temperature": 4}``), or lists texts as for ``--set``. Relative paths start from
+    ``ray.data.Dataset``; they replace the files of the job's ``data`` section, which names their columns. A
+    ``kind: meta_kd`` job has no ``unlabelled``, and its rows have a domain. ``overrides`` maps paths to values
+    (``{"student.objective.temperature": 4}``), or lists texts as for ``--set``. Relative paths start from
     ``root``, by default the current folder. ``stages`` runs some stages only.
 
     A Ray that the caller has started is used and left running; otherwise Ray starts and ends with the call.

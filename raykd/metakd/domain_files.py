@@ -15,7 +15,7 @@ from raykd.data import storage
 from raykd.data.examples import Example, RowParser
 from raykd.data.headers import check_files
 from raykd.data.label_codec import LabelCodec
-from raykd.data.readers import TSV, FileFormat, read_chunk, reader_of, scan
+from raykd.data.readers import TSV, FileFormat, reader_of, scan
 from raykd.data.readers.tsv import TsvReader
 from raykd.data.schema import InputSchema
 from raykd.data.sources import expand_data
@@ -135,7 +135,7 @@ def check_classes(path: str, columns: DomainColumns, *, labels: Sequence[str], d
     parser, counts = columns.parser(labels), dict.fromkeys(labels, 0)
     for chunk in scan([path], skip_header=False, files=columns.file_format):
         reader = reader_of(path, columns.file_format)
-        for row in read_chunk(chunk, parser.names, files=columns.file_format):
+        for row in reader.read(chunk, parser.names):
             if row.data:
                 counts[labels[parser.parse(row.data, reader).label]] += 1
                 if all(counts.values()):

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 import psutil
 import pytest
 
-from benchmarks import gpu, peers, startup
+from benchmarks import gpu, peers, prediction, startup
 from benchmarks.fault_kinds import DisturbedRun
 from benchmarks.faults import read_rounds
 from benchmarks.gpu_rows import SHAPES
@@ -35,6 +36,14 @@ for name in sys.argv[1:]:
         assert text.getvalue().startswith("usage"), text.getvalue()
         print(name)
 """
+
+
+def test_the_language_model_of_the_prediction_benchmark_is_asked_by_its_prompts(
+    small_world: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "rows.tsv").write_text("a film\t1\na plot\t0\n")
+    asked, _, prepared = prediction._causal_teacher(Namespace(model=small_world["student"]), str(tmp_path))
+    assert (prepared.num_rows, len(asked.answers)) == (2, 2)
 
 
 def test_every_benchmark_prints_its_options() -> None:

@@ -1,6 +1,6 @@
 """Answers in the format of Hugging Face's inference API."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,26 +13,34 @@ LabelScores = list[dict[str, Any]]
 """Labels of one row, best first: ``label`` and ``score``; ``logit``, ``answered_by`` and ``truncated`` where they apply."""
 
 
-def format_answer(
+def format_answers(
     description: ModelDescription,
     logits: NDArray[np.float32],
     *,
+    truncated: Sequence[bool],
     top_k: int | None,
     return_logits: bool,
-    extra: Mapping[str, Any],
-) -> LabelScores:
-    """The answer of one row with logits ``[C]``; ``extra`` is in each of its entries."""
-    scores = description.probabilities(logits[None])[0]
-    order = np.argsort(-scores, kind="stable")[:top_k]
-    return [
-        {
-            "label": description.labels[index],
-            "score": float(scores[index]),
-            **({"logit": float(logits[index])} if return_logits else {}),
-            **extra,
-        }
-        for index in order
-    ]
+    answered_by: str | None,
+) -> list[LabelScores]:
+    """The answers of rows with logits ``[N, C]``; ``answered_by`` is in each entry unless None."""
+    scores = description.probabilities(logits)
+    orders = np.argsort(-scores, axis=1, kind="stable")[:, :top_k].tolist()
+    source = {} if answered_by is None else {"answered_by": answered_by}
+    answers = []
+    for row, order, values, cut in zip(logits, orders, scores.tolist(), truncated, strict=True):
+        extra: dict[str, Any] = {**source, "truncated": True} if cut else source
+        answers.append(
+            [
+                {
+                    "label": description.labels[index],
+                    "score": values[index],
+                    **({"logit": float(row[index])} if return_logits else {}),
+                    **extra,
+                }
+                for index in order
+            ]
+        )
+    return answers
 
 
 def check_labels(student: ModelDescription, teacher: ModelDescription) -> str | None:

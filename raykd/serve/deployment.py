@@ -15,32 +15,36 @@ from raykd.serve.http_app import MAX_WAITING, build_app, server_info
 from raykd.serve.prediction_service import OverloadedError, ScoredTexts, ScoreTexts
 from raykd.serve.served_application import ServedApplication, read_arguments, service_of
 from raykd.serve.served_model import TOKEN_BUDGET, Format, ServedModel, TokenRow
+from raykd.serve.shared_calls import SharedCalls
 from raykd.serve.token_batches import padded_tokens, token_batches
 
 BATCH_WAIT_S = 0.002
 """Seconds that a batch waits for more rows when the replica is idle."""
 ONGOING, QUEUED = 64, 256
-"""Requests that a replica works on, and that wait for one; more are refused."""
+"""Calls that a replica works on, and that wait for one; more are refused."""
+CALLS = 2
+"""Shared calls on their way to a replica at a time: one is scored while the next one is sent and tokenised."""
 RETRY_S, RETRIES = 0.2, 300
-"""A request whose replica died is sent again until another one is up: a minute at least."""
+"""A call whose replica died is sent again until another one is up: a minute at least."""
 
 
 class ModelReplica:
-    """One copy of a model; rows of concurrent requests share its forward passes."""
+    """One copy of a model; rows of concurrent calls share its forward passes."""
 
     def __init__(self, folder: str, form: Format, int8: bool, threads: int) -> None:
         self._model = ServedModel.load(folder, form=form, int8=int8, threads=threads)
         self._budget = max(TOKEN_BUDGET, self._model.description.sequence_length)
 
     async def score(self, texts: Sequence[Text]) -> ScoredTexts:
-        """Score the texts of one request."""
+        """Score the texts of one call."""
         rows = self._model.encode(texts)
         parts = token_batches([len(row.ids) for row in rows], self._budget)
         scored = await asyncio.gather(*(self._forward([rows[index] for index in part]) for part in parts))
         logits = np.empty((len(rows), len(self._model.description.labels)), np.float32)
-        for part, (found, _) in zip(parts, scored, strict=True):
-            logits[part] = found
-        return ScoredTexts(logits, tuple(row.truncated for row in rows), tuple(size for _, size in scored))
+        sizes = np.empty(len(rows), np.int64)
+        for part, (found, size) in zip(parts, scored, strict=True):
+            logits[part], sizes[part] = found, size
+        return ScoredTexts(logits, tuple(row.truncated for row in rows), tuple(sizes.tolist()))
 
     @serve.batch(  # type: ignore[untyped-decorator]
         max_batch_size=TOKEN_BUDGET,
@@ -48,7 +52,7 @@ class ModelReplica:
         batch_size_fn=lambda parts: padded_tokens([len(row.ids) for part in parts for row in part]),
     )
     async def _forward(self, parts: list[list[TokenRow]]) -> list[tuple[NDArray[np.float32], int]]:
-        """Score parts of several requests in one go, sorted by length; each gets its logits back."""
+        """Score parts of several calls in one go, sorted by length; each gets its logits back."""
         rows = [row for part in parts for row in part]
         logits = await asyncio.to_thread(self._model.logits, rows, budget=self._budget)
         ends = np.cumsum([len(part) for part in parts])[:-1]
@@ -56,7 +60,7 @@ class ModelReplica:
 
 
 def retried(handle: Any) -> ScoreTexts:
-    """Score through a deployment; a request whose replica died is sent to another. Raises OverloadedError."""
+    """Score through a deployment; a call whose replica died is sent to another. Raises OverloadedError."""
 
     async def score(texts: Sequence[Text]) -> ScoredTexts:
         for _ in range(RETRIES):
@@ -77,7 +81,9 @@ class Ingress:
     """Answers HTTP; asks the models through their deployments."""
 
     def __init__(self, settings: ServedApplication, student: Any, teacher: Any = None) -> None:
-        self._service = service_of(settings, retried(student), None if teacher is None else retried(teacher))
+        students = SharedCalls(retried(student), calls=CALLS * settings.replicas[1])
+        teachers = None if teacher is None else SharedCalls(retried(teacher), calls=CALLS)
+        self._service = service_of(settings, students.score, None if teachers is None else teachers.score)
         behind = self._service.teacher
         self._info = server_info(
             self._service.student,
@@ -96,7 +102,7 @@ def application(settings: ServedApplication) -> Any:
     low, high = settings.replicas
     scaling: dict[str, Any] = {"num_replicas": low}
     if high > low:
-        scaling = {"autoscaling_config": {"min_replicas": low, "max_replicas": high, "target_ongoing_requests": 8}}
+        scaling = {"autoscaling_config": {"min_replicas": low, "max_replicas": high, "target_ongoing_requests": CALLS}}
     limits = {"max_ongoing_requests": ONGOING, "max_queued_requests": QUEUED, "health_check_period_s": 2}
     actor = {"num_cpus": settings.threads}
     student = serve.deployment(name="student", ray_actor_options=actor, **limits, **scaling)(ModelReplica)

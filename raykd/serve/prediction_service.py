@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raykd.data.tokenizer import Text
-from raykd.serve.answers import LabelScores, format_answer
+from raykd.serve.answers import LabelScores, format_answers
 from raykd.serve.predict_request import PredictRequest
 from raykd.serve.served_model import ModelDescription, ServedModel
 
@@ -20,8 +20,12 @@ class ScoredTexts:
     """``[N, C]``."""
     truncated: tuple[bool, ...]
     """Texts that were cut."""
-    batch_rows: tuple[int, ...] = ()
-    """Rows of each forward pass that answered them, those of other requests included."""
+    batch_rows: tuple[int, ...]
+    """Rows of the forward pass that scored each text, those of other requests included."""
+
+    def part(self, start: int, stop: int) -> "ScoredTexts":
+        """The outputs on the texts from ``start`` to ``stop``, not included."""
+        return ScoredTexts(self.logits[start:stop], self.truncated[start:stop], self.batch_rows[start:stop])
 
 
 ScoreTexts = Callable[[Sequence[Text]], Awaitable[ScoredTexts]]
@@ -40,6 +44,7 @@ class Prediction:
     escalated: int
     """Rows that the teacher answered."""
     batch_rows: tuple[int, ...]
+    """Rows of the student's forward pass that scored each text."""
 
 
 @dataclass(frozen=True)
@@ -61,34 +66,36 @@ class PredictionService:
         self._score = score
 
     async def predict(self, request: PredictRequest) -> Prediction:
-        """LabelScores all texts of a request. Raises OverloadedError."""
+        """Answer all texts of a request. Raises OverloadedError."""
         scored = await self._score(request.texts)
-        unsure = self._unsure(scored.logits)
-        asked = None
-        if self.teacher is not None and unsure:
+        if self.teacher is None:
+            return Prediction(self._answers(request, self.student, scored), escalated=0, batch_rows=scored.batch_rows)
+        answers = self._answers(request, self.student, scored, answered_by="student")
+        unsure = self._unsure(scored.logits, self.teacher.threshold)
+        if unsure:
             asked = await self.teacher.score([request.texts[index] for index in unsure])
-        from_teacher = {} if asked is None else {index: place for place, index in enumerate(unsure)}
-        answers = []
-        for index in range(len(request.texts)):
-            description, logits, truncated = self.student, scored.logits[index], scored.truncated[index]
-            extra: dict[str, object] = {"answered_by": "student"} if self.teacher is not None else {}
-            if self.teacher is not None and asked is not None and index in from_teacher:
-                place = from_teacher[index]
-                description, logits, truncated = self.teacher.description, asked.logits[place], asked.truncated[place]
-                extra = {"answered_by": "teacher"}
-            if truncated:
-                extra["truncated"] = True
-            answers.append(
-                format_answer(description, logits, top_k=request.top_k, return_logits=request.return_logits, extra=extra)
-            )
-        return Prediction(answers, escalated=len(from_teacher), batch_rows=scored.batch_rows)
+            theirs = self._answers(request, self.teacher.description, asked, answered_by="teacher")
+            for index, answer in zip(unsure, theirs, strict=True):
+                answers[index] = answer
+        return Prediction(answers, escalated=len(unsure), batch_rows=scored.batch_rows)
 
-    def _unsure(self, logits: NDArray[np.float32]) -> list[int]:
-        """Rows below the threshold."""
-        confidence = None if self.teacher is None else self.student.confidence(logits)
-        if self.teacher is None or confidence is None:
-            return []
-        return [int(index) for index in np.flatnonzero(confidence < self.teacher.threshold)]
+    @staticmethod
+    def _answers(
+        request: PredictRequest, model: ModelDescription, scored: ScoredTexts, answered_by: str | None = None
+    ) -> list[LabelScores]:
+        return format_answers(
+            model,
+            scored.logits,
+            truncated=scored.truncated,
+            top_k=request.top_k,
+            return_logits=request.return_logits,
+            answered_by=answered_by,
+        )
+
+    def _unsure(self, logits: NDArray[np.float32], threshold: float) -> list[int]:
+        """Rows whose confidence is below the threshold."""
+        confidence = self.student.confidence(logits)
+        return [] if confidence is None else [int(index) for index in np.flatnonzero(confidence < threshold)]
 
 
 def score_in_process(model: ServedModel) -> ScoreTexts:
@@ -96,6 +103,6 @@ def score_in_process(model: ServedModel) -> ScoreTexts:
 
     async def score(texts: Sequence[Text]) -> ScoredTexts:
         rows = model.encode(texts)
-        return ScoredTexts(model.logits(rows), tuple(row.truncated for row in rows), (len(rows),))
+        return ScoredTexts(model.logits(rows), tuple(row.truncated for row in rows), (len(rows),) * len(rows))
 
     return score

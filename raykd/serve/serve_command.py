@@ -1,6 +1,7 @@
 """``raykd serve``: checks, then a server on Ray Serve until it is stopped, or lines of standard input."""
 
 import logging
+import os
 import signal
 import socket
 import sys
@@ -13,6 +14,14 @@ from raykd.serve.prediction_service import PredictionService, ScoredTexts, score
 from raykd.serve.served_application import ServedApplication, service_of
 from raykd.serve.served_model import ServedModel, exported_file
 from raykd.serve.stdin_loop import answer_lines
+
+_LOCAL_SERVE = {
+    "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
+    "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
+    "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1000",
+    "RAY_SERVE_FREEZE_GC_ON_STARTUP": "1",
+}
+"""Settings of Ray Serve on a local Ray unless they are set otherwise: those of its throughput mode that open no more ports."""
 
 
 def check_served(settings: ServedApplication) -> None:
@@ -44,6 +53,8 @@ def serve_http(settings: ServedApplication, *, host: str, port: int, tell: Calla
     check_port(host, port)
     from raykd.session import start_ray, stop_ray
 
+    for name, value in _LOCAL_SERVE.items():
+        os.environ.setdefault(name, value)
     models = 1 + (settings.teacher is not None)
     started = start_ray(num_cpus=(settings.replicas[1] + models - 1) * settings.threads + 1)
     from ray import serve

@@ -16,7 +16,7 @@ class ServingMetrics:
         self._requests = Counter("raykd_requests", "Requests to /predict", ["status"], registry=registry)
         self._seconds = Histogram("raykd_request_seconds", "Seconds of answered requests", buckets=SECONDS, registry=registry)
         self._texts = Counter("raykd_texts", "Texts answered", registry=registry)
-        self._rows = Histogram("raykd_batch_rows", "Rows of the student's batches", buckets=ROWS, registry=registry)
+        self._rows = Histogram("raykd_batch_rows", "Rows of the batch that scored a text", buckets=ROWS, registry=registry)
         self._escalations = Counter("raykd_escalations", "Texts that the teacher answered", registry=registry)
 
     def answered(self, *, seconds: float, texts: int, escalated: int, batch_rows: Sequence[int]) -> None:

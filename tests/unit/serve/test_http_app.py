@@ -121,7 +121,7 @@ def test_counters_information_and_description(served):
     assert 'raykd_requests_total{status="400"} 1.0' in metrics.text
     assert "raykd_texts_total 2.0" in metrics.text
     assert "raykd_escalations_total 0.0" in metrics.text
-    assert 'raykd_batch_rows_bucket{le="2.0"} 1.0' in metrics.text
+    assert 'raykd_batch_rows_bucket{le="2.0"} 2.0' in metrics.text
     assert "raykd_request_seconds_count 1.0" in metrics.text
     content = info.json()
     assert content["model"]["labels"] == ["bad", "good"]

@@ -1,6 +1,5 @@
 """Apply a function to many items: as a Ray Data job, or in this process where that takes less time than starting one."""
 
-import importlib
 import os
 import pickle
 import sys
@@ -77,10 +76,10 @@ class KeptActors:
     They reserve no CPUs, or they would take those of trainings between two jobs; the Ray Data tasks that hand them items do.
     """
 
-    def __init__(self, count: int, *, modules: Sequence[str]) -> None:
-        """``modules`` are imported when the actors start."""
+    def __init__(self, count: int, *, preload: Callable[[], None] | None = None) -> None:
+        """``preload`` is called by each actor when it starts."""
         self._count = count
-        self._modules = tuple(modules)
+        self._preload = preload
         self._actors: list[Any] = []
 
     def start(self) -> None:
@@ -90,7 +89,7 @@ class KeptActors:
         import ray
 
         kept = ray.remote(num_cpus=0, max_restarts=RESTARTS, max_task_retries=RESTARTS)(KeptActor)
-        self._actors = [kept.remote(self._modules) for _ in range(self._count)]
+        self._actors = [kept.remote(self._preload) for _ in range(self._count)]
 
     def run(self, build: Callable[[], Callable[[T], R]], items: Sequence[T], *, cpus: int, to: str) -> Iterator[tuple[int, R]]:
         """Yield (position of the item, result) in order of completion, as :func:`run_actors` does."""
@@ -125,10 +124,10 @@ class KeptActors:
 class KeptActor:
     """Process of :class:`KeptActors`: builds the function of a job once, and keeps it until the next one."""
 
-    def __init__(self, modules: Sequence[str]) -> None:
+    def __init__(self, preload: Callable[[], None] | None) -> None:
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-        for name in modules:
-            importlib.import_module(name)
+        if preload is not None:
+            preload()
         self._job = ""
         self._function: Callable[[Any], Any] | None = None
 

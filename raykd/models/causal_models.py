@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from raykd.errors import ModelError
 from raykd.models.classifiers import open_config
 from raykd.models.folders import check_weights, first_line, local_folder, quiet_transformers
+from raykd.models.model_code import import_model_code
 
 if TYPE_CHECKING:
     import torch
@@ -52,6 +53,7 @@ def load_causal_model(path: str, *, dtype: "torch.dtype") -> "PreTrainedModel":
 
 
 def _open(folder: Path, config: Any, dtype: "torch.dtype", *, name: str) -> tuple["PreTrainedModel", dict[str, Any]]:
+    import_model_code()
     from transformers import AutoModelForCausalLM
 
     try:

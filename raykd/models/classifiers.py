@@ -1,10 +1,8 @@
 """Loading of stock sequence classifiers, with a check of the loading report."""
 
-import gc
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +10,7 @@ from raykd.data.tokenizer_files import holds_vocabulary, open_tokenizer
 from raykd.errors import ModelError, list_values
 from raykd.models.folders import check_weights, first_line, local_folder, quiet_transformers
 from raykd.models.inputs import reads_last_token, set_padding_token
+from raykd.models.model_code import import_model_code, without_collector
 from raykd.task_kinds import TaskKind, write_task_kind
 
 if TYPE_CHECKING:
@@ -95,26 +94,13 @@ def _take_padding_token(model: "PreTrainedModel", folder: Path, *, name: str) ->
         set_padding_token(model, pad_token_id)
 
 
-@contextmanager
-def _no_collector() -> Iterator[None]:
-    """No garbage collection meanwhile: the first model of a process imports a third of a million objects of code, all of which
-    stay, and the collector would go through them again and again.
-    """
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
-
-
 def _open_model(folder: Path, config: Any, *, name: str) -> tuple["PreTrainedModel", dict[str, Any]]:
+    import_model_code()
     import torch
     from transformers import AutoModelForSequenceClassification
 
     try:
-        with quiet_transformers(), _no_collector():
+        with quiet_transformers(), without_collector():
             return AutoModelForSequenceClassification.from_pretrained(  # type: ignore[no-any-return]  # an untyped class method
                 str(folder), config=config, dtype=torch.float32, use_safetensors=True, ignore_mismatched_sizes=True,
                 output_loading_info=True, local_files_only=True, trust_remote_code=False,

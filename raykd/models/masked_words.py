@@ -12,6 +12,7 @@ from torch import Tensor
 from raykd.data.views import Words
 from raykd.errors import ModelError
 from raykd.models.classifiers import load_config
+from raykd.models.model_code import import_model_code
 from raykd.models.tokenizers import load_tokenizer
 
 TOP_K = 15
@@ -64,6 +65,7 @@ def check_masked_lm(name: str) -> None:
 @functools.lru_cache(maxsize=1)
 def _load(name: str) -> tuple[Any, Any, Tensor]:
     """The model, its tokenizer, and which of its tokens are whole words, ``[V]`` bool. Once per process."""
+    import_model_code()
     from transformers import AutoModelForMaskedLM
 
     model = AutoModelForMaskedLM.from_pretrained(name, dtype=torch.float32, use_safetensors=True, trust_remote_code=False)

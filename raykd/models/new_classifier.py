@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from raykd.models.model_code import import_model_code
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
@@ -29,6 +31,7 @@ class ModelShape:
 
 def build_classifier(shape: ModelShape, *, labels: Sequence[str], seed: int) -> "PreTrainedModel":
     """A new classifier whose random weights depend on ``seed`` alone. torch's global generator is left as it was."""
+    import_model_code()
     import torch
     from transformers import AutoModelForSequenceClassification
 

@@ -11,14 +11,13 @@ from raykd.data.ray_map import KeptActors
 from raykd.data.side_tables import SideTable
 from raykd.predict import ScoreJob, score, score_locally
 from raykd.predict.answer_scorer import AnswerScorer
+from raykd.predict.preload import import_scorer
 from raykd.predict.scorer import Scorer
 from raykd.predict.scoring_job import BATCH_ROWS
 from raykd.run.worker_group import OnEvent
 from raykd.session import is_local_ray
 from raykd.trainers.events import Ended, StepMetrics, TrainingEvent
 
-MODULES = ("raykd.predict.answer_scorer", "transformers.modeling_layers")
-"""Imports of scoring actors: with the second, all that models share."""
 SCORING_STAGES = frozenset({"logits", "evaluation", "report"})
 """Stages that score rows with trained models."""
 NEAR_END = 0.8
@@ -115,7 +114,7 @@ class ScoringActors:
     def for_scoring(self) -> KeptActors | None:
         """The actors that live on; None where every scoring starts its own."""
         if self._kept is None and is_local_ray() and not uses_gpu(self._compute):
-            self._kept = KeptActors(self._compute.prediction_actors, modules=MODULES)
+            self._kept = KeptActors(self._compute.prediction_actors, preload=import_scorer)
         return self._kept
 
     def close(self) -> None:

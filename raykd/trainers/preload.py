@@ -5,11 +5,13 @@ import threading
 
 import torch
 
+from raykd.models.model_code import import_model_code
+
 
 def preload(*, deepspeed: bool, device: torch.device) -> threading.Thread:
     """Start the imports of the first model and, where it is used, of DeepSpeed, in a thread; join it before the first training.
 
-    They take longer than all others: transformers' modelling code imports scipy and torch's compiler.
+    They take longer than all others: transformers' modelling code imports torch's compiler.
     """
     thread = threading.Thread(target=_import, args=(deepspeed, device), name="raykd-preload", daemon=True)
     thread.start()
@@ -18,8 +20,7 @@ def preload(*, deepspeed: bool, device: torch.device) -> threading.Thread:
 
 def _import(deepspeed: bool, device: torch.device) -> None:
     with contextlib.suppress(ImportError):  # the training imports it again, and reports why it cannot
-        import transformers.modeling_layers  # noqa: F401 (with it, all that models share)
-
+        import_model_code()
         if deepspeed:
             from raykd.trainers.engines.deepspeed_engine import import_deepspeed
 

@@ -14,6 +14,7 @@ from raykd.errors import ModelError, ResourceError
 from raykd.models import load_classifier
 from raykd.predict import ScoreJob, score, score_locally
 from raykd.predict.answer_scorer import AnswerJob
+from raykd.predict.preload import import_scorer
 from tests.causal_models import save_causal_model
 from tests.unit.predict.random_rows import LABELS, all_logits, make_model, make_prepared, make_prompts
 
@@ -43,7 +44,7 @@ def test_the_number_of_actors_does_not_matter(actors, tmp_path):
 
 def test_actors_that_are_kept_score_one_job_after_the_other_and_survive_the_loss_of_a_process(tmp_path):
     """The same bytes from the same processes; a lost one is replaced."""
-    rows, kept = make_prepared(tmp_path / "set"), KeptActors(2, modules=["raykd.predict.scorer"])
+    rows, kept = make_prepared(tmp_path / "set"), KeptActors(2, preload=import_scorer)
     models = [make_model(tmp_path / f"model{i}", seed=i) for i in range(3)]
     expected = [_digest(score_locally([ScoreJob(one, rows.path, str(tmp_path / "local"))], batch_rows=16)[0]) for one in models]
     assert len(set(expected)) == len(models)
@@ -62,7 +63,7 @@ def test_actors_that_are_kept_score_one_job_after_the_other_and_survive_the_loss
 
 
 def test_an_error_of_a_kept_actor_arrives_as_it_is_and_ends_the_actors(tmp_path):
-    prepared, kept = make_prepared(tmp_path / "set"), KeptActors(1, modules=())
+    prepared, kept = make_prepared(tmp_path / "set"), KeptActors(1)
     model = load_classifier(make_model(tmp_path / "model"), labels=LABELS)
     model.classifier.bias.data[:] = np.nan
     model.save_pretrained(tmp_path / "model")

@@ -1,11 +1,13 @@
 """Actors that live through all scoring of a run."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 
 from raykd.config import ComputeConfig
+from raykd.predict.preload import import_scorer
 from raykd.run import scoring
 from raykd.run.scoring import ScoringActors, report_compute
 from raykd.trainers.events import Ended, StepMetrics
@@ -15,8 +17,8 @@ from tests.training_events import step_metrics
 class Actors:
     """Stands for :class:`raykd.data.ray_map.KeptActors`; records what is asked of it."""
 
-    def __init__(self, count: int, *, modules: tuple[str, ...]) -> None:
-        self.count, self.modules = count, modules
+    def __init__(self, count: int, *, preload: Callable[[], None]) -> None:
+        self.count, self.preload = count, preload
         self.asked: list[str] = []
 
     def start(self) -> None:
@@ -59,7 +61,7 @@ def test_actors_start_near_the_end_of_the_last_training_and_stay() -> None:
     assert len(heard) == 7, "every event is passed on"
     assert actors.for_scoring() is kept
     assert kept.count == 2
-    assert kept.modules == scoring.MODULES
+    assert kept.preload is import_scorer
     actors.close()
     assert kept.asked == ["start", "close"]
     assert actors.for_scoring() is not kept

@@ -1,0 +1,41 @@
+"""Import of the modelling code that all models of transformers share, without what text models do not need."""
+
+import gc
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_LOSSES = "transformers.loss.loss_utils"
+
+
+def import_model_code() -> None:
+    """Import it, unless it is there. Call this before the first model of a process.
+
+    The losses of object detection are part of it, and import scipy where it is installed: 1 of 2.7 s of processor time.
+    """
+    if _LOSSES in sys.modules:
+        return
+    from transformers import utils
+
+    found = utils.is_scipy_available
+    utils.is_scipy_available = lambda: False
+    try:
+        with without_collector():
+            __import__(_LOSSES)
+            import transformers.modeling_layers  # noqa: F401
+    finally:
+        utils.is_scipy_available = found
+
+
+@contextmanager
+def without_collector() -> Iterator[None]:
+    """No garbage collection meanwhile: the first model of a process imports a third of a million objects of code, all of which
+    stay, and the collector would go through them again and again.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

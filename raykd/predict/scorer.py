@@ -20,6 +20,7 @@ from raykd.data.parquet_files import PartInfo
 from raykd.data.side_tables import logits_array, write_part
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ModelError
+from raykd.models.freed_memory import keep_freed_memory
 from raykd.trainers.precision import resolve_precision, without_tf32
 
 
@@ -82,6 +83,7 @@ class Scorer:
         self._device = torch.device("cuda" if use_gpu else "cpu")
         self.precision = resolve_precision(precision, self._device)
         self._loaded: tuple[tuple[str, Any], torch.nn.Module] | None = None
+        keep_freed_memory()
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
 

@@ -16,6 +16,7 @@ from ray.util import get_current_placement_group
 
 from raykd.data.step_stream import ray_feed
 from raykd.errors import RaykdError, ResourceError, TrainingError
+from raykd.models.freed_memory import keep_freed_memory
 from raykd.run.build_objective import BuildObjective
 from raykd.run.task import TrainTask
 from raykd.run.task_queue import ask
@@ -43,6 +44,7 @@ def train_worker(config: dict[str, Any]) -> None:
     A RaykdError, and any other that would come again, is reported to the queue and not raised: Ray Train would retry.
     """
     drop_foreign_launchers()
+    keep_freed_memory()
     torch.set_num_threads(config["threads"])
     queue, context = config["queue"], ray_context()
     imports = preload(deepspeed=config["deepspeed"], device=context.device)

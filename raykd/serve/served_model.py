@@ -157,7 +157,9 @@ def _torch_forward(folder: str, threads: int) -> Forward:
     import torch
 
     from raykd.models import load_classifier, takes_token_types
+    from raykd.models.freed_memory import keep_freed_memory
 
+    keep_freed_memory()
     torch.set_num_threads(threads)
     classifier = load_classifier(folder, labels=label_names(load_config(folder)), new_head=False).eval()
     names = ("input_ids", "attention_mask", *(["token_type_ids"] if takes_token_types(classifier) else []))

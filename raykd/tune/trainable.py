@@ -52,8 +52,10 @@ class LocalTrial(tune.Trainable):  # type: ignore[misc]  # Ray's classes have no
         import ray
         import torch
 
+        from raykd.models.freed_memory import keep_freed_memory
         from raykd.trainers.context import local_context
 
+        keep_freed_memory()
         torch.set_num_threads(settings.threads)
         self._settings = settings
         self._stack = ExitStack()

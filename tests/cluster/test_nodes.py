@@ -165,6 +165,7 @@ def long_and_short_rows(folder: Path) -> Path:
             "input_schema": "text:str:1,label:str:1",
             "first_sequence": "text",
             "label": "label",
+            "labels": ["0", "1"],
             "train": [str(folder / "train.tsv")],
             "test": [str(folder / "test.tsv")],
             "validation": 0.1,

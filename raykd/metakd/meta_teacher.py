@@ -12,6 +12,7 @@ from raykd.losses import cross_entropy, keep, permuted_domains, reverse_gradient
 from raykd.metakd import DOMAIN_HEAD
 from raykd.metakd.domain_head import DomainHead, content
 from raykd.metakd.prototypes import DOMAIN_ID, WEIGHT
+from raykd.models import first_layer_input
 from raykd.trainers.features.feature_kd import valid_terms
 from raykd.trainers.gradient_norms import ReportNorms, term_gradient_norms
 from raykd.trainers.objective import Objective, ObjectiveOutput, valid_labels
@@ -89,7 +90,7 @@ class MetaTeacher(Objective):
             {"ce": score * ce if self.weighted else ce, "domain": score * domain if self.weigh_domain_loss else domain}, batch
         )
         if report_norms is not None:
-            report_norms(term_gradient_norms(terms, at=output.hidden_states[0]))
+            report_norms(term_gradient_norms(terms, at=first_layer_input(output.hidden_states)))
         return terms
 
     def _domain_loss(self, logits: Tensor, domains: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from raykd.models.parameters import ParameterCounts, count_parameters
 from raykd.models.probe import PROBE_ROWS, probe_classifier, row_logits
 from raykd.models.saving import restore_classifier, save_classifier
 from raykd.models.tokenizers import load_tokenizer
-from raykd.models.unpadding import check_unpadded, runs_unpadded, set_attention, unpad_rows
+from raykd.models.unpadding import check_unpadded, first_layer_input, runs_unpadded, set_attention, unpad_rows
 from raykd.models.verify import verify_saved_classifier, verify_trained_model
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "checkpoint_activations",
     "compile_training",
     "count_parameters",
+    "first_layer_input",
     "fit_tokenizer",
     "folder_bytes",
     "ignore_token_types",

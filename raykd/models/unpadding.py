@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import functools
 import inspect
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from raykd.errors import ModelError
 from raykd.models.attention_masks import given_mask, use_given_masks
 from raykd.models.classifiers import load_config
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from torch import Tensor, nn
 
@@ -112,8 +112,26 @@ class _RowJoiner:
         if rows is not None:
             output.last_hidden_state = rows.pad(output.last_hidden_state)
             if output.get("hidden_states") is not None:
-                output.hidden_states = tuple(map(rows.pad, output.hidden_states))
+                output.hidden_states = PaddedStates(map(rows.pad, output.hidden_states), joined=output.hidden_states[0])
         return output
+
+
+class PaddedStates(tuple["Tensor", ...]):
+    """Hidden states ``[B, L, H]`` of a forward pass on joined rows. The layers have read none of these copies."""
+
+    joined: Tensor
+    """The embeddings ``[1, T, H]`` that the first layer has read."""
+
+    def __new__(cls, states: Iterable[Tensor], *, joined: Tensor) -> Self:
+        """Keep the states, and the tensor that the first of them is a copy of."""
+        padded = super().__new__(cls, states)
+        padded.joined = joined
+        return padded
+
+
+def first_layer_input(hidden_states: Sequence[Tensor]) -> Tensor:
+    """The embeddings that the first layer has read, to take gradients at: ``[B, L, H]``, or joined ``[1, T, H]``."""
+    return hidden_states.joined if isinstance(hidden_states, PaddedStates) else hidden_states[0]
 
 
 def _position_ids(encoder: Any, input_ids: Tensor, rows: UnpaddedRows) -> Tensor:

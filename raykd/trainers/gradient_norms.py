@@ -16,12 +16,13 @@ ReportNorms = Callable[[list[Tensor]], None]
 def term_gradient_norms(terms: Mapping[str, Tensor], *, at: Tensor) -> list[Tensor]:
     """L2 norm of each term's gradient with respect to ``at``, by one backward pass each; empty for a single term.
 
+    A term that does not depend on ``at`` has nan, which is reported like any other quantity that is not finite.
     Call it inside of a model's forward pass, which engines that allow a single backward pass do not see.
     """
     if not at.requires_grad or len(terms) < 2 or not all(term.requires_grad for term in terms.values()):
         return []
     found = [torch.autograd.grad(term.sum(), at, retain_graph=True, allow_unused=True)[0] for term in terms.values()]
-    return [at.new_zeros(()) if gradient is None else gradient.float().norm() for gradient in found]
+    return [at.new_full((), torch.nan) if gradient is None else gradient.float().norm() for gradient in found]
 
 
 class GradientNormProbe(nn.Module):

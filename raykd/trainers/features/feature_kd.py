@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from raykd.data.batch import Batch
 from raykd.losses import keep
+from raykd.models import first_layer_input
 from raykd.trainers.features.encoder_outputs import EncoderOutputs, encoder_outputs
 from raykd.trainers.features.live_teacher import Teacher, TeacherTargets
 from raykd.trainers.features.loss_terms import FeatureLosses
@@ -114,7 +115,7 @@ class FeatureKD(Objective):
         student = encoder_outputs(model, inputs, features=self.losses.features)
         terms = valid_terms(self.terms(student, targets, batch, auxiliary), batch)
         if report_norms is not None:
-            report_norms(term_gradient_norms(terms, at=student.hidden[0]))
+            report_norms(term_gradient_norms(terms, at=first_layer_input(student.output.hidden_states)))
         return terms
 
 

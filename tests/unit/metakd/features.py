@@ -19,6 +19,8 @@ from raykd.trainers.features.feature_kd import PROJECTIONS, projections
 from raykd.trainers.features.layer_map import layer_map
 from raykd.trainers.features.live_teacher import LiveTeacher
 from raykd.trainers.features.loss_terms import FeatureLosses
+from raykd.trainers.gradient_norms import GradientNormProbe
+from raykd.trainers.objective import Objective
 
 VOCABULARY, DOMAINS, ROWS = 40, 3, 6
 
@@ -89,6 +91,12 @@ def make_distillation(
     given = {"domain_loss_weight": 0.5 if head else 0.0, **settings}
     objective = MetaDistillation(teacher=live, losses=losses, auxiliary=auxiliary, **given)
     return Composite(student, objective.trainable), objective
+
+
+def term_norms(objective: Objective, model: Composite, *, unpadded: bool = False) -> Tensor:
+    """Gradient norms of the objective's terms, as the trainer measures them."""
+    probe = GradientNormProbe(model)
+    return torch.stack(probe.term_norms(objective(probe, make_batch(unpadded=unpadded)).terms))
 
 
 def gradients(model: nn.Module, loss: Tensor) -> dict[str, Tensor]:

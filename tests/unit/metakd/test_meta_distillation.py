@@ -9,10 +9,11 @@ import torch.nn.functional as F
 from raykd.errors import DataError
 from raykd.metakd import DOMAIN_HEAD
 from raykd.metakd.meta_distillation import MetaDistillation, PredictionDistillation
+from raykd.models import unpad_rows
 from raykd.trainers.auxiliary import Composite, split_state
 from raykd.trainers.features.encoder_outputs import encoder_outputs
 from raykd.trainers.features.feature_kd import PROJECTIONS
-from tests.unit.metakd.features import ROWS, gradients, make_batch, make_distillation, make_model
+from tests.unit.metakd.features import ROWS, gradients, make_batch, make_distillation, make_model, term_norms
 
 EVERYTHING: dict[str, Any] = {"soft_weight": 0.7, "temperature": 2.0, "hard_weight": 0.3}
 
@@ -160,3 +161,15 @@ def test_state_is_split_into_the_model_and_what_is_beside_it(pair: tuple[Composi
     assert {name: set(state) for name, state in auxiliary.items()} == {
         name: set(module.state_dict()) for name, module in objective.trainable.items()
     }
+
+
+def test_gradient_norms_of_terms_are_the_same_without_padding() -> None:
+    student, teacher = make_model(hidden=8), make_model(hidden=16, layers=4, heads=4, seed=2)
+    model, objective = make_distillation(student, teacher, weights={"attention": 0.0}, **EVERYTHING)
+    padded = term_norms(objective, model)
+    for one in (student, teacher):
+        unpad_rows(one)
+    unpadded = term_norms(objective, model, unpadded=True)
+    torch.testing.assert_close(unpadded, padded)
+    assert len(unpadded) > 3
+    assert (unpadded > 0).all()

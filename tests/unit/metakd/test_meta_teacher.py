@@ -10,8 +10,9 @@ from raykd.errors import ConfigError, ModelError
 from raykd.metakd import DOMAIN_HEAD
 from raykd.metakd.domain_head import content, content_mask, load_domain_head
 from raykd.metakd.meta_teacher import MetaTeacher
+from raykd.models import unpad_rows
 from raykd.trainers.auxiliary import Composite, save_modules, split_state
-from tests.unit.metakd.features import DOMAINS, ROWS, gradients, make_batch, make_head, make_model
+from tests.unit.metakd.features import DOMAINS, ROWS, gradients, make_batch, make_head, make_model, term_norms
 
 
 def test_content_is_the_text_without_special_tokens_and_padding() -> None:
@@ -69,6 +70,15 @@ def test_gradient_reversal_trains_the_head_towards_and_the_encoder_away_from_dom
     with pytest.raises(ConfigError, match="permuted"):
         plain.check(num_labels=2, whole_batch=False)
     plain.check(num_labels=2, whole_batch=True)
+
+
+def test_gradient_norms_of_terms_are_the_same_without_padding() -> None:
+    objective = MetaTeacher(head=make_head(16, seed=1))
+    model = Composite(make_model(), objective.trainable)
+    padded = term_norms(objective, model)
+    unpad_rows(model.model)
+    torch.testing.assert_close(term_norms(objective, model, unpadded=True), padded)
+    assert (padded > 0).all()
 
 
 def test_the_folder_opens_with_transformers_alone(tmp_path: Path) -> None:

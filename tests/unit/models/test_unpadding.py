@@ -14,7 +14,7 @@ from transformers import AutoModelForSequenceClassification
 
 from raykd.data.batch import Batch, collate
 from raykd.errors import ModelError
-from raykd.models import check_unpadded, checkpoint_activations, runs_unpadded, unpad_rows, unpadding
+from raykd.models import check_unpadded, checkpoint_activations, first_layer_input, runs_unpadded, unpad_rows, unpadding
 from tests.device_reads import DeviceReads
 from tests.unit.models.architectures import ARCHITECTURES, pretrained
 
@@ -115,6 +115,19 @@ def test_layers_compute_tokens_and_no_padding(unpadded_model: Any) -> None:
         unpadded_model(**batch_of(ONE_LONG, pad=unpadded_model.config.pad_token_id).model_inputs())
     handle.remove()
     assert shapes == [(1, sum(ONE_LONG))]
+
+
+def test_a_gradient_at_the_embeddings_is_the_one_with_padding(unpadded_model: Any) -> None:
+    """A loss on the logits, and one on the embeddings themselves, reach the tensor that the first layer has read."""
+    sizes = []
+    for unpadded in (True, False):
+        batch = batch_of(VARIED, pad=unpadded_model.config.pad_token_id, unpadded=unpadded)
+        output = unpadded_model(**batch.model_inputs(), output_hidden_states=True)
+        embeddings = output.hidden_states[0] * batch.attention_mask[..., None]
+        losses = [output.logits.square().sum(), embeddings.square().sum()]
+        at = first_layer_input(output.hidden_states)
+        sizes.append([torch.autograd.grad(loss, at, retain_graph=True)[0].norm() for loss in losses])
+    assert_close(*sizes)
 
 
 def test_other_rows_of_a_batch_change_nothing(unpadded_model: Any) -> None:

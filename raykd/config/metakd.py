@@ -180,10 +180,8 @@ class MetaKDConfig(SearchedJob):
         ):
             if len(values) < least or len(set(values)) != len(values):
                 raise ValueError(f"{field} = {list(values)}: give at least {least}, each once")
-        if self.compat and (self.compute.max_workers != 1 or self.student.mode == "single"):
-            raise ValueError(
-                "compat = easynlp needs compute.num_workers = 1 and student.mode = two_stages, which is all it has"
-            )
+        if self.compat and self.student.mode == "single":
+            raise ValueError("compat = easynlp has no student.mode = single; set it to two_stages, or leave compat out")
         if self.compat and self.compute.unpadded:
             raise ValueError("compat = easynlp averages over padding, as EasyNLP does; set compute.attention to padded")
         student = self.student
@@ -198,7 +196,26 @@ class MetaKDConfig(SearchedJob):
         unknown = [name for name in self.student.domains if name not in self.domains]
         if unknown:
             raise ValueError(f"student.domains: {unknown[0]!r} does not exist; domains are {', '.join(self.domains)}")
+        self._check_whole_batches()
         return self
+
+    def _check_whole_batches(self) -> None:
+        """Raise ValueError where a loss depends on all rows of a batch, and batches are cut."""
+        trainings = {"teacher.training": self.teacher.training}
+        if self.compat:
+            loss, remedy = "compat = easynlp averages weights over a whole batch", ""
+            trainings["student.intermediate.training"] = self.student.intermediate.training
+        elif self.teacher.domain_loss == "permuted":
+            loss, remedy = "teacher.domain_loss = permuted draws domains among a whole batch", ", or take domain_loss = wrong"
+        else:
+            return
+        if self.compute.max_workers != 1:
+            raise ValueError(f"{loss}, which compute.num_workers = {self.compute.num_workers} cuts; set it to 1{remedy}")
+        for key, training in trainings.items():
+            if training.micro_batch_size is not None:
+                raise ValueError(
+                    f"{loss}, which {key}.micro_batch_size = {training.micro_batch_size} cuts; leave it out{remedy}"
+                )
 
     @property
     def chosen_domains(self) -> tuple[str, ...]:

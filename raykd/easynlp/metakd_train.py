@@ -23,6 +23,7 @@ from raykd.easynlp.train import Training
 from raykd.errors import ConfigError, ModelError
 from raykd.metakd import DOMAIN_HEAD
 from raykd.metakd.build_meta_objective import build_meta_objective
+from raykd.metakd.compat import refuse_different_heads
 from raykd.models import check_sequence_length, load_config, model_digest
 from raykd.predict import ScoreJob
 from raykd.run.build_objective import BuildObjective
@@ -54,6 +55,8 @@ class MetaTraining(Training):
             losses = FeatureLossConfig(attention_weight=0 if meta.compat else 1)
             pairs = settings.columns.second_sequence is not None
             check_teacher_and_student(meta.teacher, settings.model, losses=losses, cache=self.cache, names=names, pairs=pairs)
+            if meta.compat:
+                refuse_different_heads(load_config(settings.model), load_config(meta.teacher))
 
     @property
     def provenance(self) -> Mapping[str, Any]:

@@ -7,9 +7,8 @@ from torch import nn
 
 from raykd.config.metakd_objectives import EasyNLPArithmetic, MetaDistillationObjective, MetaTeacherObjective
 from raykd.data.tokenised_set import TokenisedSet
-from raykd.errors import ConfigError
 from raykd.metakd import DOMAIN_HEAD
-from raykd.metakd.compat import EasyNLPDistillation, EasyNLPMetaTeacher, Padding, fit_module
+from raykd.metakd.compat import EasyNLPDistillation, EasyNLPMetaTeacher, Padding, fit_module, refuse_different_heads
 from raykd.metakd.domain_head import DomainHead, load_domain_head
 from raykd.models import load_classifier
 from raykd.trainers.features.feature_kd import PROJECTIONS
@@ -45,11 +44,7 @@ def easynlp_distillation(
     """
     teacher: Any = load_classifier(config.teacher, labels=labels, new_head=False).to(device)
     own, theirs = student.config, teacher.config
-    if own.num_attention_heads != theirs.num_attention_heads:
-        raise ConfigError(
-            f"compat = easynlp compares attention head by head, but the student has {own.num_attention_heads} heads and the "
-            f"teacher {theirs.num_attention_heads}; take models with as many, or leave compat out"
-        )
+    refuse_different_heads(own, theirs)
     for model in (student, teacher):
         model.set_attn_implementation("eager")  # the one that hands out probabilities after dropout
     path = config.domain_head or f"{config.teacher} ({DOMAIN_HEAD})"

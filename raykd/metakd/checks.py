@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from raykd.cluster import check_compile
 from raykd.config import MetaKDConfig
 from raykd.data.tokenizer import Text
+from raykd.metakd.compat import refuse_different_heads
 from raykd.metakd.student_start import check_student_start, stand_in
-from raykd.models import check_sequence_length, check_unpadded, load_config, probe_classifier
+from raykd.models import check_sequence_length, check_unpadded, load_config, load_tokenizer, probe_classifier
 from raykd.task_kinds import SINGLE_LABEL
 from raykd.tracking import check_tracking
 from raykd.trainers.features.compatibility import check_teacher_and_student
@@ -15,10 +16,12 @@ from raykd.trainers.features.compatibility import check_teacher_and_student
 def check_meta_kd(config: MetaKDConfig, cache: str) -> None:
     """Check the models and metrics of a job; ``cache`` keeps tokenizers. Raises ModelError, ConfigError."""
     teacher, student = config.teacher.model, config.student.model
-    for model in (teacher, student):
-        check_sequence_length(load_config(model), config.sequence_length)
+    models = dict.fromkeys((config.weights.encoder or teacher, teacher, student))
     if config.compute.unpadded:
-        check_unpadded((teacher, student))
+        check_unpadded(models)
+    for model in models:
+        check_sequence_length(load_config(model), config.sequence_length)
+        load_tokenizer(model)
     _check_metrics(config)
     check_tracking(config.tracking.kind)
     check_compile(config.compute)
@@ -32,6 +35,8 @@ def check_meta_kd(config: MetaKDConfig, cache: str) -> None:
         check_teacher_and_student(
             teacher, shape, losses=losses, cache=cache, names=names, pairs=pairs, unpadded=config.compute.unpadded
         )
+        if config.compat:
+            refuse_different_heads(load_config(shape), load_config(teacher))
 
 
 def probe_models(config: MetaKDConfig, rows: Sequence[Text]) -> None:

@@ -86,6 +86,16 @@ def refuse_cut_batches(whole_batch: bool) -> None:
         )
 
 
+def refuse_different_heads(student: Any, teacher: Any) -> None:
+    """Raise ConfigError for two model configurations with different numbers of attention heads."""
+    own, theirs = student.num_attention_heads, teacher.num_attention_heads
+    if own != theirs:
+        raise ConfigError(
+            f"compat = easynlp compares attention head by head, but the student has {own} heads and the teacher {theirs}; take "
+            "models with as many, or leave compat out"
+        )
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class EasyNLPMetaTeacher(MetaTeacher):
     """``weight · (CE + gamma · CE of the domain, its labels a permutation of the batch's)``. Terms: ``ce``, ``domain``."""

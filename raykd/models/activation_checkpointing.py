@@ -13,7 +13,7 @@ def checkpoint_activations(model: Any, *, name: str) -> None:
     """
     if not getattr(model, "supports_gradient_checkpointing", False):
         raise ConfigError(
-            f"gradient_checkpointing = true, but {name} is a {model.config.model_type} model, which does not support it; set "
+            f"gradient_checkpointing = true, but {name} is of type {model.config.model_type}, which does not support it; set "
             "training.gradient_checkpointing to false, or lower training.micro_batch_size"
         )
     settings = {"use_reentrant": False}

@@ -112,7 +112,7 @@ def _layout(config: Any, *, name: str) -> EncoderLayout:
     elif getattr(config, "is_encoder_decoder", False):
         reason = "its decoder reads its encoder"
     raise ModelError(
-        f"{name} is a {config.model_type} model, which cannot be made smaller: {reason}; take one of these: "
+        f"{name} is of type {config.model_type}, which cannot be made smaller: {reason}; take one of these: "
         f"{', '.join(sorted(LAYOUTS))}"
     )
 

@@ -42,17 +42,17 @@ def unpadding_refusal(config: Any, *, name: str) -> str | None:
     """The reason why a model of this configuration does not run without padding; None where it does."""
     if config.model_type in UNPADDED_TYPES and not getattr(config, "is_decoder", False):
         return None
-    kind = f"{config.model_type} decoder" if config.model_type in UNPADDED_TYPES else f"{config.model_type} model"
+    kind = "a decoder of type" if config.model_type in UNPADDED_TYPES else "of type"
     return (
-        f"compute.attention = unpadded, but {name} is a {kind}; encoders of the types {', '.join(UNPADDED_TYPES)} run without "
-        "padding; take one of them, or set compute.attention to padded"
+        f"compute.attention = unpadded, but {name} is {kind} {config.model_type}; encoders of the types "
+        f"{', '.join(UNPADDED_TYPES)} run without padding; take one of them, or set compute.attention to padded"
     )
 
 
-def set_attention(model: Any, *, unpadded: bool) -> None:
-    """Prepare a model's attention for batches with masks, or :func:`unpad_rows`."""
+def set_attention(model: Any, *, unpadded: bool, name: str = "the model") -> None:
+    """Prepare a model's attention for batches with masks, or :func:`unpad_rows`; ``name`` is the model's in errors."""
     if unpadded:
-        unpad_rows(model)
+        unpad_rows(model, name=name)
     else:
         use_given_masks(model)
 
@@ -62,7 +62,7 @@ def runs_unpadded(model: Any) -> bool:
     return getattr(getattr(model, "config", None), "_attn_implementation", None) == IMPLEMENTATION
 
 
-def unpad_rows(model: Any) -> None:
+def unpad_rows(model: Any, *, name: str = "the model") -> None:
     """Make a stock classifier or encoder take the argument :data:`ROWS`, and run on the joined rows then.
 
     Without the argument it computes what :func:`~raykd.models.attention_masks.use_given_masks` would make it compute. The
@@ -70,7 +70,7 @@ def unpad_rows(model: Any) -> None:
     """
     from transformers import AttentionInterface, AttentionMaskInterface
 
-    if refusal := unpadding_refusal(model.config, name="the model"):
+    if refusal := unpadding_refusal(model.config, name=name):
         raise ModelError(refusal)
     AttentionInterface.register(IMPLEMENTATION, _attention)
     AttentionMaskInterface.register(IMPLEMENTATION, given_mask)

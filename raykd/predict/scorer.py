@@ -103,7 +103,7 @@ class Scorer:
             self._loaded = None  # free the old model before the new one is loaded: memory holds one
             labels = prepared.labels or models.label_names(models.load_config(job.model))
             model = self.load(job, labels)
-            models.set_attention(model, unpadded=self._unpadded and self.classifies(job))
+            models.set_attention(model, unpadded=self._unpadded and self.classifies(job), name=job.model)
             self._loaded = (key, model.to(self._device).eval())
         return self._loaded[1]
 

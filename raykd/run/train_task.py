@@ -245,7 +245,7 @@ def _initial_model(task: TrainTask) -> Any:
     torch.manual_seed(task.seed)
     kind = task_kind(task.task_kind)
     model = load_classifier(task.model, labels=task.labels, dropout=task.training.dropout, kind=kind)
-    set_attention(model, unpadded=task.unpadded)
+    set_attention(model, unpadded=task.unpadded, name=task.model)
     if task.training.gradient_checkpointing:
         checkpoint_activations(model, name=task.model)
     return model

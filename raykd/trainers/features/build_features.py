@@ -59,7 +59,7 @@ def build_feature_kd(config: FeatureKDConfig, task: StudentTask, logit_objective
 def load_teacher(config: TeacherFeaturesConfig, task: StudentTask) -> Any:
     """Load the trained teacher onto the worker's device, its weights in the precision that it computes in."""
     teacher = load_classifier(config.teacher, labels=task.labels, new_head=False)
-    set_attention(teacher, unpadded=runs_unpadded(task.model))
+    set_attention(teacher, unpadded=runs_unpadded(task.model), name=config.teacher)
     # frozen weights in fp32 would be converted again in every forward pass: autocast keeps copies of trained weights alone
     return teacher.to(task.worker.device, torch.bfloat16 if task.precision == "bf16" else torch.float32)
 

@@ -76,7 +76,7 @@ def attention_is_replaceable(model: Any) -> bool:
 def attention_refusal(name: str, model_type: str, *, terms: Sequence[str]) -> str:
     """Compose the message for a model whose attention cannot be replaced, though the ``terms`` of the loss read it."""
     return (
-        f"{name} is a {model_type} model, whose attention cannot be replaced, so its scores, queries, keys and values are not "
+        f"{name} is of type {model_type}, whose attention cannot be replaced, so its scores, queries, keys and values are not "
         f"available; set {' and '.join(f'{term}_weight' for term in terms)} to 0, or take a BERT, RoBERTa, DistilBERT, ALBERT, "
         "ELECTRA or ModernBERT model"
     )

@@ -44,7 +44,20 @@ def load(path: str) -> MetaKDConfig:
         ({"baselines": ["bert"]}, "hard_labels"),
         ({"student__seeds": [1, 1]}, "each once"),
         ({"teacher__training__class_weights": "balanced"}, "class_weights = balanced is for distillations without domains"),
-        ({"compat": "easynlp", "compute": {"num_workers": 2}}, "compat = easynlp needs compute.num_workers = 1"),
+        ({"compat": "easynlp", "compute": {"num_workers": 2}}, "compute.num_workers = 2 cuts; set it to 1$"),
+        ({"compat": "easynlp", "student__mode": "single"}, "set it to two_stages"),
+        (
+            {"compat": "easynlp", "student__intermediate__training__micro_batch_size": 8},
+            r"student.intermediate.training.micro_batch_size = 8 cuts; leave it out$",
+        ),
+        (
+            {"teacher__domain_loss": "permuted", "compute": {"num_workers": [1, 2]}},
+            r"domain_loss = permuted .* compute.num_workers = \(1, 2\) cuts; set it to 1, or take domain_loss = wrong",
+        ),
+        (
+            {"teacher__domain_loss": "permuted", "teacher__training__micro_batch_size": 8},
+            "domain_loss = permuted .* teacher.training.micro_batch_size = 8 cuts; leave it out, or take domain_loss = wrong",
+        ),
         ({"compat": "easynlp", "compute": {"attention": "unpadded"}}, "averages over padding"),
         ({"compat": "bert"}, "easynlp"),
     ],

@@ -51,20 +51,22 @@ def test_models_that_do_not_run_without_padding_are_refused_before_ray_starts(
     model = other_architecture(tmp_path / "electra", experiment().student.model)
     changes = {f"{role}__model": model}
     LocalPipeline(experiment(compute__attention="auto", **changes)).check()
-    with pytest.raises(ModelError, match=r"compute.attention = unpadded, but .*electra is a electra model"):
+    with pytest.raises(ModelError, match=r"compute.attention = unpadded, but .*electra is of type electra"):
         LocalPipeline(experiment(compute__attention="unpadded", **changes)).check()
 
 
-def test_a_meta_kd_model_that_does_not_run_without_padding_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("role", ["student.model", "weights.encoder"])
+def test_a_meta_kd_model_that_does_not_run_without_padding_is_refused(tmp_path: Path, role: str) -> None:
     config = make_config(tmp_path)
+    section, key = role.split(".")
     model = other_architecture(tmp_path / "electra", config.student.model)
     config = config.model_copy(
         update={
-            "student": config.student.model_copy(update={"model": model}),
+            section: getattr(config, section).model_copy(update={key: model}),
             "compute": config.compute.model_copy(update={"attention": "unpadded"}),
         }
     )
-    with pytest.raises(ModelError, match=r"compute.attention = unpadded, but .*electra is a electra model"):
+    with pytest.raises(ModelError, match=r"compute.attention = unpadded, but .*electra is of type electra"):
         LocalMetaPipeline(config).check()
 
 

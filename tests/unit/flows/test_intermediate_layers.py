@@ -206,5 +206,5 @@ def test_teachers_that_cannot_be_compared_are_refused(experiment, tmp_path):
     tokenizer = load_tokenizer(experiment().teacher.model)
     small = MPNetConfig(vocab_size=40, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
     save_classifier(MPNetForSequenceClassification(small), tokenizer, str(tmp_path / "mpnet"))
-    with pytest.raises(ModelError, match=r"teacher.model = .*mpnet is a mpnet model, whose attention cannot be replaced"):
+    with pytest.raises(ModelError, match=r"teacher.model = .*mpnet is of type mpnet, whose attention cannot be replaced"):
         check_experiment(experiment(student__intermediate={}, teacher__model=str(tmp_path / "mpnet")))

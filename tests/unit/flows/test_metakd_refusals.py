@@ -94,6 +94,21 @@ def test_layers_that_do_not_divide(tmp_path: Path, refusal: Refusal) -> None:
     assert "2 student layers" in said
 
 
+def test_attention_heads_that_differ_under_compat(tmp_path: Path, refusal: Refusal) -> None:
+    said = refusal("run", job(tmp_path, compat="easynlp"))
+    assert "compares attention head by head, but the student has 1 heads and the teacher 2" in said
+
+
+def test_an_encoder_of_the_weights_with_too_few_positions(tmp_path: Path, refusal: Refusal) -> None:
+    short = save_model(tmp_path / "short", hidden=8, positions=16)
+    said = refusal("run", job(tmp_path, weights={"encoder": short}))
+    assert "sequence_length 32 is over the 16 positions of the model" in said
+
+
+def test_an_encoder_of_the_weights_that_does_not_exist(tmp_path: Path, refusal: Refusal) -> None:
+    assert str(tmp_path / "none") in refusal("run", job(tmp_path, weights={"encoder": str(tmp_path / "none")}))
+
+
 def test_two_tokenizers_under_a_feature_loss(tmp_path: Path, refusal: Refusal) -> None:
     other = save_model(tmp_path / "other", hidden=8, layers=1, heads=1, extra=3)
     said = refusal("run", job(tmp_path, student={"model": other}))

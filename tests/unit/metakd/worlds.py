@@ -56,14 +56,16 @@ def job_content(folder: Path, *, teacher: str, student: str) -> dict[str, Any]:
     }
 
 
-def save_model(folder: Path, *, hidden: int, layers: int = 2, heads: int = 2, seed: int = 1, extra: int = 0) -> str:
+def save_model(
+    folder: Path, *, hidden: int, layers: int = 2, heads: int = 2, seed: int = 1, extra: int = 0, positions: int = 32
+) -> str:
     """A BERT folder with a tokenizer; `extra` words more make it another tokenizer."""
     from transformers import BertTokenizerFast
 
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *FILLERS, *WORDS["negative"], *WORDS["positive"]]
     words += [f"word{number}" for number in range(extra)]
     tokenizer = BertTokenizerFast(vocab={word: index for index, word in enumerate(words)}, model_max_length=32)
-    shape = ModelShape(vocab_size=len(words), hidden=hidden, layers=layers, heads=heads, positions=32)
+    shape = ModelShape(vocab_size=len(words), hidden=hidden, layers=layers, heads=heads, positions=positions)
     model = build_classifier(shape, labels=LABELS, seed=seed)
     save_classifier(model, tokenizer, str(folder))
     return str(folder)

@@ -42,5 +42,5 @@ def test_gradients_are_the_same_with_dropout_and_less_is_kept(kind: str, tmp_pat
 def test_a_model_that_cannot_is_refused(tmp_path: Path) -> None:
     model = AutoModelForSequenceClassification.from_pretrained(pretrained(tmp_path, "mpnet"))
     model.supports_gradient_checkpointing = False
-    with pytest.raises(ConfigError, match="is a mpnet model, which does not support it; set"):
+    with pytest.raises(ConfigError, match="is of type mpnet, which does not support it; set"):
         checkpoint_activations(model, name="the teacher")

@@ -137,7 +137,7 @@ def test_impossible_layers_are_refused(tmp_path, layers, reason):
 @pytest.mark.parametrize("kind", ["gpt2", "bart", "t5", "xlnet", "deberta-v2"])
 def test_other_architectures_are_refused(tmp_path, kind):
     reason = "its decoder reads its encoder" if kind in ("bart", "t5") else "does not know where it stores its layers"
-    with pytest.raises(ModelError, match=f"large is a {kind} model, which cannot be made smaller: .*{reason}; take .*bert"):
+    with pytest.raises(ModelError, match=f"large is of type {kind}, which cannot be made smaller: .*{reason}; take .*bert"):
         check_layers(load_config(pretrained(tmp_path / "large", kind)), [0], name="large")
     with pytest.raises(ModelError, match="all of its layers have the same weights"):
         check_layers(hf.AlbertConfig(), None, name="large")

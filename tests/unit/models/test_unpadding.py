@@ -236,15 +236,15 @@ def test_the_kernel_of_a_gpu_computes_what_padding_gives(kind: str, tmp_path: Pa
 @pytest.mark.parametrize("kind", [kind for kind in ARCHITECTURES if kind not in KINDS])
 def test_other_architectures_are_refused_with_the_reason(kind: str, tmp_path: Path) -> None:
     folder = pretrained(tmp_path, kind)
-    with pytest.raises(ModelError, match=rf"compute.attention = unpadded, but .* is a {kind} model; .* set .* to padded"):
+    with pytest.raises(ModelError, match=rf"compute.attention = unpadded, but .* is of type {kind}; .* set .* to padded"):
         check_unpadded([folder])
-    with pytest.raises(ModelError, match=f"is a {kind} model"):
-        unpad_rows(AutoModelForSequenceClassification.from_pretrained(folder))
+    with pytest.raises(ModelError, match=f"{folder} is of type {kind};"):
+        unpad_rows(AutoModelForSequenceClassification.from_pretrained(folder), name=folder)
 
 
 def test_a_decoder_is_refused(tmp_path: Path) -> None:
     model = opened(tmp_path, "bert", is_decoder=True)
-    with pytest.raises(ModelError, match="is a bert decoder"):
+    with pytest.raises(ModelError, match="is a decoder of type bert"):
         unpad_rows(model)
 
 

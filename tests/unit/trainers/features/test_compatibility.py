@@ -90,7 +90,7 @@ def test_a_model_whose_attention_cannot_be_replaced_is_refused_by_its_key(
     small = MPNetConfig(vocab_size=40, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32)
     folder = str(tmp_path / "mpnet")
     save_classifier(MPNetForSequenceClassification(small), load_tokenizer(model), folder)
-    message = "student.model = .*mpnet is a mpnet model, whose attention cannot be replaced"
+    message = "student.model = .*mpnet is of type mpnet, whose attention cannot be replaced"
     refused(ModelError, message + ".*set attention_weight to 0, or", model, folder, tmp_path)
     refused(ModelError, message, model, folder, tmp_path, attention_weight=0, relation_weight=1)
     check_teacher_and_student(model, folder, losses=FeatureLossConfig(attention_weight=0), cache=str(tmp_path), names=NAMES)

@@ -74,7 +74,7 @@ def test_a_model_whose_attention_cannot_be_replaced_is_refused() -> None:
     from transformers import MPNetConfig, MPNetForSequenceClassification
 
     config = MPNetConfig(vocab_size=40, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
-    with pytest.raises(ModelError, match="is a mpnet model, whose attention cannot be replaced"):
+    with pytest.raises(ModelError, match="is of type mpnet, whose attention cannot be replaced"):
         expose_attention(MPNetForSequenceClassification(config), name="m", terms=["attention"])
 
 

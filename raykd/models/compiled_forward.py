@@ -21,7 +21,8 @@ def compile_training(model: Any, *, min_rows: int) -> None:
 
     Batches are padded to multiples of 8 tokens, so shapes are few, and static ones are fastest. Batches of fewer than
     ``min_rows`` rows (the last one of an epoch) and evaluation run uncompiled: they would need graphs for a few uses. So do
-    passes whose hidden states are read, which transformers collects by hooks that ``torch.compile`` cannot follow.
+    passes whose hidden states are read, which transformers collects by hooks that ``torch.compile`` cannot follow. Rows are
+    counted in the first tensor that is given, by position or by name.
     Names of parameters stay the same, unlike those of the module that ``torch.compile(model)`` returns.
     """
     import torch
@@ -34,7 +35,8 @@ def compile_training(model: Any, *, min_rows: int) -> None:
     @functools.wraps(eager)  # transformers and raykd read its signature
     def forward(*arguments: Any, **inputs: Any) -> Any:
         plain = not inputs.get("output_hidden_states")
-        is_compiled = model.training and plain and len(inputs["input_ids"]) >= min_rows
+        rows = next((len(one) for one in (*arguments, *inputs.values()) if isinstance(one, torch.Tensor) and one.dim()), 0)
+        is_compiled = model.training and plain and rows >= min_rows
         return (compiled if is_compiled else eager)(*arguments, **inputs)
 
     model.forward = forward

@@ -47,7 +47,7 @@ def graphs(monkeypatch: pytest.MonkeyPatch) -> list[torch.Size]:
     found: list[torch.Size] = []
 
     def backend(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> torch.fx.GraphModule:
-        found.append(next(value.shape for value in inputs if value.dtype == torch.int64))
+        found.append(next((value.shape for value in inputs if value.dtype == torch.int64), torch.Size()))
         return graph
 
     monkeypatch.setattr(compiled_forward, "BACKEND", backend)
@@ -76,6 +76,20 @@ def test_evaluation_short_batches_and_hidden_states_are_not_compiled(graphs: lis
     model.train()
     gradients(model, batch(ROWS, 8))
     assert len(graphs) == 1
+
+
+def test_inputs_may_be_given_by_position_or_as_embeddings(graphs: list[torch.Size]) -> None:
+    model = make_model()
+    compile_training(model, min_rows=ROWS)
+    ids, short = (batch(rows, 8)["input_ids"] for rows in (ROWS, ROWS - 1))
+    expected = model(input_ids=ids).logits
+    torch.testing.assert_close(model(ids).logits, expected)
+    embeddings = model.get_input_embeddings()(ids).detach()
+    torch.testing.assert_close(model(attention_mask=None, inputs_embeds=embeddings).logits, expected)
+    compiled = len(graphs)
+    assert compiled > 0
+    model(short)
+    assert len(graphs) == compiled, "a short batch is not compiled"
 
 
 def test_names_and_signature_stay(graphs: list[torch.Size]) -> None:

@@ -14,6 +14,9 @@ from raykd.errors import DataError
 
 GROUP_ROWS = 8192
 """Rows of a row group, and those that are held in memory."""
+TEXT_VALUES = "give text (str) that UTF-8 can encode in every row"
+OTHER_VALUES = "give values of one type in every row: text, true and false, numbers of at most 64 bits, or lists of these"
+_CONVERSION_ERRORS = (pa.ArrowException, UnicodeEncodeError, OverflowError)
 TYPES = "pandas DataFrame, pyarrow Table, datasets.Dataset or ray.data.Dataset"
 
 
@@ -50,8 +53,8 @@ class ArrowRows:
     def write(self, path: Path) -> None:
         """Write a Parquet file whose bytes depend on the rows alone, not on the kind of object or its batches.
 
-        Raises DataError for an object without rows, a column of text that holds something else, values of several types in a
-        column, and missing values.
+        Raises DataError for an object without rows, a column of text that holds something else, values that Parquet does not
+        have, values of several types in a column, and missing values.
         """
         writer = None
         try:
@@ -75,9 +78,15 @@ class ArrowRows:
                     self._check_missing(plain, rows)
                     yield self._same(plain, schema)
                     rows += table.num_rows
-        except (pa.ArrowTypeError, pa.ArrowInvalid) as error:  # of a conversion to Arrow
-            reason = "; ".join(map(str, error.args))
-            raise DataError(f"{self._name}: a column has values of several types, convert them to one ({reason})") from None
+        except ColumnError as error:
+            raise self._refusal(f"column {error.column!r}", str(error), is_text=error.column in self._texts) from None
+        except _CONVERSION_ERRORS as error:  # of blocks that become Arrow when they are read
+            raise self._refusal("a column", str(error), is_text=False) from None
+
+    def _refusal(self, column: str, reason: str, *, is_text: bool) -> DataError:
+        """The error of a column whose values do not become an Arrow column that Parquet can hold."""
+        what, remedy = ("is not text in every row", TEXT_VALUES) if is_text else ("cannot be stored", OTHER_VALUES)
+        return DataError(f"{self._name}: {column} {what} ({reason.splitlines()[0]}); {remedy}")
 
     def _check_missing(self, table: pa.Table, first_row: int) -> None:
         if self._allow_missing:
@@ -98,19 +107,40 @@ class ArrowRows:
             if pa.types.is_dictionary(kind):  # pandas' categories
                 kind = kind.value_type
             if column in self._texts and not (_is_text(kind) or pa.types.is_null(kind)):
-                raise DataError(f"{self._name}: column {column!r} is {kind}, not text")
+                raise DataError(f"{self._name}: column {column!r} is {kind}, not text; {TEXT_VALUES}")
+            if not _fits_parquet(kind):
+                raise self._refusal(f"column {column!r}", f"it is {kind}", is_text=False)
             arrays.append(array.cast(pa.string() if _is_text(kind) or pa.types.is_null(kind) else kind))
         return pa.table(arrays, names=self._columns)
 
     def _same(self, table: pa.Table, schema: pa.Schema) -> pa.Table:
         try:
             return table.cast(schema)
-        except pa.ArrowInvalid:
+        except pa.ArrowException:
             changed = next(field.name for field, own in zip(schema, table.schema, strict=True) if field.type != own.type)
             raise DataError(
                 f"{self._name}: column {changed!r} has values of several types ({schema.field(changed).type} and "
                 f"{table.schema.field(changed).type}); convert them to one"
             ) from None
+
+
+class ColumnError(ValueError):
+    """A column whose values do not become an Arrow column; the message says what they are."""
+
+    def __init__(self, column: str, reason: str) -> None:
+        super().__init__(reason)
+        self.column = column
+
+
+def _fits_parquet(kind: pa.DataType) -> bool:
+    """True for types that Parquet keeps as they are; it stores extension types as bytes or numbers of another meaning."""
+    if isinstance(kind, pa.BaseExtensionType):
+        return False
+    try:
+        pq.ParquetWriter(pa.BufferOutputStream(), pa.schema([("column", kind)])).close()
+    except pa.ArrowException:
+        return False
+    return True
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -151,7 +181,19 @@ def _source_of(given: Any) -> RowSource | None:
 
 
 def _frame_tables(frame: Any, columns: list[str]) -> Iterator[pa.Table]:
-    yield from _table_slices(pa.Table.from_pandas(frame[columns], preserve_index=False), columns)
+    yield from _table_slices(pa.table([_frame_column(frame, column) for column in columns], names=columns), columns)
+
+
+def _frame_column(frame: Any, column: str) -> pa.ChunkedArray:
+    """A column of a data frame. Raises ColumnError with the types of its values."""
+    try:
+        return pa.Table.from_pandas(frame[[column]], preserve_index=False).column(0)
+    except _CONVERSION_ERRORS as error:
+        kinds = sorted({type(value).__name__ for value in frame[column].dropna()})
+        if len(kinds) > 1:
+            raise ColumnError(column, f"its values are of the types {', '.join(kinds)}") from None
+        reason = str(error.args[0]) if isinstance(error, pa.ArrowException) else str(error)
+        raise ColumnError(column, f"its values are of the type {kinds[0]}: {reason}") from None
 
 
 def _table_slices(table: pa.Table, columns: list[str]) -> Iterator[pa.Table]:

@@ -27,6 +27,8 @@ def with_data(content: Any, data: Mapping[str, Any], build: Callable[[Mapping[st
     """
     _check_splits(data)
     given = dict(content) if isinstance(content, Mapping) else {}
+    if given.get("kind") == "meta_kd":
+        _check_meta_kd(given, data)
     section = _without_file_settings(given.get("data"), data)
 
     def build_with(files: Mapping[str, str]) -> BuiltConfig:
@@ -67,6 +69,19 @@ def _check_splits(data: Mapping[str, Any]) -> None:
             raise ConfigError(
                 f"data has the key {split!r}; keys are {', '.join(SPLITS)}" + (f"; did you mean {near[0]}?" * bool(near))
             )
+
+
+def _check_meta_kd(job: Mapping[str, Any], data: Mapping[str, Any]) -> None:
+    """Raise ConfigError for a Meta-KD job that takes no objects, and for rows that it does not read."""
+    if job.get("reviews") is not None:
+        raise ConfigError(
+            f"data has objects for {', '.join(data)}, but the job reads raw reviews (reviews.folder); leave data out, or "
+            "replace the job's reviews by a data section that names the columns first_sequence, label and domain"
+        )
+    if "unlabelled" in data:
+        raise ConfigError(
+            "data has the key 'unlabelled', but every row of a Meta-KD job has a label; give train, validation and test only"
+        )
 
 
 def _without_file_settings(section: Any, data: Mapping[str, Any]) -> dict[str, Any]:

@@ -128,5 +128,15 @@ def test_errors_of_rows_of_several_domains_name_what_meta_kd_has(tmp_path: Path)
         given()
     with pytest.raises(DataError, match=r"there is no column 'kind', but text, label"):
         given(train=FRAME)
-    with pytest.raises(ConfigError, match=r"unknown key data\.unlabelled"):
+    with pytest.raises(
+        ConfigError, match=r"data has the key 'unlabelled', but every row of a Meta-KD job has a label; give train"
+    ):
         given(unlabelled=rows)
+
+
+def test_a_job_on_raw_reviews_takes_no_objects(tmp_path: Path) -> None:
+    job = {name: value for name, value in meta_kd(tmp_path).items() if name != "data"} | {"reviews": {"folder": "reviews"}}
+    with pytest.raises(
+        ConfigError, match=r"data has objects for train, .*but the job reads raw reviews .*; leave data out, or"
+    ):
+        with_data(job, dict.fromkeys(SPLITS, FRAME), lambda given: build_job(given, source="the job"))

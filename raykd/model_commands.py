@@ -92,8 +92,8 @@ def serve(
 ) -> None:
     """Serve a model over HTTP with Ray Serve, in the format of Hugging Face's inference API."""
     from raykd.config.paths import expand_home
-    from raykd.serve.serve_command import check_served, serve_http, serve_lines
-    from raykd.serve.served_application import command_settings
+    from raykd.serve.serve_command import serve_http, serve_lines
+    from raykd.serve.served_application import check_served, command_settings
 
     settings = command_settings(
         expand_home(model), None if teacher is None else expand_home(teacher), threshold=threshold, form=format_, int8=int8,

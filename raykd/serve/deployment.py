@@ -13,7 +13,7 @@ from ray.serve.exceptions import BackPressureError
 from raykd.data.tokenizer import Text
 from raykd.serve.http_app import MAX_WAITING, build_app, server_info
 from raykd.serve.prediction_service import OverloadedError, ScoredTexts, ScoreTexts
-from raykd.serve.served_application import ServedApplication, read_arguments, service_of
+from raykd.serve.served_application import FILE, ServedApplication, check_served, read_arguments, service_of
 from raykd.serve.served_model import TOKEN_BUDGET, Format, ServedModel, TokenRow
 from raykd.serve.shared_calls import SharedCalls
 from raykd.serve.token_batches import padded_tokens, token_batches
@@ -118,5 +118,10 @@ def application(settings: ServedApplication) -> Any:
 
 
 def from_arguments(arguments: dict[str, Any]) -> Any:
-    """The application of a Serve configuration file, whose ``args`` are the fields of :class:`ServedApplication`."""
-    return application(read_arguments(arguments))
+    """The application of a Serve configuration file, whose ``args`` are the fields of :class:`ServedApplication`.
+
+    Raises ConfigError, ModelError for wrong values, and for folders of models that do not fit.
+    """
+    settings = read_arguments(arguments)
+    check_served(settings, FILE)
+    return application(settings)

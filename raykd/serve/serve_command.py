@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 from raykd.errors import ConfigError
 from raykd.extras import require_extra
-from raykd.serve.prediction_service import PredictionService, ScoredTexts, score_in_process
+from raykd.serve.prediction_service import PredictionService, score_in_process
 from raykd.serve.served_application import ServedApplication, service_of
-from raykd.serve.served_model import ServedModel, exported_file
+from raykd.serve.served_model import ServedModel
 from raykd.serve.stdin_loop import answer_lines
 
 _LOCAL_SERVE = {
@@ -22,17 +22,6 @@ _LOCAL_SERVE = {
     "RAY_SERVE_FREEZE_GC_ON_STARTUP": "1",
 }
 """Settings of Ray Serve on a local Ray unless they are set otherwise: those of its throughput mode that open no more ports."""
-
-
-def check_served(settings: ServedApplication) -> None:
-    """Find errors in the model folders before anything is loaded. Raises ConfigError, ModelError."""
-    if settings.int8 and settings.form != "onnx":
-        raise ConfigError("--int8 is a form of the ONNX file; add --format onnx")
-    if settings.threshold is not None and settings.teacher is None:
-        raise ConfigError(f"--threshold {settings.threshold} hands texts on to a teacher; give its folder with --teacher")
-    if settings.form != "torch":
-        exported_file(settings.student, settings.form, int8=settings.int8)
-    service_of(settings, _unreachable, None if settings.teacher is None else _unreachable)
 
 
 def serve_lines(settings: ServedApplication) -> None:
@@ -95,7 +84,3 @@ def check_port(host: str, port: int) -> None:
             f"--host {host} --port {port} cannot be used ({error.strerror or error}); choose another port, or end what listens "
             "there"
         ) from None
-
-
-async def _unreachable(_: object) -> ScoredTexts:
-    raise AssertionError("only checked, never asked")

@@ -40,7 +40,7 @@ def server(ray_session, small_world, tmp_path_factory):
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     serve.start(http_options={"host": "127.0.0.1", "port": port})
-    application = from_arguments({"student": student, "teacher": teacher, "replicas": [2, 1]})
+    application = from_arguments({"student": student, "teacher": teacher, "replicas": 2})
     serve.run(application, name="raykd", route_prefix="/")
     yield f"http://127.0.0.1:{port}", student, teacher
     serve.shutdown()

@@ -9,8 +9,8 @@ from raykd.errors import ConfigError
 from raykd.models.model_settings import ModelSettings
 from raykd.serve.predict_request import PredictRequest
 from raykd.serve.prediction_service import PredictionService, score_in_process
-from raykd.serve.serve_command import check_served, local_service
-from raykd.serve.served_application import ServedApplication
+from raykd.serve.serve_command import local_service
+from raykd.serve.served_application import ServedApplication, check_served
 from raykd.serve.served_model import ServedModel
 from tests.unit.serve.conftest import save_model
 

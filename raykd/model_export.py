@@ -3,7 +3,7 @@
 import random
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
@@ -33,6 +33,8 @@ TOLERANCE = 1e-3
 another order differ by a thousandth of that, a lost mask or a wrong position by a hundred times as much."""
 TITLES: Mapping[str, str] = {"onnx": "ONNX", "openvino": "OpenVINO"}
 """Formats, and their names in reports."""
+INT8 = "ONNX int8"
+"""Name in reports of the ONNX file with 8-bit weights."""
 LENGTH = 128
 """Tokens a row may have where no job file sets a length."""
 
@@ -43,44 +45,47 @@ def export(model: str, *, form: str = "onnx", int8: bool = False, terminal: Term
 
     The int8 file of a run's model is compared with the float file on the run's validation rows; see :class:`Int8Gate`.
     Raises ConfigError when the libraries are absent or the folder is no model's, ModelError when the logits are not the
-    model's own; nothing is left then. Raises Int8RefusedError, after the float file is there, when the int8 file is refused.
+    model's own; nothing is written then, and an earlier export stays. Raises Int8RefusedError, after the float file is there,
+    when the int8 file is refused.
     """
     checked = _check_format(form, int8)
     model = model.removeprefix("file://")
     _check_folder(model)
     run = _run_of(model)
+    config = run[1] if run else None
     targets = {TITLES[checked]: export_path(model, checked)}
     if int8:
-        targets["ONNX int8"] = export_path(model, checked, int8=True)
-    try:
-        made, refusal = _make(model, targets, run[1] if run else None, tolerance)
-        write_exports(model, checked, made)
-        if refusal is not None:
-            storage.remove(targets["ONNX int8"])  # of an earlier export
-    except BaseException:  # an interrupted command leaves no file either
-        for file in (*(part for target in targets.values() for part in file_parts(target)), index_path(model, checked)):
-            storage.remove(file)
-        raise
-    for one in made:
-        terminal.print_line(
-            f"{one.name}: {one.file}, {one.bytes_on_disk / 1e6:.1f} MB; on {one.rows} rows logits differ by at most "
-            f"{one.largest_difference:.2g}, predictions agree on {one.agreement:.1%}"
-        )
-        if one.against_float is not None and run is not None:
-            metric = task_kind(run[1].data.task).headline
-            terminal.print_line(
-                f"{one.name}: {metric.title} against the float file on {one.against_float.rows:,} validation rows: "
-                f"{difference_text(one.against_float, metric)}"
-            )
-        elif "int8" in one.name:
-            terminal.print_line(
-                f"warning: {one.name}: not compared on labelled rows, since there is no run with such rows above it"
-            )
+        targets[INT8] = export_path(model, checked, int8=True)
+    with tempfile.TemporaryDirectory(prefix="raykd-export-") as aside:
+        made, refusal = _make(model, targets, config, tolerance, aside=aside)
+        published = _publish(made, model, checked)
+    if refusal is not None:
+        storage.remove(targets[INT8])  # of an earlier export
+    for one in published:
+        _tell(one, config, terminal)
     if run is not None:
         _enter(run[0], terminal)
     if refusal is not None:
         raise refusal
-    return made
+    return published
+
+
+def _tell(one: Export, config: ExperimentConfig | None, terminal: Terminal) -> None:
+    """Print an export's size and how it compares with the model."""
+    terminal.print_line(
+        f"{one.name}: {one.file}, {one.bytes_on_disk / 1e6:.1f} MB; on {one.rows} rows logits differ by at most "
+        f"{one.largest_difference:.2g}, predictions agree on {one.agreement:.1%}"
+    )
+    if one.against_float is not None and config is not None:
+        metric = task_kind(config.data.task).headline
+        terminal.print_line(
+            f"{one.name}: {metric.title} against the float file on {one.against_float.rows:,} validation rows: "
+            f"{difference_text(one.against_float, metric)}"
+        )
+    elif one.int8:
+        terminal.print_line(
+            f"warning: {one.name}: not compared on labelled rows, since there is no run with such rows above it"
+        )
 
 
 def _check_format(form: str, int8: bool) -> ExportFormat:
@@ -96,32 +101,55 @@ def _check_format(form: str, int8: bool) -> ExportFormat:
 
 
 def _make(
-    model: str, targets: Mapping[str, str], config: ExperimentConfig | None, tolerance: float
+    model: str, targets: Mapping[str, str], config: ExperimentConfig | None, tolerance: float, *, aside: str
 ) -> tuple[list[Export], Int8RefusedError | None]:
-    """Write and check the files in a local folder, then copy them to ``targets``; a refused int8 file is left out."""
+    """Write and check files of the names of ``targets`` in the local folder ``aside``; a refused int8 file is left out."""
     verdict, refusal = None, None
-    with local_folder(model) as folder, tempfile.TemporaryDirectory(prefix="raykd-export-") as aside:
-        files = {name: storage.join(aside, Path(target).name) for name, target in targets.items()}
+    files = {title: storage.join(aside, Path(target).name) for title, target in targets.items()}
+    with local_folder(model) as folder:
         onnx = storage.join(aside, "model.onnx")  # the others are made from it
         export_onnx(str(folder), onnx)
         if "OpenVINO" in files:
             convert_onnx(onnx, files["OpenVINO"])
-        if "ONNX int8" in files:
+        if INT8 in files:
             try:
-                verdict = _quantise(str(folder), onnx, files["ONNX int8"], config, tolerance)
+                verdict = _quantise(str(folder), onnx, files[INT8], config, tolerance)
             except Int8RefusedError as error:
                 refusal = error
-                del files["ONNX int8"]
+                del files[INT8]
         length, rows = _rows(str(folder), config.data if config else None)
         made = _measure(str(folder), files, rows, length=length)
-        for name, file in files.items():
-            for part, target in zip(file_parts(file), file_parts(targets[name]), strict=True):
-                with open(part, "rb") as source, storage.open_output(target) as stream:
-                    shutil.copyfileobj(source, stream)
     label = Path(model).parent.name if Path(model).name == "model" else Path(model).name
-    updates = [{"name": f"{label}, {name}", "file": targets[name]} for name in files]
-    renamed = [one.model_copy(update=update) for one, update in zip(made, updates, strict=True)]
-    return [one.model_copy(update={"against_float": verdict}) if "int8" in one.name else one for one in renamed], refusal
+    named = [one.model_copy(update={"name": f"{label}, {one.name}"}) for one in made]
+    return [one.model_copy(update={"against_float": verdict}) if one.int8 else one for one in named], refusal
+
+
+def _publish(made: Sequence[Export], model: str, form: ExportFormat) -> list[Export]:
+    """Copy checked files into the model's folder, over those of an earlier export, and write its index.
+
+    The earlier export stays where no file could be written. Where some were, all are removed: they and the index do not belong
+    together.
+    """
+    published = [one.model_copy(update={"file": export_path(model, form, int8=one.int8)}) for one in made]
+    parts = [pair for one, new in zip(made, published, strict=True) for pair in _part_pairs(one.file, new.file)]
+    written = False
+    try:
+        for part, target in parts:
+            with open(part, "rb") as source, storage.open_output(target) as stream:
+                shutil.copyfileobj(source, stream)
+            written = True
+        write_exports(model, form, published)
+    except BaseException:  # an interrupted command too
+        if written:
+            for file in (*(target for _, target in parts), index_path(model, form)):
+                storage.remove(file)
+        raise
+    return published
+
+
+def _part_pairs(file: str, target: str) -> Iterator[tuple[str, str]]:
+    """The parts of an exported file, each with the path that it is copied to."""
+    return zip(file_parts(file), file_parts(target), strict=True)
 
 
 def _quantise(model: str, file: str, out: str, config: ExperimentConfig | None, tolerance: float) -> Verdict | None:
@@ -202,6 +230,7 @@ def _measure(model: str, files: dict[str, str], rows: Sequence[Row], *, length: 
         Export(
             name=name,
             file=file,
+            int8=name == INT8,
             bytes_on_disk=sum(storage.file_size(part) for part in file_parts(file)),
             rows=len(rows),
             largest_difference=float(np.abs(logits[name] - logits[""]).max()),
@@ -227,10 +256,10 @@ def _all_logits(predict: Predictor, rows: Sequence[Row]) -> npt.NDArray[np.float
 def _check(name: str, own: npt.NDArray[np.float32], exported: npt.NDArray[np.float32]) -> None:
     difference = np.abs(own - exported).max()
     allowed = TOLERANCE * max(1.0, float(np.abs(own).max()))
-    if not np.isfinite(exported).all() or ("int8" not in name and difference > allowed):
+    if not np.isfinite(exported).all() or (name != INT8 and difference > allowed):
         raise ModelError(
             f"the logits of the {name} file differ from the model's by up to {difference:.3g}, allowed is {allowed:.3g}; no "
-            "file was kept; keep the folder as it is"
+            "file was written; keep the folder as it is"
         )
 
 

@@ -21,6 +21,8 @@ class Export(Record):
     name: str
     """The model and the form."""
     file: str
+    int8: bool = False
+    """True for an ONNX file with 8-bit weights."""
     bytes_on_disk: int
     rows: int
     """Rows on which its logits were compared with the model's own."""

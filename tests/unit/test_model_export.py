@@ -162,7 +162,7 @@ def test_an_input_that_the_tokenizer_does_not_make_is_named(student_onnx):
         run_session(session, {"input_ids": np.ones((1, 4), np.int64), "token_type_ids": np.zeros((1, 4), np.int64)})
 
 
-def test_a_file_that_is_not_the_model_is_deleted(tmp_path, small_world, exporter_of_the_student):
+def test_a_file_that_is_not_the_model_is_not_written(tmp_path, small_world, exporter_of_the_student):
     shutil.copytree(small_world["teacher"], tmp_path / "model")
     with pytest.raises(ModelError, match=r"the logits of the ONNX file differ from the model's by up to"):
         export(str(tmp_path / "model"), int8=False, terminal=Terminal())
@@ -192,7 +192,7 @@ def test_openvino_files_have_the_models_logits_and_stand_beside_the_onnx_file(tm
 
 
 @NEEDS_OPENVINO
-def test_openvino_files_that_are_not_the_model_are_deleted(tmp_path, small_world, exporter_of_the_student):
+def test_openvino_files_that_are_not_the_model_are_not_written(tmp_path, small_world, exporter_of_the_student):
     model = str(shutil.copytree(small_world["teacher"], tmp_path / "model"))
     with pytest.raises(ModelError, match=r"the logits of the OpenVINO file differ from the model's by up to"):
         export(model, form="openvino", terminal=Terminal())
@@ -282,7 +282,8 @@ def test_a_folder_at_an_address_is_exported_in_its_place(tmp_path, small_world, 
         _without_exporting(monkeypatch, ModelError("other logits"))
         with pytest.raises(ModelError, match="other logits"):
             export(model, int8=False, terminal=Terminal())
-        assert not storage.file_sizes(f"{model}/onnx")
+        assert read_exports(model) == (made,), "the earlier export stays"
+        assert storage.file_size(made.file) == made.bytes_on_disk
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, TypeError, OSError])
@@ -292,6 +293,43 @@ def test_whatever_stops_an_export_no_unchecked_file_stays(tmp_path, small_world,
     with pytest.raises(error):
         export(str(tmp_path / "model"), int8=False, terminal=Terminal())
     assert not list((tmp_path / "model").glob("onnx/*"))
+
+
+@pytest.mark.parametrize("stopped_at", ["model.onnx", "model_int8.onnx", "export.json"])
+def test_an_earlier_export_stays_unless_its_files_were_replaced(
+    tmp_path, small_world, monkeypatch, exporter_of_the_student, stopped_at
+):
+    from raykd.data import storage
+
+    model = str(shutil.copytree(small_world["student"], tmp_path / "model"))
+    made = export(model, int8=True, terminal=Terminal())
+    open_output = storage.open_output
+
+    def full(path):
+        if path.endswith(f"/onnx/{stopped_at}"):
+            raise OSError("no space left on device")
+        return open_output(path)
+
+    monkeypatch.setattr(storage, "open_output", full)
+    with pytest.raises(OSError, match="no space"):
+        export(model, int8=True, terminal=Terminal())
+    if stopped_at == "model.onnx":
+        assert read_exports(model) == tuple(made)
+        assert all(Path(one.file).stat().st_size == one.bytes_on_disk for one in made)
+    else:
+        assert not list((tmp_path / "model").glob("onnx/*"))
+
+
+def test_the_form_of_an_export_does_not_depend_on_the_folders_name(tmp_path, small_world, monkeypatch, exporter_of_the_student):
+    said, terminal = [], Terminal()
+    monkeypatch.setattr(terminal, "print_line", said.append)
+    model = str(shutil.copytree(small_world["student"], tmp_path / "bert-int8"))
+    (made,) = export(model, terminal=terminal)
+    assert (made.name, made.int8) == ("bert-int8, ONNX", False)
+    assert not any("warning" in line for line in said)
+    assert [one.int8 for one in export(model, int8=True, terminal=terminal)] == [False, True]
+    assert read_exports(model)[1].int8
+    assert any(line.startswith("warning: bert-int8, ONNX int8: not compared") for line in said)
 
 
 @pytest.mark.parametrize(

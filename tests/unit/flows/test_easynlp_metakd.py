@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -251,6 +252,15 @@ def test_models_that_do_not_fit_are_refused_before_ray_starts(easynlp, here, mod
     user = f"domain_label=books,dvd distill_stage=first teacher_model_path={models['TEACHER_MODEL']} "
     with pytest.raises(ConfigError, match="different tokenizers"):
         easynlp("meta_student_distill", *flags(user_defined_parameters=f"{user} pretrain_model_name_or_path={other}"))
+    heads = tmp_path / "heads"
+    shutil.copytree(models["STUDENT_MODEL"], heads)
+    config = json.loads((heads / "config.json").read_text())
+    (heads / "config.json").write_text(json.dumps(config | {"num_attention_heads": 1}))
+    with pytest.raises(ConfigError, match="head by head, but the student has 1 heads and the teacher 2"):
+        easynlp(
+            "meta_student_distill",
+            *flags(user_defined_parameters=f"{user} compat=easynlp pretrain_model_name_or_path={heads}"),
+        )
     student = f"pretrain_model_name_or_path={models['STUDENT_MODEL']}"
     with pytest.raises(ModelError, match=r"no trained classifier head|no domain head"):
         easynlp("meta_student_distill", *flags(user_defined_parameters=f"{user} {student}"))

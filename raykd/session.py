@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from raykd.data.watchdog import limit_waits
@@ -84,7 +84,6 @@ def start_ray(
     """
     _set_variables(workers_timeout_s or start_timeout_s, collective_timeout_s)
     import ray
-    from ray.exceptions import RayError
 
     if ray.is_initialized():  # by a caller from Python, or for another part of this command
         limit_waits(start_timeout_s)
@@ -101,6 +100,21 @@ def start_ray(
         _provide_token()
     else:
         _require_answer(address)
+    _init_ray(address, local, runtime_env)
+    _Connection.is_local = bool(local)
+    _quiet_ray()
+    if local:
+        _start_data_actors()
+    limit_waits(start_timeout_s)
+    log.info("Ray is up: %s", "local" if address == "local" else address)
+    return True
+
+
+def _init_ray(address: str, local: Mapping[str, Any], runtime_env: dict[str, object] | None) -> None:
+    """Call ``ray.init`` without its output; ``local`` has the settings of a local Ray. Raises ResourceError."""
+    import ray
+    from ray.exceptions import RayError
+
     on_sigterm = signal.getsignal(signal.SIGTERM)
     machine = _for_this_machine(local["_temp_dir"]) if local else contextlib.nullcontext()
     with warnings.catch_warnings(), _silent_stderr(), machine, _children_without_hang_up():
@@ -113,13 +127,6 @@ def start_ray(
             raise ResourceError(_no_ray(address, error)) from error
         finally:
             _keep_sigterm(on_sigterm)
-    _Connection.is_local = bool(local)
-    _quiet_ray()
-    if local:
-        _start_data_actors()
-    limit_waits(start_timeout_s)
-    log.info("Ray is up: %s", "local" if address == "local" else address)
-    return True
 
 
 def _set_variables(workers_timeout_s: float, collective_timeout_s: float) -> None:

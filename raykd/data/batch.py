@@ -116,14 +116,10 @@ def collate(
         raise DataError(
             f"a row has {lengths.max()} tokens, but its batch was planned for {padded_length}; prepare the data again"
         )
-    mask = np.arange(padded_length) < (lengths if rows else np.zeros(1, dtype=np.int32))[:, None]  # [B, L]
-    if padding_side == "left":
-        mask = mask[:, ::-1]
+    mask, attention_mask = _masks(lengths if rows else np.zeros(1, dtype=np.int32), padded_length, padding_side)
     token_types = None
     if with_token_types and "token_type_ids" in columns:
         token_types = _scatter(_ragged(table.column("token_type_ids"))[0], mask, fill=0)
-    attention_mask = mask.astype(np.int64)
-    attention_mask[:, 0 if padding_side == "right" else -1] = 1
     padded = not attention_mask.all()
     return Batch(
         input_ids=_scatter(values, mask, fill=pad_token_id),
@@ -142,6 +138,16 @@ def collate(
         padded=padded,
         row_lengths=torch.from_numpy(attention_mask.sum(1)) if unpadded and padded and padding_side == "right" else None,
     )
+
+
+def _masks(lengths: NDArray[np.int32], width: int, padding_side: str) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """The positions of tokens ``[B, L]``, and the attention mask, in which a row without tokens has one."""
+    mask = np.arange(width) < lengths[:, None]
+    if padding_side == "left":
+        mask = mask[:, ::-1]
+    attention_mask = mask.astype(np.int64)
+    attention_mask[:, 0 if padding_side == "right" else -1] = 1
+    return mask, attention_mask
 
 
 def micro_batches(

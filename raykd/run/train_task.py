@@ -190,21 +190,16 @@ def build_trainer(
 ) -> Trainer:
     """Build the trainer of a task; the only reader of its configuration. *Collective.*"""
     task, training, prepared = opened.task, opened.task.training, opened.prepared
-    model = _initial_model(task)
-    min_rows, max_rows = micro_batch_rows(
-        training.batch_size, world=context.world_size, micro_batch_size=training.micro_batch_size
-    )
+    model, micro = _initial_model(task), training.micro_batch_size
+    min_rows, max_rows = micro_batch_rows(training.batch_size, world=context.world_size, micro_batch_size=micro)
     set_arithmetic(model, context, tf32=task.tf32, compiled=task.compile, min_rows=min_rows)
     precision = resolve_precision(task.precision, context.device)
     objective = build_objective(task, ObjectiveContext(model, prepared, context, precision, events.record))
     columns = {*prepared.column_names, *(name for table in opened.side_tables for name in table.columns)}
     check_columns(objective, columns)
-    whole_batch = training.micro_batch_size is None and context.world_size == 1
     cpus = set_threads(model, prepared, context, max_rows=max_rows, teacher=objective.frozen, threads=task.threads)
-    objective.check(num_labels=len(task.labels), whole_batch=whole_batch)
-    models = [one for one in (model, objective.frozen) if one is not None]
-    with_token_types = prepared.has_token_types and share_token_types(models)
-    max_length = max_sequence_length(model.config)
+    objective.check(num_labels=len(task.labels), whole_batch=micro is None and context.world_size == 1)
+    batches = _step_batches(opened, context, model, objective)
     return Trainer(
         engine=build_engine(
             task.engine,
@@ -215,16 +210,7 @@ def build_trainer(
         ),
         objective=objective,
         context=context,
-        batches=StepBatches(
-            world_size=context.world_size,
-            pad_token_id=prepared.pad_token_id,
-            with_token_types=with_token_types,
-            padding_side=prepared.padding_side,
-            micro_batch_size=training.micro_batch_size,
-            max_length=max_length,
-            unpadded=all(map(runs_unpadded, models)),
-            columns={*prepared.column_names, *objective.side_columns},
-        ),
+        batches=batches,
         schedule=_schedule(opened),
         model_selection=_model_selection(task),
         evaluator=_evaluator(task, context, model),
@@ -237,6 +223,22 @@ def build_trainer(
         precision=precision,
         cpus=cpus,
         log_every=training.log_every,
+    )
+
+
+def _step_batches(opened: OpenTask, context: WorkerContext, model: Any, objective: Objective) -> StepBatches:
+    """The batches of model and frozen teacher; where one alone takes token types, the other ignores them from here on."""
+    prepared = opened.prepared
+    models = [one for one in (model, objective.frozen) if one is not None]
+    return StepBatches(
+        world_size=context.world_size,
+        pad_token_id=prepared.pad_token_id,
+        with_token_types=prepared.has_token_types and share_token_types(models),
+        padding_side=prepared.padding_side,
+        micro_batch_size=opened.task.training.micro_batch_size,
+        max_length=max_sequence_length(model.config),
+        unpadded=all(map(runs_unpadded, models)),
+        columns={*prepared.column_names, *objective.side_columns},
     )
 
 

@@ -14,6 +14,7 @@ from raykd.config import DataConfig
 from raykd.data import storage
 from raykd.data.cell_values import integer_text
 from raykd.data.examples import RowParser
+from raykd.data.first_rows import text_parser
 from raykd.data.headers import check_files
 from raykd.data.prepare_spec import file_format
 from raykd.data.readers import reader_of
@@ -93,8 +94,6 @@ def _count(data: DataConfig, files: Sequence[str], cache: str, name: str) -> dic
     columns = (data.input_schema, data.first_sequence, data.second_sequence, data.label, data.traits.separator)
     key = json.dumps([[chunk.digest for chunk in sources.chunks], columns, repr(file_format(data))])
     kept = storage.join(cache, "labels", f"{hashlib.blake2b(key.encode(), digest_size=16).hexdigest()}.json")
-    if storage.exists(kept):
-        return dict(storage.read_json(kept))
     schema = InputSchema.of(data.input_schema, columns[1:4])
     parser = RowParser(
         schema,
@@ -103,7 +102,11 @@ def _count(data: DataConfig, files: Sequence[str], cache: str, name: str) -> dic
         label=data.label,
         codec=_LabelTexts(data.traits.separator),
     )
-    check_files([file.path for file in sources.files], schema, parser, file_format(data), skip_header=data.skip_header)
+    # without labels: any text may be one here, so that a header looks like a row; preparing knows them
+    texts = text_parser(data.input_schema, data.first_sequence, data.second_sequence)
+    check_files([file.path for file in sources.files], schema, texts, file_format(data), skip_header=data.skip_header)
+    if storage.exists(kept):  # after the check: a header that is skipped is not part of the key
+        return dict(storage.read_json(kept))
     counts: Counter[str] = Counter()
     problem = None
     for chunk in sources.chunks:

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from raykd.data import storage
-from raykd.data.readers.columnar import ColumnarReader, check_names, rows_of
+from raykd.data.readers.columnar import ColumnarReader, check_names, rows_of, schema_text
 from raykd.data.readers.reader import Chunk, Piece, Range, RawRow, changed
 from raykd.errors import DataError
 
@@ -39,7 +39,7 @@ class ArrowReader(ColumnarReader):
                 yield Range(path, start, stop, skip_header=False)
 
     def count(self, part: Range) -> Piece | None:
-        """Rows of the batches; the digest is that of the stored bytes."""
+        """Rows of the batches; the digest is that of the schema and the stored bytes."""
         digest, rows = hashlib.blake2b(digest_size=16), 0
         for batch in _batches(part.path, part.start, part.stop, digest):
             rows += batch.num_rows
@@ -103,6 +103,7 @@ def _next_message(stream: Any) -> pa.Message | None:
 
 def _batches(path: str, start: int, stop: int, digest: Any) -> Iterator[pa.RecordBatch]:
     with _opened(path) as (stream, schema):
+        digest.update(schema_text(schema))
         stream.seek(start)
         while stream.tell() < stop and (message := _next_message(stream)) is not None:
             digest.update(message.metadata)

@@ -32,6 +32,12 @@ class ColumnarReader(Reader):
         return []
 
 
+def schema_text(schema: pa.Schema) -> bytes:
+    """Names and types of the columns, which digests begin with: they decide what the stored bytes mean."""
+    text: str = schema.remove_metadata().to_string()
+    return text.encode()
+
+
 def check_names(path: str, schema: pa.Schema, names: Sequence[str]) -> None:
     """Raise DataError when a file has no column of some name, or several."""
     for name in names:

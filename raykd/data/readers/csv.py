@@ -14,7 +14,7 @@ from typing import Any
 
 from raykd.data import storage
 from raykd.data.readers.compression import is_compressed, open_rows, seek
-from raykd.data.readers.reader import CHUNK_BYTES, Chunk, Piece, Range, RawRow, Reader, changed, column_position
+from raykd.data.readers.reader import CHUNK_BYTES, Chunk, Piece, Range, RawRow, Reader, changed, column_position, hash_columns
 from raykd.data.readers.tsv import BOM, count_lines, enough_cells
 from raykd.errors import DataError
 
@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 _LONGEST_CELL = 64 << 20
 """Characters of a cell; more are a quote that is not closed."""
+_HEADER_BYTES = 64 << 10
+"""Read at once for a header, which every task reads."""
 
 CsvRecord = tuple[int, list[str] | DataError]
 """Number of its first line among those read, from 1, and its cells, or the reason why it has none."""
@@ -48,8 +50,11 @@ class CsvReader(Reader):
     def count(self, part: Range) -> Piece | None:
         """Count records; lines, where the file is cut."""
         whole = is_compressed(part.path) or (not part.start and part.stop == storage.file_size(part.path))
-        if not whole:
-            return count_lines(part)
+        piece = self._count_whole(part) if whole else count_lines(part)
+        header = None if piece is None else self._header(part.path)
+        return piece if piece is None or header is None else piece._replace(digest=hash_columns(piece.digest, header))
+
+    def _count_whole(self, part: Range) -> Piece | None:
         with open_rows(part.path) as stream:
             lines = _Lines(stream)
             records = self._records(lines)
@@ -59,16 +64,21 @@ class CsvReader(Reader):
             rows = sum(1 for _ in records)
         return Piece(start, lines.position, rows, lines.digest.hexdigest()) if rows else None
 
+    def _header(self, path: str) -> list[str] | None:
+        """The names of the columns; None where an input schema has them."""
+        return self.first_row(path) if self.settings.named else None
+
     def read(self, chunk: Chunk, names: Sequence[str]) -> Iterator[RawRow]:
         """Stream the records of a chunk; with a header, their cells in the order of ``names``."""
-        header = self.first_row(chunk.path) if self.settings.named else None
+        header = self._header(chunk.path)
         columns = None if header is None else [column_position(chunk.path, name, header) for name in names]
         with open_rows(chunk.path) as stream:
             seek(chunk.path, stream, chunk.start)
             lines = _Lines(stream, chunk.stop - chunk.start, start=chunk.start)
             for row, (line, cells) in enumerate(self._records(lines), chunk.first_row):
                 yield RawRow(row, chunk.first_line - 1 + line, self._pick(cells, columns, len(header or ())))
-        if lines.position != chunk.stop or lines.digest.hexdigest() != chunk.digest:
+        digest = lines.digest.hexdigest()
+        if lines.position != chunk.stop or (digest if header is None else hash_columns(digest, header)) != chunk.digest:
             raise changed(chunk.path)
 
     def cells(self, data: Any, names: Sequence[str]) -> list[Any]:
@@ -80,7 +90,7 @@ class CsvReader(Reader):
     def first_row(self, path: str) -> list[str]:
         """Cells of the first record. Raises DataError when it is malformed or not UTF-8."""
         with open_rows(path) as stream:
-            _, cells = next(self._records(_Lines(stream)), (1, []))
+            _, cells = next(self._records(_Lines(stream, block_bytes=_HEADER_BYTES)), (1, []))
         if isinstance(cells, DataError):
             raise DataError(f"{path}:1: {cells}")
         for cell in cells:
@@ -125,8 +135,8 @@ class _Lines:
     not UTF-8 become lone surrogates, which the parser of rows refuses.
     """
 
-    def __init__(self, stream: Any, size: int | None = None, *, start: int = 0) -> None:
-        self._stream, self._left = stream, size
+    def __init__(self, stream: Any, size: int | None = None, *, start: int = 0, block_bytes: int = CHUNK_BYTES) -> None:
+        self._stream, self._left, self._block_bytes = stream, size, block_bytes
         self.position = start
         self.digest = hashlib.blake2b(digest_size=16)
 
@@ -149,7 +159,7 @@ class _Lines:
             yield self._take(last)
 
     def _block(self) -> bytes:
-        block: bytes = self._stream.read(CHUNK_BYTES if self._left is None else min(self._left, CHUNK_BYTES))
+        block: bytes = self._stream.read(self._block_bytes if self._left is None else min(self._left, self._block_bytes))
         if self._left is not None:
             self._left -= len(block)
         return block

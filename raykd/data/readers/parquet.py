@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raykd.data import storage
-from raykd.data.readers.columnar import ColumnarReader, check_names, rows_of
+from raykd.data.readers.columnar import ColumnarReader, check_names, rows_of, schema_text
 from raykd.data.readers.reader import CHUNK_BYTES, Chunk, Piece, Range, RawRow, changed
 from raykd.errors import DataError
 
@@ -34,7 +34,7 @@ class ParquetReader(ColumnarReader):
                 start = None
 
     def count(self, part: Range) -> Piece | None:
-        """Rows by the file's metadata; the digest is that of the stored bytes."""
+        """Rows by the file's metadata; the digest is that of the schema and the stored bytes."""
         with _opened(part.path) as file:
             metadata, schema = file.metadata, file.schema_arrow
             rows = sum(metadata.row_group(group).num_rows for group in _groups(metadata, part.start, part.stop))
@@ -96,7 +96,7 @@ def _groups(metadata: pq.FileMetaData, start: int, stop: int) -> list[int]:
 
 
 def _digest(path: str, schema: pa.Schema, start: int, stop: int) -> str:
-    digest = hashlib.blake2b(schema.remove_metadata().to_string().encode(), digest_size=16)
+    digest = hashlib.blake2b(schema_text(schema), digest_size=16)
     with storage.open_input(path) as stream:
         stream.seek(start)
         while start < stop and (block := stream.read(min(stop - start, CHUNK_BYTES))):

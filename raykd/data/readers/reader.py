@@ -1,6 +1,8 @@
 """Interface of file formats: a file is split into chunks of whole rows, which tasks read independently."""
 
 import difflib
+import hashlib
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -44,7 +46,7 @@ class Chunk:
     first_line: int
     """Line number of the first row, from 1."""
     digest: str
-    """Hash of the rows' content."""
+    """Hash of the rows' content, and of the columns' names where the file has them apart from its rows."""
 
 
 class RawRow(NamedTuple):
@@ -101,7 +103,10 @@ class Reader(ABC):
 
     @abstractmethod
     def count(self, part: Range) -> Piece | None:
-        """Count and hash the rows that start in a range; None without any. Raises DataError for a damaged file."""
+        """Count and hash the rows that start in a range, with the names of columns that the file holds apart from its rows.
+
+        None without rows. Raises DataError for a damaged file.
+        """
 
     @abstractmethod
     def read(self, chunk: Chunk, names: Sequence[str]) -> Iterator[RawRow]:
@@ -129,6 +134,11 @@ class Reader(ABC):
     def place(self, path: str, row: RawRow) -> str:
         """The row's place in error messages."""
         return f"{path}:{row.line}"
+
+
+def hash_columns(digest: str, columns: Sequence[str]) -> str:
+    """The digest of rows together with the names of their columns in file order, which decide what a cell means."""
+    return hashlib.blake2b(json.dumps([digest, *columns]).encode(), digest_size=16).hexdigest()
 
 
 def changed(path: str) -> DataError:

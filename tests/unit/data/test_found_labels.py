@@ -67,6 +67,30 @@ def test_counting_is_one_pass_that_is_kept(find: Find, monkeypatch: pytest.Monke
     assert find(["a", "c"]) == {"a": 1, "c": 1}, "another content is read again"
 
 
+def test_a_changed_header_is_read_before_counts_that_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    named = DataConfig(first_sequence="text", label="label", train=(str(path),))
+    found = []
+    for header in ("text,label,other", "text,other,label"):
+        path.write_text(f"{header}\ngood,a,c\nbad,b,d\n")
+        found.append(find_labels(named, str(tmp_path / "cache")))
+    assert found == [{"a": 1, "b": 1}, {"c": 1, "d": 1}]
+    by_position = {"input_schema": "text:str:1,label:str:1,other:str:1", "skip_header": True}
+    skipped = DataConfig(first_sequence="text", label="label", train=(str(path),), **by_position)
+    path.write_text("text,label,other\ngood,a,c\nbad,b,d\n")
+    assert find_labels(skipped, str(tmp_path / "cache")) == {"a": 1, "b": 1}
+    path.write_text("text,other,label\ngood,a,c\nbad,b,d\n")
+    with pytest.raises(DataError, match=r"'label' is column 3 of the header, but column 2"):
+        find_labels(skipped, str(tmp_path / "cache"))
+
+
+def test_a_header_with_other_names_than_the_schema_is_not_taken_for_a_row(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text("sentence\tclass\ngood\ta\nbad\tb\n")
+    schema = {"input_schema": "text:str:1,label:str:1", "skip_header": True}
+    data = DataConfig(first_sequence="text", label="label", train=(str(tmp_path / "a.tsv"),), **schema)
+    assert find_labels(data, str(tmp_path / "cache")) == {"a": 1, "b": 1}
+
+
 def test_what_cannot_be_labels_is_refused(find: Find, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"column 'label' has more than 1,000 labels \(0 1, 1 1, .* and 981 more\)"):
         find(list(range(1001)))

@@ -153,6 +153,41 @@ def test_rows_are_the_same_however_a_file_is_cut(name: str, spec: PrepareSpec, t
             assert len(chunks) > 10
 
 
+@pytest.mark.parametrize("name", [name for name in WRITERS if "jsonl" not in name])
+def test_renamed_columns_are_other_rows(name: str, spec: PrepareSpec, tmp_path: Path) -> None:
+    """The names stand apart from the rows, whose bytes stay the same."""
+    rows = [("good", "bad film"), ("bad", "film")]
+    path, cache = WRITERS[name](tmp_path / name, rows), str(tmp_path / "cache")
+    unlabelled = by_name(spec, path, label=None, codec=None)
+    before = [len(ids) for ids in columns_of(prepare(unlabelled, cache))["input_ids"]]
+    file = path / "data-00000-of-00001.arrow" if path.is_dir() else path
+    content = file.read_bytes()
+    if name.endswith(".csv"):
+        file.write_bytes(content.replace(b"label,text", b"text,label"))
+    elif name.endswith(".gz"):
+        file.write_bytes(gzip.compress(gzip.decompress(content).replace(b"label,text", b"text,label")))
+    else:
+        table = table_of(rows).rename_columns(["label", "text"])
+        if name.endswith(".parquet"):
+            pq.write_table(table, file)
+        else:
+            with pa.ipc.new_stream(str(file), table.schema) as writer:
+                writer.write_table(table, max_chunksize=3)
+    after = [len(ids) for ids in columns_of(prepare(unlabelled, cache))["input_ids"]]
+    assert (before, after) == ([3, 3], [4, 3])
+
+
+def test_every_chunk_of_a_csv_has_the_header_in_its_digest(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    digests = []
+    for header in ("text,label", "label,text", "text,label"):
+        path.write_text(f"{header}\n" + "good,pos\n" * 100)
+        digests.append([chunk.digest for chunk in scan([str(path)], False, files=BY_NAME, chunk_bytes=64)])
+    assert len(digests[0]) > 10
+    assert digests[0] == digests[2]
+    assert all(one != other for one, other in zip(digests[0], digests[1], strict=True))
+
+
 def test_a_quoted_csv_is_one_chunk_and_that_is_said_once(spec: PrepareSpec, tmp_path: Path, caplog: Any) -> None:
     path = write_csv(tmp_path / "quoted.csv", [(f'a "{number}"\nb', "pos") for number in range(100)])
     for _ in range(2):

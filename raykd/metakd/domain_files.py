@@ -131,15 +131,15 @@ def _codec(labels: Sequence[str]) -> LabelCodec:
 
 
 def check_classes(path: str, columns: DomainColumns, *, labels: Sequence[str], domain: str) -> None:
-    """Raise DataError when the rows of a domain's file lack some class; reads until every class was seen."""
-    parser, counts = columns.parser(labels), dict.fromkeys(labels, 0)
-    for chunk in scan([path], skip_header=False, files=columns.file_format):
-        reader = reader_of(path, columns.file_format)
-        for row in reader.read(chunk, parser.names):
-            if row.data:
-                counts[labels[parser.parse(row.data, reader).label]] += 1
-                if all(counts.values()):
-                    return
+    """Raise DataError when the rows of a domain's file lack some class; reads until every class was seen.
+
+    A row that does not parse, as of a label that is not one of ``labels``, is named with file and line.
+    """
+    counts = dict.fromkeys(labels, 0)
+    for _, _, example in _rows([path], columns.parser(labels), columns.file_format, skip_header=False):
+        counts[labels[example.label]] += 1
+        if all(counts.values()):
+            return
     raise DataError(f"domain {domain!r} lacks a class: its training rows are {counts}; every class needs some")
 
 

@@ -6,6 +6,7 @@ from functools import cached_property
 from raykd.config import MetaKDConfig
 from raykd.config.metakd import DomainDataConfig, ReviewsConfig
 from raykd.data import storage
+from raykd.data.headers import check_files
 from raykd.data.prepare_spec import PrepareSpec, file_format
 from raykd.data.readers import scan
 from raykd.data.sources import expand_data
@@ -72,7 +73,8 @@ class DomainRows:
         """File of each split and domain; written at the first access."""
         source = self._config.reviews or self._config.data
         assert source is not None
-        stage = self._runner.stage("split", source.model_dump(mode="json"), self._config.domains, _content(source))
+        inputs = (source.model_dump(mode="json"), self._config.domains, self._config.labels)
+        stage = self._runner.stage("split", *inputs, _content(source, self._config.labels))
         files = {
             split: {name: storage.join(stage.folder, split, f"{name}{self.columns.suffix}") for name in self._config.domains}
             for split in SPLITS
@@ -137,10 +139,13 @@ def _patterns(data: DomainDataConfig) -> tuple[str, ...]:
     return (*data.train, *data.validation, *data.test)
 
 
-def _content(source: ReviewsConfig | DomainDataConfig) -> list[str]:
-    """Hashes of the source's content. Raises DataError when there is nothing."""
+def _content(source: ReviewsConfig | DomainDataConfig, labels: Sequence[str]) -> list[str]:
+    """Hashes of the source's content. Raises DataError when there is nothing, and for columns and headers that do not fit."""
     if isinstance(source, DomainDataConfig):
-        chunks = scan(expand_data(_patterns(source)), source.skip_header, files=file_format(source))
+        paths, columns, files = expand_data(_patterns(source)), _columns(source), file_format(source)
+        # here too, since a finished stage does not read the rows: a header that is skipped is not part of the hashes
+        check_files(paths, columns.schema, columns.parser(labels), files, skip_header=source.skip_header)
+        chunks = scan(paths, source.skip_header, files=files)
     else:
         patterns = (storage.join(source.folder, "*", "*.review"), *(source.test or ()))
         chunks = scan(storage.expand(patterns), skip_header=False)

@@ -1,13 +1,15 @@
-"""The rows of a Meta-KD run from raw reviews, with further test rows in place of the split's own."""
+"""The rows of a Meta-KD run: from raw reviews with further test rows, and from files of rows, split anew after a change."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from raykd.config import MetaKDConfig
 from raykd.errors import DataError
+from raykd.stage_names import SPLITS
 from tests.local_pipeline import LocalMetaPipeline
-from tests.unit.metakd.worlds import save_model
+from tests.unit.metakd.worlds import LABELS, job_content, save_model, write_rows
 
 
 def make_config(tmp_path: Path, test: list[str] | None) -> MetaKDConfig:
@@ -49,3 +51,44 @@ def test_further_test_rows_of_other_domains_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"reviews\.test has files of the domains books; domains = \['books', 'dvd'\]"):
         pipeline.check()
     assert not list((tmp_path / "runs").rglob("stage.json"))
+
+
+def file_config(tmp_path: Path, **changes: Any) -> MetaKDConfig:
+    """A job on files of three domains, which exist already where a test has written them."""
+    for split in SPLITS:
+        if not (tmp_path / f"{split}.tsv").exists():
+            write_rows(tmp_path / f"{split}.tsv", 30, seed=1)
+    model = save_model(tmp_path / "model", hidden=8, layers=1, heads=1)
+    content = job_content(tmp_path, teacher=model, student=model)
+    content["data"] |= changes.pop("data", {})
+    return MetaKDConfig.model_validate(content | changes)
+
+
+def split_files(tmp_path: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in (tmp_path / "runs" / "small" / "split").rglob("*.tsv")}
+
+
+def test_changed_labels_split_the_rows_anew(tmp_path: Path) -> None:
+    LocalMetaPipeline(file_config(tmp_path)).rows.split()
+    before = split_files(tmp_path)
+    LocalMetaPipeline(file_config(tmp_path, labels=LABELS[::-1])).rows.check_classes()
+    assert split_files(tmp_path) == before, "the same rows, so that the same batches follow"
+    with pytest.raises(DataError, match=rf"^{tmp_path}/train\.tsv:1: label 'negative' is not one of 'positive', 'neg'"):
+        LocalMetaPipeline(file_config(tmp_path, labels=("positive", "neg"))).rows.check_classes()
+
+
+def test_other_labels_than_those_of_reviews_name_the_file(tmp_path: Path) -> None:
+    config = make_config(tmp_path, None).model_copy(update={"labels": ("neg", "positive")})
+    with pytest.raises(DataError, match=r"train/books\.tsv:\d+: label 'negative' is not one of"):
+        LocalMetaPipeline(config).rows.check_classes()
+
+
+def test_a_header_that_is_skipped_is_checked_where_the_split_is_finished(tmp_path: Path) -> None:
+    for split in SPLITS:
+        path = write_rows(tmp_path / f"{split}.tsv", 30, seed=1)
+        path.write_text("text\tdomain\tlabel\n" + path.read_text())
+    config = file_config(tmp_path, data={"skip_header": True})
+    LocalMetaPipeline(config).rows.split()
+    path.write_text(path.read_text().replace("text\tdomain\tlabel", "text\tlabel\tdomain"))
+    with pytest.raises(DataError, match=r"test\.tsv:1: 'domain' is column 3 of the header, but column 2"):
+        LocalMetaPipeline(config).rows.split()

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Collection
 from decimal import Decimal
 from typing import Any
 
@@ -50,6 +51,11 @@ def integer_text(text: str) -> str:
     """The integer of a text such as ``1.0``, as pandas writes integers of a column with gaps; any other text as it is."""
     found = _INTEGER.fullmatch(text)
     return str(int(found[1])) if found else text
+
+
+def known_text(text: str, known: Collection[str]) -> str:
+    """The name among ``known`` that a cell's text means: itself, else the integer that it is as a float (``1.0``)."""
+    return text if text in known else integer_text(text)
 
 
 def _describe(value: Any) -> str:

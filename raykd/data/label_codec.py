@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from raykd.data.cell_values import integer_text
+from raykd.data.cell_values import known_text
 from raykd.errors import DataError, list_values, shorten
 
 
@@ -34,6 +34,6 @@ class LabelCodec(Protocol):
 def label_id(ids: dict[str, int], text: str) -> int:
     """The id of a label; of the integer where the text is one as a float (``1.0``). Raises DataError for an unknown one."""
     try:
-        return ids[text if text in ids else integer_text(text)]
+        return ids[known_text(text, ids)]
     except KeyError:
         raise DataError(f"label {shorten(text)} is not one of {list_values(ids)}") from None

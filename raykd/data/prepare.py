@@ -43,6 +43,14 @@ _IN_PROCESS_BYTES = 2 * CHUNK_BYTES
 """Preparing this much takes less time than starting a Ray Data job."""
 
 
+class RejectedRowError(DataError):
+    """A row that does not parse, where none may."""
+
+    def __init__(self, row: RejectedRow, remedy: str) -> None:
+        super().__init__(f"{row.place}: {row.reason}; {remedy}")
+        self.row = row
+
+
 def check_sources(spec: PrepareSpec) -> None:
     """Find errors in files without reading their rows: absent, damaged, of another format, without a column.
 
@@ -55,8 +63,8 @@ def check_sources(spec: PrepareSpec) -> None:
 def prepare(spec: PrepareSpec, cache: str, *, progress: Progress | None = None) -> TokenisedSet:
     """The prepared set of ``spec``, from ``cache`` or built.
 
-    Raises DataError with file and line when more than ``max_rejected_rows`` rows do not parse, and when no row is left;
-    ConfigError when columns and schema do not fit; ModelError without a usable tokenizer.
+    Raises DataError with file and line when more than ``max_rejected_rows`` rows do not parse, of the kind RejectedRowError
+    where none may, and when no row is left; ConfigError when columns and schema do not fit; ModelError without a tokenizer.
     """
     cache = storage.absolute(cache)
     schema, parser = _schema_and_parser(spec)
@@ -173,7 +181,7 @@ def _make(
     """Run the job, write the manifest, and delete the files of this run that it does not list."""
     counted: set[str] = set()
     try:
-        prepared = _fill(empty, _run(job, chunks, progress), spec)
+        prepared = _fill(empty, _run(job, chunks, progress, spec.remedy), spec)
         made = _already_made(empty.path, spec)
         if made is not None:  # another run was faster, and its parts may be in use
             return made
@@ -186,7 +194,7 @@ def _make(
     return prepared
 
 
-def _run(job: ChunkJob, chunks: Sequence[Chunk], progress: Progress | None) -> list[ChunkResult]:
+def _run(job: ChunkJob, chunks: Sequence[Chunk], progress: Progress | None, remedy: str) -> list[ChunkResult]:
     """The results of all chunks, in order. Raises DataError once more than ``max_rejected_rows`` rows are rejected."""
     size = sum(chunk.stop - chunk.start for chunk in chunks) * (1 if job.views is None else job.views.views)
     in_process = size <= _IN_PROCESS_BYTES and (job.views is None or job.views.filler is None)
@@ -196,7 +204,7 @@ def _run(job: ChunkJob, chunks: Sequence[Chunk], progress: Progress | None) -> l
         results[position] = result
         rejected += len(result.rejected)
         if rejected > job.max_rejected_rows:
-            raise _too_many(_rejected(results[done] for done in sorted(results)), job.max_rejected_rows)
+            raise _too_many(_rejected(results[done] for done in sorted(results)), job.max_rejected_rows, remedy)
         if progress is not None:
             progress(len(results), len(chunks))
     return [results[position] for position in range(len(chunks))]
@@ -206,10 +214,10 @@ def _rejected(results: Iterable[ChunkResult]) -> list[RejectedRow]:
     return [row for result in results for row in result.rejected]
 
 
-def _too_many(rejected: Sequence[RejectedRow], allowed: int) -> DataError:
-    first = f"{rejected[0].place}: {rejected[0].reason}"
+def _too_many(rejected: Sequence[RejectedRow], allowed: int, remedy: str) -> DataError:
     if not allowed:
-        return DataError(f"{first}; correct the line, or set data.max_rejected_rows to skip such rows")
+        return RejectedRowError(rejected[0], remedy)
+    first = f"{rejected[0].place}: {rejected[0].reason}"
     return DataError(f"more than data.max_rejected_rows = {allowed} rows do not parse; the first of them: {first}")
 
 

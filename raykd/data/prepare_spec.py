@@ -48,6 +48,8 @@ class PrepareSpec:
     """Reject rows that EasyNLP accepts: more cells than columns, byte-order marks, zero bytes, headers among the rows."""
     format: FileFormat = TSV
     """Format of the files."""
+    remedy: str = "correct the line, or set data.max_rejected_rows to skip such rows"
+    """Advice of the error on a row that does not parse, where none may."""
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -5,13 +5,15 @@ With one file a domain, the set of all domains and that of one share chunks and 
 (:func:`raykd.data.side_tables.restrict`).
 """
 
+import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 
 from raykd.data import storage
+from raykd.data.cell_values import known_text
 from raykd.data.examples import Example, RowParser
 from raykd.data.headers import check_files
 from raykd.data.label_codec import LabelCodec
@@ -90,18 +92,34 @@ def split_by_domain(
     with ExitStack() as stack:
         streams = {name: stack.enter_context(storage.open_output(path)) for name, path in paths.items()}
         for where, data, example in _rows(patterns, parser, files, skip_header):
-            name = str(example.extras[0])
+            name = _domain_of(example, paths)
             if name not in streams:
                 raise DataError(
                     f"{where}: domain {name!r} is not one of {', '.join(paths)}; list it in domains, or drop the row"
                 )
-            line = data if copied else _json_line(example, labels, written)
+            line = data if copied else _json_line(example, name, labels, written)
             streams[name].write(line + b"\n")
             counts[name] += 1
     for name, count in counts.items():
         if not count:
             raise DataError(f"domain {name!r} has no rows in {', '.join(patterns)}; remove it from domains, or give it rows")
     return counts
+
+
+def place_in_source(
+    row: int,
+    domain: str,
+    patterns: Sequence[str],
+    columns: DomainColumns,
+    *,
+    files: FileFormat,
+    skip_header: bool,
+    labels: Sequence[str],
+) -> str:
+    """Place of a row in the files that a domain's file was made of, by its number in that file, from 0."""
+    rows = _rows(patterns, columns.parser(labels), files, skip_header)
+    own = (where for where, _, example in rows if _domain_of(example, (domain,)) == domain)
+    return next(itertools.islice(own, row, None))
 
 
 def _rows(
@@ -119,10 +137,14 @@ def _rows(
                     raise DataError(f"{where}: {error}") from None
 
 
-def _json_line(example: Example, labels: Sequence[str], columns: DomainColumns) -> bytes:
+def _domain_of(example: Example, domains: Collection[str]) -> str:
+    return known_text(str(example.extras[0]), domains)
+
+
+def _json_line(example: Example, domain: str, labels: Sequence[str], columns: DomainColumns) -> bytes:
     texts = (example.text,) if isinstance(example.text, str) else example.text
     names = (columns.first_sequence, columns.second_sequence)
-    row = dict(zip(names, texts, strict=False)) | {columns.label: labels[example.label], columns.domain: example.extras[0]}
+    row = dict(zip(names, texts, strict=False)) | {columns.label: labels[example.label], columns.domain: domain}
     return json.dumps(row, ensure_ascii=False).encode()
 
 

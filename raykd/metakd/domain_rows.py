@@ -6,19 +6,23 @@ from functools import cached_property
 from raykd.config import MetaKDConfig
 from raykd.config.metakd import DomainDataConfig, ReviewsConfig
 from raykd.data import storage
+from raykd.data.chunks import RejectedRow
 from raykd.data.headers import check_files
+from raykd.data.prepare import RejectedRowError
 from raykd.data.prepare_spec import PrepareSpec, file_format
 from raykd.data.readers import scan
 from raykd.data.sources import expand_data
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import DataError
-from raykd.metakd.domain_files import DomainColumns, check_classes, check_domain_names, split_by_domain
+from raykd.metakd.domain_files import DomainColumns, check_classes, check_domain_names, place_in_source, split_by_domain
 from raykd.metakd.reviews import Review, read_labelled_texts, read_reviews, split_reviews, without_duplicates, write_reviews
 from raykd.run.stages import StageRunner
 from raykd.stage_names import SPLITS, Split
 from raykd.task_kinds import SINGLE_LABEL
 
 _REVIEW_COLUMNS = DomainColumns("review:str:1,domain:str:1,sentiment:str:1", "review", None, "sentiment", "domain")
+
+_REMEDY = "correct the row, or remove it"
 
 
 class DomainRows:
@@ -38,7 +42,26 @@ class DomainRows:
     def tokenised(self, split: Split, domains: Sequence[str], model: str) -> TokenisedSet:
         """The rows of a split and some domains as a model's tokens. Raises DataError, ModelError, ConfigError."""
         label = split if tuple(domains) == self._config.domains else f"{split}, {', '.join(domains)}"
-        return self._runner.tokenise(self.spec(split, domains, model), label)
+        try:
+            return self._runner.tokenise(self.spec(split, domains, model), label)
+        except RejectedRowError as error:
+            raise DataError(f"{self._place(split, error.row)}: {error.row.reason}; {_REMEDY}") from None
+
+    def _place(self, split: Split, row: RejectedRow) -> str:
+        """Place of a row of the split's files in the job's own files; that in the split's files where the job has reviews."""
+        data, files = self._config.data, self._files[split]
+        domain = next((name for name, path in files.items() if storage.absolute(path) == row.file), None)
+        if data is None or domain is None:
+            return row.place
+        return place_in_source(
+            row.line - 1,  # a line for each row, without a header
+            domain,
+            getattr(data, split),
+            _columns(data),
+            files=file_format(data),
+            skip_header=data.skip_header,
+            labels=self._config.labels,
+        )
 
     def spec(self, split: Split, domains: Sequence[str], model: str) -> PrepareSpec:
         """Specification of the rows of a split and some domains for a model."""
@@ -57,6 +80,7 @@ class DomainRows:
             keep=None,
             extra_columns=(columns.domain,),
             format=columns.file_format,
+            remedy=_REMEDY,
         )
 
     def check_classes(self) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from raykd.data.cell_values import known_text
 from raykd.data.parquet_files import PartInfo
 from raykd.data.ray_map import run_job
 from raykd.data.side_tables import SideTable, commit, logits_numpy, write_part
@@ -99,6 +100,7 @@ def domain_ids(column: pa.ChunkedArray, domains: Sequence[str]) -> NDArray[np.in
     ids = {name: index for index, name in enumerate(domains)}
     found = column.combine_chunks().dictionary_encode()
     names = found.dictionary.to_pylist()
+    names = [known_text(str(name), ids) for name in names]
     unknown = [name for name in names if name not in ids]
     if unknown:
         raise DataError(

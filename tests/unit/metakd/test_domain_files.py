@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from raykd.data.readers import FileFormat, read_chunk, reader_of, scan
 from raykd.errors import ConfigError, DataError
 from raykd.metakd.domain_files import DomainColumns, check_classes, split_by_domain
+from raykd.metakd.prototypes import domain_ids
 from tests.unit.metakd.worlds import DOMAINS, LABELS
 
 Row = tuple[str, str, str]
@@ -105,6 +106,24 @@ def test_labels_of_a_typed_column_are_integers_without_a_fraction(tmp_path: Path
     paths = {name: str(tmp_path / f"{name}.jsonl") for name in DOMAINS}
     split_by_domain([path], COLUMNS, paths, written=written, files=files, labels=("0", "1"))
     assert [json.loads(line)["label"] for line in Path(paths["books"]).read_text().splitlines()] == ["0", "1"]
+
+
+def test_domains_of_floats_are_integers_in_every_format(tmp_path: Path) -> None:
+    """Integers of a column with gaps are floats in pandas: 1.0 equals 1."""
+    (tmp_path / "rows.csv").write_text("review,kind,sentiment\nx,1.0,positive\ny,2,negative\n")
+    (tmp_path / "rows.jsonl").write_text(
+        '{"review": "x", "kind": 1.0, "sentiment": "positive"}\n{"review": "y", "kind": "2", "sentiment": "negative"}\n'
+    )
+    (tmp_path / "rows.tsv").write_text("x\t1.0\tpositive\ny\t2\tnegative\n")
+    expected = {"1": [("x", "1", "positive")], "2": [("y", "2", "negative")]}
+    for name in ("rows.csv", "rows.jsonl"):
+        assert split(tmp_path / name, domains=("1", "2")) == expected, name
+    schema = DomainColumns("review:str:1,kind:str:1,sentiment:str:1", "review", None, "sentiment", "kind")
+    copied = split(tmp_path / "rows.tsv", schema, domains=("1", "2"))
+    assert copied == expected | {"1": [("x", "1.0", "positive")]}, "rows keep their bytes"
+    assert domain_ids(pa.chunked_array([["1.0", "2", "1"]]), ("1", "2")).tolist() == [0, 1, 0]
+    assert domain_ids(pa.chunked_array([[1.0, 2.0]]), ("1", "2")).tolist() == [0, 1], "a column of the type float"
+    assert split(tmp_path / "rows.tsv", schema, domains=("1.0", "2"))["1.0"] == copied["1"], "a name as it is comes first"
 
 
 @pytest.mark.parametrize(

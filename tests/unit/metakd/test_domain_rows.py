@@ -92,3 +92,21 @@ def test_a_header_that_is_skipped_is_checked_where_the_split_is_finished(tmp_pat
     path.write_text(path.read_text().replace("text\tdomain\tlabel", "text\tlabel\tdomain"))
     with pytest.raises(DataError, match=r"test\.tsv:1: 'domain' is column 3 of the header, but column 2"):
         LocalMetaPipeline(config).rows.split()
+
+
+def test_a_row_that_a_model_cannot_read_is_named_in_the_files_of_the_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: object, text: str) -> None:
+        if "sad" in text:
+            raise DataError("the text spells a special token")
+
+    monkeypatch.setattr("raykd.data.tokenizer.RowTokenizer.check", refuse)
+    config = file_config(tmp_path)
+    lines = (tmp_path / "train.tsv").read_text().splitlines()
+    line = next(number for number, row in enumerate(lines, 1) if "sad" in row and "\tdvd\t" in row)
+    rows = LocalMetaPipeline(config).rows
+    with pytest.raises(DataError) as caught:
+        rows.tokenised("train", ("dvd",), config.student.model)
+    expected = f"{tmp_path}/train.tsv:{line}: the text spells a special token; correct the row, or remove it"
+    assert str(caught.value) == expected, "data.max_rejected_rows is no setting of such a job"

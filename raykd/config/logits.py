@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from raykd.config.data import DataConfig
+from raykd.config.file_formats import SUFFIXES, uncompressed_name
 from raykd.config.paths import PathField
 from raykd.config.section import Section
 
@@ -64,14 +65,11 @@ class LogitsConfig(Section):
             raise ValueError(
                 f"logits.kind = {self.kind} is for rows with exactly one label, but data.task = {data.task}; give logits"
             )
-        if data.input_schema is None:
-            return
-        columns = [item.strip().split(":")[0] for item in data.input_schema.split(",")]
-        if self.key is not None and self.key not in columns:
-            raise ValueError(f"logits.key = {self.key!r} is not a column of data.input_schema ({', '.join(columns)})")
+        if data.columns and self.key is not None and self.key not in data.columns:
+            raise ValueError(f"logits.key = {self.key!r} is not a column of data.input_schema ({', '.join(data.columns)})")
 
 
 def names_columns(file: str) -> bool:
     """True for a file of answers whose columns have names."""
-    name = file.removesuffix(".gz").removesuffix(".zst")
-    return name.endswith((".jsonl", ".ndjson", ".parquet", ".csv", ".arrow", ".feather"))
+    name = uncompressed_name(file)
+    return any(name.endswith(suffixes) for format_name, suffixes in SUFFIXES.items() if format_name != "tsv")

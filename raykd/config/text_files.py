@@ -4,6 +4,8 @@ from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
+from raykd.config.file_formats import FormatName
+from raykd.config.input_schema import parse_items
 from raykd.config.section import Section
 
 
@@ -13,7 +15,7 @@ class TextFilesConfig(Section):
     column_fields: ClassVar[tuple[str, ...]] = ("first_sequence", "second_sequence", "label")
     """Fields that name a column."""
 
-    format: str | None = None
+    format: FormatName | None = None
     """Format of all files: tsv, csv, jsonl, parquet or arrow; null goes by the names of the files (.tsv, .csv, .jsonl, .ndjson,
     .parquet, .arrow; other names are TSV)."""
     delimiter: str = Field(",", min_length=1, max_length=1)
@@ -33,9 +35,20 @@ class TextFilesConfig(Section):
     def _check_columns(self) -> Self:
         if self.delimiter in '"\r\n':
             raise ValueError(f"data.delimiter = {self.delimiter!r}: use a character other than quotes and line ends")
-        columns = [] if self.input_schema is None else [item.split(":")[0] for item in self.input_schema.split(",")]
+        columns = self._columns()
         for field in self.column_fields:
             name = getattr(self, field)
             if columns and name is not None and name not in columns:
                 raise ValueError(f"data.{field} = {name!r} is not a column of data.input_schema ({', '.join(columns)})")
         return self
+
+    def _columns(self) -> tuple[str, ...]:
+        try:
+            return self.columns
+        except ValueError as error:
+            raise ValueError(f"data.{error}") from None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns of ``input_schema``; none without one."""
+        return () if self.input_schema is None else tuple(item.name for item in parse_items(self.input_schema))

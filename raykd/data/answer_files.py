@@ -11,7 +11,7 @@ from raykd.data.logits_parquet import COLUMN
 from raykd.data.readers import FileFormat, Reader, read_chunk, reader_of, scan
 from raykd.data.readers.compression import open_rows
 from raykd.data.readers.csv import CsvReader
-from raykd.data.readers.json_lines import JsonLinesReader
+from raykd.data.readers.json_lines import JsonLinesReader, unique_keys
 from raykd.errors import DataError
 
 _NAMED = FileFormat(None, named=True)
@@ -52,7 +52,7 @@ def _read_jsonl(path: str, column: str | None, key: str | None) -> Iterator[Answ
 
 def _json_answer(line: bytes, where: str, column: str | None, key: str | None) -> Answer:
     try:
-        content = json.loads(line, object_pairs_hook=_without_repeated_keys)
+        content = json.loads(line, object_pairs_hook=unique_keys)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{where}: not JSON ({error}); each line is one JSON value") from None
     except DataError as error:
@@ -94,22 +94,13 @@ def _of_text(cell: str, where: str, votes: bool) -> Any:
     """The answer in a cell. Raises DataError when it is neither JSON nor items joined by commas."""
     try:
         if cell.lstrip().startswith(("{", "[")):
-            return json.loads(cell, object_pairs_hook=_without_repeated_keys)
+            return json.loads(cell, object_pairs_hook=unique_keys)
         items = [item.strip() for item in cell.split(",")] if cell.strip() else []
         return items if votes else list(map(float, items))
     except (ValueError, RecursionError):
         raise DataError(f"{where}: {show(cell)} is not numbers joined by commas") from None
     except DataError as error:
         raise DataError(f"{where}: {error}") from None
-
-
-def _without_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise DataError(f"the key {twice!r} stands twice in an object")
-    return content
 
 
 def _member(content: dict[str, Any], name: str, where: str) -> Any:

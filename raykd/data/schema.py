@@ -4,13 +4,13 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, cast
+from typing import Any, cast
 
+from raykd.config.input_schema import ColumnType, parse_items
 from raykd.errors import ConfigError, DataError, shorten
 
 Scalar = str | int | float
 CellValue = Scalar | list[int] | list[float]
-ColumnType = Literal["str", "int", "float"]
 _INT64 = range(-(2**63), 2**63)
 
 
@@ -72,12 +72,11 @@ class InputSchema:
     @staticmethod
     def parse(text: str, *, strict: bool = True) -> "InputSchema":
         """Parse ``sent:str:1,label:str:1``. Raises ConfigError for an item of another form, or a repeated name."""
-        columns = tuple(_column(item, text) for item in text.split(","))
-        names = [column.name for column in columns]
-        for name in names:
-            if names.count(name) > 1:
-                raise ConfigError(f"input_schema {text!r} names column {name!r} twice; give each column its own name")
-        return InputSchema(columns, strict)
+        try:
+            items = parse_items(text)
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
+        return InputSchema(tuple(Column(item.name, item.type, item.length) for item in items), strict)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -127,12 +126,3 @@ class InputSchema:
             raise DataError(
                 "the line holds the names of the columns; set data.skip_header for a header at the start of each file"
             )
-
-
-def _column(item: str, text: str) -> Column:
-    name, *rest = item.strip().split(":")
-    if len(rest) != 2 or not name or rest[0] not in ("str", "int", "float") or not rest[1].isdecimal():
-        raise ConfigError(
-            f"input_schema {text!r}: {item!r} is not of the form name:type:length with type str, int or float (sent:str:1)"
-        )
-    return Column(name, cast(ColumnType, rest[0]), int(rest[1]))

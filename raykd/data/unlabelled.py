@@ -5,6 +5,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
+from raykd.config.input_schema import parse_items
 from raykd.data.headers import begins_with_names
 from raykd.data.prepare_spec import PrepareSpec
 from raykd.data.readers import Reader, reader_of
@@ -62,7 +63,7 @@ def unlabelled_schema(labelled: PrepareSpec, files: Sequence[str]) -> str | None
         raise DataError(f"{first} and {second} have different columns; give data.unlabelled files of one form")
     if len(schema.names) in found:
         return labelled.input_schema
-    return ",".join(item for item in labelled.input_schema.split(",") if item.split(":")[0] in wanted)
+    return ",".join(item.text for item in parse_items(labelled.input_schema) if item.name in wanted)
 
 
 def _have_headers(labelled: PrepareSpec, input_schema: str, files: Sequence[str]) -> bool:

@@ -4,8 +4,9 @@ import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from raykd.config.file_formats import uncompressed_name
 from raykd.data.readers.arrow import ArrowReader
-from raykd.data.readers.compression import is_compressed, uncompressed_name
+from raykd.data.readers.compression import is_compressed
 from raykd.data.readers.csv import CsvReader
 from raykd.data.readers.json_lines import JsonLinesReader
 from raykd.data.readers.parquet import ParquetReader

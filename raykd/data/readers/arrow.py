@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from raykd.config.file_formats import SUFFIXES
 from raykd.data import storage
 from raykd.data.readers.columnar import ColumnarReader, check_names, rows_of, schema_text
 from raykd.data.readers.reader import Chunk, Piece, Range, RawRow, changed
@@ -23,7 +24,7 @@ _END_OF_STREAM = b"\0\0\0\0"
 class ArrowReader(ColumnarReader):
     """Reads record batches."""
 
-    suffixes = (".arrow", ".feather")
+    suffixes = SUFFIXES["arrow"]
 
     def ranges(self, path: str, *, skip_header: bool, chunk_bytes: int) -> Iterator[Range]:
         """Byte ranges of batches, which are joined up to ``chunk_bytes``."""

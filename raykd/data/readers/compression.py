@@ -9,22 +9,16 @@ from typing import Any
 
 import pyarrow as pa
 
+from raykd.config.file_formats import COMPRESSED
 from raykd.data import storage
 from raykd.errors import DataError
 
-SUFFIXES = (".gz", ".zst")
-"""Endings of compressed files."""
 _BUFFER_BYTES = 1 << 20
 
 
 def is_compressed(path: str) -> bool:
     """True for a name with the ending of a compression."""
-    return path.endswith(SUFFIXES)
-
-
-def uncompressed_name(path: str) -> str:
-    """The name without the ending of a compression."""
-    return next((path.removesuffix(suffix) for suffix in SUFFIXES if path.endswith(suffix)), path)
+    return path.endswith(COMPRESSED)
 
 
 def open_rows(path: str) -> AbstractContextManager[Any]:

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from raykd.config.file_formats import SUFFIXES
 from raykd.data import storage
 from raykd.data.readers.compression import is_compressed, open_rows, seek
 from raykd.data.readers.reader import CHUNK_BYTES, Chunk, Piece, Range, RawRow, Reader, changed, column_position, hash_columns
@@ -32,7 +33,7 @@ CsvRecord = tuple[int, list[str] | DataError]
 class CsvReader(Reader):
     """Reads records of cells separated by the delimiter."""
 
-    suffixes = (".csv",)
+    suffixes = SUFFIXES["csv"]
 
     @property
     def names_columns(self) -> bool:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from raykd.config.file_formats import SUFFIXES
 from raykd.data.readers.reader import Range, missing_column
 from raykd.data.readers.tsv import TsvReader
 from raykd.errors import DataError
@@ -12,7 +13,7 @@ from raykd.errors import DataError
 class JsonLinesReader(TsvReader):
     """Reads objects; values keep their types."""
 
-    suffixes = (".jsonl", ".ndjson")
+    suffixes = SUFFIXES["jsonl"]
     may_have_header = False
 
     @property
@@ -30,7 +31,7 @@ class JsonLinesReader(TsvReader):
         if not data:
             raise DataError("the line is blank")
         try:
-            row = json.loads(data, object_pairs_hook=_object)
+            row = json.loads(data, object_pairs_hook=unique_keys)
         except (ValueError, RecursionError) as error:
             raise DataError(f"not a JSON object ({error})") from None
         if not isinstance(row, dict):
@@ -38,7 +39,8 @@ class JsonLinesReader(TsvReader):
         return [_value(row, name) for name in names]
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object of some keys and values, for ``json.loads``. Raises DataError for a key that stands twice."""
     found = dict(pairs)
     if len(found) < len(pairs):
         keys = [key for key, _ in pairs]

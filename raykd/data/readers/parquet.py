@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from raykd.config.file_formats import SUFFIXES
 from raykd.data import storage
 from raykd.data.readers.columnar import ColumnarReader, check_names, rows_of, schema_text
 from raykd.data.readers.reader import CHUNK_BYTES, Chunk, Piece, Range, RawRow, changed
@@ -19,7 +20,7 @@ _BUFFER_BYTES = 1 << 20
 class ParquetReader(ColumnarReader):
     """Reads row groups, of each the columns asked for."""
 
-    suffixes = (".parquet",)
+    suffixes = SUFFIXES["parquet"]
 
     def ranges(self, path: str, *, skip_header: bool, chunk_bytes: int) -> Iterator[Range]:
         """Byte ranges of row groups, which are joined up to ``chunk_bytes``."""

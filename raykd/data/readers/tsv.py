@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
+from raykd.config.file_formats import SUFFIXES
 from raykd.data import storage
 from raykd.data.readers.compression import is_compressed, open_rows, seek
 from raykd.data.readers.reader import CHUNK_BYTES, Chunk, Piece, Range, RawRow, Reader, changed
@@ -21,7 +22,7 @@ _TAIL_BYTES = 64 << 10
 class TsvReader(Reader):
     """Reads lines of tab-separated cells."""
 
-    suffixes: ClassVar[tuple[str, ...]] = (".tsv",)
+    suffixes: ClassVar[tuple[str, ...]] = SUFFIXES["tsv"]
 
     def ranges(self, path: str, *, skip_header: bool, chunk_bytes: int) -> Iterator[Range]:
         """Ranges of ``chunk_bytes``; a compressed file has one."""

@@ -69,6 +69,9 @@ def test_resolved_json_reads_back_as_the_same_object() -> None:
         ({"student__objective": {"kind": "vanilla_kd", "temperature": 0}}, "temperature = 0"),
         ({"student__objective": {"kind": "vanila"}}, "vanilla_kd"),
         ({"data__label": "lable"}, "data.label = 'lable' is not a column of data.input_schema (text, label)"),
+        ({"data__input_schema": "text,label"}, "data.input_schema 'text,label': 'text' is not of the form name:type:length"),
+        ({"data__input_schema": "text:str:1,text:str:1"}, "names column 'text' twice"),
+        ({"data__format": "excel"}, "data.format = 'excel': input should be 'tsv', 'csv', 'jsonl', 'parquet' or 'arrow'"),
         ({"data__labels": ["1", "1"]}, "data.labels lists '1' twice"),
         ({"data__labels": ["1"]}, "at least two labels"),
         ({"data__train": []}, "data.train names no files"),
@@ -110,6 +113,11 @@ def test_a_list_with_something_wrong_in_it_is_not_also_said_to_be_no_text() -> N
     with pytest.raises(ConfigError) as caught:
         build(minimal(data__labels=["0", None]))
     assert "data.labels.str" not in str(caught.value)
+
+
+def test_an_input_schema_may_have_spaces() -> None:
+    config = build(minimal(data__input_schema=" id:str:1, text:str:1 , label:str:1", logits__file="a.jsonl", logits__key="id"))
+    assert config.data.columns == ("id", "text", "label")
 
 
 def test_numbers_are_text_where_text_is_meant_and_text_is_never_a_number() -> None:

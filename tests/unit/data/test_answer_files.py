@@ -86,7 +86,7 @@ def test_a_number_and_its_text_are_the_same_id() -> None:
     [
         ('{"a": 1}\n{"a": \n', {}, r"a\.jsonl:2: not JSON"),
         ("\n", {}, r"a\.jsonl:1: not JSON"),
-        ('{"a": 1, "a": 2}\n', {}, r"a\.jsonl:1: the key 'a' stands twice"),
+        ('{"a": 1, "a": 2}\n', {}, r"a\.jsonl:1: key 'a' stands twice in an object; remove one"),
         ('{"a": 1}\n', {"column": "b"}, r"a\.jsonl:1: no key 'b', but 'a'"),
         ('{"a": 1}\n', {"key": "id"}, r"a\.jsonl:1: no key 'id', but 'a'"),
         ("[1, 2]\n", {"key": "id"}, r"a\.jsonl:1: .* is no object with the key 'id'"),

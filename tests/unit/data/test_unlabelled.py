@@ -22,6 +22,8 @@ PAIR = "id:str:1,second:str:1,label:str:1,first:str:1"
     [
         ("text:str:1,label:str:1", None, "good film\n"),
         ("text:str:1,label:str:1", None, "good film\tno label\n"),
+        ("text:str:1, label:str:1", None, "good film\n"),
+        ("label:str:1, text:str:1", None, "good film\n"),
         (PAIR, ("first", "second"), "book\tgood film\n"),
         (PAIR, ("first", "second"), "17\tbook\t\tgood film\n"),
     ],

@@ -22,7 +22,7 @@ def test_every_file_that_is_named_exists() -> None:
 
 
 def test_each_part_touches_as_many_files_as_the_table_says() -> None:
-    for title, most in {"Logit loss": 4, "Feature loss": 4, "Task kind": 3, "Engine": 3, "Tracker": 3, "Reader": 2}.items():
+    for title, most in {"Logit loss": 4, "Feature loss": 4, "Task kind": 3, "Engine": 3, "Tracker": 3, "Reader": 3}.items():
         section = PAGE.split(f"\n## {title}\n")[1].split("\n## ")[0]
         steps = re.findall(r"^\d\. .*?`(raykd/[\w/.]+)`", section, flags=re.M)
         assert len(set(steps)) == most, title

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from raykd.config.file_formats import SUFFIXES, FormatName
 from raykd.data import readers
 from raykd.data.prepare import prepare
 from raykd.data.prepare_spec import PrepareSpec
@@ -72,6 +74,11 @@ def test_a_name_selects_the_format_where_none_is_given(name: str, reader: type[R
     assert type(reader_of(name, FileFormat(None))) is reader
     assert type(reader_of(name)) is TsvReader, "EasyNLP's files are TSV whatever their names"
     assert type(reader_of("a.tsv", FileFormat("csv"))) is CsvReader
+
+
+def test_the_configuration_has_the_names_of_all_formats() -> None:
+    assert get_args(FormatName) == tuple(readers.READERS)
+    assert {name: reader.suffixes for name, reader in readers.READERS.items()} == SUFFIXES
 
 
 def test_an_unknown_format_and_a_compressed_binary_file_are_refused() -> None:

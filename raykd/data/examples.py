@@ -59,7 +59,7 @@ class RowParser:
         cells = reader.cells(self._decode(data) if isinstance(data, bytes) else data, self.names)
         if reader.names_columns and not self._schema.named:
             cells = [label_cell(cell, name) for cell, name in zip(cells, self.names, strict=True)]
-        values = self._schema.parse_values(cells)
+        values = self._schema.parse_values(cells, reader.surplus_advice)
         first = self._text(values, self._first)
         text = first if self._second is None else (first, self._text(values, self._second))
         label = None if self._label is None or self._codec is None else self._codec.parse(self._cell(values, self._label))

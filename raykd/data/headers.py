@@ -15,7 +15,7 @@ from raykd.errors import ConfigError, DataError
 def check_files(
     paths: Iterable[str], schema: InputSchema, parser: RowParser, files: FileFormat = TSV, *, skip_header: bool
 ) -> None:
-    """Check the format, the columns and the header of every file.
+    """Check the format, the columns and the header of every file; ``skip_header`` is ignored for formats without header lines.
 
     Raises ConfigError for settings that do not fit a file's format; DataError for one that does not open or lacks a column.
     """
@@ -26,24 +26,28 @@ def check_files(
                 f"{path} does not name its columns: give data.input_schema (text:str:1,label:str:1), or data.format for a file "
                 "that is not TSV"
             )
-        if skip_header and not reader.may_have_header:
-            raise ConfigError(f"data.skip_header = true, but files such as {path} have no header line; leave it out")
         if reader.names_columns:
             reader.check(path, schema.names)
         elif skip_header:
             _check_header(path, reader, schema, parser)
-        elif schema.strict and len(schema.names) == 1 and begins_with_names(path, reader, schema.names):
+        elif schema.strict and len(schema.names) == 1 and header_cells(path, reader) == list(schema.names):
             raise DataError(
                 f"{path}:1: the line holds the name of the column; set data.skip_header for a header at the start of each file"
             )
 
 
-def begins_with_names(path: str, reader: Reader, names: Sequence[str]) -> bool:
-    """True when the first row of a file holds the names of the columns, in their order."""
+def check_skip_header(paths: Sequence[str], files: FileFormat, *, skip_header: bool) -> None:
+    """Raise ConfigError when ``skip_header`` is set and none of a job's files can have a header line."""
+    if skip_header and paths and not any(reader_of(path, files).may_have_header for path in paths):
+        raise ConfigError(f"data.skip_header = true, but files such as {paths[0]} have no header line; leave it out")
+
+
+def header_cells(path: str, reader: Reader) -> list[str]:
+    """Cells of a file's first row; none of a malformed one, which is named when it is read."""
     try:
-        return _header_cells(reader.first_row(path), reader) == list(names)
-    except DataError:  # the row is named when it is read
-        return False
+        return _header_cells(reader.first_row(path), reader)
+    except DataError:
+        return []
 
 
 def _check_header(path: str, reader: Reader, schema: InputSchema, parser: RowParser) -> None:

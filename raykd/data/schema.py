@@ -101,8 +101,8 @@ class InputSchema:
         """The values of a row by their columns' names. Raises DataError as :meth:`parse_values`."""
         return dict(zip(self.names, self.parse_values(cells), strict=False))
 
-    def parse_values(self, cells: list[Any]) -> list[Any]:
-        """The values of a row's cells, in the order of the columns; quotes are plain characters.
+    def parse_values(self, cells: list[Any], advice: str = "replace tabs in a text by spaces") -> list[Any]:
+        """The values of a row's cells, in the order of the columns; ``advice`` is for a row with more cells than columns.
 
         Raises DataError (without file and line, which the caller adds) for a cell that is not of its column's type, and in a
         strict schema for more cells than columns, and for a header.
@@ -110,18 +110,18 @@ class InputSchema:
         if self.named:
             return cells
         if self.strict:
-            self._check_shape(cells)
+            self._check_shape(cells, advice)
         values: list[Any] = cells
         for index in self._numeric:
             values[index] = self.columns[index].parse(cells[index])
         return values
 
-    def _check_shape(self, cells: list[str]) -> None:
+    def _check_shape(self, cells: list[str], advice: str) -> None:
         if len(cells) > len(self.names):
             reason = f"{len(cells)} columns where input_schema has {len(self.names)} ({', '.join(self.names)})"
             if any("\r" in cell for cell in cells):
                 raise DataError(f"{reason}; the carriage returns look like line ends: end lines with line feeds")
-            raise DataError(f"{reason}; replace tabs in a text by spaces, or add the other columns to input_schema")
+            raise DataError(f"{reason}; {advice}, or add the other columns to input_schema")
         if len(cells) > 1 and cells[0] == self.names[0] and tuple(cells) == self.names:
             raise DataError(
                 "the line holds the names of the columns; set data.skip_header for a header at the start of each file"

@@ -3,10 +3,11 @@
 from raykd.cluster import check_compile
 from raykd.config import CausalTeacherConfig, DataConfig, ExperimentConfig
 from raykd.data.first_rows import first_texts
+from raykd.data.headers import check_skip_header
 from raykd.data.mixed_plan import check_rows, unlabelled_rows
 from raykd.data.prepare import check_sources
 from raykd.data.prepare_spec import file_format, spec_from_config
-from raykd.data.sources import find_sources
+from raykd.data.sources import expand_data, find_sources
 from raykd.data.tokenizer import load_mask_token
 from raykd.data.unlabelled import unlabelled_spec
 from raykd.distill.given_logits import check_given_logits
@@ -65,6 +66,9 @@ def check_experiment(config: ExperimentConfig) -> None:
 
 def _check_data(data: DataConfig) -> None:
     """Raise RaykdError for files that are absent, do not open, or lack columns."""
+    given = (data.train, data.validation, data.test, data.unlabelled)
+    paths = expand_data([pattern for one in given if isinstance(one, tuple) for pattern in one])
+    check_skip_header(paths, file_format(data), skip_header=data.skip_header)
     for split in SPLITS:
         check_sources(spec_from_config(data, split, "", label_codec(data)))
 

@@ -7,7 +7,7 @@ from raykd.config import MetaKDConfig
 from raykd.config.metakd import DomainDataConfig, ReviewsConfig
 from raykd.data import storage
 from raykd.data.chunks import RejectedRow
-from raykd.data.headers import check_files
+from raykd.data.headers import check_files, check_skip_header
 from raykd.data.prepare import RejectedRowError
 from raykd.data.prepare_spec import PrepareSpec, file_format
 from raykd.data.readers import scan
@@ -167,6 +167,7 @@ def _content(source: ReviewsConfig | DomainDataConfig, labels: Sequence[str]) ->
     """Hashes of the source's content. Raises DataError when there is nothing, and for columns and headers that do not fit."""
     if isinstance(source, DomainDataConfig):
         paths, columns, files = expand_data(_patterns(source)), _columns(source), file_format(source)
+        check_skip_header(paths, files, skip_header=source.skip_header)
         # here too, since a finished stage does not read the rows: a header that is skipped is not part of the hashes
         check_files(paths, columns.schema, columns.parser(labels), files, skip_header=source.skip_header)
         chunks = scan(paths, source.skip_header, files=files)

@@ -40,6 +40,16 @@ class CsvReader(Reader):
         """True unless an input schema names the columns."""
         return self.settings.named
 
+    @property
+    def separator(self) -> str:
+        """The delimiter, in quotes."""
+        return repr(self.settings.delimiter)
+
+    @property
+    def surplus_advice(self) -> str:
+        """Quotes, or another delimiter."""
+        return f"put quotes around a text that holds {self.separator}, or set data.delimiter"
+
     def ranges(self, path: str, *, skip_header: bool, chunk_bytes: int) -> Iterator[Range]:
         """Ranges of ``chunk_bytes``; a compressed or quoted file has one."""
         size = storage.file_size(path)
@@ -86,7 +96,7 @@ class CsvReader(Reader):
         """The cells that were read. Raises DataError for a malformed record or missing cells."""
         if isinstance(data, DataError):
             raise data
-        return enough_cells(data, names, f"{self.settings.delimiter!r}")
+        return enough_cells(data, names, self.separator)
 
     def first_row(self, path: str) -> list[str]:
         """Cells of the first record. Raises DataError when it is malformed or not UTF-8."""
@@ -124,10 +134,7 @@ class CsvReader(Reader):
         if columns is None or isinstance(cells, DataError):
             return cells
         if len(cells) != width:
-            return DataError(
-                f"{len(cells)} cells where the header has {width}; put quotes around a text that holds "
-                f"{self.settings.delimiter!r}, or set data.delimiter"
-            )
+            return DataError(f"{len(cells)} cells where the header has {width}; {self.surplus_advice}")
         return [cells[column] for column in columns]
 
 

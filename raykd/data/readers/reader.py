@@ -93,6 +93,16 @@ class Reader(ABC):
     """The first row may be a header."""
 
     @property
+    def separator(self) -> str:
+        """The character between cells, as errors name it; empty in formats that store columns."""
+        return ""
+
+    @property
+    def surplus_advice(self) -> str:
+        """Advice for a row with more cells than columns."""
+        return "remove the other cells"
+
+    @property
     def names_columns(self) -> bool:
         """True when the files name their columns, so that no input schema is needed."""
         return False

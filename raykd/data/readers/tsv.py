@@ -24,6 +24,16 @@ class TsvReader(Reader):
 
     suffixes: ClassVar[tuple[str, ...]] = SUFFIXES["tsv"]
 
+    @property
+    def separator(self) -> str:
+        """The tab."""
+        return "tabs"
+
+    @property
+    def surplus_advice(self) -> str:
+        """Tabs cannot be quoted."""
+        return "replace tabs in a text by spaces"
+
     def ranges(self, path: str, *, skip_header: bool, chunk_bytes: int) -> Iterator[Range]:
         """Ranges of ``chunk_bytes``; a compressed file has one."""
         size = storage.file_size(path)
@@ -55,7 +65,7 @@ class TsvReader(Reader):
         """Split at tabs; cells beyond the columns are kept at the end. Raises DataError for a blank line or missing cells."""
         if not data:
             raise DataError("the line is blank")
-        return enough_cells(data.split("\t"), names, "tabs")
+        return enough_cells(data.split("\t"), names, self.separator)
 
 
 def enough_cells(cells: list[Any], names: Sequence[str], separators: str) -> list[Any]:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from raykd.data.prepare import prepare
+from raykd.data.headers import check_skip_header
+from raykd.data.prepare import check_sources, prepare
 from raykd.data.prepare_spec import PrepareSpec
 from raykd.data.readers import FileFormat
 from raykd.data.tokenised_set import TokenisedSet
@@ -51,6 +52,7 @@ def test_texts_of_other_splits_are_left_out_and_counted(
 
 
 def test_compressed_files_and_headers(spec: PrepareSpec, tmp_path: Path) -> None:
+    (tmp_path / "rows.tsv").write_text("text\tlabel\ngood\tpos\n")
     (tmp_path / "more.tsv.gz").write_bytes(gzip.compress(b"text\ngood film\n"))
     given = unlabelled_spec(replace(spec, skip_header=True), [str(tmp_path / "*.gz")])
     assert prepare(given, str(tmp_path / "cache")).num_rows == 1
@@ -81,6 +83,51 @@ def test_a_header_of_texts_is_no_row(
 def test_a_first_text_that_is_no_name_is_a_row(first: str, spec: PrepareSpec, tmp_path: Path) -> None:
     (tmp_path / "more.csv").write_text(f"{first}\ngood film\n")
     assert prepare(unlabelled_spec(spec, [str(tmp_path / "more.csv")]), str(tmp_path / "cache")).num_rows == 2
+
+
+@pytest.mark.parametrize("suffix", ["tsv", "csv"])
+@pytest.mark.parametrize("schema", ["text:str:1,label:str:1", "text:str:1, label:str:1"])
+def test_a_first_line_is_a_row_where_the_training_files_alone_have_a_header(
+    suffix: str, schema: str, spec: PrepareSpec, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "rows.tsv").write_text("text\tlabel\ngood\tpos\n")
+    (tmp_path / f"more.{suffix}").write_text("good film\nbad\n")
+    labelled = replace(spec, skip_header=True, format=FileFormat(None), input_schema=schema)
+    for _ in range(2):
+        given = unlabelled_spec(labelled, [str(tmp_path / f"more.{suffix}")])
+        check_sources(given)
+    assert prepare(given, str(tmp_path / "cache")).read_group(0)["input_ids"].to_pylist() == [[2, 4, 6, 3], [2, 5, 3]]
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said.endswith(f"is a row, as in {tmp_path}/more.{suffix}: it does not hold the names of the columns (text)")
+
+
+@pytest.mark.parametrize("lines", ["sentence\ngood film\n", "sentence\tclass\ngood film\tunknown\n"])
+def test_a_header_as_in_the_training_files_may_have_other_names(
+    lines: str, spec: PrepareSpec, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "rows.tsv").write_text("sentence\tclass\ngood\tpos\n")
+    (tmp_path / "more.tsv").write_text(lines)
+    given = unlabelled_spec(replace(spec, skip_header=True), [str(tmp_path / "more.tsv")])
+    assert prepare(given, str(tmp_path / "cache")).num_rows == 1
+    assert not caplog.records
+
+
+def test_formats_without_header_lines_ignore_that_the_training_files_have_them(spec: PrepareSpec, tmp_path: Path) -> None:
+    (tmp_path / "rows.tsv").write_text("text\tlabel\ngood\tpos\n")
+    (tmp_path / "more.jsonl").write_text('{"text": "good film"}\n')
+    (tmp_path / "more.tsv").write_text("text\nbad\n")
+    labelled = replace(spec, skip_header=True, format=FileFormat(None))
+    for pattern, rows in (("more.jsonl", 1), ("more.*", 2)):
+        given = unlabelled_spec(labelled, [str(tmp_path / pattern)])
+        check_sources(given)
+        assert prepare(given, str(tmp_path / "cache")).num_rows == rows
+    check_skip_header([str(tmp_path / "rows.tsv"), str(tmp_path / "more.jsonl")], FileFormat(None), skip_header=True)
+
+
+def test_the_separator_of_the_format_is_named(spec: PrepareSpec, tmp_path: Path) -> None:
+    (tmp_path / "more.csv").write_text("a;b;c\n")
+    with pytest.raises(DataError, match=r"more\.csv:1: 3 columns, but data\.unlabelled needs .*; split at ';'"):
+        unlabelled_spec(replace(spec, format=FileFormat(None, ";")), [str(tmp_path / "more.csv")])
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from raykd.config import ExperimentConfig
-from raykd.errors import DataError, ModelError
+from raykd.errors import ConfigError, DataError, ModelError
 from raykd.models import ModelShape, build_classifier, load_tokenizer, save_classifier
 from raykd.run.job_pipeline import run_pipeline
 from tests.local_pipeline import LocalMetaPipeline, LocalPipeline
@@ -31,6 +31,17 @@ def test_a_bad_test_row_of_a_domain_is_found_before_the_teachers_are_trained(tmp
     with pytest.raises(DataError, match="label 'mixed' is not one of"):
         run_pipeline(pipeline)
     assert pipeline.trained == []
+
+
+def test_skip_header_is_refused_where_no_file_of_a_job_can_have_a_header(experiment: Make, tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"text": "good film", "label": "1"}\n{"text": "bad film", "label": "0"}\n')
+    headed = tmp_path / "headed.tsv"
+    headed.write_text("text\tlabel\ngood film\t1\nbad film\t0\n")
+    changes = {"data__validation": [str(rows)], "data__test": [str(rows)], "data__skip_header": True}
+    with pytest.raises(ConfigError, match=r"data\.skip_header = true, but files such as .*rows\.jsonl have no header line"):
+        LocalPipeline(experiment(data__train=[str(rows)], **changes)).check()
+    LocalPipeline(experiment(data__train=[str(headed)], data__unlabelled=[str(rows)], **changes)).check()
 
 
 def other_architecture(folder: Path, like: str) -> str:

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from raykd.data.headers import check_skip_header
 from raykd.data.prepare import check_sources, prepare
 from raykd.data.prepare_spec import PrepareSpec
 from raykd.data.readers import FileFormat, reader_of, scan
@@ -249,9 +250,12 @@ def test_a_parquet_file_cut_short_is_refused_before_rows_are_read(spec: PrepareS
 
 
 def test_a_header_is_not_skipped_where_there_is_none(spec: PrepareSpec, tmp_path: Path) -> None:
+    """The setting is refused where no file of a job can have a header, and means the others where some can."""
     path = write_jsonl(tmp_path / "a.jsonl", [("good", "pos")])
     with pytest.raises(ConfigError, match=r"data\.skip_header = true, but files such as .*a\.jsonl have no header"):
-        check_sources(by_name(spec, path, skip_header=True))
+        check_skip_header([str(path)], BY_NAME, skip_header=True)
+    check_sources(by_name(spec, path, skip_header=True))
+    assert prepare(by_name(spec, path, skip_header=True), str(tmp_path / "cache")).num_rows == 1
 
 
 def test_numbers_are_labels_in_one_spelling(spec: PrepareSpec, tmp_path: Path) -> None:
@@ -297,7 +301,9 @@ def test_a_csv_without_header_has_an_input_schema(spec: PrepareSpec, tmp_path: P
     given = replace(spec, files=(str(path),), format=FileFormat(None, delimiter=";"))
     assert columns_of(prepare(given, str(tmp_path / "cache")))["label"] == [1, 0]
     path.write_text("good;pos;more\n")
-    with pytest.raises(DataError, match=r"a\.csv:1: 3 columns where input_schema has 2"):
+    with pytest.raises(
+        DataError, match=r"a\.csv:1: 3 columns where input_schema has 2 .*; put quotes around a text that holds ';'"
+    ):
         prepare(given, str(tmp_path / "cache"))
 
 

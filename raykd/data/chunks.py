@@ -10,7 +10,7 @@ import pyarrow as pa
 from raykd.data.examples import Example, RowParser
 from raykd.data.label_codec import LabelCodec
 from raykd.data.parquet_files import GROUP_ROWS, PartInfo, write_part
-from raykd.data.readers import Chunk, FileFormat, RawRow, reader_of
+from raykd.data.readers import Chunk, FileFormat, RawRow, read_rows, reader_of
 from raykd.data.schema import CellValue, Column
 from raykd.data.splits import HashRange, text_key
 from raykd.data.tokenizer import RowTokenizer, Text
@@ -134,7 +134,7 @@ class _ChunkPass:
         """The kept rows or their views, at most ``GROUP_ROWS`` at a time."""
         views = self._job.views
         rows, limit = _RowColumns(), GROUP_ROWS if views is None else max(1, GROUP_ROWS // views.views)
-        for raw in self._reader.read(self._chunk, self._job.parser.names):
+        for raw in read_rows(self._reader, self._chunk, self._job.parser.names):
             self.read += 1
             example = self._parse(raw)
             if example is not None:

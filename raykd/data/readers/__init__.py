@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from raykd.config.file_formats import uncompressed_name
+from raykd.data import storage
 from raykd.data.readers.arrow import ArrowReader
 from raykd.data.readers.compression import is_compressed
 from raykd.data.readers.csv import CsvReader
@@ -14,7 +15,19 @@ from raykd.data.readers.reader import CHUNK_BYTES, TSV, Chunk, FileFormat, Piece
 from raykd.data.readers.tsv import TsvReader
 from raykd.errors import ConfigError, DataError
 
-__all__ = ["CHUNK_BYTES", "TSV", "Chunk", "FileFormat", "MapFn", "RawRow", "Reader", "read_chunk", "reader_of", "scan"]
+__all__ = [
+    "CHUNK_BYTES",
+    "TSV",
+    "Chunk",
+    "FileFormat",
+    "MapFn",
+    "RawRow",
+    "Reader",
+    "read_chunk",
+    "read_rows",
+    "reader_of",
+    "scan",
+]
 
 READERS: Mapping[str, type[Reader]] = {
     "tsv": TsvReader,
@@ -62,6 +75,20 @@ def scan(
             pieces[part.path].append(piece)
     headers = {part.path for part in ranges if part.skip_header}
     return [chunk for shard, path in enumerate(paths) for chunk in _number(shard, path, pieces[path], path in headers)]
+
+
+def read_rows(reader: Reader, chunk: Chunk, names: Sequence[str]) -> Iterator[RawRow]:
+    """Stream the rows of a chunk without blank lines at the end of the file, which are no rows; see :meth:`Reader.read`."""
+    blank: list[RawRow] = []
+    for row in reader.read(chunk, names):
+        if not row.data:
+            blank.append(row)
+            continue
+        yield from blank
+        blank.clear()
+        yield row
+    if blank and not (is_compressed(chunk.path) or chunk.stop == storage.file_size(chunk.path)):
+        yield from blank
 
 
 def read_chunk(chunk: Chunk, names: Sequence[str] = (), *, files: FileFormat = TSV) -> Iterator[RawRow]:

@@ -27,7 +27,7 @@ _HEADER_BYTES = 64 << 10
 """Read at once for a header, which every task reads."""
 
 CsvRecord = tuple[int, list[str] | DataError]
-"""Number of its first line among those read, from 1, and its cells, or the reason why it has none."""
+"""Number of its first line among those read, from 1, and its cells, none for a blank line, or why it is malformed."""
 
 
 class CsvReader(Reader):
@@ -93,15 +93,19 @@ class CsvReader(Reader):
             raise changed(chunk.path)
 
     def cells(self, data: Any, names: Sequence[str]) -> list[Any]:
-        """The cells that were read. Raises DataError for a malformed record or missing cells."""
+        """The cells that were read. Raises DataError for a blank line, a malformed record or missing cells."""
         if isinstance(data, DataError):
             raise data
+        if not data:
+            raise DataError("the line is blank")
         return enough_cells(data, names, self.separator)
 
     def first_row(self, path: str) -> list[str]:
         """Cells of the first record. Raises DataError when it is malformed or not UTF-8."""
         with open_rows(path) as stream:
-            _, cells = next(self._records(_Lines(stream, block_bytes=_HEADER_BYTES)), (1, []))
+            line, cells = next(self._records(_Lines(stream, block_bytes=_HEADER_BYTES)), (0, []))
+        if line and not cells:
+            raise DataError(f"{path}:1: the line is blank")
         if isinstance(cells, DataError):
             raise DataError(f"{path}:1: {cells}")
         for cell in cells:
@@ -128,10 +132,10 @@ class CsvReader(Reader):
             except csv.Error as error:
                 yield first, _malformed(str(error))
             else:
-                yield first, cells or DataError("the line is blank")
+                yield first, cells
 
     def _pick(self, cells: list[str] | DataError, columns: list[int] | None, width: int) -> list[str] | DataError:
-        if columns is None or isinstance(cells, DataError):
+        if columns is None or not cells or isinstance(cells, DataError):
             return cells
         if len(cells) != width:
             return DataError(f"{len(cells)} cells where the header has {width}; {self.surplus_advice}")

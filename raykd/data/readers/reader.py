@@ -57,7 +57,10 @@ class RawRow(NamedTuple):
     line: int
     """Number of the line, from 1; in formats without lines, of the row."""
     data: Any
-    """Content that :meth:`Reader.cells` splits: the bytes of a line without its end, or values in the order of the columns."""
+    """Content that :meth:`Reader.cells` splits: the bytes of a line without its end, or values in the order of the columns.
+
+    Empty for a blank line.
+    """
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ def test_a_number_and_its_text_are_the_same_id() -> None:
     ("content", "options", "complaint"),
     [
         ('{"a": 1}\n{"a": \n', {}, r"a\.jsonl:2: not JSON"),
-        ("\n", {}, r"a\.jsonl:1: not JSON"),
+        ('\n{"a": 1}\n', {}, r"a\.jsonl:1: not JSON"),
         ('{"a": 1, "a": 2}\n', {}, r"a\.jsonl:1: key 'a' stands twice in an object; remove one"),
         ('{"a": 1}\n', {"column": "b"}, r"a\.jsonl:1: no key 'b', but 'a'"),
         ('{"a": 1}\n', {"key": "id"}, r"a\.jsonl:1: no key 'id', but 'a'"),
@@ -98,6 +98,15 @@ def test_broken_lines_are_named(tmp_path: Path, content: str, options: dict[str,
     (tmp_path / "a.jsonl").write_text(content)
     with pytest.raises(DataError, match=complaint):
         read(tmp_path / "a.jsonl", **options)
+
+
+def test_blank_lines_at_the_end_are_no_answers(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"a": 1}\n{"a": 2}\n\n\n')
+    (tmp_path / "a.csv").write_text('logits\n"1,2"\n"3,4"\n\n\n')
+    (tmp_path / "a.tsv").write_text("a\n\n")
+    assert read(tmp_path / "a.jsonl") == [(None, {"a": 1}), (None, {"a": 2})]
+    assert read(tmp_path / "a.csv", column="logits") == [(None, [1, 2]), (None, [3, 4])]
+    assert read(tmp_path / "a.tsv", votes=True) == [(None, ["a"]), (None, [])], "no votes for a row"
 
 
 def test_files_that_do_not_fit_are_named(tmp_path: Path) -> None:

@@ -199,7 +199,7 @@ def test_rejected_rows_have_a_side_file(prepare_rows: PrepareRows, tmp_path: Pat
     assert lines[0][2:] == ["the line is blank", ""]
     assert lines[1][3].encode().decode("unicode_escape").encode("latin-1") == b"\\x\xff\xc3\xa9\r\tpos"
     with pytest.raises(DataError, match=r"more than data\.max_rejected_rows = 1 .* the first of them: .*rows\.tsv:3"):
-        prepare_rows(b"x\ngood\tpos\n\n\n\n", skip_header=True, max_rejected_rows=1)
+        prepare_rows(b"x\ngood\tpos\n\n\nbad\tneg\n", skip_header=True, max_rejected_rows=1)
 
 
 @pytest.mark.parametrize(
@@ -406,7 +406,7 @@ def test_no_token_types_where_the_model_takes_none(prepare_rows: PrepareRows, ma
 def test_everything_on_another_file_system(spec: PrepareSpec) -> None:
     base = "mock://prepare"
     storage.write_bytes(f"{base}/in/a.tsv", b"good\tpos\n")
-    storage.write_bytes(f"{base}/in/b.tsv.gz", gzip.compress(b"bad\tneg\n\n"))
+    storage.write_bytes(f"{base}/in/b.tsv.gz", gzip.compress(b"\nbad\tneg\n"))
     storage.upload_dir(spec.tokenizer, f"{base}/model")
     wanted = replace(spec, files=(f"{base}/in/*",), tokenizer=f"{base}/model", max_rejected_rows=1)
     prepared = prepare(wanted, f"{base}/cache")

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from raykd.data.headers import check_skip_header
 from raykd.data.prepare import check_sources, prepare
 from raykd.data.prepare_spec import PrepareSpec
-from raykd.data.readers import FileFormat, reader_of, scan
+from raykd.data.readers import FileFormat, read_rows, reader_of, scan
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ConfigError, DataError
 from raykd.task_kinds import SINGLE_LABEL, task_kind
@@ -203,7 +203,10 @@ def test_a_quoted_csv_is_one_chunk_and_that_is_said_once(spec: PrepareSpec, tmp_
     [
         ("a.csv", 'text,label\ngood,pos\n"x\ny",\n', r"a\.csv:3: label '' is not one of"),
         ("a.csv", 'text,label\n"a\nb",pos\na,b,neg\n', r"a\.csv:4: 3 cells where the header has 2"),
-        ("a.csv", "text,label\n\n", r"a\.csv:2: the line is blank"),
+        ("a.csv", "text,label\n\na,pos\n", r"a\.csv:2: the line is blank"),
+        ("a.csv", "text,label\n\n", r"a\.csv: no row is left \(0 rows read"),
+        ("a.csv", "\ntext,label\n", r"a\.csv:1: the line is blank"),
+        ("a.jsonl", '\n{"text": "a", "label": "pos"}\n', r"a\.jsonl:1: the line is blank"),
         ("a.csv", 'text,label\n"a"b,pos\n', r"a\.csv:2: malformed quotes"),
         ("a.csv", 'text,label\ngood,pos\n"a,neg\n', r"a\.csv:3: a quote that opens in this row is not closed"),
         ("a.csv", "text,label\ra,pos\r", "carriage return"),
@@ -232,6 +235,33 @@ def test_bad_files_are_named_in_one_sentence(name: str, content: str, message: s
     with pytest.raises((DataError, ConfigError), match=message) as caught:
         prepare(by_name(spec, path), str(tmp_path / "cache"))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("end", ["\n", "\n\n\r\n", "\r\n"])
+def test_blank_lines_at_the_end_of_a_file_are_no_rows(end: str, spec: PrepareSpec, tmp_path: Path) -> None:
+    contents = {
+        "a.csv": "text,label\ngood,pos\nbad,neg\n",
+        "b.csv": 'text,label\n"good",pos\nbad,neg\n',
+        "a.jsonl": '{"text": "good", "label": "pos"}\n{"text": "bad", "label": "neg"}\n',
+        "a.tsv": "good\tpos\nbad\tneg\n",
+    }
+    cache = str(tmp_path / "cache")
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes((content + end).encode())
+        (tmp_path / f"{name}.gz").write_bytes(gzip.compress((content + end).encode()))
+        for path in (tmp_path / name, tmp_path / f"{name}.gz"):
+            given = replace(spec, files=(str(path),)) if "tsv" in name else by_name(spec, path)
+            found = prepare(given, cache)
+            assert (found.num_rows, found.read, found.rejected) == (2, 2, 0), path
+
+
+def test_blank_lines_at_the_end_of_a_chunk_are_rejected_where_rows_follow(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,label\na,pos\n\n\nb,pos\n\n")
+    chunks = scan([str(tmp_path / "a.csv")], False, files=BY_NAME, chunk_bytes=4)
+    assert len(chunks) > 2
+    reader = reader_of(str(tmp_path / "a.csv"), BY_NAME)
+    found = [row.data for chunk in chunks for row in read_rows(reader, chunk, ["text"])]
+    assert found == [["a"], [], [], ["b"]]
 
 
 def test_a_parquet_row_is_named_by_row_group_and_row(spec: PrepareSpec, tmp_path: Path) -> None:

@@ -148,6 +148,17 @@ def test_files_without_columns_and_columns_that_are_not_there_are_refused(tmp_pa
         split(tmp_path / "rows.tsv")
 
 
+@pytest.mark.parametrize("place", [1, 3])
+def test_blank_lines_are_passed_over_in_every_text_format(tmp_path: Path, place: int) -> None:
+    rows = ONE_OF_EACH[:2] + ONE_OF_EACH[4:]
+    write_csv(tmp_path / "rows.csv", rows)
+    write_jsonl(tmp_path / "rows.jsonl", rows)
+    for name in ("rows.csv", "rows.jsonl"):
+        lines = (tmp_path / name).read_bytes().splitlines(keepends=True)
+        (tmp_path / name).write_bytes(b"".join([*lines[:place], b"\r\n", *lines[place:], b"\n\n"]))
+        assert split(tmp_path / name, domains=("books", "kitchen")) == {"books": rows[:2], "kitchen": rows[2:]}
+
+
 def test_a_class_without_rows_is_found_in_every_format(tmp_path: Path) -> None:
     rows = [row for row in ONE_OF_EACH if row[1:] != ("dvd", "negative")]
     write_csv(path := tmp_path / "rows.csv", rows)

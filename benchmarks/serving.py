@@ -1,7 +1,8 @@
 """The server over HTTP: throughput and latency with 1, 8 and 64 clients, beside a plain server and bare ONNX Runtime.
 
-The plain server is FastAPI around a transformers pipeline, one request a call. Bare ONNX Runtime runs the same texts in batches
-of the server's token budget in one process, tokenisation included. All use as many threads. Run on an idle machine:
+The plain server is FastAPI around a transformers pipeline, one request a call. Bare ONNX Runtime runs the same texts in one
+process, tokenisation included: in calls of as many texts as 64 clients have in one call of the server, and all texts at once,
+sorted by length. All use as many threads. Run on an idle machine:
 
     python -m benchmarks.serving runs/demo/students/kd-seed1/model --texts texts.txt --format onnx
 """
@@ -16,15 +17,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import numpy as np
 
-from raykd.serve.served_model import TOKEN_BUDGET, ServedModel
-from raykd.serve.token_batches import token_batches
+from raykd.serve.served_model import ServedModel
+from raykd.serve.shared_calls import CALLS
 
 CLIENTS = (1, 8, 64)
 START_S = 180
@@ -68,25 +69,35 @@ def main() -> None:
     raykd = ["-m", "raykd.cli", "serve", arguments.model, "--format", arguments.format, "--threads", str(threads), "--port"]
     load = {"texts_per_request": arguments.texts_per_request, "seconds": arguments.seconds}
     found: dict[str, object] = {"texts": len(texts), **load, "threads": threads, "cpus": os.cpu_count()}
-    found["bare_texts_per_second"] = bare = bare_throughput(arguments.model, texts, form=arguments.format, threads=threads)
+    same_calls = CLIENTS[-1] * arguments.texts_per_request // CALLS
+    found["bare"] = bare = bare_throughputs(
+        arguments.model, texts, form=arguments.format, threads=threads, calls={"same calls": same_calls, "sorted": len(texts)}
+    )
     for name, command in (("raykd", raykd), ("plain", ["-c", PLAIN, arguments.model])):
         with server(command, threads=None if name == "raykd" else threads) as address:
             found[name] = {clients: drive(address, texts, clients=clients, **load) for clients in CLIENTS}
     served = found["raykd"]
     assert isinstance(served, dict)
-    found["share_of_bare_at_64_clients"] = round(served[64]["texts_per_second"] / bare, 3)
+    found["share_of_bare_at_64_clients"] = {
+        name: round(served[CLIENTS[-1]]["texts_per_second"] / one, 3) for name, one in bare.items()
+    }
     print(json.dumps(found, indent=1))
 
 
-def bare_throughput(model: str, texts: Sequence[str], *, form: str, threads: int) -> float:
-    """Texts per second in this process, in batches of the server's token budget."""
+def bare_throughputs(
+    model: str, texts: Sequence[str], *, form: str, threads: int, calls: Mapping[str, int]
+) -> dict[str, float]:
+    """Texts per second in this process for each number of texts in a call; the median of three passes, taken in turn."""
     served = ServedModel.load(model, form="onnx" if form == "onnx" else "torch", threads=threads)
     served.logits(served.encode(texts[:64]))
-    start = time.perf_counter()
-    rows = served.encode(texts)
-    for batch in token_batches([len(row.ids) for row in rows], TOKEN_BUDGET):
-        served.logits([rows[index] for index in batch])
-    return round(len(texts) / (time.perf_counter() - start), 1)
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(3):
+        for name, size in calls.items():
+            start = time.perf_counter()
+            for first in range(0, len(texts), size):
+                served.logits(served.encode(texts[first : first + size]))
+            seconds[name].append(time.perf_counter() - start)
+    return {name: round(len(texts) / float(np.median(taken)), 1) for name, taken in seconds.items()}
 
 
 @contextmanager

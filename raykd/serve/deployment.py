@@ -1,10 +1,12 @@
-"""The server on Ray Serve: an ingress that speaks HTTP, and a deployment of replicas for each model."""
+"""The models on Ray Serve, a deployment of replicas for each, and the HTTP application that asks them."""
 
 import asyncio
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from fastapi import FastAPI
 from numpy.typing import NDArray
 from ray import serve
 from ray.exceptions import ActorDiedError, ActorUnavailableError
@@ -15,15 +17,13 @@ from raykd.serve.http_app import MAX_WAITING, build_app, server_info
 from raykd.serve.prediction_service import OverloadedError, ScoredTexts, ScoreTexts
 from raykd.serve.served_application import FILE, ServedApplication, check_served, read_arguments, service_of
 from raykd.serve.served_model import TOKEN_BUDGET, Format, ServedModel, TokenRow
-from raykd.serve.shared_calls import SharedCalls
+from raykd.serve.shared_calls import CALLS, SharedCalls
 from raykd.serve.token_batches import padded_tokens, token_batches
 
-BATCH_WAIT_S = 0.002
-"""Seconds that a batch waits for more rows when the replica is idle."""
+SWITCH_S = 0.0005
+"""Seconds after which the thread of the forward passes gets Python's lock from the one that tokenises, 0.005 by default."""
 ONGOING, QUEUED = 64, 256
 """Calls that a replica works on, and that wait for one; more are refused."""
-CALLS = 2
-"""Shared calls on their way to a replica at a time: one is scored while the next one is sent and tokenised."""
 RETRY_S, RETRIES = 0.2, 300
 """A call whose replica died is sent again until another one is up: a minute at least."""
 
@@ -33,6 +33,7 @@ class ModelReplica:
 
     def __init__(self, folder: str, form: Format, int8: bool, threads: int) -> None:
         self._model = ServedModel.load(folder, form=form, int8=int8, threads=threads)
+        sys.setswitchinterval(SWITCH_S)
         self._budget = max(TOKEN_BUDGET, self._model.description.sequence_length)
 
     async def score(self, texts: Sequence[Text]) -> ScoredTexts:
@@ -48,7 +49,7 @@ class ModelReplica:
 
     @serve.batch(  # type: ignore[untyped-decorator]
         max_batch_size=TOKEN_BUDGET,
-        batch_wait_timeout_s=BATCH_WAIT_S,
+        batch_wait_timeout_s=0,  # calls are shared already
         batch_size_fn=lambda parts: padded_tokens([len(row.ids) for part in parts for row in part]),
     )
     async def _forward(self, parts: list[list[TokenRow]]) -> list[tuple[NDArray[np.float32], int]]:
@@ -77,28 +78,34 @@ def retried(handle: Any) -> ScoreTexts:
     return score
 
 
+def http_app(settings: ServedApplication, student: Any, teacher: Any = None) -> FastAPI:
+    """The HTTP application over the deployments of the models."""
+    students = SharedCalls(retried(student), calls=CALLS * settings.replicas[1])
+    teachers = None if teacher is None else SharedCalls(retried(teacher), calls=CALLS)
+    service = service_of(settings, students.score, None if teachers is None else teachers.score)
+    behind = service.teacher
+    info = server_info(
+        service.student,
+        behind.description if behind else None,
+        form=settings.form,
+        threshold=behind.threshold if behind else None,
+    )
+    return build_app(service, info)
+
+
 class Ingress:
-    """Answers HTTP; asks the models through their deployments."""
+    """Answers HTTP on a cluster; asks the models through their deployments."""
 
     def __init__(self, settings: ServedApplication, student: Any, teacher: Any = None) -> None:
-        students = SharedCalls(retried(student), calls=CALLS * settings.replicas[1])
-        teachers = None if teacher is None else SharedCalls(retried(teacher), calls=CALLS)
-        self._service = service_of(settings, students.score, None if teachers is None else teachers.score)
-        behind = self._service.teacher
-        self._info = server_info(
-            self._service.student,
-            behind.description if behind else None,
-            form=settings.form,
-            threshold=behind.threshold if behind else None,
-        )
+        self._app = http_app(settings, student, teacher)
 
-    def __serve_build_asgi_app__(self) -> Any:
+    def __serve_build_asgi_app__(self) -> FastAPI:
         """The application of this replica."""
-        return build_app(self._service, self._info)
+        return self._app
 
 
-def application(settings: ServedApplication) -> Any:
-    """The bound Ray Serve application."""
+def bind_models(settings: ServedApplication) -> list[Any]:
+    """The bound deployments of the student and, where there is one, the teacher."""
     low, high = settings.replicas
     scaling: dict[str, Any] = {"num_replicas": low}
     if high > low:
@@ -110,11 +117,25 @@ def application(settings: ServedApplication) -> Any:
     if settings.teacher is not None:
         teacher = serve.deployment(name="teacher", ray_actor_options=actor, **limits)(ModelReplica)
         models.append(teacher.bind(settings.teacher, "torch", False, settings.threads))
+    return models
+
+
+def deploy_models(settings: ServedApplication) -> FastAPI:
+    """Deploy the models alone; the HTTP application that asks them from this process.
+
+    Ray Serve's own way to an ingress is a proxy process and a replica behind it; a request costs 5 ms of processor time there.
+    """
+    models = zip(("student", "teacher"), bind_models(settings), strict=False)  # a teacher is there in a cascade only
+    return http_app(settings, *(serve.run(model, name=f"raykd-{name}", route_prefix=None) for name, model in models))
+
+
+def application(settings: ServedApplication) -> Any:
+    """The bound Ray Serve application, with an ingress."""
     ingress = serve.deployment(
         name="ingress", ray_actor_options={"num_cpus": 0}, max_ongoing_requests=4 * MAX_WAITING,
         logging_config={"enable_access_log": False},
     )(serve.ingress()(Ingress))  # fmt: skip
-    return ingress.bind(settings, *models)
+    return ingress.bind(settings, *bind_models(settings))
 
 
 def from_arguments(arguments: dict[str, Any]) -> Any:

@@ -6,7 +6,10 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from raykd.errors import ConfigError
 from raykd.extras import require_extra
@@ -15,13 +18,17 @@ from raykd.serve.served_application import ServedApplication, service_of
 from raykd.serve.served_model import ServedModel
 from raykd.serve.stdin_loop import answer_lines
 
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
 _LOCAL_SERVE = {
     "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
-    "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
     "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1000",
     "RAY_SERVE_FREEZE_GC_ON_STARTUP": "1",
 }
-"""Settings of Ray Serve on a local Ray unless they are set otherwise: those of its throughput mode that open no more ports."""
+"""Settings of Ray Serve on a local Ray unless they are set otherwise: those of its throughput mode that help replicas."""
+GRACE_S = 5
+"""Seconds that requests may still take when the server is stopped."""
 
 
 def serve_lines(settings: ServedApplication) -> None:
@@ -48,20 +55,39 @@ def serve_http(settings: ServedApplication, *, host: str, port: int, tell: Calla
     started = start_ray(num_cpus=(settings.replicas[1] + models - 1) * settings.threads + 1)
     from ray import serve
 
-    from raykd.serve.deployment import application
+    from raykd.serve.deployment import deploy_models
 
     logging.getLogger("ray.serve").setLevel(logging.ERROR)  # its progress; the address is told below
     try:
-        serve.start(
-            http_options={"host": host, "port": port, "location": "HeadOnly"}, logging_config={"enable_access_log": False}
-        )
-        serve.run(application(settings), name="raykd", route_prefix="/")
-        tell(f"serving {settings.student} on http://{host}:{port}; the page is at /, the API at /docs; Ctrl+C stops it")
-        _wait_for_end()
+        serve.start(proxy_location="Disabled", logging_config={"enable_access_log": False})
+        with _listening(deploy_models(settings), host, port):
+            tell(f"serving {settings.student} on http://{host}:{port}; the page is at /, the API at /docs; Ctrl+C stops it")
+            _wait_for_end()
     finally:
         serve.shutdown()
         if started:
             stop_ray()
+
+
+@contextmanager
+def _listening(app: "FastAPI", host: str, port: int) -> Iterator[None]:
+    """Answer HTTP in a thread meanwhile. Raises ConfigError when the port was taken in the last seconds."""
+    import uvicorn
+
+    server = uvicorn.Server(
+        uvicorn.Config(app, host=host, port=port, log_level="critical", access_log=False, timeout_graceful_shutdown=GRACE_S)
+    )
+    thread = threading.Thread(target=server.run, name="raykd-http", daemon=True)
+    thread.start()
+    try:
+        while not server.started:
+            if not thread.is_alive():
+                raise ConfigError(f"--host {host} --port {port} cannot be used; choose another port, or end what listens there")
+            time.sleep(0.02)  # it listens within tenths of a second
+        yield
+    finally:
+        server.should_exit = True
+        thread.join(2 * GRACE_S)
 
 
 def _wait_for_end() -> None:

@@ -10,6 +10,8 @@ from raykd.serve.prediction_service import OverloadedError, ScoredTexts, ScoreTe
 
 Waiting = tuple[Sequence[Text], "asyncio.Future[ScoredTexts]"]
 """The texts of a request, and where its outputs go."""
+CALLS = 2
+"""Calls on their way to a replica at a time: one is scored while the next one is sent and tokenised."""
 MAX_TEXTS = 256
 """Texts of a shared call; a request with more is a call of its own."""
 

@@ -11,7 +11,7 @@ from raykd.data.ray_map import KeptActors
 from raykd.data.side_tables import SideTable
 from raykd.predict import ScoreJob, score, score_locally
 from raykd.predict.answer_scorer import AnswerScorer
-from raykd.predict.preload import import_scorer
+from raykd.predict.import_scorer import import_scorer
 from raykd.predict.scorer import Scorer
 from raykd.predict.scoring_job import BATCH_ROWS
 from raykd.run.worker_group import OnEvent

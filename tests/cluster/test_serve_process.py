@@ -15,7 +15,7 @@ import httpx
 import psutil
 import pytest
 
-from tests.ray.test_serve import TEXTS, ask_all, local_answers, same
+from tests.served_answers import TEXTS, ask_all, local_answers, same
 from tests.unit.serve.conftest import save_model
 
 pytest.importorskip("fastapi", reason="the extra raykd[serve] is not installed")

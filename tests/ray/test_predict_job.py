@@ -14,7 +14,7 @@ from raykd.errors import ModelError, ResourceError
 from raykd.models import load_classifier
 from raykd.predict import ScoreJob, score, score_locally
 from raykd.predict.answer_scorer import AnswerJob
-from raykd.predict.preload import import_scorer
+from raykd.predict.import_scorer import import_scorer
 from tests.causal_models import save_causal_model
 from tests.unit.predict.random_rows import LABELS, all_logits, make_model, make_prepared, make_prompts
 

@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 import yaml
 
+from tests.served_answers import TEXTS, ask_all, local_answers, same
 from tests.unit.serve.conftest import save_model
 
 pytest.importorskip("fastapi", reason="the extra raykd[serve] is not installed")
-
-TEXTS = [f"{'good ' * (index % 25)}film and a {'lovely ' * (index % 3)}plot" for index in range(60)]
 
 
 def median_confidence(student):
@@ -44,35 +43,6 @@ def server(ray_session, small_world, tmp_path_factory):
     serve.run(application, name="raykd", route_prefix="/")
     yield f"http://127.0.0.1:{port}", student, teacher
     serve.shutdown()
-
-
-def local_answers(student, teacher, texts):
-    from raykd.serve.predict_request import PredictRequest
-    from raykd.serve.serve_command import local_service
-    from raykd.serve.served_application import ServedApplication
-
-    return asyncio.run(local_service(ServedApplication(student, teacher)).predict(PredictRequest(tuple(texts)))).answers
-
-
-def same(answer, expected):
-    assert [one["label"] for one in answer] == [one["label"] for one in expected]
-    assert [one["score"] for one in answer] == pytest.approx([one["score"] for one in expected], abs=1e-4)
-    assert {one.get("answered_by") for one in answer} == {one.get("answered_by") for one in expected}
-
-
-async def ask_all(address, bodies, *, clients=16, meanwhile=None):
-    """The replies to all bodies, sent by several clients at once."""
-    waiting = list(enumerate(bodies))
-    replies = [None] * len(bodies)
-
-    async def client():
-        async with httpx.AsyncClient(base_url=address, timeout=120) as connection:
-            while waiting:
-                index, body = waiting.pop(0)
-                replies[index] = await connection.post("/predict", json=body)
-
-    await asyncio.gather(*(client() for _ in range(clients)), *([meanwhile()] if meanwhile else []))
-    return replies
 
 
 @pytest.mark.ray

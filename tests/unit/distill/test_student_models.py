@@ -187,7 +187,7 @@ def test_impossible_layers_end_before_anything_starts(job, local, layers, reason
 
 def test_other_architectures_and_vocabularies_end_before_anything_starts(job, local, tmp_path):
     gpt2, roberta = (pretrained(tmp_path / kind, kind) for kind in ("gpt2", "roberta"))
-    with pytest.raises(ModelError, match="gpt2 model, which cannot be made smaller"):
+    with pytest.raises(ModelError, match="of type gpt2, which cannot be made smaller"):
         local(job(student__model=gpt2, student__init={"layers": [0]})).check()
     with pytest.raises(ModelError, match="is BPE and cannot be reduced"):
         local(job(student__model=roberta, student__init=None, student__vocabulary={"min_count": 1})).check()

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from raykd.config import ComputeConfig
-from raykd.predict.preload import import_scorer
+from raykd.predict.import_scorer import import_scorer
 from raykd.run import scoring
 from raykd.run.scoring import ScoringActors, report_compute
 from raykd.trainers.events import Ended, StepMetrics

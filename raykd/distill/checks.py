@@ -2,6 +2,7 @@
 
 from raykd.cluster import check_compile
 from raykd.config import CausalTeacherConfig, DataConfig, ExperimentConfig
+from raykd.config.student import StudentSection
 from raykd.data.first_rows import first_texts
 from raykd.data.headers import check_skip_header
 from raykd.data.mixed_plan import check_rows, unlabelled_rows
@@ -74,17 +75,38 @@ def _check_data(data: DataConfig) -> None:
 
 
 def probe_models(config: ExperimentConfig) -> None:
-    """Run every model forward, and backward where it is trained, on the first training rows. Raises ModelError."""
+    """Run every model forward, and backward where it is trained, on the first training rows. Raises ModelError, ConfigError."""
     data, codec = config.data, label_codec(config.data)
     texts = first_texts(spec_from_config(data, "train", config.student_models[0], codec), PROBE_ROWS)
-    plain = [one.student.model for one in config.student_variants if not one.student.has_own_weights]
-    models = {one.model: one.fine_tune for one in config.every_classifier} | dict.fromkeys(plain, True)
+    plain = [one.student for one in config.student_variants if not one.student.has_own_weights]
+    models = {one.model: one.fine_tune for one in config.every_classifier} | {one.model: True for one in plain}
+    teachers = {one.model for one in config.every_classifier if one.fine_tune and one.training.gradient_checkpointing}
+    checkpointed = teachers | {one.model for one in plain if _checkpoints(one)}
     for model, train in models.items():
-        probe_classifier(model, texts, labels=codec.names, sequence_length=data.sequence_length, train=train)
+        probe_classifier(
+            model,
+            texts,
+            labels=codec.names,
+            sequence_length=data.sequence_length,
+            train=train,
+            gradient_checkpointing=model in checkpointed,
+        )
     made = {initial_name(one): one for one in config.student_variants if one.student.has_own_weights}
     for variant in made.values():
         with stand_in(variant, config.source_model(variant), texts) as model:
-            probe_classifier(model, texts, labels=codec.names, sequence_length=data.sequence_length)
+            probe_classifier(
+                model,
+                texts,
+                labels=codec.names,
+                sequence_length=data.sequence_length,
+                gradient_checkpointing=_checkpoints(variant.student),
+            )
+
+
+def _checkpoints(student: StudentSection) -> bool:
+    """True when a training of the student asks for gradient checkpointing."""
+    layers = None if student.intermediate is None else student.intermediate.training
+    return student.training.gradient_checkpointing or (layers is not None and layers.gradient_checkpointing)
 
 
 def _check_intermediate(config: ExperimentConfig) -> None:

@@ -40,10 +40,19 @@ def check_meta_kd(config: MetaKDConfig, cache: str) -> None:
 
 
 def probe_models(config: MetaKDConfig, rows: Sequence[Text]) -> None:
-    """Run every model forward and backward on the first training rows. Raises ModelError."""
+    """Run every model forward and backward on the first training rows. Raises ModelError, ConfigError."""
+    stages = (config.student.intermediate.training, config.student.prediction.training)
     with stand_in(config) as student:
-        for model in dict.fromkeys((config.teacher.model, student)):
-            probe_classifier(model, rows, labels=config.labels, sequence_length=config.sequence_length)
+        checkpointed = {config.teacher.model: config.teacher.training.gradient_checkpointing}
+        checkpointed[student] = checkpointed.get(student, False) or any(stage.gradient_checkpointing for stage in stages)
+        for model, checkpoints in checkpointed.items():
+            probe_classifier(
+                model,
+                rows,
+                labels=config.labels,
+                sequence_length=config.sequence_length,
+                gradient_checkpointing=checkpoints,
+            )
 
 
 def _check_metrics(config: MetaKDConfig) -> None:

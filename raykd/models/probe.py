@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from raykd.data.tokenizer import RowTokenizer, Text
 from raykd.errors import ModelError
+from raykd.models.activation_checkpointing import checkpoint_activations
 from raykd.models.classifiers import load_classifier
 from raykd.models.folders import first_line
 from raykd.models.inputs import check_sequence_length, max_sequence_length, takes_token_types
@@ -30,11 +31,13 @@ def probe_classifier(
     labels: Sequence[str],
     sequence_length: int,
     train: bool = True,
+    gradient_checkpointing: bool = False,
 ) -> None:
     """Run a model folder on ``rows`` (a few, of different lengths) as training does, and backward where it is to be trained.
 
     Raises ModelError: the model does not open, lacks a package, cannot take the rows, gives logits of another shape or that are
-    not finite, gives other logits when a row is padded, or has no gradient.
+    not finite, gives other logits when a row is padded, or has no gradient. Raises ConfigError for ``gradient_checkpointing``
+    of a model that does not support it.
     """
     import torch
 
@@ -45,6 +48,8 @@ def probe_classifier(
         torch.manual_seed(0)  # a new head is drawn here; the run draws its own
         classifier = load_classifier(model, labels=labels, new_head=train)
         check_sequence_length(classifier.config, sequence_length)
+        if gradient_checkpointing:
+            checkpoint_activations(classifier, name=model)
         with torch.set_grad_enabled(train):
             together = row_logits(classifier, tokenizer, rows, sequence_length=sequence_length)
         _check_logits(together, len(rows), len(labels), model)

@@ -7,7 +7,7 @@ import torch
 from transformers import AutoModelForMaskedLM, pipeline
 
 from raykd.data.tokenizer import load_row_tokenizer
-from raykd.errors import ModelError
+from raykd.errors import ConfigError, ModelError
 from raykd.models import (
     check_sequence_length,
     fit_tokenizer,
@@ -196,3 +196,12 @@ def test_rows_are_padded_on_the_side_that_the_model_does_not_read(tmp_path):
         tokenizer.padding_side = "left"
         save_classifier(load_classifier(folder, labels=LABELS), tokenizer, str(tmp_path / "saved"))
         assert load_tokenizer(str(tmp_path / "saved")).padding_side == side
+
+
+def test_a_model_that_cannot_checkpoint_its_activations_is_found(tmp_path):
+    folder = pretrained(tmp_path / "model", "mpnet")
+    with pytest.raises(ConfigError, match=r"gradient_checkpointing = true, but .*model is of type mpnet"):
+        probe_classifier(folder, ROWS, labels=LABELS, sequence_length=48, gradient_checkpointing=True)
+    probe_classifier(
+        pretrained(tmp_path / "bert", "bert"), ROWS, labels=LABELS, sequence_length=48, gradient_checkpointing=True
+    )

@@ -1,6 +1,7 @@
 """Import of the modelling code that all models of transformers share, without what text models do not need."""
 
 import gc
+import importlib
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,8 +22,8 @@ def import_model_code() -> None:
     utils.is_scipy_available = lambda: False
     try:
         with without_collector():
-            __import__(_LOSSES)
-            import transformers.modeling_layers  # noqa: F401
+            for name in (_LOSSES, "transformers.modeling_layers"):
+                importlib.import_module(name)
     finally:
         utils.is_scipy_available = found
 

@@ -6,4 +6,4 @@ def import_scorer() -> None:
     from raykd.models.model_code import import_model_code
 
     import_model_code()
-    import raykd.predict.answer_scorer  # noqa: F401
+    import raykd.predict.answer_scorer  # noqa: F401 (the import is the purpose)

@@ -58,7 +58,7 @@ class SharedCalls:
     async def _answer(self, requests: list[Waiting]) -> None:
         try:
             scored = await self._score([text for texts, _ in requests for text in texts])
-        except Exception as error:
+        except Exception as error:  # any type: it belongs to the requests that wait for the call
             if len(requests) > 1 and not isinstance(error, OverloadedError):
                 for request in requests:  # so that a text that fails fails its own request only
                     await self._answer([request])

@@ -37,7 +37,7 @@ def serving(student: str, environment: Mapping[str, str], log: Path) -> Iterator
         while f"serving {student} on {address}" not in log.read_text():
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.1)
+            time.sleep(0.1)  # the command says that it answers, and signals nothing
         yield address, process
     finally:
         process.terminate()

@@ -11,6 +11,7 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from raykd.data.watchdog import limit_waits
@@ -242,11 +243,12 @@ def _for_this_machine(folder: str | None) -> Iterator[None]:
     On Linux they would listen on every address: Ray 2.60 does this for Windows and macOS only, and reads its variable once, at
     import. Metrics cost a port and 6 MB per minute in Ray Data's actor; the variable set to 1 turns them on. Ray runs workers
     at niceness 15, where any other program of the machine takes their processors; ``RAY_worker_niceness`` sets another number.
+    Its agent tries one port for 3.4 s where another Ray has it, so it gets a free one.
 
     ``folder`` is that of Ray's files, None for its default. Ray's processes open sockets in TMPDIR too: where that path is too
     long they fail, and Ray waits a minute for them.
     """
-    from ray._private import ray_constants
+    from ray._private import parameter, ray_constants
 
     given = {name: value for name, value in _LOCAL_VARIABLES.items() if name not in os.environ}
     if "GLOO_SOCKET_IFNAME" not in os.environ:
@@ -255,11 +257,13 @@ def _for_this_machine(folder: str | None) -> Iterator[None]:
         given["TMPDIR"] = os.path.dirname(folder)
     before = {name: os.environ.get(name) for name in given}
     clusters, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
+    parameters, parameter.RayParams = parameter.RayParams, partial(parameter.RayParams, dashboard_agent_listen_port=0)
     os.environ.update(given)
     try:
         yield
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = clusters
+        parameter.RayParams = parameters
         for name, value in before.items():
             if value is None:
                 del os.environ[name]

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -93,6 +94,7 @@ else:
     folder = ray.get(ray.remote(num_cpus=1)(lambda: os.environ.get("TMPDIR")).remote())
     print("a task ran in", folder, ray._private.worker._global_node.get_temp_dir_path())
     print(*sorted(actor["name"] for actor in ray.util.list_named_actors(all_namespaces=True)))
+    print("port of the agent", ray._private.worker._global_node.dashboard_agent_listen_port)
 """
 
 
@@ -111,10 +113,22 @@ def test_a_home_that_cannot_be_written_and_a_long_folder_for_temporary_files_are
     (tmp_path / "home").write_text("")
     long = tmp_path / ("long" * 20)
     long.mkdir()
-    ran, actors = started(HOME=str(tmp_path / "home"), TMPDIR=str(long)).splitlines()
+    ran, actors, _ = started(HOME=str(tmp_path / "home"), TMPDIR=str(long)).splitlines()
     assert ran == "a task ran in /tmp /tmp/ray"
     assert actors == "AutoscalingCoordinator datasets_stats_actor", "they start before a training needs them"
     assert not list(long.glob("ray*"))  # nor do Ray's processes try to open sockets there, and wait a minute for them
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_a_second_ray_of_a_machine_does_not_wait_for_a_port_of_the_first() -> None:
+    """Its agent tried the port that it has by default for 3.4 s, and gave up (-1)."""
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with contextlib.suppress(OSError):  # another Ray has it
+            taken.bind(("127.0.0.1", 52365))
+            taken.listen()
+        port = int(started().splitlines()[-1].rpartition(" ")[2])
+    assert port not in (-1, 52365)
 
 
 def test_a_folder_that_ray_was_given_and_is_too_long_is_an_error_that_names_it(tmp_path: Path) -> None:

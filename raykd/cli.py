@@ -1,5 +1,6 @@
 """Command line. Heavy libraries are imported after a command has checked its input."""
 
+import gc
 import logging
 import os
 import signal
@@ -241,6 +242,8 @@ def main() -> None:
         sys.exit(2)
     except SystemExit as end:
         sys.exit(_exit_code(end))
+    finally:
+        gc.freeze()  # at its end the interpreter would look for garbage among all imported modules: 1.3 s
 
 
 def _handle_stop_signals() -> None:

@@ -215,8 +215,9 @@ class DistillationPipeline:
         )
         if self.runner.skip_or_begin(stage):
             return read_report(folder)
-        self.runner.release_workers()  # latency is measured on idle processors
         rows = self.tokenised(self.model_scores.report_split, self.config.student_models[0])
+        validation_rows = self.tokenised("validation", self.config.student_models[0])
+        self.runner.end_ray()  # nothing below needs it, and latency is measured on idle processors
         comparison = build_comparison(
             scored,
             name=self.config.name,
@@ -227,7 +228,7 @@ class DistillationPipeline:
             overlaps=self.splits.overlaps,
             left_out=self.training_rows.left_out,
             validation=validation,
-            validation_rows=self.tokenised("validation", self.config.student_models[0]),
+            validation_rows=validation_rows,
         )
         write_report(comparison, folder)
         describe_models(comparison, [candidate for candidate, _ in scored], self.config, self.runner.folder)

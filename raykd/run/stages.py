@@ -3,6 +3,7 @@
 Job kinds (:mod:`raykd.distill`, :mod:`raykd.metakd`) hold a :class:`StageRunner` and decide what to make in which order.
 """
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from raykd.predict import ScoreJob
 from raykd.predict.answer_scorer import AnswerScorer
 from raykd.predict.scorer import Scorer
 from raykd.progress import Terminal
+from raykd.report.libraries import import_libraries
 from raykd.run.build_objective import BuildObjective, build_objective
 from raykd.run.parallel_groups import ParallelGroups
 from raykd.run.scoring import ScoringActors, report_compute, score_models
@@ -103,6 +105,7 @@ class StageRunner:
         self._trained: set[str] = set()
         self._queued: set[str] = set()
         self._started_ray = self._checked_nodes = False
+        self._ending: threading.Thread | None = None
         self._lock: FolderLock | None = None
 
     @contextmanager
@@ -117,6 +120,7 @@ class StageRunner:
 
         Raises ResourceError when the cluster cannot be reached, or some of its nodes do not see the run's folder.
         """
+        self._wait_for_end()
         compute = self.compute
         training = local_training_cpus(compute, sum(self._trainings.values()))
         started = start_ray(
@@ -143,11 +147,23 @@ class StageRunner:
         self._groups.close()
         self._scoring.close()
 
-    def close(self) -> None:
-        """End all workers, and Ray, if it was started here."""
+    def end_ray(self) -> None:
+        """End all workers, and Ray, if it was started here; its processes end while this one goes on."""
         self.release_workers()
         if self._started_ray:
-            stop_ray()
+            self._started_ray = False
+            self._ending = threading.Thread(target=stop_ray, name="raykd-end-of-ray")
+            self._ending.start()
+
+    def close(self) -> None:
+        """End all workers, and Ray, if it was started here."""
+        self.end_ray()
+        self._wait_for_end()
+
+    def _wait_for_end(self) -> None:
+        if self._ending is not None:
+            self._ending.join()
+            self._ending = None
 
     def write_config(self, config: Section) -> None:
         """Write ``experiment.json``: the resolved configuration."""
@@ -262,6 +278,8 @@ class StageRunner:
         placement = self._placement(stage)
         if placement.parallel > 1 and len(tasks) > 1:
             self.terminal.print_line(f"{stage}: {len(tasks)} trainings, {placement}")
+        if self.is_wanted("report") and [stage] == [*self._trainings][-1:]:  # the driver waits now, and would import later
+            threading.Thread(target=import_libraries, name="raykd-report-imports", daemon=True).start()
         self._scoring.expect(task.name for task in tasks)
         self._groups.run(tasks, placement)
 

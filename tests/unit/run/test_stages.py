@@ -1,5 +1,6 @@
 """Common behaviour of the stages of every job kind: one policy of scoring, skipping, the stages that may be made."""
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,66 @@ class GroupsHere:
 
     def train_beside(self, tasks: Sequence[TrainTask], placement: Placement) -> None:
         self.calls.append(("beside", [one.name for one in tasks], placement))
+
+
+def test_a_ray_that_ends_in_the_background_has_ended_before_another_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    report_is_written = threading.Event()
+
+    def stop() -> None:
+        assert report_is_written.wait(10)
+        calls.append("stop")
+
+    monkeypatch.setattr(stages, "start_ray", lambda **_: calls.append("start") or True)
+    monkeypatch.setattr(stages, "stop_ray", stop)
+    monkeypatch.setattr(stages, "require_shared", lambda _: None)
+    one = runner(tmp_path, "report")
+    one.start_ray()
+    one.end_ray()
+    assert calls == ["start"], "the report does not wait"
+    report_is_written.set()
+    one.start_ray()
+    assert calls == ["start", "stop", "start"]
+    one.close()
+    one.close()
+    assert calls == ["start", "stop", "start", "stop"]
+
+
+def test_a_ray_of_the_caller_is_left_to_the_caller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped: list[str] = []
+    monkeypatch.setattr(stages, "start_ray", lambda **_: False)
+    monkeypatch.setattr(stages, "stop_ray", lambda: stopped.append("stop"))
+    monkeypatch.setattr(stages, "require_shared", lambda _: None)
+    one = runner(tmp_path, "report")
+    one.start_ray()
+    one.end_ray()
+    one.close()
+    assert not stopped
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_the_libraries_of_a_report_are_imported_while_the_last_stage_trains(
+    wanted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    imported: list[str] = []
+    monkeypatch.setattr(stages, "import_libraries", lambda: imported.append(trained[-1]))
+    trained: list[str] = []
+    one = StageRunner(
+        name="run", folder=str(tmp_path), cache="", compute=ComputeConfig(), terminal=Terminal(),
+        stages=("teacher", "students", *["report"] * wanted), trainings={"teacher": 1, "students": 1},
+    )  # fmt: skip
+    monkeypatch.setattr(one, "start_ray", lambda: None)
+    groups: Any = GroupsHere()
+    one._groups = groups
+    for name in ("teacher", "students"):
+        trained.append(name)
+        one.train(name, [task(str(tmp_path / name), name)])
+        for thread in threading.enumerate():
+            if thread.name == "raykd-report-imports":
+                thread.join()
+    assert imported == ["students"] * wanted
 
 
 @pytest.mark.parametrize("placement", ["auto", "wide"])

@@ -4,8 +4,9 @@
         [--labelled FILE] [--layers 0 2 4] [--rates 1e-4 5e-4] [--length 128]
 
 KIND: ``trainer-online`` and ``trainer-cached`` are Hugging Face's Trainer with a distillation loss, the teacher run in every
-step or once before; batches are grouped by length. ``textbrewer-dynamic`` and ``textbrewer-static`` are TextBrewer's
-GeneralDistiller with rows padded to their batch or to the longest text allowed. The teacher is fine-tuned by the Trainer.
+step or once before; batches are grouped by length. ``trainer-cached-bf16`` has its option ``bf16`` set. ``textbrewer-dynamic``
+and ``textbrewer-static`` are TextBrewer's GeneralDistiller with rows padded to their batch or to the longest text allowed. The
+teacher is fine-tuned by the Trainer.
 ``--plain`` also trains every seed without a teacher. With ``--labelled`` the teacher learns from those rows alone, and students
 from its logits on ``--train``, whose labels they do not read. Prints the accuracies as JSON. Knows nothing of raykd.
 """
@@ -31,7 +32,7 @@ from transformers import (
 
 BATCH = 32
 TEMPERATURE, ALPHA = 2.0, 0.9
-KINDS = ("trainer-online", "trainer-cached", "textbrewer-dynamic", "textbrewer-static")
+KINDS = ("trainer-online", "trainer-cached", "trainer-cached-bf16", "textbrewer-dynamic", "textbrewer-static")
 Rows = list[dict[str, Any]]
 
 
@@ -44,10 +45,10 @@ def main() -> None:
         _rows(tokenizer, path, length=options.length, static=static)
         for path in (options.train, options.test, options.labelled or options.train)
     )
-    work = Work(tokenizer, train, test)
+    work = Work(tokenizer, train, test, bf16=options.kind.endswith("bf16"))
     teacher = work.fit(_model(options.teacher), labelled, seed=1, epochs=options.epochs[0], rate=options.rates[0])
     accuracies: dict[str, Any] = {"teacher": work.accuracy(teacher), "student": [], "plain": []}
-    if options.kind == "trainer-cached":
+    if options.kind.startswith("trainer-cached"):
         for row, logits in zip(train, work.logits(teacher, train), strict=True):
             row["teacher_logits"] = logits
     for seed in options.seeds:
@@ -132,8 +133,8 @@ class KDTrainer(Trainer):  # type: ignore[misc]
 class Work:
     """The rows, and what every program does with them."""
 
-    def __init__(self, tokenizer: Any, train: Rows, test: Rows) -> None:
-        self.train, self.test = train, test
+    def __init__(self, tokenizer: Any, train: Rows, test: Rows, *, bf16: bool = False) -> None:
+        self.train, self.test, self.bf16 = train, test, bf16
         self.collate = DataCollatorWithPadding(tokenizer)
 
     def fit(self, model: Any, rows: Rows, *, seed: int, epochs: int, rate: float, teacher: Any = None) -> Any:
@@ -141,8 +142,8 @@ class Work:
         set_seed(seed)
         with tempfile.TemporaryDirectory() as folder:
             trainer = KDTrainer(
-                model=model, args=_arguments(folder, seed=seed, epochs=epochs, rate=rate), train_dataset=rows,
-                data_collator=self.collate,
+                model=model, args=_arguments(folder, seed=seed, epochs=epochs, rate=rate, bf16=self.bf16),
+                train_dataset=rows, data_collator=self.collate,
             )  # fmt: skip
             trainer.teacher = teacher
             trainer.train()
@@ -152,13 +153,13 @@ class Work:
         """Logits of rows, sorted by length for the forward passes, ``[N, C]``."""
         order = sorted(range(len(rows)), key=lambda index: len(rows[index]["input_ids"]))
         found = np.zeros((len(rows), 2), np.float32)
-        with torch.inference_mode():
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
             for first in range(0, len(order), 64):
                 batch = self.collate(
                     [{k: v for k, v in rows[i].items() if k != "teacher_logits"} for i in order[first : first + 64]]
                 )
                 batch.pop("labels")
-                found[order[first : first + 64]] = model(**batch).logits.numpy()
+                found[order[first : first + 64]] = model(**batch).logits.float().numpy()
         return found
 
     def accuracy(self, model: Any) -> float:
@@ -167,11 +168,11 @@ class Work:
         return float((self.logits(model.eval(), self.test).argmax(1) == labels).mean())
 
 
-def _arguments(folder: str, *, seed: int, epochs: int, rate: float) -> TrainingArguments:
+def _arguments(folder: str, *, seed: int, epochs: int, rate: float, bf16: bool) -> TrainingArguments:
     return TrainingArguments(
         folder, num_train_epochs=epochs, per_device_train_batch_size=BATCH, learning_rate=rate, warmup_steps=0.1,
         weight_decay=0.01, train_sampling_strategy="group_by_length", save_strategy="no", report_to="none", seed=seed,
-        use_cpu=True, disable_tqdm=True, remove_unused_columns=False, dataloader_pin_memory=False,
+        bf16=bf16, use_cpu=True, disable_tqdm=True, remove_unused_columns=False, dataloader_pin_memory=False,
     )  # fmt: skip
 
 

@@ -5,11 +5,12 @@
 
 SST-2: a teacher is fine-tuned for an epoch, its student distilled for three, both evaluated on GLUE's dev set. ``student`` is
 one student with KD, ``study`` three seeds with and without it. The peers (benchmarks/peer_programs.py) are installed into
-DIR/site with pip, not into raykd's environment. raykd also evaluates 2% of the rows after each epoch; the peers do not. Every
-side starts from nothing, is a process of its own with as many threads as there are cores, and takes its turn in each round, so
-that the machine drifts for all alike; ratios are those of one round. Each run is written to DIR/runs.jsonl at once: the same
-command goes on where it stopped. Refuses to start, exit code 2, where other programs use more than a tenth of the processors:
-torch's threads wait for each other on a busy machine, the peers' longest of all.
+DIR/site with pip, not into raykd's environment. raykd also evaluates 2% of the rows after each epoch; the peers do not. On a
+processor that computes in bf16 raykd does so by itself, and of the peers the one that was told to. Every side starts from
+nothing, is a process of its own with as many threads as there are cores, and takes its turn in each round, so that the machine
+drifts for all alike; ratios are those of one round. Each run is written to DIR/runs.jsonl at once: the same command goes on
+where it stopped. Refuses to start, exit code 2, where other programs use more than a tenth of the processors: torch's threads
+wait for each other on a busy machine, the peers' longest of all.
 """
 
 import argparse
@@ -33,7 +34,7 @@ from raykd.data import storage
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 PROGRAMS = Path(__file__).with_name("peer_programs.py")
-PEERS = ("trainer-online", "trainer-cached", "textbrewer-dynamic", "textbrewer-static")
+PEERS = ("trainer-online", "trainer-cached", "trainer-cached-bf16", "textbrewer-dynamic", "textbrewer-static")
 PACKAGES = ("accelerate", "textbrewer")
 """Installed without their dependencies: torch and transformers are those of raykd's environment, the same for all sides."""
 SEEDS = {"student": [1], "study": [1, 2, 3]}

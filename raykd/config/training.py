@@ -130,7 +130,8 @@ class ComputeConfig(Section):
     engine: EngineConfig = DeepSpeedEngineConfig()
     """Training engine."""
     precision: PrecisionChoice = "auto"
-    """Precision of the forward pass; auto is bf16 on GPUs that support it, else fp32. Weights and optimiser stay fp32."""
+    """Precision of the forward pass; auto is bf16 on GPUs and CPUs that compute in it (CPUs: AVX512-BF16 or AMX-BF16), else
+    fp32. Weights and optimiser stay fp32, and rows of a report are scored in fp32."""
     tf32: bool = True
     """Allow TF32 (10 bits of mantissa) in fp32 matrix products of a training on a GPU. Scoring never uses it."""
     compile: bool = False

@@ -193,7 +193,7 @@ def build_trainer(
     model, micro = _initial_model(task), training.micro_batch_size
     min_rows, max_rows = micro_batch_rows(training.batch_size, world=context.world_size, micro_batch_size=micro)
     set_arithmetic(model, context, tf32=task.tf32, compiled=task.compile, min_rows=min_rows)
-    precision = resolve_precision(task.precision, context.device)
+    precision = context.on_first(lambda: resolve_precision(task.precision, context.device))  # of all, also on mixed machines
     objective = build_objective(task, ObjectiveContext(model, prepared, context, precision, events.record))
     columns = {*prepared.column_names, *(name for table in opened.side_tables for name in table.columns)}
     check_columns(objective, columns)

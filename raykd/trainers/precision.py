@@ -7,16 +7,27 @@ import torch
 
 from raykd.config.training import Precision
 
+BF16_OF_CPUS = frozenset({"avx512_bf16", "amx_bf16"})
+"""Names that torch gives to instructions for matrix products of bf16 numbers."""
+
 
 def resolve_precision(precision: str, device: torch.device) -> Precision:
-    """Resolve ``auto``: bf16 on a GPU that computes in it, else fp32. CPUs are slower in bf16.
-
-    V100 and T4 only emulate bf16, slower than fp32 and no smaller in memory: emulation does not count.
-    """
+    """Resolve ``auto``: bf16 on a device that computes in it, else fp32."""
     if precision == "auto":
-        native = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-        return "bf16" if native else "fp32"
+        return "bf16" if has_native_bf16(device) else "fp32"
     return "bf16" if precision == "bf16" else "fp32"
+
+
+def has_native_bf16(device: torch.device) -> bool:
+    """True for GPUs from compute capability 8.0 on and x86 CPUs with AVX512-BF16 or AMX-BF16.
+
+    Others only emulate bf16 (V100, T4, older CPUs), slower than fp32 and no smaller in memory: emulation does not count.
+    """
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device.type == "cpu" and not BF16_OF_CPUS.isdisjoint(
+        name for name, present in torch.cpu.get_capabilities().items() if present
+    )
 
 
 def allow_tf32(allowed: bool) -> None:

@@ -223,6 +223,7 @@ def test_two_workers_give_the_weights_of_one(
 ) -> None:
     """One worker with padded rows, in this process, and two with either attention."""
     changes = {"teacher__training__dropout": 0.0, "teacher__training__batch_size": 15, "compute__engine": engine}
+    changes["compute__precision"] = "fp32"
     one = weights(train(experiment(name="one", **changes), LocalGroup()))
     two = weights(train(experiment(name="two", compute__attention=attention, **changes), two_workers))
     # A key's bias shifts all scores of a query alike, which softmax ignores: its gradient is rounding noise,

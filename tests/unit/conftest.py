@@ -10,6 +10,12 @@ if TYPE_CHECKING:
     from tests.local_pipeline import LocalPipeline
 
 
+@pytest.fixture(autouse=True)
+def exact_arithmetic(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``precision: auto`` is fp32 also on a CPU with bf16: what tests compare is equal up to the rounding of fp32."""
+    monkeypatch.setattr("raykd.trainers.precision.BF16_OF_CPUS", frozenset())
+
+
 @pytest.fixture
 def local(monkeypatch: pytest.MonkeyPatch) -> "Callable[[ExperimentConfig], LocalPipeline]":
     """A pipeline of a configuration, its input checked; latencies are measured for a moment only."""

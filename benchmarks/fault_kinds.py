@@ -15,7 +15,7 @@ import psutil
 
 from tests.cluster.processes import wait_until
 from tests.cluster.raylets import Raylets
-from tests.cluster.runs import DATA_TASK, KEPT_ACTOR, PREDICTION_ACTOR, STAGE_LIMIT_S, TRAIN_WORKER, Run, damage
+from tests.cluster.runs import DATA_TASK, KEPT_ACTOR, PREDICTION_ACTOR, SCORING_WORKER, STAGE_LIMIT_S, TRAIN_WORKER, Run, damage
 from tests.cluster.terminals import Terminal
 from tests.cluster.tunnel import Tunnel
 
@@ -106,15 +106,15 @@ class DisturbedRun:
     def prediction_actor(self) -> None:
         """SIGKILL to an actor of the prediction; recovered when there is another one."""
         if "prediction actor" in self.kinds:
-            self._lose_actor("prediction actor", KEPT_ACTOR, lambda _: None)
+            self._lose_actor("prediction actor", SCORING_WORKER, lambda _: None, successor=KEPT_ACTOR)
 
-    def _lose_actor(self, kind: str, title: str, lose: Callable[[Any], None]) -> None:
+    def _lose_actor(self, kind: str, title: str, lose: Callable[[Any], None], *, successor: str | None = None) -> None:
         victim = self.run.wait_process(title)
         lose(victim)
         with contextlib.suppress(psutil.Error):  # gone with its node
             victim.kill()
         began = time.monotonic()
-        while self.run.wait_process(title).pid == victim.pid:
+        while self.run.wait_process(successor or title).pid == victim.pid:
             time.sleep(0.1)  # the figure is in whole seconds
         self.record({"kind": kind, "seconds": time.monotonic() - began})
 

@@ -43,6 +43,7 @@ _LOCAL_VARIABLES = {
     "RAY_enable_metrics_collection": "0",
     "RAY_worker_niceness": "0",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # an actor that asks whether a cloud provider reclaims this machine
+    "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": "86400",  # a worker that scores rows answers Ray Train between two parts of them
 }
 """Settings that a local Ray and its processes start with unless they are set otherwise."""
 _CLUSTER_DEFAULT = "check RAY_ADDRESS, or unset it to start a local Ray"

@@ -12,7 +12,7 @@ from raykd.data.tokenised_set import TokenisedSet
 from raykd.distill.checks import check_experiment, probe_models
 from raykd.distill.job_labels import class_lines, with_found_labels
 from raykd.distill.model_scores import ModelScores
-from raykd.distill.report import Candidate, build_comparison, describe_models
+from raykd.distill.report import Candidate, build_comparison, describe_models, measure_latencies
 from raykd.distill.split_rows import SplitRows
 from raykd.distill.student_models import StudentModels
 from raykd.distill.student_trainings import StudentTrainings, TrainedStudent
@@ -217,7 +217,10 @@ class DistillationPipeline:
             return read_report(folder)
         rows = self.tokenised(self.model_scores.report_split, self.config.student_models[0])
         validation_rows = self.tokenised("validation", self.config.student_models[0])
-        self.runner.end_ray()  # nothing below needs it, and latency is measured on idle processors
+        overlaps, left_out = self.splits.overlaps, self.training_rows.left_out
+        self.runner.release_workers()  # latency is measured on idle processors
+        latencies = measure_latencies([candidate for candidate, _ in scored], self.config.data)
+        self.runner.end_ray()  # nothing below needs it
         comparison = build_comparison(
             scored,
             name=self.config.name,
@@ -225,10 +228,11 @@ class DistillationPipeline:
             data=self.config.data,
             student=self.config.student,
             quality=self.teachers.quality,
-            overlaps=self.splits.overlaps,
-            left_out=self.training_rows.left_out,
+            overlaps=overlaps,
+            left_out=left_out,
             validation=validation,
             validation_rows=validation_rows,
+            latencies=latencies,
         )
         write_report(comparison, folder)
         describe_models(comparison, [candidate for candidate, _ in scored], self.config, self.runner.folder)

@@ -88,12 +88,13 @@ def build_comparison(
     left_out: Sequence[str] = (),
     validation: Mapping[str, SideTable],
     validation_rows: TokenisedSet,
+    latencies: Mapping[tuple[str, ...], Latency],
 ) -> Comparison:
-    """Measure every candidate on ``rows``, and the latency of one model of each system.
+    """Measure every candidate on ``rows``.
 
-    ``validation`` are logits on ``validation_rows`` by the candidate's name. Raises DataError without labels.
+    ``validation`` are logits on ``validation_rows`` by the candidate's name, ``latencies`` those of :func:`measure_latencies`.
+    Raises DataError without labels.
     """
-    first = {(candidate.role, candidate.system): candidate for candidate, _ in reversed(scored)}
     return compare(
         [one.entry(side, validation[one.name].path if one.name in validation else None) for one, side in scored],
         Task(
@@ -106,7 +107,7 @@ def build_comparison(
             validation_labels=load_labels(validation_rows.path) if validation else None,
         ),
         name=name,
-        latencies=_latencies(sorted({one.parts or (one.model,) for one in first.values() if one.prompted is None}), data),
+        latencies=latencies,
         teacher_quality=TeacherQuality.model_validate(quality) if quality else None,
         warnings=[f"{one}; data.overlap: drop leaves them out" for one in overlaps],
         left_out=left_out,
@@ -152,6 +153,12 @@ def measure_teacher(
         load_labels(validation_rows.path),
         kind=kind,
     )
+
+
+def measure_latencies(candidates: Sequence[Candidate], data: DataConfig) -> dict[tuple[str, ...], Latency]:
+    """Latency of one model of each system, by the folders of its models."""
+    first = {(candidate.role, candidate.system): candidate for candidate in reversed(candidates)}
+    return _latencies(sorted({one.parts or (one.model,) for one in first.values() if one.prompted is None}), data)
 
 
 def _latencies(systems: Sequence[tuple[str, ...]], data: DataConfig) -> dict[tuple[str, ...], Latency]:

@@ -244,11 +244,12 @@ class MetaKDPipeline:
         if self.runner.skip_or_begin(stage):
             return read(folder)
         labels, validation = (self._labels(split) for split in ("test", "validation"))
+        overlaps = self._overlaps
         self.runner.end_ray()  # nothing below needs it
         loaded = [one.load() for one in scores]
         temperatures = fit_temperatures(loaded, validation)
         store_temperatures(temperatures, sequence_length=self.config.sequence_length)
-        report = compare_systems(self.config, loaded, labels, temperatures, self._overlaps)
+        report = compare_systems(self.config, loaded, labels, temperatures, overlaps)
         write(report, folder)
         stage.finish()
         return report

@@ -20,7 +20,7 @@ from raykd.data.parquet_files import PartInfo
 from raykd.data.side_tables import logits_array, write_part
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ModelError
-from raykd.models.freed_memory import keep_freed_memory
+from raykd.freed_memory import keep_freed_memory
 from raykd.trainers.precision import resolve_precision, without_tf32
 
 

@@ -16,9 +16,10 @@ import torch
 from raykd import models
 from raykd.config.training import PrecisionChoice
 from raykd.data import storage
+from raykd.data.kept_actors import KeptActors
 from raykd.data.parquet_files import MANIFEST
 from raykd.data.prepare import Progress
-from raykd.data.ray_map import KeptActors, run_actors
+from raykd.data.ray_map import run_actors
 from raykd.data.side_tables import SideTable, commit
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ResourceError
@@ -67,8 +68,8 @@ def score(
             use_gpu=use_gpu,
             unpadded=unpadded,
         )
-        scored = run_actors(build, items, actors=actors, cpus=cpus_per_actor, use_gpu=use_gpu, to="score rows", kept=kept)
-        for _, one in scored:
+        run = functools.partial(run_actors, actors=actors, use_gpu=use_gpu) if kept is None else kept.run
+        for _, one in run(build, items, cpus=cpus_per_actor, to="score rows"):
             done.append(one)
             _report_progress(progress, done, prepared)
     return _commit(jobs, prepared, done, batch_rows, scorer.column)

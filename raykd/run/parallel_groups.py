@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Protocol
+from typing import Any, Protocol
 
 from raykd.config.features import TeacherFeaturesConfig
 from raykd.placement import AvailableResources, Placement
@@ -34,6 +34,10 @@ class Group(Protocol):
 
     def stop(self, on_event: OnEvent) -> None:
         """Have the workers write a checkpoint and end."""
+        ...
+
+    def waiting_workers(self) -> Sequence[Any]:
+        """The actors of workers that wait for a task."""
         ...
 
     def release_for(self, *, cpus: int, gpu: bool) -> None:
@@ -111,6 +115,11 @@ class ParallelGroups:
         except KeyboardInterrupt:
             self._stop()
             raise
+
+    def waiting_workers(self) -> Sequence[Any]:
+        """The actors of all workers that wait for a task."""
+        with self._changed:
+            return [worker for group in self._idle for worker in group.waiting_workers()]
 
     def release_for(self, *, cpus: int, gpu: bool) -> None:
         """End idle workers that hold CPUs or a GPU that something else needs."""

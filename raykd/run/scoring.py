@@ -1,13 +1,14 @@
 """Scoring of rows with models: one policy of device, precision and number of actors for every kind of job."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 
 from raykd.cluster import uses_gpu, wait_for_resources
 from raykd.config import ComputeConfig
+from raykd.data.kept_actors import KeptActors, LentWorkers
 from raykd.data.prepare import Progress
-from raykd.data.ray_map import KeptActors
 from raykd.data.side_tables import SideTable
 from raykd.predict import ScoreJob, score, score_locally
 from raykd.predict.answer_scorer import AnswerScorer
@@ -77,9 +78,11 @@ def score_models(
 
 
 class ScoringActors:
-    """The scoring actors of a run on a Ray of this machine: they live from near the end of the first training to the report.
+    """The processes that score in a run on a Ray of this machine: training workers that wait, or actors that live on.
 
-    Elsewhere, and where a GPU is used, every scoring starts and ends its own, because idle ones would hold what others need.
+    Training workers have imported everything. Where fewer of them wait than score, actors start near the end of the training
+    before, and live to the report. Elsewhere, and where a GPU is used, every scoring starts and ends its own, because idle ones
+    would hold what others need.
     """
 
     def __init__(self, compute: ComputeConfig, stages: Iterable[str]) -> None:
@@ -89,9 +92,10 @@ class ScoringActors:
         self._kept: KeptActors | None = None
         self._in_training: set[str] = set()
 
-    def expect(self, trainings: Iterable[str]) -> None:
-        """Name the trainings after which rows are scored."""
-        self._in_training = set(trainings) if self._scores else set()
+    def expect(self, trainings: Iterable[str], *, workers: int) -> None:
+        """Name the trainings after which rows are scored, and the number of workers that wait then."""
+        starts = self._scores and workers < self._compute.prediction_actors
+        self._in_training = set(trainings) if starts else set()
 
     def listening(self, on_event: OnEvent) -> OnEvent:
         """Return a listener that calls ``on_event``, and starts the actors near the end of the last training expected."""
@@ -107,15 +111,18 @@ class ScoringActors:
             self._in_training.discard(name)
         elif isinstance(event, StepMetrics) and self._in_training == {name} and event.step >= NEAR_END * event.total_steps:
             self._in_training.clear()
-            kept = self.for_scoring()
+            kept = self.for_scoring(())
             if kept is not None:
                 kept.start()
 
-    def for_scoring(self) -> KeptActors | None:
-        """The actors that live on; None where every scoring starts its own."""
-        if self._kept is None and is_local_ray() and not uses_gpu(self._compute):
-            self._kept = KeptActors(self._compute.prediction_actors, preload=import_scorer)
-        return self._kept
+    def for_scoring(self, workers: Sequence[Any]) -> KeptActors | None:
+        """The processes that score, ``workers`` that wait if there are enough; None where every scoring starts its own."""
+        if not is_local_ray() or uses_gpu(self._compute):
+            return None
+        count = self._compute.prediction_actors
+        if self._kept is None:
+            self._kept = KeptActors(count, preload=import_scorer)
+        return LentWorkers(workers[:count], self._kept) if len(workers) >= count else self._kept
 
     def close(self) -> None:
         """End the actors; a later scoring starts others."""

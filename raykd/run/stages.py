@@ -5,6 +5,7 @@ Job kinds (:mod:`raykd.distill`, :mod:`raykd.metakd`) hold a :class:`StageRunner
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -105,7 +106,7 @@ class StageRunner:
         self._trained: set[str] = set()
         self._queued: set[str] = set()
         self._started_ray = self._checked_nodes = False
-        self._ending: threading.Thread | None = None
+        self._ending: Future[None] | None = None
         self._lock: FolderLock | None = None
 
     @contextmanager
@@ -152,8 +153,9 @@ class StageRunner:
         self.release_workers()
         if self._started_ray:
             self._started_ray = False
-            self._ending = threading.Thread(target=stop_ray, name="raykd-end-of-ray")
-            self._ending.start()
+            thread = ThreadPoolExecutor(1, thread_name_prefix="raykd-end-of-ray")
+            self._ending = thread.submit(stop_ray)
+            thread.shutdown(wait=False)
 
     def close(self) -> None:
         """End all workers, and Ray, if it was started here."""
@@ -162,8 +164,8 @@ class StageRunner:
 
     def _wait_for_end(self) -> None:
         if self._ending is not None:
-            self._ending.join()
-            self._ending = None
+            ending, self._ending = self._ending, None
+            ending.result()
 
     def write_config(self, config: Section) -> None:
         """Write ``experiment.json``: the resolved configuration."""
@@ -242,7 +244,7 @@ class StageRunner:
         self.start_ray()
         self._groups.release_for(cpus=self.compute.cpus_per_worker, gpu=uses_gpu(self.compute))
         compute = report_compute(self.compute) if for_report else self.compute
-        progress, kept = partial(self.terminal.advance, title), self._scoring.for_scoring()
+        progress, kept = partial(self.terminal.advance, title), self._scoring.for_scoring(self._groups.waiting_workers())
         return score_models(jobs, compute, progress=progress, scorer=scorer, kept=kept)
 
     def score_stages(
@@ -280,7 +282,8 @@ class StageRunner:
             self.terminal.print_line(f"{stage}: {len(tasks)} trainings, {placement}")
         if self.is_wanted("report") and [stage] == [*self._trainings][-1:]:  # the driver waits now, and would import later
             threading.Thread(target=import_libraries, name="raykd-report-imports", daemon=True).start()
-        self._scoring.expect(task.name for task in tasks)
+        workers = min(placement.parallel, len(tasks)) * placement.max_workers
+        self._scoring.expect((task.name for task in tasks), workers=0 if self.compute.elastic else workers)
         self._groups.run(tasks, placement)
 
     def _placement(self, stage: str) -> Placement:

@@ -57,16 +57,22 @@ class TaskQueue:
         self._changed = asyncio.Event()
         self._stopping = False
         self._owners: tuple[Any, Any] | None = None
+        self._workers: dict[int, Any] = {}
         self._last_heartbeat = time.monotonic()
 
-    async def join(self, controller: Any, placement_group: Any) -> int:
-        """Note what holds the workers. Returns the index of the first task that is not finished, where they start."""
+    async def join(self, rank: int, worker: Any, controller: Any, placement_group: Any) -> int:
+        """Note a worker's actor and what holds it. Returns the index of the first unfinished task, where it starts."""
+        self._workers[rank] = worker
         self._owners = controller, placement_group
         return next((index for index in range(len(self._tasks)) if index not in self._done), len(self._tasks))
 
     async def owners(self) -> tuple[Any, Any] | None:
         """Ray Train's actor that owns the workers, and the placement group of their CPUs; None before they have started."""
         return self._owners
+
+    async def workers(self) -> list[Any]:
+        """The actors of the workers that have joined, by rank."""
+        return [self._workers[rank] for rank in sorted(self._workers)]
 
     async def submit(self, tasks: list[dict[str, Any]]) -> None:
         """Append tasks."""

@@ -16,7 +16,6 @@ from ray.util import get_current_placement_group
 
 from raykd.data.step_stream import ray_feed
 from raykd.errors import RaykdError, ResourceError, TrainingError
-from raykd.models.freed_memory import keep_freed_memory
 from raykd.run.build_objective import BuildObjective
 from raykd.run.task import TrainTask
 from raykd.run.task_queue import ask
@@ -44,14 +43,14 @@ def train_worker(config: dict[str, Any]) -> None:
     A RaykdError, and any other that would come again, is reported to the queue and not raised: Ray Train would retry.
     """
     drop_foreign_launchers()
-    keep_freed_memory()
     torch.set_num_threads(config["threads"])
     queue, context = config["queue"], ray_context()
     imports = preload(deepspeed=config["deepspeed"], device=context.device)
     worker = _Worker(queue, context, config["build_objective"], imports)
     logging.getLogger("raykd").addHandler(_WarningForwarder(queue))
     try:
-        worker.run(ask(queue.join.remote(get_train_context().controller_actor, get_current_placement_group())))
+        owners = get_train_context().controller_actor, get_current_placement_group()
+        worker.run(ask(queue.join.remote(context.rank, ray.get_runtime_context().current_actor, *owners)))
     except StopRequested:
         return
     except RaykdError as error:

@@ -14,6 +14,7 @@ from raykd.cluster import uses_gpu, wait_for_resources, worker_bundles
 from raykd.config import ComputeConfig
 from raykd.data.storage import absolute
 from raykd.errors import RaykdError, ResourceError, TrainingError
+from raykd.freed_memory import variables_that_keep_freed_memory
 from raykd.run.build_objective import BuildObjective, build_objective
 from raykd.run.task import TrainTask
 from raykd.run.task_queue import QueueUpdate, TaskQueue, ask
@@ -144,6 +145,13 @@ class WorkerGroup:
         self._poll(on_event)
         self._patience_s = FAILED_SECONDS  # what they had is spent
 
+    def waiting_workers(self) -> Sequence[Any]:
+        """The actors of the workers, which wait for a task; none while they start, and none where their number may change."""
+        if self._fit is None or not self._fit.is_alive() or self._compute.elastic:
+            return ()
+        workers: Sequence[Any] = ask(self._queue.workers.remote())
+        return workers if len(workers) == self._compute.min_workers else ()
+
     def release_for(self, *, cpus: int, gpu: bool) -> None:
         """End idle workers that hold what something else needs; a later task starts others."""
         if self._fit is not None and (gpu or self._compute.elastic or free_cpus() < cpus):
@@ -197,6 +205,7 @@ class WorkerGroup:
                 name=f"{self._name}-{time.time_ns()}",  # the state of a run lies in raykd's own checkpoints, never in Ray's
                 storage_path=absolute(self._storage),  # Ray takes a relative path for a URI without a scheme
                 failure_config=FailureConfig(max_failures=self._compute.max_failures),
+                worker_runtime_env={"env_vars": variables_that_keep_freed_memory()},
             ),
         )
 

@@ -157,7 +157,7 @@ def _torch_forward(folder: str, threads: int) -> Forward:
     import torch
 
     from raykd.models import load_classifier, takes_token_types
-    from raykd.models.freed_memory import keep_freed_memory
+    from raykd.freed_memory import keep_freed_memory
 
     keep_freed_memory()
     torch.set_num_threads(threads)

@@ -52,7 +52,7 @@ class LocalTrial(tune.Trainable):  # type: ignore[misc]  # Ray's classes have no
         import ray
         import torch
 
-        from raykd.models.freed_memory import keep_freed_memory
+        from raykd.freed_memory import keep_freed_memory
         from raykd.trainers.context import local_context
 
         keep_freed_memory()

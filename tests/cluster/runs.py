@@ -23,8 +23,8 @@ from tests.conftest import save_model, write_rows
 
 TRAIN_WORKER, PREDICTION_ACTOR, DATA_TASK, PREPARE_TASK = "RayTrainWorker", "MapWorker", "read_pools", "MapBatches(_apply)"
 """Words that Ray writes into the titles of its processes."""
-KEPT_ACTOR = "KeptActor"
-"""The same of a prediction actor where Ray has this machine alone."""
+SCORING_WORKER, KEPT_ACTOR = "RayTrainWorker.score", "KeptActor"
+"""The same where Ray has this machine alone: a training worker that scores rows, and the actor that replaces a lost one."""
 STAGE_LIMIT_S = 240
 """A wait for something that takes seconds on an idle machine; it fails the test, whoever else computes there."""
 

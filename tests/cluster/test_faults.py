@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.runs import DATA_TASK, KEPT_ACTOR, TRAIN_WORKER, Run, World, damage, of, same
+from tests.cluster.runs import DATA_TASK, KEPT_ACTOR, SCORING_WORKER, TRAIN_WORKER, Run, World, damage, of, same
 from tests.cluster.s3_runs import S3Run
 from tests.cluster.s3_server import BUCKET, s3_server
 from tests.cluster.terminals import Terminal
@@ -31,6 +31,7 @@ def test_a_worker_an_actor_and_a_data_task_are_killed(
         run.wait_random_step("teacher", low=10, high=150)
         run.kill(TRAIN_WORKER)
         run.wait_said("teacher: workers were lost, continues from the checkpoint at step")
+        run.kill(SCORING_WORKER)
         run.kill(KEPT_ACTOR)
         run.kill(DATA_TASK)
         assert run.end() == 0, run.output()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import ray
 
-from raykd.data.ray_map import KeptActors
+from raykd.data.kept_actors import KeptActors, LentWorkers
 from raykd.data.side_tables import SideTable
 from raykd.errors import ModelError, ResourceError
 from raykd.models import load_classifier
@@ -70,6 +70,48 @@ def test_an_error_of_a_kept_actor_arrives_as_it_is_and_ends_the_actors(tmp_path)
     with pytest.raises(ModelError, match="not finite"):
         score([ScoreJob(str(tmp_path / "model"), prepared.path, str(tmp_path / "logits"))], kept=kept)
     assert kept._actors == []
+
+
+class Worker:
+    """As a training worker of Ray Train: runs functions; ends its process at a call on request."""
+
+    def __init__(self, last: int = 10**9) -> None:
+        self.left = last
+
+    def execute(self, function, *arguments):
+        self.left -= 1
+        if self.left < 0:
+            os._exit(1)
+        return function(*arguments)
+
+
+def test_lent_workers_score_and_spare_actors_do_what_a_lost_one_has_left(tmp_path):
+    rows, spare = make_prepared(tmp_path / "set"), KeptActors(1)
+    model = make_model(tmp_path / "model")
+    expected = _digest(score_locally([ScoreJob(model, rows.path, str(tmp_path / "local"))], batch_rows=16)[0])
+    worker = ray.remote(num_cpus=0)(Worker)
+    sound = [worker.remote() for _ in range(2)]
+    (table,) = score([ScoreJob(model, rows.path, str(tmp_path / "lent"))], batch_rows=16, kept=LentWorkers(sound, spare))
+    assert _digest(table) == expected
+    assert spare._actors == [], "none was needed"
+    assert ray.get([one.execute.remote(os.getpid) for one in sound]), "they are not ended"
+    left = [worker.remote(), worker.remote(last=1)]
+    (table,) = score([ScoreJob(model, rows.path, str(tmp_path / "lost"))], batch_rows=16, kept=LentWorkers(left, spare))
+    assert _digest(table) == expected
+    assert len(spare._actors) == 1
+    spare.close()
+
+
+def test_an_error_in_a_lent_worker_arrives_as_it_is(tmp_path):
+    prepared, spare = make_prepared(tmp_path / "set"), KeptActors(1)
+    worker = ray.remote(num_cpus=0)(Worker).remote()
+    model = load_classifier(make_model(tmp_path / "model"), labels=LABELS)
+    model.classifier.bias.data[:] = np.nan
+    model.save_pretrained(tmp_path / "model")
+    with pytest.raises(ModelError, match="not finite"):
+        score([ScoreJob(str(tmp_path / "model"), prepared.path, str(tmp_path / "logits"))], kept=LentWorkers([worker], spare))
+    assert spare._actors == []
+    assert ray.get(worker.execute.remote(os.getpid))
 
 
 def test_language_models_and_classifiers_are_scored_in_one_execution(tmp_path):

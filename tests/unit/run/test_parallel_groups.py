@@ -81,6 +81,9 @@ class Here:
         self.stopped.set()
         on_event("stopped", Stopped(step=1))
 
+    def waiting_workers(self) -> list[str]:
+        return list(self.trained[-1:])
+
     def release_for(self, *, cpus: int, gpu: bool) -> None:
         del cpus, gpu
 
@@ -106,7 +109,9 @@ def test_one_group_gets_everything_in_order_and_stays() -> None:
     here.groups.run(TASKS[:3], ONE)
     here.groups.run(TASKS[3:], ONE)
     assert here.trained == [[one.name for one in TASKS]]
+    assert here.groups.waiting_workers() == [TASKS[-1].name]
     here.groups.close()
+    assert here.groups.waiting_workers() == []
     assert here.made[0].closed
 
 

@@ -23,6 +23,7 @@ EVERY_TWO = TORCH | {
     "teacher__training__max_steps": 7,
     "teacher__training__checkpoint_steps": 2,
     "teacher__training__log_every": 1,
+    "compute__precision": "fp32",  # in the process that is killed too
 }
 KILLED_IN_A_WRITE = """
 import sys, time

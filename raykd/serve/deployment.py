@@ -52,12 +52,12 @@ class ModelReplica:
         batch_wait_timeout_s=0,  # calls are shared already
         batch_size_fn=lambda parts: padded_tokens([len(row.ids) for part in parts for row in part]),
     )
-    async def _forward(self, parts: list[list[TokenRow]]) -> list[tuple[NDArray[np.float32], int]]:
-        """Score parts of several calls in one go, sorted by length; each gets its logits back."""
+    async def _forward(self, parts: list[list[TokenRow]]) -> list[tuple[NDArray[np.float32], NDArray[np.int64]]]:
+        """Score parts of several calls in one go, sorted by length; each gets its logits and their batches' rows back."""
         rows = [row for part in parts for row in part]
-        logits = await asyncio.to_thread(self._model.logits, rows, budget=self._budget)
+        logits, sizes = await asyncio.to_thread(self._model.score, rows, budget=self._budget)
         ends = np.cumsum([len(part) for part in parts])[:-1]
-        return [(found, len(rows)) for found in np.split(logits, ends)]
+        return list(zip(np.split(logits, ends), np.split(sizes, ends), strict=True))
 
 
 def retried(handle: Any) -> ScoreTexts:

@@ -103,6 +103,7 @@ def score_in_process(model: ServedModel) -> ScoreTexts:
 
     async def score(texts: Sequence[Text]) -> ScoredTexts:
         rows = model.encode(texts)
-        return ScoredTexts(model.logits(rows), tuple(row.truncated for row in rows), (len(rows),) * len(rows))
+        logits, sizes = model.score(rows)
+        return ScoredTexts(logits, tuple(row.truncated for row in rows), tuple(sizes.tolist()))
 
     return score

@@ -129,15 +129,23 @@ class ServedModel:
         types = np.split(encoded.token_type_ids.flatten().to_numpy(), ends)
         return [TokenRow(one, kind, truncated=False) for one, kind in zip(ids, types, strict=True)]
 
-    def logits(self, rows: Sequence[TokenRow], *, budget: int = TOKEN_BUDGET) -> NDArray[np.float32]:
-        """Logits ``[N, C]`` in the order of the rows; forward passes have at most ``budget`` padded tokens."""
+    def logits(self, rows: Sequence[TokenRow]) -> NDArray[np.float32]:
+        """Logits ``[N, C]`` in the order of the rows."""
+        return self.score(rows)[0]
+
+    def score(self, rows: Sequence[TokenRow], *, budget: int = TOKEN_BUDGET) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Logits ``[N, C]`` in the order of the rows, and the number of rows in each one's forward pass, ``[N]``.
+
+        Forward passes have at most ``budget`` padded tokens.
+        """
         found = np.empty((len(rows), len(self.description.labels)), np.float32)
+        sizes = np.empty(len(rows), np.int64)
         for batch in token_batches([len(row.ids) for row in rows], budget):
             logits = self._forward(self._padded([rows[index] for index in batch]))
             if logits.shape[1] != found.shape[1]:
                 found = np.empty((len(rows), logits.shape[1]), np.float32)
-            found[batch] = logits
-        return found
+            found[batch], sizes[batch] = logits, len(batch)
+        return found, sizes
 
     def _padded(self, rows: Sequence[TokenRow]) -> Inputs:
         longest = max(len(row.ids) for row in rows)
@@ -156,8 +164,8 @@ class ServedModel:
 def _torch_forward(folder: str, threads: int) -> Forward:
     import torch
 
-    from raykd.models import load_classifier, takes_token_types
     from raykd.freed_memory import keep_freed_memory
+    from raykd.models import load_classifier, takes_token_types
 
     keep_freed_memory()
     torch.set_num_threads(threads)

@@ -37,12 +37,14 @@ class SharedCalls:
             # in an empty context: Ray Serve would cancel the call with the request in whose context it was made
             task = contextvars.Context().run(asyncio.create_task, self._work())
             self._working.add(task)
-            task.add_done_callback(self._working.discard)
         return await answer
 
     async def _work(self) -> None:
-        while requests := self._next():
-            await self._answer(requests)
+        try:
+            while requests := self._next():
+                await self._answer(requests)
+        finally:  # before anything else runs: a request that came in between would find no task to take it
+            self._working.discard(asyncio.current_task())
 
     def _next(self) -> list[Waiting]:
         """The requests of the next call, in order of arrival; those that were given up are left out."""

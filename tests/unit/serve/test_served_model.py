@@ -30,7 +30,9 @@ def test_rows_of_all_lengths_have_the_scores_of_the_pipeline(served_folder_path,
     expected = np.array([[one["bad"], one["good"]] for one in pipeline_scores(served_folder_path, TEXTS)])
     raw = ServedModel.load(str(copied))
     for budget in (1, 40, 100, 4096):
-        logits = raw.logits(rows, budget=budget)
+        logits, sizes = raw.score(rows, budget=budget)
+        assert sizes.sum() >= len(rows)
+        assert (sizes == 1).all() == (budget == 1)
         np.testing.assert_allclose(raw.description.probabilities(logits), expected, atol=1e-4)
     assert expected.std(axis=0).max() > 0.01, "the rows differ"
 

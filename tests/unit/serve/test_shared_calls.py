@@ -55,6 +55,35 @@ def test_each_request_has_the_outputs_of_its_texts(requests: list[list[str]], ca
     assert sorted(text for call in recorder.calls for text in call) == sorted(text for texts in requests for text in texts)
 
 
+@pytest.mark.parametrize("pauses", range(4))
+def test_a_request_that_comes_while_a_call_ends_is_answered(pauses: int) -> None:
+    """It found the only call taken by a task that had no more to do, and waited until another request came."""
+
+    async def run() -> None:
+        replies: list[asyncio.Future[ScoredTexts]] = []
+
+        async def score(_: Sequence[str]) -> ScoredTexts:
+            replies.append(asyncio.get_running_loop().create_future())
+            return await replies[-1]
+
+        async def reply(number: int) -> None:
+            while len(replies) <= number:
+                await asyncio.sleep(0)
+            replies[number].set_result(ScoredTexts(np.zeros((1, 1), np.float32), (False,), (1,)))
+
+        shared = SharedCalls(score, calls=1)
+        first = asyncio.create_task(shared.score(["a"]))
+        await reply(0)
+        for _ in range(pauses):
+            await asyncio.sleep(0)
+        second = asyncio.create_task(shared.score(["b"]))
+        async with asyncio.timeout(5):
+            await reply(1)
+            await asyncio.gather(first, second)
+
+    asyncio.run(run())
+
+
 def test_requests_that_wait_share_the_next_call() -> None:
     recorder = Recorder()
     ask(recorder, [["a"]] * 20, calls=2)

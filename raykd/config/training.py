@@ -166,6 +166,11 @@ class ComputeConfig(Section):
                 "compile = true with zero_stage = 3, which gathers weights inside the forward pass; set compile to false, or "
                 "zero_stage to 2 or less"
             )
+        if self.unpadded and isinstance(self.engine, DeepSpeedEngineConfig) and self.engine.zero_stage == 3:
+            raise ValueError(
+                "attention = unpadded with zero_stage = 3, which rebuilds the hidden states of a forward pass; set attention "
+                "to padded, or zero_stage to 2 or less"
+            )
         if self.compile and self.unpadded:
             raise ValueError(
                 "compile = true with attention = unpadded, whose number of tokens differs in every step, so that each would be "

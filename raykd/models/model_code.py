@@ -5,6 +5,7 @@ import importlib
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 _LOSSES = "transformers.loss.loss_utils"
 
@@ -19,13 +20,26 @@ def import_model_code() -> None:
     from transformers import utils
 
     found = utils.is_scipy_available
-    utils.is_scipy_available = lambda: False
+    before = set(sys.modules)
+    utils.is_scipy_available = absent = lambda: False
     try:
         with without_collector():
             for name in (_LOSSES, "transformers.modeling_layers"):
                 importlib.import_module(name)
     finally:
         utils.is_scipy_available = found
+    for name in sys.modules.keys() - before:
+        module: Any = sys.modules[name]
+        if getattr(module, "is_scipy_available", None) is absent:
+            module.is_scipy_available = found
+            module.linear_sum_assignment = _linear_sum_assignment
+
+
+def _linear_sum_assignment(*arguments: Any, **settings: Any) -> Any:
+    """The function of scipy's, imported when it is called: by a model of the same process that detects objects."""
+    from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]
+
+    return linear_sum_assignment(*arguments, **settings)
 
 
 @contextmanager

@@ -25,9 +25,8 @@ def has_native_bf16(device: torch.device) -> bool:
     """
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return device.type == "cpu" and not BF16_OF_CPUS.isdisjoint(
-        name for name, present in torch.cpu.get_capabilities().items() if present
-    )
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # older versions of PyTorch: fp32
+    return device.type == "cpu" and not BF16_OF_CPUS.isdisjoint(name for name, present in capabilities.items() if present)
 
 
 def allow_tf32(allowed: bool) -> None:

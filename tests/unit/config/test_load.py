@@ -64,6 +64,10 @@ def test_resolved_json_reads_back_as_the_same_object() -> None:
             "compile = true with zero_stage = 3, which gathers weights",
         ),
         ({"compute__compile": True, "compute__attention": "unpadded"}, "set attention to padded, or compile to false"),
+        (
+            {"compute__engine": {"kind": "deepspeed", "zero_stage": 3}, "compute__attention": "unpadded"},
+            "set attention to padded, or zero_stage to 2 or less",
+        ),
         ({"teacher__training__lr": 1}, "unknown key teacher.training.lr"),
         ({"student__objective": {"kind": "vanilla_kd", "alpha": 1.5}}, "student.objective.alpha = 1.5: input should be less"),
         ({"student__objective": {"kind": "vanilla_kd", "temperature": 0}}, "temperature = 0"),

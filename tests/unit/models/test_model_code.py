@@ -28,3 +28,22 @@ def test_nothing_is_left_changed() -> None:
     import_model_code()
     assert utils.is_scipy_available is found
     assert gc.isenabled()
+
+
+DETECTION = """
+import sys
+from raykd.models.model_code import import_model_code
+import_model_code()
+assert "scipy" not in sys.modules
+import torch
+from transformers.loss.loss_for_object_detection import HungarianMatcher
+outputs = {"logits": torch.zeros(1, 2, 3), "pred_boxes": torch.full((1, 2, 4), 0.5)}
+targets = [{"class_labels": torch.tensor([1]), "boxes": torch.full((1, 4), 0.5)}]
+print(len(HungarianMatcher()(outputs, targets)), "scipy" in sys.modules)
+"""
+
+
+def test_models_that_detect_objects_still_find_scipy_in_the_process() -> None:
+    """They raised NameError in a notebook that had called raykd.run before."""
+    done = subprocess.run([sys.executable, "-c", DETECTION], capture_output=True, text=True, timeout=300, check=True)
+    assert done.stdout.split("\n")[-2] == "1 True"

@@ -108,9 +108,9 @@ def _round(model: str, prepared: TokenisedSet, folder: str, number: int) -> dict
         return ScoreJob(model, prepared.path, f"{folder}/{name}-{number}")
 
     timings = {"bare": _bare(model, prepared)}
-    score_locally([job("local")], batch_rows=BATCH_ROWS, scorer=TimedScorer)
+    score_locally([job("local")], batch_rows=BATCH_ROWS, precision="fp32", scorer=TimedScorer)
     timings["local"] = _steady(job("local").output)
-    wall = _seconds(lambda: score([job("ray")], batch_rows=BATCH_ROWS, scorer=TimedScorer))
+    wall = _seconds(lambda: score([job("ray")], batch_rows=BATCH_ROWS, precision="fp32", scorer=TimedScorer))
     timings["actor"] = _steady(job("ray").output)
     timings["whole"] = (prepared.num_rows, wall, float("nan"))
     return timings
@@ -134,7 +134,7 @@ def _bare(model: str, prepared: TokenisedSet) -> Timing:
 def _causal_round(options: argparse.Namespace, folder: str, number: int) -> dict[str, Timing]:
     asked, model, prepared = _causal_teacher(options, folder)
     timings = {"bare": _bare_answers(model, prepared, [one[0] for one in asked.answers])}
-    score_locally([asked.job(model, prepared.path, f"{folder}/causal-{number}")], scorer=TimedScorer)
+    score_locally([asked.job(model, prepared.path, f"{folder}/causal-{number}")], precision="fp32", scorer=TimedScorer)
     return {**timings, "local": _steady(f"{folder}/causal-{number}")}
 
 

@@ -147,6 +147,7 @@ def _search(options: argparse.Namespace, folder: str) -> TuneConfig:
         },
         "logits": {"file": f"{folder}/logits.tsv"},
         "student": {"model": options.model, "training": training},
+        "compute": {"precision": "fp32"},  # as the bare loops
     }
     search = {"searcher": "random", "trials": options.trials, "concurrency": options.concurrency}
     return build_tune({"kind": "tune", "name": "sweep", "base": base, **search})

@@ -21,15 +21,16 @@ def rows_of(given_rows):
     return CascadeRows(np.array(confidence), np.array(student), np.array(teacher))
 
 
-@given(ROWS, st.sampled_from([0.0, 0.05, 0.3]))
+@given(ROWS, st.sampled_from([0.0, 0.05, 0.3]), st.sampled_from([0.0, 0.1, 0.5]))
 @settings(max_examples=80)
-def test_the_threshold_is_the_smallest_that_is_good_enough(given_rows, margin):
+def test_the_threshold_is_the_smallest_that_is_good_enough(given_rows, margin, least_share):
     rows = rows_of(given_rows)
-    chosen = rows.choose(margin)
+    chosen = rows.choose(margin, least_share=least_share)
     needed = rows.teacher.mean() - margin - 1e-9
-    assert rows.right(chosen).mean() >= needed
+    assert rows.share(chosen) == 1 or rows.right(chosen).mean() >= needed
+    assert rows.share(chosen) >= least_share - 1e-9
     smaller = [one for one in np.unique(rows.confidence) if rows.share(one) < rows.share(chosen)]
-    assert all(rows.right(one).mean() < needed for one in smaller)
+    assert all(rows.right(one).mean() < needed or rows.share(one) < least_share for one in smaller)
 
 
 @given(ROWS)

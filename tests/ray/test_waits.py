@@ -53,7 +53,7 @@ def test_a_task_queue_that_does_not_answer_or_is_lost_is_an_error(monkeypatch: p
     import ray
 
     one = ray.remote(num_cpus=0)(task_queue.TaskQueue).remote()
-    assert task_queue.ask(one.join.remote("a controller", "a placement group")) == 0
+    assert task_queue.ask(one.join.remote(0, "a worker", "a controller", "a placement group")) == 0
     monkeypatch.setattr(task_queue, "ANSWER_SECONDS", 1)
     with pytest.raises(ResourceError, match="waited 1 s for the run's task queue"):
         task_queue.ask(one.task.remote(0))
@@ -61,7 +61,7 @@ def test_a_task_queue_that_does_not_answer_or_is_lost_is_an_error(monkeypatch: p
 
     def ask_for_a_while() -> None:
         for _ in range(100):  # it may answer for a moment yet
-            task_queue.ask(one.join.remote("a controller", "a placement group"))
+            task_queue.ask(one.join.remote(0, "a worker", "a controller", "a placement group"))
             time.sleep(0.1)
 
     with pytest.raises(ResourceError, match=r"the run's task queue, .* was lost"):

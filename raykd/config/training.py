@@ -141,9 +141,10 @@ class ComputeConfig(Section):
     attention: Literal["auto", "padded", "unpadded"] = "auto"
     """Attention of classifiers in training, evaluation and scoring. padded: rows are padded to the longest of their batch.
     unpadded: the rows of a batch are joined to one row without padding, for BERT, RoBERTa, XLM-RoBERTa, DistilBERT and
-    ModernBERT; the numbers are equal but for rounding and the draws of dropout. auto: padded."""
+    ModernBERT; the numbers are equal but for rounding and the draws of dropout. Not for ZeRO 3. auto: padded."""
     prediction_actors: int = Field(1, ge=1)
-    """Number of Ray Data actors that run a model for prediction; the output does not depend on it."""
+    """Number of processes that run a model for prediction; the output does not depend on it. On one machine without a GPU
+    training workers that wait are used if there are enough, else actors."""
     max_failures: int = Field(3, ge=0)
     """Restarts of a training from its last checkpoint after workers are lost."""
     start_timeout_s: float = Field(600, gt=0)

@@ -38,7 +38,7 @@ class LentWorkerLostError(RaykdError):
 
 
 class KeptActors:
-    """Actors of their own.
+    """Actors that are started for such jobs, and live until they are closed.
 
     They reserve no CPUs, or they would take those of trainings between two jobs; the Ray Data tasks that hand them items do.
     """

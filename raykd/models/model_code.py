@@ -37,7 +37,7 @@ def import_model_code() -> None:
 
 def _linear_sum_assignment(*arguments: Any, **settings: Any) -> Any:
     """The function of scipy's, imported when it is called: by a model of the same process that detects objects."""
-    from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]
+    from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]  # scipy has no types
 
     return linear_sum_assignment(*arguments, **settings)
 

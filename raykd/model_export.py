@@ -59,8 +59,8 @@ def export(model: str, *, form: str = "onnx", int8: bool = False, terminal: Term
     with tempfile.TemporaryDirectory(prefix="raykd-export-") as aside:
         made, refusal = _make(model, targets, config, tolerance, aside=aside)
         published = _publish(made, model, checked)
-    if refusal is not None:
-        storage.remove(targets[INT8])  # of an earlier export
+    if checked == "onnx" and not any(one.int8 for one in published):
+        _remove_int8(model, terminal)
     for one in published:
         _tell(one, config, terminal)
     if run is not None:
@@ -68,6 +68,13 @@ def export(model: str, *, form: str = "onnx", int8: bool = False, terminal: Term
     if refusal is not None:
         raise refusal
     return published
+
+
+def _remove_int8(model: str, terminal: Terminal) -> None:
+    """Remove the int8 file of an earlier export, which no index lists any more."""
+    if storage.exists(earlier := export_path(model, "onnx", int8=True)):
+        storage.remove(earlier)
+        terminal.print_line(f"{INT8}: {earlier} of an earlier export is removed; --int8 makes it anew")
 
 
 def _tell(one: Export, config: ExperimentConfig | None, terminal: Terminal) -> None:

@@ -180,10 +180,8 @@ class MetaKDConfig(SearchedJob):
         ):
             if len(values) < least or len(set(values)) != len(values):
                 raise ValueError(f"{field} = {list(values)}: give at least {least}, each once")
-        if self.compat and self.student.mode == "single":
-            raise ValueError("compat = easynlp has no student.mode = single; set it to two_stages, or leave compat out")
-        if self.compat and self.compute.unpadded:
-            raise ValueError("compat = easynlp averages over padding, as EasyNLP does; set compute.attention to padded")
+        if self.compat:
+            self._check_compat()
         student = self.student
         trainings = (self.teacher.training, student.intermediate.training, student.prediction.training)
         if any(training.class_weights != "none" for training in trainings):
@@ -198,6 +196,15 @@ class MetaKDConfig(SearchedJob):
             raise ValueError(f"student.domains: {unknown[0]!r} does not exist; domains are {', '.join(self.domains)}")
         self._check_whole_batches()
         return self
+
+    def _check_compat(self) -> None:
+        """Raise ValueError for settings that EasyNLP's arithmetic does not have."""
+        if self.student.mode == "single":
+            raise ValueError("compat = easynlp has no student.mode = single; set it to two_stages, or leave compat out")
+        if self.compute.unpadded:
+            raise ValueError("compat = easynlp averages over padding, as EasyNLP does; set compute.attention to padded")
+        if self.teacher.domain_loss == "reversed":
+            raise ValueError("compat = easynlp has no teacher.domain_loss = reversed; leave one of the two out")
 
     def _check_whole_batches(self) -> None:
         """Raise ValueError where a loss depends on all rows of a batch, and batches are cut."""

@@ -44,7 +44,7 @@ def check_experiment(config: ExperimentConfig) -> None:
     if config.compute.unpadded:
         check_unpadded(models)
     for model in models:
-        check_sequence_length(load_config(model), data.sequence_length)
+        check_sequence_length(load_config(model), data.sequence_length, model=model)
         load_tokenizer(model)
     for classifier in config.every_classifier:
         if classifier.fine_tune:

@@ -48,7 +48,7 @@ class MetaTraining(Training):
                 f"teacher_model_path={meta.teacher} is not a folder; give the checkpoint_dir of meta_teacher_train"
             )
         if meta.teacher is not None:
-            check_sequence_length(load_config(meta.teacher), settings.columns.sequence_length)
+            check_sequence_length(load_config(meta.teacher), settings.columns.sequence_length, model=meta.teacher)
         if meta.teacher is not None and meta.stage == "first":
             names = ("teacher_model_path", "pretrain_model_name_or_path")
             # compat reads eager attention, which every model has

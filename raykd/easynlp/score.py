@@ -73,7 +73,7 @@ def _labels(settings: ScoreSettings) -> tuple[tuple[str, ...], TaskKind]:
             f"{settings.checkpoint_dir} was trained for one label a row, but --app_name or multi_label=True asks for any "
             "number; leave that out, or give the folder of a multi-label training"
         )
-    check_sequence_length(config, settings.columns.sequence_length)
+    check_sequence_length(config, settings.columns.sequence_length, model=settings.checkpoint_dir)
     labels = read_mapping(settings.checkpoint_dir) or label_names(config)
     if settings.labels is not None and settings.labels != labels:
         raise ConfigError(

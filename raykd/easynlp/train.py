@@ -83,7 +83,7 @@ class Training:
         else:
             storage.expand([settings.logits.path])
             self.columns, self.logits_column = settings.logits.split(settings.columns, settings.train_file)
-        check_sequence_length(load_config(settings.model), settings.columns.sequence_length)
+        check_sequence_length(load_config(settings.model), settings.columns.sequence_length, model=settings.model)
         if self.columns.labels is not None:
             texts = first_texts(self.columns.spec(settings.train_file, settings.model), PROBE_ROWS)
             sequence_length = settings.columns.sequence_length

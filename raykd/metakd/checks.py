@@ -20,7 +20,7 @@ def check_meta_kd(config: MetaKDConfig, cache: str) -> None:
     if config.compute.unpadded:
         check_unpadded(models)
     for model in models:
-        check_sequence_length(load_config(model), config.sequence_length)
+        check_sequence_length(load_config(model), config.sequence_length, model=model)
         load_tokenizer(model)
     _check_metrics(config)
     check_tracking(config.tracking.kind)

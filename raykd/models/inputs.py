@@ -19,12 +19,12 @@ LAST_TOKEN = frozenset({"biogpt", "bloom", "ctrl", "falcon", "gpt2", "gpt_bigcod
 """Model types that classify by the last token other than padding, and have code of their own for it."""
 
 
-def check_sequence_length(config: Any, sequence_length: int) -> None:
-    """Refuse sequences longer than the position table. Raises ModelError with both numbers."""
+def check_sequence_length(config: Any, sequence_length: int, *, model: str) -> None:
+    """Refuse sequences longer than the position table of ``model``. Raises ModelError with its name and both numbers."""
     limit = max_sequence_length(config)
     if limit is not None and sequence_length > limit:
         raise ModelError(
-            f"sequence_length {sequence_length} is over the {limit} positions of the model ({config.model_type}); "
+            f"sequence_length {sequence_length} is over the {limit} positions of {model} ({config.model_type}); "
             f"lower it to {limit} or less, or take another model"
         )
 

@@ -47,7 +47,7 @@ def probe_classifier(
     with torch.random.fork_rng(devices=[]), _raise_model_errors(model):
         torch.manual_seed(0)  # a new head is drawn here; the run draws its own
         classifier = load_classifier(model, labels=labels, new_head=train)
-        check_sequence_length(classifier.config, sequence_length)
+        check_sequence_length(classifier.config, sequence_length, model=model)
         if gradient_checkpointing:
             checkpoint_activations(classifier, name=model)
         with torch.set_grad_enabled(train):

@@ -116,7 +116,7 @@ def _open_rows(job: ScoreJob) -> TokenisedSet:
     """Open the job's rows, check that they fit the model, and clear its output. Raises ModelError, DataError."""
     prepared = TokenisedSet.open(job.prepared)
     config = models.load_config(job.model)
-    models.check_sequence_length(config, prepared.max_length)
+    models.check_sequence_length(config, prepared.max_length, model=job.model)
     for path in storage.list_dir(job.output):  # an older table's, and nothing else that may lie there
         if os.path.basename(path) == MANIFEST or fnmatchcase(os.path.basename(path), "part-*.parquet"):
             storage.remove(path)

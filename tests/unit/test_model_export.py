@@ -279,6 +279,10 @@ def test_a_folder_at_an_address_is_exported_in_its_place(tmp_path, small_world, 
         assert storage.file_size(made.file) == made.bytes_on_disk
         assert sorted(storage.file_sizes(f"{model}/onnx")) == ["export.json", "model.onnx"]
 
+        storage.write_bytes(f"{model}/onnx/model_int8.onnx", b"of an earlier export")
+        (made,) = export(model, int8=False, terminal=Terminal())
+        assert sorted(storage.file_sizes(f"{model}/onnx")) == ["export.json", "model.onnx"], "no file that no index lists"
+
         _without_exporting(monkeypatch, ModelError("other logits"))
         with pytest.raises(ModelError, match="other logits"):
             export(model, int8=False, terminal=Terminal())

@@ -60,6 +60,7 @@ def load(path: str) -> MetaKDConfig:
         ),
         ({"compat": "easynlp", "compute": {"attention": "unpadded"}}, "averages over padding"),
         ({"compat": "bert"}, "easynlp"),
+        ({"compat": "easynlp", "teacher__domain_loss": "reversed"}, "has no teacher.domain_loss = reversed"),
     ],
 )
 def test_what_is_wrong_is_said(tmp_path: Path, changes: dict[str, Any], message: str) -> None:

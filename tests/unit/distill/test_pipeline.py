@@ -66,7 +66,7 @@ def test_models_that_cannot_be_used(who, kind, message, raykd_run, request):
         ({"data__train": ["absent.tsv"]}, "absent.tsv"),
         ({"data__test": ["absent.tsv"]}, "absent.tsv"),
         ({"teacher": None, "logits__file": "absent.tsv", "student__variants": {"kd": {}}}, "absent.tsv"),
-        ({"data__sequence_length": 33}, "sequence_length 33 is over the 32 positions of the model"),
+        ({"data__sequence_length": 33}, "sequence_length 33 is over the 32 positions of "),
         ({"data__validation": ["absent.tsv"]}, "absent.tsv"),
         ({"data__labels": "absent.txt"}, "data.labels: there is no file absent.txt"),
         ({"student__training": {"metric": "acuracy"}}, "student.training.metric = 'acuracy': evaluations have accuracy, f1, "),

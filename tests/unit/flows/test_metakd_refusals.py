@@ -102,7 +102,7 @@ def test_attention_heads_that_differ_under_compat(tmp_path: Path, refusal: Refus
 def test_an_encoder_of_the_weights_with_too_few_positions(tmp_path: Path, refusal: Refusal) -> None:
     short = save_model(tmp_path / "short", hidden=8, positions=16)
     said = refusal("run", job(tmp_path, weights={"encoder": short}))
-    assert "sequence_length 32 is over the 16 positions of the model" in said
+    assert f"sequence_length 32 is over the 16 positions of {short}" in said
 
 
 def test_an_encoder_of_the_weights_that_does_not_exist(tmp_path: Path, refusal: Refusal) -> None:

@@ -18,9 +18,9 @@ def test_sequence_length_is_bounded_by_the_positions(tmp_path, architecture, lim
     folder = save(tmp_path / "model", architecture)
     config = load_config(str(folder))
     assert max_sequence_length(config) == limit
-    check_sequence_length(config, limit)
-    with pytest.raises(ModelError, match="33 is over the 32 positions"):
-        check_sequence_length(config, limit + 1)
+    check_sequence_length(config, limit, model=str(folder))
+    with pytest.raises(ModelError, match=f"33 is over the 32 positions of {folder} "):
+        check_sequence_length(config, limit + 1, model=str(folder))
     model = load_classifier(str(folder), labels=LABELS)
     model(torch.full((1, limit), 6))  # the limit itself works
     with pytest.raises((IndexError, RuntimeError)):

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 import raykd
 from raykd.cluster import local_cores
 from raykd.config import ComputeConfig, ExperimentConfig
-from raykd.data.kept_actors import SCORING
+from raykd.data.kept_actors import SCORING, KeptActor
 from raykd.data.prepare import prepare
 from raykd.data.prepare_spec import spec_from_config
 from raykd.distill.pipeline import DistillationPipeline, run_experiment
@@ -113,12 +113,12 @@ def test_a_run_goes_through_torch_trainer_deepspeed_and_ray_data_and_is_skipped_
     fit = TorchTrainer.fit
     monkeypatch.setattr(TorchTrainer, "fit", lambda trainer: (fits.append(trainer), fit(trainer))[1])
     monkeypatch.chdir(tmp_path)
-    scorers = sum("KeptActor.__init__" in event["cat"] for event in ray.timeline())
+    scorers = sum(f"{KeptActor.__name__}.__init__" in event["cat"] for event in ray.timeline())
     config = experiment(storage="runs")  # relative, as people write it: Ray would take it for a URI
     result = raykd.run(config).report
 
     made = len(fits)
-    assert made <= max(1, local_cores()), "each group of workers serves the teacher and students alike"
+    assert 1 <= made <= max(1, local_cores()), "each group of workers serves the teacher and students alike"
     folder = Path(run_folder(config))
     trained = [folder / "teacher", *sorted((folder / "students").iterdir())]
     assert [path.name for path in trained] == ["teacher", "kd-seed1", "kd-seed2", "no_kd-seed1", "no_kd-seed2"]
@@ -128,7 +128,9 @@ def test_a_run_goes_through_torch_trainer_deepspeed_and_ray_data_and_is_skipped_
     calls = [event["cat"] for event in ray.timeline()]
     reads = [name for name in calls if "read_pools" in name]
     assert len(reads) >= len(trained), "every task's rows came through a ray.data execution"
-    assert sum("KeptActor.__init__" in name for name in calls) == scorers, "the training workers score in all stages"
+    assert sum(f"{KeptActor.__name__}.__init__" in name for name in calls) == scorers, (
+        "the training workers score in all stages"
+    )
     assert any(SCORING in name for name in calls)
     helpers = ("DatasetManager", "PlacementGroupCleaner", "PreemptionWatcher")
     assert any("SynchronizationActor" in name for name in calls), "Ray Train's actors are in the list"

@@ -55,7 +55,8 @@ def test_metrics_of_an_evaluation_need_neither_scikit_learn_nor_scipy() -> None:
         "import sys, numpy as np\nfrom raykd.task_kinds import SINGLE_LABEL\n"
         "SINGLE_LABEL.measure(np.array([0, 1]), np.eye(2), ['a', 'b'])\nprint(*sorted({'sklearn', 'scipy'} & set(sys.modules)))"
     )
-    assert raykd(code=code).stdout.strip() == ""
+    result = raykd(code=code)
+    assert (result.returncode, result.stdout.strip()) == (0, ""), result.stderr
 
 
 @pytest.mark.parametrize("job", sorted(JOBS.glob("*.yaml")), ids=lambda path: path.name)

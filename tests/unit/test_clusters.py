@@ -256,7 +256,7 @@ def test_shellcheck_finds_nothing(name: str) -> None:
     if not shellcheck:
         pytest.skip("shellcheck is not installed")
     done = subprocess.run([shellcheck, str(CLUSTERS / name)], capture_output=True, text=True, check=False)
-    assert done.stdout == ""
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
 
 
 def test_no_script_stops_other_peoples_rays() -> None:

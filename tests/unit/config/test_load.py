@@ -116,6 +116,7 @@ def test_wrong_values_are_named_with_what_is_allowed(changes: dict[str, Any], ex
 def test_a_list_with_something_wrong_in_it_is_not_also_said_to_be_no_text() -> None:
     with pytest.raises(ConfigError) as caught:
         build(minimal(data__labels=["0", None]))
+    assert "data.labels" in str(caught.value)
     assert "data.labels.str" not in str(caught.value)
 
 

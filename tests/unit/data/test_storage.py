@@ -14,7 +14,7 @@ from raykd.errors import DataError, ResourceError
 def base(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "relative":
         monkeypatch.chdir(tmp_path)
-        return "folder"
+        return "base"
     return str(tmp_path) if request.param == "local" else f"mock://{tmp_path.name}/base"
 
 

@@ -71,6 +71,7 @@ def split_files(tmp_path: Path) -> dict[str, bytes]:
 def test_changed_labels_split_the_rows_anew(tmp_path: Path) -> None:
     LocalMetaPipeline(file_config(tmp_path)).rows.split()
     before = split_files(tmp_path)
+    assert before
     LocalMetaPipeline(file_config(tmp_path, labels=LABELS[::-1])).rows.check_classes()
     assert split_files(tmp_path) == before, "the same rows, so that the same batches follow"
     with pytest.raises(DataError, match=rf"^{tmp_path}/train\.tsv:1: label 'negative' is not one of 'positive', 'neg'"):

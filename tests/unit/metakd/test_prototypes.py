@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from raykd.data.side_tables import SideTable, logits_numpy, restrict
+from raykd.data.splits import HashRange
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ConfigError, DataError
 from raykd.metakd import prototypes as module
@@ -38,7 +39,7 @@ def test_embeddings_are_means_over_the_texts_tokens_alone(rows: TokenisedSet, mo
     table = score_locally([ScoreJob(model, rows.path, str(tmp_path / "e"))], scorer=Embedder)[0]
     ours = logits_numpy(table.read_group(0)[EMBEDDING])
     encoder, tokenizer = load_classifier(model, labels=LABELS).base_model.eval(), load_tokenizer(model)
-    for line, expected in zip((tmp_path / "rows.tsv").read_text().splitlines()[:5], ours, strict=False):
+    for line, expected in zip((tmp_path / "rows.tsv").read_text().splitlines()[:5], ours[:5], strict=True):
         with torch.no_grad():  # one row alone: no padding, so the mean without [CLS] and [SEP] is plain
             states = encoder(**tokenizer(line.split("\t")[0], return_tensors="pt")).last_hidden_state[0, 1:-1].mean(0)
         np.testing.assert_allclose(expected, states.numpy(), atol=1e-6)
@@ -114,8 +115,12 @@ def test_rows_are_split_by_domain_and_tables_follow(tmp_path: Path, model: str) 
     table.check_fits(part)
     domains, _ = columns(whole)
     assert logits_numpy(table.read_group(0)["logits"])[:, 0].tolist() == vectors[domains == 1, 0].tolist()
-    with pytest.raises(DataError):
-        restrict(side, whole, prepared_rows([str(path)], model, tmp_path / "cache"), out=str(tmp_path / "no"))
+    other = prepared_rows([str(path)], model, tmp_path / "cache")
+    with pytest.raises(DataError, match=r"parts cover 0 of \d+ row groups"):
+        restrict(side, whole, other, out=str(tmp_path / "no"))
+    half = prepared_rows([files["dvd"]], model, tmp_path / "cache", keep=HashRange(0, 0.5))
+    with pytest.raises(DataError, match="is not among the rows of the table"):
+        restrict(side, whole, half, out=str(tmp_path / "no"))
 
     with pytest.raises(DataError, match=r"all.tsv:3: domain 'kitchen' is not one of books, dvd"):
         split(path, ("books", "dvd"))

@@ -10,6 +10,7 @@ from raykd.config import MetaKDConfig
 from raykd.data.prepare import prepare
 from raykd.data.prepare_spec import PrepareSpec
 from raykd.data.side_tables import SideTable, commit, logits_array, write_part
+from raykd.data.splits import HashRange
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.models import ModelShape, build_classifier, save_classifier
 from raykd.stage_names import SPLITS
@@ -71,11 +72,11 @@ def save_model(
     return str(folder)
 
 
-def prepared_rows(files: list[str], model: str, cache: Path) -> TokenisedSet:
+def prepared_rows(files: list[str], model: str, cache: Path, keep: HashRange | None = None) -> TokenisedSet:
     spec = PrepareSpec(
         files=tuple(files), input_schema=SCHEMA, first_sequence="text", second_sequence=None, label="label",
         codec=SINGLE_LABEL.label_codec(LABELS),
-        skip_header=False, sequence_length=32, max_rejected_rows=0, tokenizer=model, keep=None, extra_columns=("domain",),
+        skip_header=False, sequence_length=32, max_rejected_rows=0, tokenizer=model, keep=keep, extra_columns=("domain",),
     )  # fmt: skip
     return prepare(spec, str(cache))
 

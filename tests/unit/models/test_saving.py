@@ -8,7 +8,7 @@ from transformers import (
     pipeline,
 )
 
-from raykd.errors import ModelError
+from raykd.errors import ModelError, ResourceError
 from raykd.models import (
     load_classifier,
     load_tokenizer,
@@ -60,10 +60,14 @@ def test_saving_replaces_what_was_there(tmp_path):
     assert not (tmp_path / "model" / "left-over.bin").exists()
 
 
-def test_a_failed_save_leaves_the_old_model(tmp_path):
+def test_a_failed_save_leaves_the_old_model(tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError("no space left")
+
     save(tmp_path / "model")
     before = model_digest(str(tmp_path / "model"))
-    with pytest.raises(AttributeError):
-        save_classifier(small_classifier(seed=4), None, str(tmp_path / "model"))
+    monkeypatch.setattr("raykd.models.saving._write_labels", fail)  # the weights are written by then
+    with pytest.raises(ResourceError, match="no space left"):
+        save_classifier(small_classifier(seed=4), small_tokenizer(), str(tmp_path / "model"))
     assert model_digest(str(tmp_path / "model")) == before
     assert sorted(os.listdir(tmp_path)) == ["model"]

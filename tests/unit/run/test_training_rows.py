@@ -41,7 +41,7 @@ class Reading(FineTune):
         return self.named
 
     def __call__(self, model: Any, batch: Any) -> Any:
-        assert self.read in batch.extras
+        assert self.read in batch.extras, f"no column {self.read}"
         return super().__call__(model, batch)
 
 
@@ -66,7 +66,7 @@ def test_a_batch_has_the_columns_that_the_objective_names_and_no_others(experime
             if named:
                 run()
             else:
-                with pytest.raises(AssertionError):
+                with pytest.raises(AssertionError, match="no column score"):
                     run()
 
 

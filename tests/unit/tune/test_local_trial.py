@@ -82,7 +82,7 @@ def test_a_trial_is_the_mean_of_its_domains_and_runs_the_teacher_once_a_row(tmp_
             {"prediction": {"training": {"metric": "f2"}}},
             r"student\.prediction\.training\.metric = 'f2': evaluations have accuracy",
         ),
-        ({"intermediate": {"layers": [[1, 9]]}}, "9"),
+        ({"intermediate": {"layers": [[1, 9]]}}, r"\[1, 9\] is not a pair"),
     ],
 )
 def test_what_is_wrong_is_said_before_ray_starts(tmp_path: Path, changes: dict[str, Any], message: str) -> None:

@@ -1,5 +1,6 @@
 """Records that processes share: read by all, computed by one, gone with the last, and not left behind by a killed one."""
 
+import dataclasses
 import subprocess
 import sys
 import textwrap
@@ -12,7 +13,7 @@ from raykd.data.batch import Batch
 from raykd.trainers.features.live_teacher import TeacherTargets
 from raykd.trainers.features.state_files import SharedFiles, remove_unused_folders, shared_folder
 from raykd.trainers.features.stored_states import StateStore
-from tests.unit.metakd.features import make_batch
+from tests.unit.metakd.features import gradients, make_batch
 from tests.unit.trainers.features.teachers import assert_same, cached, made, part
 
 HOLD = """
@@ -87,9 +88,14 @@ def test_a_killed_process_leaves_nothing_for_long(disk: Path) -> None:
 
 
 def test_gradients_do_not_depend_on_whose_records_they_are() -> None:
-    _, objective = made()
-    teacher = cached(objective)
-    teacher.store = StateStore(teacher.store.rows, SharedFiles(shared_folder("mine")))
+    model, objective = made()
+    writer, reader = cached(objective), cached(objective)
+    for teacher in (writer, reader):
+        teacher.store = StateStore(teacher.store.rows, SharedFiles(shared_folder("mine")))
     batch = make_batch()
-    torch.testing.assert_close(teacher(batch).logits, teacher.live(batch).logits)
-    teacher.store.close()
+    writer(batch)
+    expected = gradients(model, objective(model, batch).per_row.sum())
+    again = gradients(model, dataclasses.replace(objective, teacher=reader)(model, batch).per_row.sum())
+    torch.testing.assert_close(again, expected, rtol=1e-4, atol=1e-7)
+    writer.store.close()
+    reader.store.close()

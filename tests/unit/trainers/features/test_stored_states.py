@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,17 +50,21 @@ def test_a_row_is_computed_once() -> None:
     assert len(teacher(make_batch(rows=0)).logits) == 1, "the row that stands in for none has no record"
 
 
+def stated_clock() -> Callable[[Any], float]:
+    """A clock by which the live teacher takes 4 seconds, writing 2 and reading 1."""
+    ticks = iter(
+        [moment for start in range(0, 10 * TIMED_BATCHES, 10) for moment in (start, start + 4, start + 6, start + 7, start + 8)]
+    )
+    return lambda _: float(next(ticks))
+
+
 @pytest.mark.parametrize(("uses", "chosen"), [(9, "stored"), (1, "live")])
 def test_the_choice_is_told_and_kept(uses: int, chosen: str) -> None:
-    """Seconds by a clock that says what each part takes: live 4, write 2, read 1."""
     _, objective = made()
     told: list[Any] = []
     teacher = cached(objective, "auto", report=told.append)
     teacher.uses = uses
-    ticks = iter(
-        [moment for start in range(0, 10 * TIMED_BATCHES, 10) for moment in (start, start + 4, start + 6, start + 7, start + 8)]
-    )
-    teacher.clock = lambda batch: float(next(ticks))
+    teacher.clock = stated_clock()
     expected = objective.teacher(make_batch())
     for _ in range(TIMED_BATCHES + 2):
         assert_same(teacher(make_batch()), expected, make_batch())
@@ -71,6 +76,7 @@ def test_the_choice_is_told_and_kept(uses: int, chosen: str) -> None:
 def test_records_that_do_not_fit_the_disk_are_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
     _, objective = made()
     teacher = cached(objective, "auto")
+    teacher.uses, teacher.clock = 9, stated_clock()  # with which the test above stores them
     monkeypatch.setattr("raykd.trainers.features.stored_states.DISK_SHARE", 1e-12)
     for _ in range(TIMED_BATCHES):
         teacher(make_batch())

@@ -1,5 +1,5 @@
-# make demo: a whole distillation, offline. make test: every test. Both make .venv first. make bench-smoke: the main ratios of speed,
-# on a machine that does nothing else.
+# make demo: a whole distillation, offline. make test: the tests but the long ones and those of clusters. Both make .venv first.
+# make bench-smoke: the main ratios of speed, on a machine that does nothing else.
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin

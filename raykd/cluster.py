@@ -64,7 +64,8 @@ def local_cores() -> int:
 
 
 def training_resources(compute: ComputeConfig) -> AvailableResources:
-    """Resources for all trainings of a job; Ray must be up. All of a local machine; on a cluster, what the job asks for.
+    """Resources for all trainings of a job; Ray must be up. On a cluster, what the job asks for; else all of this machine, or
+    what a Ray that the caller has started on it offers.
 
     CPUs, GPUs and memory are totals: what other programs use at the moment must not decide how a run trains.
     """
@@ -72,12 +73,13 @@ def training_resources(compute: ComputeConfig) -> AvailableResources:
     import ray
 
     resources, gpu = ray.cluster_resources(), uses_gpu(compute)
+    offered_cpus = max(1, int(resources.get("CPU", 0)) - DATA_CPUS)
     if not os.environ.get("RAY_ADDRESS"):
         gpus = int(resources.get("GPU", 0)) if gpu else None
-        return AvailableResources(local_cores(), gpus=gpus, memory=psutil.virtual_memory().total)
+        return AvailableResources(min(local_cores(), offered_cpus), gpus=gpus, memory=psutil.virtual_memory().total)
     workers = compute.max_workers * (compute.parallel_tasks or 1)
-    cpus = min(workers * compute.cpus_per_worker, int(resources.get("CPU", 0)) - DATA_CPUS)
-    return AvailableResources(max(1, cpus), gpus=min(workers, int(resources.get("GPU", 0))) if gpu else None)
+    cpus = min(workers * compute.cpus_per_worker, offered_cpus)
+    return AvailableResources(cpus, gpus=min(workers, int(resources.get("GPU", 0))) if gpu else None)
 
 
 def placement_of(compute: ComputeConfig, tasks: int) -> Placement:

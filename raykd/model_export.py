@@ -74,7 +74,7 @@ def _remove_int8(model: str, terminal: Terminal) -> None:
     """Remove the int8 file of an earlier export, which no index lists any more."""
     if storage.exists(earlier := export_path(model, "onnx", int8=True)):
         storage.remove(earlier)
-        terminal.print_line(f"{INT8}: {earlier} of an earlier export is removed; --int8 makes it anew")
+        terminal.print_line(f"{INT8}: {earlier} of an earlier export is removed")
 
 
 def _tell(one: Export, config: ExperimentConfig | None, terminal: Terminal) -> None:

@@ -28,7 +28,7 @@ class LogitsConfig(Section):
     """Column of that file: from 0 in a TSV; a name in other formats (`logits` unless given); in JSONL it may be left
     out when a line is the answer itself. A cell of CSV or TSV has items joined by commas, or JSON."""
     key: str | None = None
-    """Column of `data.input_schema`, and of the answers, that names a row; rows are then joined by it, and
+    """Column of the rows, and of the answers, that names a row; rows are then joined by it, and
     their order is free. null joins by position."""
     missing_ids: Literal["error", "uniform"] = "error"
     """Training rows whose `key` the file lacks. uniform: the same probability for every label; their number is printed."""

@@ -17,7 +17,7 @@ class TextFilesConfig(Section):
 
     format: FormatName | None = None
     """Format of all files: tsv, csv, jsonl, parquet or arrow; null goes by the names of the files (.tsv, .csv, .jsonl, .ndjson,
-    .parquet, .arrow; other names are TSV)."""
+    .parquet, .arrow, .feather; other names are TSV)."""
     delimiter: str = Field(",", min_length=1, max_length=1)
     """Character between the cells of CSV files."""
     input_schema: str | None = None

@@ -99,7 +99,7 @@ class TorchEngineConfig(Section):
 Precision = Literal["fp32", "bf16"]
 """Number format of matrix products; parameters, losses and sums are in fp32."""
 PrecisionChoice = Literal["auto", "fp32", "bf16"]
-"""auto: bf16 on GPUs that compute in it, else fp32."""
+"""auto: bf16 on GPUs and CPUs that compute in it, else fp32."""
 AtLeastOne = Annotated[int, Field(ge=1)]
 
 EngineConfig = Annotated[DeepSpeedEngineConfig | TorchEngineConfig, Field(discriminator="kind")]

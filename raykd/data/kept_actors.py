@@ -141,7 +141,8 @@ class LentWorkers(KeptActors):
             worker.execute.remote(_forget_here)
 
     def close(self) -> None:
-        """Leave them to their owner."""
+        """Leave them to their owner, without what the last job has built."""
+        self._forget()
 
 
 class KeptActor:

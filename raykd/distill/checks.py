@@ -91,15 +91,16 @@ def probe_models(config: ExperimentConfig) -> None:
             train=train,
             gradient_checkpointing=model in checkpointed,
         )
-    made = {initial_name(one): one for one in config.student_variants if one.student.has_own_weights}
-    for variant in made.values():
+    own = [one for one in config.student_variants if one.student.has_own_weights]
+    asked = {initial_name(one) for one in own if _checkpoints(one.student)}
+    for name, variant in {initial_name(one): one for one in own}.items():
         with stand_in(variant, config.source_model(variant), texts) as model:
             probe_classifier(
                 model,
                 texts,
                 labels=codec.names,
                 sequence_length=data.sequence_length,
-                gradient_checkpointing=_checkpoints(variant.student),
+                gradient_checkpointing=name in asked,
             )
 
 

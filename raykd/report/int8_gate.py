@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from raykd.data.length_batches import length_batches
 from raykd.data.tokenised_set import TokenisedSet
+from raykd.errors import RaykdError
 from raykd.metrics.metric import Metric
 from raykd.models.onnx import open_session, quantize, run_session
 from raykd.report.bootstrap import Verdict
@@ -24,7 +25,7 @@ CALIBRATION_BATCHES = 8
 """Batches of training rows that the ranges of activations are taken from."""
 
 
-class Int8RefusedError(Exception):
+class Int8RefusedError(RaykdError):
     """No 8-bit file is as good as the float file; the message has the measurements."""
 
 

@@ -44,6 +44,10 @@ class Group(Protocol):
         """End idle workers that hold CPUs or a GPU that something else needs."""
         ...
 
+    def cut_short(self) -> None:
+        """Have :meth:`close` not wait for what the workers still do."""
+        ...
+
     def close(self) -> None:
         """End the workers."""
         ...
@@ -126,6 +130,12 @@ class ParallelGroups:
         with self._changed:
             for group in self._idle:
                 group.release_for(cpus=cpus, gpu=gpu)
+
+    def cut_short(self) -> None:
+        """Have idle workers end soon when they are closed, whatever else they were lent for."""
+        with self._changed:
+            for group in self._idle:
+                group.cut_short()
 
     def close(self) -> None:
         """End all workers; those that train beside others write a checkpoint first."""

@@ -245,7 +245,11 @@ class StageRunner:
         self._groups.release_for(cpus=self.compute.cpus_per_worker, gpu=uses_gpu(self.compute))
         compute = report_compute(self.compute) if for_report else self.compute
         progress, kept = partial(self.terminal.advance, title), self._scoring.for_scoring(self._groups.waiting_workers())
-        return score_models(jobs, compute, progress=progress, scorer=scorer, kept=kept)
+        try:
+            return score_models(jobs, compute, progress=progress, scorer=scorer, kept=kept)
+        except BaseException:  # an interrupt too
+            self._groups.cut_short()
+            raise
 
     def score_stages(
         self,

@@ -29,6 +29,9 @@ POLL_SECONDS = 0.25
 STOP_SECONDS = 45
 """Time for workers to write a checkpoint and end; a stopped job has 60 s altogether (raykd/submit)."""
 
+CUT_SECONDS = 2
+"""Wait for workers whose work is wanted no more."""
+
 FAILED_SECONDS = 10
 """Time for the workers of a failed training to end. One that waits for a peer that has failed never does."""
 
@@ -151,6 +154,10 @@ class WorkerGroup:
             return ()
         workers: Sequence[Any] = ask(self._queue.workers.remote())
         return workers if len(workers) == self._compute.min_workers else ()
+
+    def cut_short(self) -> None:
+        """Have :meth:`close` end the workers by force after ``CUT_SECONDS``: what they still do is wanted no more."""
+        self._patience_s = CUT_SECONDS
 
     def release_for(self, *, cpus: int, gpu: bool) -> None:
         """End idle workers that hold what something else needs; a later task starts others."""

@@ -117,6 +117,13 @@ def test_a_local_run_has_the_whole_machine_and_its_gpus(resources: dict[str, flo
     assert cluster.training_resources(ComputeConfig(use_gpu=False)).gpus is None
 
 
+def test_a_ray_of_the_caller_trains_no_more_at_a_time_than_its_cpus_allow(resources: dict[str, float]) -> None:
+    """Trainings beyond them waited for ever for CPUs that idle ones kept."""
+    resources["CPU"] = 3.0
+    assert cluster.training_resources(ComputeConfig()).cpus == 2
+    assert cluster.placement_of(ComputeConfig(), 7) == Placement(2, 1, 1)
+
+
 def test_a_cluster_gives_what_the_job_asks_for(resources: dict[str, float], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     assert cluster.training_resources(ComputeConfig(num_workers=4, cpus_per_worker=2)) == AvailableResources(8)

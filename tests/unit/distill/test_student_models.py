@@ -209,6 +209,15 @@ def test_a_student_that_does_not_exist_yet_is_probed(job, local, monkeypatch):
     assert not Path(pipeline.runner.folder, "students").exists()
 
 
+def test_a_student_of_several_variants_is_probed_as_any_of_them_trains_it(job, local, monkeypatch):
+    """Only the last variant's settings were looked at; an earlier one failed once its teacher was trained."""
+    probed = []
+    monkeypatch.setattr("raykd.distill.checks.probe_classifier", lambda *_, **settings: probed.append(settings))
+    variants = {"one": {"training": {"gradient_checkpointing": True}}, "two": {}}
+    local(job(student__variants=variants)).check()
+    assert [one["gradient_checkpointing"] for one in probed[:2]] == [False, True], "the teacher, and the student of both"
+
+
 def test_layers_of_a_teacher_need_one(job, tmp_path):
     teachers = [{"model": str(tmp_path / "teacher")}] * 2
     with pytest.raises(ConfigError, match=r"student\.init\.from = teacher takes the layers of one teacher"):

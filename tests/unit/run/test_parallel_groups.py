@@ -59,7 +59,7 @@ class Here:
     def __init__(self, recorder: Recorder, placement: Placement) -> None:
         self.recorder, self.placement = recorder, placement
         self.trained: list[str] = []
-        self.closed = self.started = False
+        self.closed = self.started = self.cut = False
         self.stopped = threading.Event()
 
     def start(self) -> None:
@@ -87,6 +87,9 @@ class Here:
     def release_for(self, *, cpus: int, gpu: bool) -> None:
         del cpus, gpu
 
+    def cut_short(self) -> None:
+        self.cut = True
+
     def close(self) -> None:
         self.closed = True
 
@@ -110,6 +113,8 @@ def test_one_group_gets_everything_in_order_and_stays() -> None:
     here.groups.run(TASKS[3:], ONE)
     assert here.trained == [[one.name for one in TASKS]]
     assert here.groups.waiting_workers() == [TASKS[-1].name]
+    here.groups.cut_short()
+    assert here.made[0].cut
     here.groups.close()
     assert here.groups.waiting_workers() == []
     assert here.made[0].closed

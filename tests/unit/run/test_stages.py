@@ -9,7 +9,7 @@ import pytest
 
 from raykd.config import ComputeConfig, FineTuneConfig, TorchEngineConfig, TrainingConfig
 from raykd.data.side_tables import SideTable
-from raykd.errors import ConfigError
+from raykd.errors import ConfigError, DataError
 from raykd.metakd.embeddings import Embedder
 from raykd.metakd.pipeline import MetaKDPipeline
 from raykd.placement import AvailableResources, Placement, place
@@ -89,6 +89,36 @@ def test_score_stages_scores_unfinished_stages_together(tmp_path: Path) -> None:
     assert order == [("logits/a", False), ("logits/c", False)]
     with pytest.raises(ConfigError, match="needs the stage evaluation, which is not finished"):
         made.score_stages({made.stage("evaluation"): []}, "rows")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, DataError])
+def test_workers_that_were_lent_are_not_waited_for_once_scoring_has_ended_in_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    """An interrupt waited 45 s for the part that each of them scored."""
+    made = runner(tmp_path, "logits")
+    asked: list[str] = []
+
+    class Groups:
+        def release_for(self, **_: Any) -> None:
+            asked.append("release")
+
+        def waiting_workers(self) -> list[Any]:
+            return []
+
+        def cut_short(self) -> None:
+            asked.append("cut short")
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(made, "_groups", Groups())
+    monkeypatch.setattr(made, "start_ray", lambda: None)
+    monkeypatch.setattr("raykd.run.stages.score_models", fail)
+    monkeypatch.setattr("raykd.run.stages.uses_gpu", lambda _: False)
+    with pytest.raises(error):
+        made.score([], "rows")
+    assert asked == ["release", "cut short"]
 
 
 class GroupsHere:

@@ -206,6 +206,6 @@ def _hand_over(
     waiting = [call(actors[position % len(actors)], job, build, item, heartbeat) for position, item in pairs]
     try:
         results = ray.get(waiting)
-    except ray.exceptions.ActorDiedError:
+    except (ray.exceptions.ActorDiedError, ray.exceptions.OutOfMemoryError):  # the latter where Ray ends it to free memory
         results = [pickle.dumps(lost)] * len(waiting)
     return pa.table({"position": batch["position"], "result": pa.array(results, pa.binary())})

@@ -1,0 +1,26 @@
+"""Items that are handed to kept processes, without any process."""
+
+import pickle
+
+import pyarrow as pa
+import pytest
+import ray
+from ray.exceptions import ActorDiedError, OutOfMemoryError
+
+from raykd.data.kept_actors import LentWorkerLostError, _hand_over
+from raykd.data.watchdog import Heartbeat
+
+
+@pytest.mark.parametrize("error", [ActorDiedError(), OutOfMemoryError("the node ran low on memory")])
+def test_a_process_that_was_lost_is_reported_as_such(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def fail(_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(ray, "get", fail)
+    batch = pa.table({"position": [0, 1], "item": [b"", b""]})
+    found = _hand_over(
+        batch, actors=["actor"], call=lambda *_: "reference", build=b"", job="", heartbeat=Heartbeat(b"", 20.0),
+        lost=LentWorkerLostError(),
+    )  # fmt: skip
+    results = [pickle.loads(result) for result in found["result"].to_pylist()]
+    assert [type(result) for result in results] == [LentWorkerLostError] * 2

@@ -54,8 +54,9 @@ class Group(Protocol):
 
 
 def same_group(task: TrainTask) -> object:
-    """Return a value that is equal for tasks that share a teacher's stored states, which one worker group trains in order."""
-    return (task.train, task.objective) if isinstance(task.objective, TeacherFeaturesConfig) else task.folder
+    """Return a value that is equal for tasks that may share stored states of a teacher, which one group trains in order."""
+    shares = isinstance(task.objective, TeacherFeaturesConfig) and task.objective.teacher_states != "live"
+    return (task.train, task.objective) if shares else task.folder
 
 
 @dataclass(frozen=True, eq=False)

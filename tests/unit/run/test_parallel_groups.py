@@ -137,6 +137,9 @@ def test_tasks_that_share_stored_states_stay_in_one_group() -> None:
     here = Recorder(meeting())
     here.groups.run(tasks, TWO)
     assert sorted(here.trained) == [["books 1", "books 2"], ["dvd 1", "dvd 2"]]
+    live = features.model_copy(update={"teacher_states": "live"})
+    one, other = (one.model_copy(update={"objective": live}) for one in TASKS[:2])
+    assert same_group(one) != same_group(other), "nothing is stored"
 
 
 def test_an_idle_group_of_another_shape_ends_for_a_new_one() -> None:

@@ -1,4 +1,4 @@
-"""What a training reads of its rows: the columns of the objective, labels where they are needed, the teacher's logits."""
+"""Rows of a training: the columns of the objective, labels where they are needed, the teacher's logits."""
 
 import functools
 from collections.abc import Callable

@@ -46,7 +46,7 @@ class RunResult:
 
     @property
     def verdicts(self) -> tuple[str, ...]:
-        """Sentences on the difference between the students; empty without a report."""
+        """Sentences on the differences between the students; of many, on the separable ones. Empty without a report."""
         return () if self.report is None else tuple(self._view.verdicts)
 
     def to_pandas(self) -> pd.DataFrame:

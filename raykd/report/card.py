@@ -3,6 +3,7 @@
 from raykd.report.cells import caption, legend, system_title
 from raykd.report.comparison import Comparison
 from raykd.report.markdown import markdown_table, students_section
+from raykd.report.verdict_table import verdict_lines
 from raykd.task_kinds import task_kind
 
 MAX_LABELS = 50
@@ -27,7 +28,7 @@ def model_card(comparison: Comparison, *, variant: str, seed: int | None, object
         f"{kind.pipeline_arguments})\n```",
         f"Started from `{base}`; minimised {objective}.",
         "## Evaluation",
-        "\n\n".join(comparison.verdicts),
+        "\n\n".join(line.text for line in verdict_lines(comparison)),
         f"{caption(comparison)}. Metrics of several seeds are means.",
         markdown_table(comparison),
         legend(comparison),

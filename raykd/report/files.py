@@ -17,6 +17,7 @@ from raykd.report.markdown import markdown
 from raykd.report.runs_page import write_runs_page
 from raykd.report.terminal import grid_of, grid_of_runs
 from raykd.report.variants import students_differ, variant_table
+from raykd.report.verdict_table import verdict_lines
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ def read_report(folder: str) -> Comparison:
 
 
 def compare_runs(folders: Sequence[str], *, page: str | None = None) -> RenderableType:
-    """One table of several finished runs, their verdicts below, and a warning when they were not measured on the same rows.
+    """One table of several finished runs, the main verdicts below, and a warning when they were not measured on the same rows.
 
     Runs with different numbers of labels have a table of the headline metric by that number too. ``page`` is the HTML file to
     write, with its plot. Raises ConfigError when a folder has no report or none is given.
@@ -66,7 +67,7 @@ def compare_runs(folders: Sequence[str], *, page: str | None = None) -> Renderab
     by_labels = label_table(runs)
     grids += [grid_of(*by_labels)] if by_labels[1] else []
     notes = [Text(f"warning: {warning}", style="yellow") for warning in _differences(runs)]
-    notes += [Text.assemble((f"{run.name}: ", "bold"), line) for run in runs for line in run.verdicts]
+    notes += [Text.assemble((f"{run.name}: ", "bold"), line.text) for run in runs for line in verdict_lines(run)]
     return Group(grid_of_runs(sections, header), *grids, *(Padding(note, (0, 1)) for note in notes))
 
 

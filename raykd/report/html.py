@@ -21,9 +21,9 @@ from raykd.report.markdown import (
     has_costs,
     metric_table,
     speed_table,
-    verdict_table,
 )
 from raykd.report.variants import length_note, row_notes, variant_table
+from raykd.report.verdict_table import verdict_lines, verdict_table
 from raykd.task_kinds import task_kind
 
 log = logging.getLogger(__name__)
@@ -86,8 +86,9 @@ def page(title: str, body: Sequence[str]) -> str:
 
 
 def _verdict(comparison: Comparison) -> str:
-    kinds = [one.result.verdict.replace(" ", "-") for one in comparison.judged] or [""]
-    boxes = [[verdict] for verdict in comparison.verdicts]
+    lines = verdict_lines(comparison)
+    kinds = [(line.verdict or "").replace(" ", "-") for line in lines]
+    boxes = [[line.text] for line in lines]
     boxes[-1] += comparison.notes
     return "".join(
         f'<div class="verdict {kind}">{"".join(f"<p>{escape(line)}</p>" for line in box)}</div>'

@@ -6,6 +6,7 @@ from raykd.report.cells import NONE, caption, legend, metric_header, percent, si
 from raykd.report.comparison import Comparison
 from raykd.report.latency import Latency
 from raykd.report.variants import length_note, row_notes, variant_table
+from raykd.report.verdict_table import verdict_lines, verdict_table
 from raykd.task_kinds import task_kind
 
 MAX_CLASSES = 20
@@ -26,7 +27,7 @@ def markdown(comparison: Comparison) -> str:
     """The whole report as Markdown."""
     sections = [
         f"# {comparison.name}",
-        "\n\n".join([*(f"**{line}**" for line in comparison.verdicts), *comparison.notes]),
+        "\n\n".join([*(f"**{line.text}**" for line in verdict_lines(comparison)), *comparison.notes]),
         "\n>\n".join(f"> Warning: {warning}" for warning in comparison.warnings),
         f"{caption(comparison)}.",
         markdown_table(comparison),
@@ -56,24 +57,6 @@ def students_section(comparison: Comparison) -> str:
 def markdown_table(comparison: Comparison) -> str:
     """The main table alone, as a model card shows it."""
     return pipe_table(*table(comparison))
-
-
-def verdict_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
-    """Every verdict with its interval; metrics in percent have differences in points."""
-    names = system_names(comparison.systems)
-    kind = task_kind(comparison.task)
-    body = []
-    for one in comparison.contrasts:
-        metric, result = kind.metric(one.metric), one.result
-        interval = f"{metric.difference(result.low)} to {metric.difference(result.high)}"
-        pair = f"{names[one.candidate]} − {names[one.reference]}"
-        body.append([pair, metric.title, metric.difference(result.difference), interval, result.verdict])
-    return ["difference", "metric", "points" if _in_points(comparison) else "change", "95% interval", "verdict"], body
-
-
-def _in_points(comparison: Comparison) -> bool:
-    kind = task_kind(comparison.task)
-    return all(kind.metric(one.metric).percent for one in comparison.contrasts)
 
 
 def metric_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:

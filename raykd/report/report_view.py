@@ -7,6 +7,7 @@ from html import escape
 from raykd.report.cells import caption, table
 from raykd.report.comparison import Comparison
 from raykd.report.html import html_table
+from raykd.report.verdict_table import verdict_lines
 
 
 @dataclass(frozen=True)
@@ -37,4 +38,4 @@ def comparison_view(comparison: Comparison) -> ReportView:
     """The view of a distillation's report."""
     header, body = table(comparison)
     title = f"{comparison.name}: {caption(comparison)}"
-    return ReportView(title, header, body, comparison.verdicts, comparison.warnings)
+    return ReportView(title, header, body, [line.text for line in verdict_lines(comparison)], comparison.warnings)

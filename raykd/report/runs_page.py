@@ -8,6 +8,7 @@ from raykd.report.cells import table
 from raykd.report.comparison import Comparison
 from raykd.report.html import drawing, html_table, page
 from raykd.report.label_curve import label_plot, label_table
+from raykd.report.verdict_table import verdict_lines
 
 LABEL_NOTE = "Mean over seeds; bars are one standard deviation to both sides. The axis of the labels is logarithmic."
 
@@ -20,7 +21,7 @@ def runs_html(runs: Sequence[Comparison], warnings: Sequence[str] = ()) -> str:
         plot = drawing(lambda: label_plot(runs), f"{header[0]}, one line for each system")
         body += ["<h2>By number of labels</h2>", plot, html_table(header, cells), f'<p class="quiet">{LABEL_NOTE}</p>']
     for run in runs:
-        lines = "".join(f"<p>{escape(line)}</p>" for line in run.verdicts)
+        lines = "".join(f"<p>{escape(line.text)}</p>" for line in verdict_lines(run))
         body += [f"<h2>{escape(run.name)}</h2>", html_table(*table(run)), f'<div class="verdict">{lines}</div>']
     return page("Comparison of runs", body)
 

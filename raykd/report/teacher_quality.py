@@ -86,8 +86,8 @@ def _memory(kind: TaskKind, train: Certainty, validation: Certainty) -> str | No
     memory = f"{100 * gap:.1f} points" if metric.percent else f"{gap:.3f}"
     return (
         f"the teacher's {metric.title} is {metric.text(train.headline)} on its training rows but "
-        f"{metric.text(validation.headline)} on the validation rows: {memory} are memory; train it "
-        "for fewer epochs"
+        f"{metric.text(validation.headline)} on the validation rows: {memory} more, a "
+        "sign of memorised rows; train it for fewer epochs"
     )
 
 

@@ -1,4 +1,4 @@
-"""The comparison in a terminal: a table that fits 100 columns, the verdict last."""
+"""The comparison in a terminal: tables that fit 100 columns, the verdict last."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,9 @@ from rich.text import Text
 
 from raykd.report.cells import caption, system_names, table
 from raykd.report.comparison import Comparison
+from raykd.report.markdown import cascade_table, has_cascades
 from raykd.report.variants import length_note, row_notes, students_differ, variant_table
+from raykd.report.verdict_table import has_many_verdicts, judged_table, verdict_lines
 from raykd.task_kinds import task_kind
 
 VERDICT_STYLES = {"better": "bold green", "worse": "bold red", "not separable": "bold yellow"}
@@ -18,17 +20,25 @@ VERDICT_STYLES = {"better": "bold green", "worse": "bold red", "not separable": 
 
 def render(comparison: Comparison) -> RenderableType:
     """Tables, warnings, notes and the verdict lines."""
+    many = has_many_verdicts(comparison)
     grids = [grid_of(*table(comparison)), *([grid_of(*variant_table(comparison))] if students_differ(comparison) else [])]
     notes = [Text(f"warning: {warning}", style="yellow") for warning in comparison.warnings]
     lengths = [length_note(comparison)] if students_differ(comparison) else []
-    notes += [Text(line) for line in [*lengths, *row_notes(comparison), *comparison.notes, *cascade_lines(comparison)]]
-    styles = [VERDICT_STYLES[one.result.verdict] for one in comparison.judged] or ["bold"]
-    verdicts = [Text(line, style=style) for line, style in zip(comparison.verdicts, styles, strict=True)]
+    cascades = [] if many else cascade_lines(comparison)
+    notes += [Text(line) for line in [*lengths, *row_notes(comparison), *comparison.notes, *cascades]]
+    verdicts = [Text(line.text, style=VERDICT_STYLES.get(line.verdict or "", "bold")) for line in verdict_lines(comparison)]
     return Group(
         Padding(Text(f"{comparison.name}: {caption(comparison)}", style="bold"), (1, 1, 0, 1)),
         *grids,
+        *([grid_of(*cascade_table(comparison))] if many and has_cascades(comparison) else []),
+        *([_verdict_grid(comparison)] if many else []),
         *(Padding(line, (0, 1)) for line in [*notes, *verdicts]),
     )
+
+
+def _verdict_grid(comparison: Comparison) -> Table:
+    header, body = judged_table(comparison)
+    return grid_of(header, body, styles=[VERDICT_STYLES[cells[-1]].removeprefix("bold ") for cells in body])
 
 
 def cascade_lines(comparison: Comparison) -> list[str]:
@@ -68,9 +78,9 @@ def _grid(header: Sequence[str]) -> Table:
     return grid
 
 
-def grid_of(header: Sequence[str], body: Sequence[Sequence[str]]) -> Table:
-    """A table of text."""
+def grid_of(header: Sequence[str], body: Sequence[Sequence[str]], *, styles: Sequence[str] = ()) -> Table:
+    """A table of text; ``styles`` are those of its last column, one a row."""
     grid = _grid(header)
-    for cells in body:
-        grid.add_row(*(Text(cell) for cell in cells))
+    for cells, style in zip(body, styles or [""] * len(body), strict=True):
+        grid.add_row(*(Text(cell) for cell in cells[:-1]), Text(cells[-1], style=style))
     return grid

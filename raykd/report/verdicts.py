@@ -16,7 +16,7 @@ from raykd.report.system import System, Task, variant_title
 FEW_REPLICATES = 2_000
 """Replicates for metrics that cost more than accuracy: counts of all classes or all rows; the ends still hold to 0.1 sd."""
 SEVERAL = 3
-"""Number of verdicts from which a report says that one may be wrong by chance."""
+"""Number of verdicts from which a report says that one may be wrong by chance; of more, it shows a table, not sentences."""
 
 
 class SystemContrast(Record):
@@ -79,7 +79,7 @@ def student_contrasts(systems: Sequence[System], found: Sequence[SystemContrast]
 
 
 def conclusion(task: Task, systems: Sequence[System], found: Sequence[SystemContrast]) -> tuple[str, ...]:
-    """The differences between students in plain sentences, the verdicts first."""
+    """The differences between students in plain sentences, all verdicts first."""
     judged = student_contrasts(systems, found, task.headline)
     students = [system for system in systems if system.role == "student"]
     if judged:
@@ -88,7 +88,7 @@ def conclusion(task: Task, systems: Sequence[System], found: Sequence[SystemCont
     else:
         missing = "there is one student only; add another to student.variants" if students else "there is no student"
         lines = [f"No verdict: {missing}."]
-    for system in students[1:] or students:
+    for system in (students[1:] or students) if len(judged) <= SEVERAL else ():  # of more, the main table says it
         lines += _kept(system, task.kind.headline, who=_student(system, several=len(students) > 2))
     return tuple(lines)
 
@@ -114,8 +114,15 @@ def _sentence(task: Task, systems: Sequence[System], contrast: SystemContrast) -
     return (
         f"{claims[result.verdict]}: {metric.title} {means}: "
         f"{metric.difference(result.difference)}{unit}, 95% interval {low} to {high} "
-        f"({result.verdict}; {_scope(task, result)})."
+        f"({result.verdict}; {_scope(task, result)}{_lengths(candidate, reference)})."
     )
+
+
+def _lengths(candidate: System, reference: System) -> str:
+    """The optimiser steps of two students where they differ: the difference may come from them alone."""
+    if candidate.work is None or reference.work is None or candidate.work.steps == reference.work.steps:
+        return ""
+    return f"; {candidate.work.steps:,} against {reference.work.steps:,} optimiser steps"
 
 
 def _several(count: int) -> list[str]:

@@ -190,7 +190,7 @@ def _follow(client: Any, job_id: str, address: str) -> Any:
                 lost_at = time.monotonic()
                 log.warning("%s; trying again for %d s", error, LOST_LIMIT_S)
             if time.monotonic() - lost_at > LOST_LIMIT_S:
-                raise ResourceError(f"lost sight of {job_id} for {LOST_LIMIT_S} s, it may be running still: {error}") from None
+                raise ResourceError(f"no answer about {job_id} for {LOST_LIMIT_S} s, it may still run: {error}") from None
         time.sleep(1)
 
 

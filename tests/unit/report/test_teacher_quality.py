@@ -35,8 +35,8 @@ def test_a_teacher_that_knows_its_rows_by_heart_is_warned_of_with_the_numbers():
 def test_a_gap_on_few_rows_may_be_chance():
     few = teacher_quality(*rows(1000, accuracy=0.9, confidence=0.9), *rows(20, accuracy=0.8, confidence=0.9))
     many = teacher_quality(*rows(1000, accuracy=0.9, confidence=0.9), *rows(1000, accuracy=0.8, confidence=0.9))
-    assert not any("points are memory" in warning for warning in few.warnings)
-    assert any("points are memory" in warning for warning in many.warnings)
+    assert not any("points more, a sign of memorised rows" in warning for warning in few.warnings)
+    assert any("points more, a sign of memorised rows" in warning for warning in many.warnings)
 
 
 def test_losses_that_are_both_tiny_are_no_overconfidence():

@@ -1,6 +1,7 @@
 """Rows, steps and parameters of student variants in a report."""
 
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,12 @@ def test_the_note_says_what_was_matched_and_what_was_not() -> None:
     assert length_note(compared(works, match="epochs")) == note.format("passes over their rows")
 
 
+def test_a_verdict_on_students_of_other_lengths_says_so() -> None:
+    matched, longer = compared({"no_kd": FEW, "kd": MANY, "long": LONG}).verdicts
+    assert "optimiser steps" not in matched
+    assert longer.endswith("this teacher; 4,500 against 1,500 optimiser steps).")
+
+
 def test_every_renderer_shows_any_number_of_students(tmp_path: Path) -> None:
     comparison = compared({"no_kd": FEW, "kd": MANY, "long": LONG, **{f"v{number}": MANY for number in range(7)}}, against="kd")
     assert len(comparison.verdicts) == 9 + 8
@@ -75,8 +82,9 @@ def test_every_renderer_shows_any_number_of_students(tmp_path: Path) -> None:
         assert "student, v6" in text
         assert "16,000" in text
         assert "4,500" in text
-        assert "v6 and KD are not separable" in " ".join(text.split())
+        assert "None of the 17 differences between students is separable" in " ".join(text.split())
     assert "<svg" in metric_plot(comparison)
+    assert re.search(r"student, v6 − student, KD +\+0.0 +-?\S+ to \S+ +not separable", printed(render(comparison)))
 
 
 def test_two_students_on_the_same_rows_need_no_table_in_the_terminal() -> None:

@@ -195,7 +195,7 @@ def test_a_cluster_that_stays_away_is_given_up(folder: Path, monkeypatch: pytest
     monkeypatch.setattr(
         job_submission.asyncio, "run", lambda awaitable: (awaitable.close(), (_ for _ in ()).throw(ConnectionError("cut")))
     )
-    with pytest.raises(ResourceError, match=r"lost sight of raysubmit_1 for 300 s.*running still.*cut"):
+    with pytest.raises(ResourceError, match=r"no answer about raysubmit_1 for 300 s.*still run.*cut"):
         run_fake(monkeypatch, FakeClient([], [], None))
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # One machine as a Ray cluster, for jobs that outlive a terminal and for trying out submission:
 #   clusters/local-node.sh            (stays in the foreground; Ctrl-C ends Ray)
-#   raykd submit JOB --address http://127.0.0.1:8265
+#   raykd submit JOB --address http://127.0.0.1:8265 --root "$PWD"
 # A single `raykd run JOB` needs none of this: it starts a Ray of its own.
 set -euo pipefail
 

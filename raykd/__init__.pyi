@@ -9,6 +9,7 @@ from raykd.api.trained_model import TrainedModel as TrainedModel
 from raykd.errors import CheckpointError as CheckpointError
 from raykd.errors import ConfigError as ConfigError
 from raykd.errors import DataError as DataError
+from raykd.errors import Int8RefusedError as Int8RefusedError
 from raykd.errors import ModelError as ModelError
 from raykd.errors import RaykdError as RaykdError
 from raykd.errors import ResourceError as ResourceError
@@ -19,6 +20,7 @@ __all__ = [
     "CheckpointError",
     "ConfigError",
     "DataError",
+    "Int8RefusedError",
     "ModelError",
     "RaykdError",
     "ResourceError",

@@ -35,6 +35,10 @@ class TrainingError(RaykdError):
     """Training stopped: a non-finite loss or gradient, an invalid objective, or a timeout."""
 
 
+class Int8RefusedError(RaykdError):
+    """No 8-bit file is as good as the float file; the message has the measurements."""
+
+
 def shorten(text: str) -> str:
     """The text in quotes, cut for a message."""
     return repr(text if len(text) <= 40 else text[:37] + "...")

@@ -20,9 +20,9 @@ def export(
 ) -> None:
     """Export a model to DIR/onnx or DIR/openvino, compare and time both. Exit code 1: int8 was refused."""
     from raykd.config.paths import expand_home
+    from raykd.errors import Int8RefusedError
     from raykd.model_export import export as export_model
     from raykd.progress import Terminal
-    from raykd.report.int8_gate import Int8RefusedError
 
     try:
         export_model(expand_home(model), form=format_, int8=int8, terminal=Terminal(), tolerance=tolerance)

@@ -14,7 +14,7 @@ from raykd.config import DataConfig, ExperimentConfig, build
 from raykd.data import storage
 from raykd.data.sample_rows import sample_rows
 from raykd.distill.pipeline import DistillationPipeline
-from raykd.errors import ConfigError, ModelError
+from raykd.errors import ConfigError, Int8RefusedError, ModelError
 from raykd.extras import require_extra
 from raykd.models import load_config, load_tokenizer, local_folder, max_sequence_length
 from raykd.models.exported_file import file_parts, open_exported
@@ -24,7 +24,7 @@ from raykd.progress import Terminal
 from raykd.report.bootstrap import Verdict
 from raykd.report.exports import Export, ExportFormat, export_path, index_path, read_exports, write_exports
 from raykd.report.files import REPORT, read_report, write_report
-from raykd.report.int8_gate import Int8Gate, Int8RefusedError, difference_text
+from raykd.report.int8_gate import Int8Gate, difference_text
 from raykd.report.latency import LATENCY_SECONDS, SAMPLE_ROWS, Latency, Predictor, Row, encode, load_predictor, measure_latency
 from raykd.task_kinds import task_kind, task_kind_of_model
 

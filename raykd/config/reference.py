@@ -38,7 +38,7 @@ NOTES = {
     ]: "\nIn a file, `base` may also be the path of a job file, relative to this one, and `space` may be left out for the "
     f"default search space. A file may also hold `set`. {SET}\n"
 }
-PLAIN = {str: "text", int: "integer", float: "number", bool: "true or false", type(None): "null"}
+PLAIN = {str: "text", int: "integer", float: "number", bool: "true or false", type(None): "null", Any: "any value"}
 PARTS = (VariantConfig,)
 """Sections whose inherited keys have the default of another section."""
 INHERITED = "that of the section"

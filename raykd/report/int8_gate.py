@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from raykd.data.length_batches import length_batches
 from raykd.data.tokenised_set import TokenisedSet
-from raykd.errors import RaykdError
+from raykd.errors import Int8RefusedError
 from raykd.metrics.metric import Metric
 from raykd.models.onnx import open_session, quantize, run_session
 from raykd.report.bootstrap import Verdict
@@ -23,10 +23,6 @@ log = logging.getLogger(__name__)
 BATCH_ROWS = 32
 CALIBRATION_BATCHES = 8
 """Batches of training rows that the ranges of activations are taken from."""
-
-
-class Int8RefusedError(RaykdError):
-    """No 8-bit file is as good as the float file; the message has the measurements."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from raykd.placement import AvailableResources, Placement, goes_side_by_side, pl
 log = logging.getLogger(__name__)
 
 DATA_CPUS = 1
-"""CPUs reserved for Ray Data's tasks; without any a training would wait for its rows forever."""
+"""CPUs for Ray Data's tasks that prepare and score rows; those that read rows for a training reserve none."""
 
 POLL_SECONDS = 1.0
 """Seconds between checks of the cluster while waiting for nodes."""
@@ -73,13 +73,14 @@ def training_resources(compute: ComputeConfig) -> AvailableResources:
     import ray
 
     resources, gpu = ray.cluster_resources(), uses_gpu(compute)
-    offered_cpus = max(1, int(resources.get("CPU", 0)) - DATA_CPUS)
+    ray_cpus, gpus = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
     if not os.environ.get("RAY_ADDRESS"):
-        gpus = int(resources.get("GPU", 0)) if gpu else None
-        return AvailableResources(min(local_cores(), offered_cpus), gpus=gpus, memory=psutil.virtual_memory().total)
+        memory = psutil.virtual_memory().total
+        cpus = max(1, min(local_cores(), ray_cpus))
+        return AvailableResources(cpus, gpus=gpus if gpu else None, memory=memory, ray_cpus=ray_cpus)
     workers = compute.max_workers * (compute.parallel_tasks or 1)
-    cpus = min(workers * compute.cpus_per_worker, offered_cpus)
-    return AvailableResources(cpus, gpus=min(workers, int(resources.get("GPU", 0))) if gpu else None)
+    cpus = max(1, min(workers * compute.cpus_per_worker, ray_cpus - DATA_CPUS))
+    return AvailableResources(cpus, gpus=min(workers, gpus) if gpu else None, ray_cpus=int(offered("CPU")))
 
 
 def placement_of(compute: ComputeConfig, tasks: int) -> Placement:

@@ -148,7 +148,8 @@ def _publish(made: Sequence[Export], model: str, form: ExportFormat) -> list[Exp
         write_exports(model, form, published)
     except BaseException:  # an interrupted command too
         if written:
-            for file in (*(target for _, target in parts), index_path(model, form)):
+            earlier = [export_path(model, form, int8=True)] if form == "onnx" else []
+            for file in (*(target for _, target in parts), *earlier, index_path(model, form)):
                 storage.remove(file)
         raise
     return published

@@ -59,6 +59,9 @@ class AvailableResources:
     """GPUs; None where workers use none."""
     memory: int | None = None
     """Bytes of memory; None where other limits apply, as on a cluster."""
+    ray_cpus: int | None = None
+    """CPUs that Ray can reserve for workers, which may be fewer or more than cores; None for no limit. Workers that wait for a
+    task keep theirs, so that a training beyond the limit would never start."""
 
     def holds(self, placements: Sequence[Placement]) -> bool:
         """True when one training of each placement fits at the same time."""
@@ -86,9 +89,9 @@ def goes_side_by_side(compute: ComputeConfig) -> bool:
 def place(compute: ComputeConfig, tasks: int, available: AvailableResources) -> Placement:
     """The placement of ``tasks`` trainings of one stage.
 
-    As many at a time as there are cores (or GPUs), but no more than ``parallel_tasks``; each on an equal share of the workers
-    that the resources allow, at most ``num_workers`` of at most ``cpus_per_worker`` CPUs, at least one of one CPU. A pure
-    function of the job and the resources, so that a run that continues trains as before.
+    As many at a time as there are cores (or GPUs), but no more than ``parallel_tasks``, or than Ray has CPUs; each on an equal
+    share of the workers that the resources allow, at most ``num_workers`` of at most ``cpus_per_worker`` CPUs, at least one of
+    one CPU. A pure function of the job and the resources, so that a run that continues trains as before.
     """
     one = wide(compute)
     if not goes_side_by_side(compute):
@@ -96,10 +99,11 @@ def place(compute: ComputeConfig, tasks: int, available: AvailableResources) -> 
     fit = available.cpus if available.gpus is None else available.gpus
     if available.memory is not None:
         fit = min(fit, available.memory // PROCESS_BYTES)
-    parallel = min(tasks, compute.parallel_tasks or fit)
+    reservable = tasks * one.cost if available.ray_cpus is None else available.ray_cpus
+    parallel = min(tasks, compute.parallel_tasks or fit, reservable)
     if parallel < 2:
         return one
-    fit_wide = available.cpus // compute.cpus_per_worker if available.gpus is None else available.gpus
+    fit_wide = available.cpus // compute.cpus_per_worker if available.gpus is None else min(available.gpus, reservable)
     workers = max(1, min(compute.max_workers, fit_wide // parallel))
     cpus = max(1, min(compute.cpus_per_worker, available.cpus // (parallel * workers)))
     return Placement(parallel, workers, cpus)

@@ -4,6 +4,7 @@ An actor that is started for one job imports its libraries again: five processor
 training that waits for each of its threads. The processes take items from the tasks of a Ray Data job, as other actors do.
 """
 
+import contextlib
 import functools
 import os
 import pickle
@@ -17,6 +18,7 @@ from raykd.data.ray_map import WHOLE_BLOCKS, dataset_of, pickled_outcome, result
 from raykd.data.watchdog import Heartbeat, JobWatchdog
 from raykd.errors import RaykdError, ResourceError
 from raykd.freed_memory import return_freed_memory
+from raykd.lost_processes import lost_process_errors
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -142,7 +144,10 @@ class LentWorkers(KeptActors):
 
     def close(self) -> None:
         """Leave them to their owner, without what the last job has built."""
-        self._forget()
+        import ray
+
+        with contextlib.suppress(ray.exceptions.RayError):  # of a Ray that has ended; the error that led here counts
+            self._forget()
 
 
 class KeptActor:
@@ -206,6 +211,6 @@ def _hand_over(
     waiting = [call(actors[position % len(actors)], job, build, item, heartbeat) for position, item in pairs]
     try:
         results = ray.get(waiting)
-    except (ray.exceptions.ActorDiedError, ray.exceptions.OutOfMemoryError):  # the latter where Ray ends it to free memory
+    except lost_process_errors():
         results = [pickle.dumps(lost)] * len(waiting)
     return pa.table({"position": batch["position"], "result": pa.array(results, pa.binary())})

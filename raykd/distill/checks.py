@@ -91,16 +91,17 @@ def probe_models(config: ExperimentConfig) -> None:
             train=train,
             gradient_checkpointing=model in checkpointed,
         )
-    own = [one for one in config.student_variants if one.student.has_own_weights]
-    asked = {initial_name(one) for one in own if _checkpoints(one.student)}
-    for name, variant in {initial_name(one): one for one in own}.items():
+    made_here = [one for one in config.student_variants if one.student.has_own_weights]
+    with_checkpoints = {initial_name(one) for one in made_here if _checkpoints(one.student)}
+    for name, variant in {initial_name(one): one for one in made_here}.items():
         with stand_in(variant, config.source_model(variant), texts) as model:
             probe_classifier(
                 model,
                 texts,
                 labels=codec.names,
                 sequence_length=data.sequence_length,
-                gradient_checkpointing=name in asked,
+                gradient_checkpointing=name in with_checkpoints,
+                name=f"the student of variant {variant.name}",
             )
 
 

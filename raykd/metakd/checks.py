@@ -52,6 +52,7 @@ def probe_models(config: MetaKDConfig, rows: Sequence[Text]) -> None:
                 labels=config.labels,
                 sequence_length=config.sequence_length,
                 gradient_checkpointing=checkpoints,
+                name="the student" if model == student != config.student.model else model,
             )
 
 

@@ -32,33 +32,34 @@ def probe_classifier(
     sequence_length: int,
     train: bool = True,
     gradient_checkpointing: bool = False,
+    name: str = "",
 ) -> None:
     """Run a model folder on ``rows`` (a few, of different lengths) as training does, and backward where it is to be trained.
 
     Raises ModelError: the model does not open, lacks a package, cannot take the rows, gives logits of another shape or that are
     not finite, gives other logits when a row is padded, or has no gradient. Raises ConfigError for ``gradient_checkpointing``
-    of a model that does not support it.
+    of a model that does not support it. ``name`` stands for a model in a temporary folder in these messages.
     """
     import torch
 
     if not rows:  # preparing names the reason
         return
-    tokenizer = load_tokenizer(model)
-    with torch.random.fork_rng(devices=[]), _raise_model_errors(model):
+    tokenizer, name = load_tokenizer(model), name or model
+    with torch.random.fork_rng(devices=[]), _raise_model_errors(name):
         torch.manual_seed(0)  # a new head is drawn here; the run draws its own
         classifier = load_classifier(model, labels=labels, new_head=train)
-        check_sequence_length(classifier.config, sequence_length, model=model)
+        check_sequence_length(classifier.config, sequence_length, model=name)
         if gradient_checkpointing:
-            checkpoint_activations(classifier, name=model)
+            checkpoint_activations(classifier, name=name)
         with torch.set_grad_enabled(train):
             together = row_logits(classifier, tokenizer, rows, sequence_length=sequence_length)
-        _check_logits(together, len(rows), len(labels), model)
+        _check_logits(together, len(rows), len(labels), name)
         with torch.inference_mode():
             alone = [row_logits(classifier, tokenizer, [row], sequence_length=sequence_length) for row in rows]
-        _check_padding(together.detach(), torch.cat(alone), model, classifier.config.model_type)
+        _check_padding(together.detach(), torch.cat(alone), name, classifier.config.model_type)
         if train:
             torch.autograd.backward(together.square().sum())
-            _check_gradient(classifier, model)
+            _check_gradient(classifier, name)
 
 
 def row_logits(classifier: "PreTrainedModel", tokenizer: Any, rows: Sequence[Text], *, sequence_length: int) -> "torch.Tensor":

@@ -20,8 +20,8 @@ class VerdictLine(NamedTuple):
 
 def verdict_lines(comparison: Comparison) -> list[VerdictLine]:
     """The sentence of every verdict on two students; of more than three, of the separable ones, then how many others."""
-    judged = [one.result.verdict for one in comparison.judged]
-    lines = [VerdictLine(*one) for one in zip(comparison.verdicts, judged or [None], strict=True)]
+    verdicts: list[str | None] = [one.result.verdict for one in comparison.judged]
+    lines = [VerdictLine(*one) for one in zip(comparison.verdicts, verdicts or [None], strict=True)]
     if not has_many_verdicts(comparison):
         return lines
     separable = [one for one in lines if one.verdict != NOT_SEPARABLE]

@@ -132,6 +132,15 @@ class ParallelGroups:
             for group in self._idle:
                 group.release_for(cpus=cpus, gpu=gpu)
 
+    def leave_cpus(self, cpus: int) -> None:
+        """End idle workers until so many of Ray's CPUs are held by none: for tasks that would wait for them for ever."""
+        with self._changed:
+            if not self._idle or (total := self._resources().ray_cpus) is None:
+                return
+            busy = sum(batches[0].placement.cost for batches in self._busy.values())
+            while self._idle and busy + sum(one.cost for one in self._idle.values()) + cpus > total:
+                self._idle.popitem()[0].close()
+
     def cut_short(self) -> None:
         """Have idle workers end soon when they are closed, whatever else they were lent for."""
         with self._changed:

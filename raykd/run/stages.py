@@ -199,6 +199,7 @@ class StageRunner:
         """Rows as a model's tokens, made once; ``label`` names them on the terminal. Raises DataError, ModelError."""
         if spec not in self._tokenised:
             bar = f"preparing {label} rows"
+            self._groups.leave_cpus(DATA_CPUS)
             made = prepare(spec, self.cache, progress=lambda done, total: self.terminal.advance(bar, done, total))
             if made.path not in {other.path for other in self._tokenised.values()}:  # models may share a tokenizer
                 rejected = f", {made.rejected} rejected" if made.rejected else ""
@@ -284,6 +285,8 @@ class StageRunner:
         placement = self._placement(stage)
         if placement.parallel > 1 and len(tasks) > 1:
             self.terminal.print_line(f"{stage}: {len(tasks)} trainings, {placement}")
+        if placement.parallel < min(len(tasks), self.compute.parallel_tasks or 1):
+            self.terminal.print_line(f"{stage}: compute.parallel_tasks = {self.compute.parallel_tasks}, but Ray has fewer CPUs")
         if self.is_wanted("report") and [stage] == [*self._trainings][-1:]:  # the driver waits now, and would import later
             threading.Thread(target=import_libraries, name="raykd-report-imports", daemon=True).start()
         workers = min(placement.parallel, len(tasks)) * placement.max_workers

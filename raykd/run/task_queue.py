@@ -15,7 +15,9 @@ ANSWER_SECONDS = 300
 def ask(answer: Any) -> Any:
     """Wait for the task queue's reply to a call. Raises ResourceError when it is late, or the actor has died."""
     import ray
-    from ray.exceptions import ActorDiedError, GetTimeoutError
+    from ray.exceptions import GetTimeoutError
+
+    from raykd.lost_processes import lost_process_errors
 
     try:
         return ray.get(answer, timeout=ANSWER_SECONDS)
@@ -24,7 +26,7 @@ def ask(answer: Any) -> Any:
             f"waited {ANSWER_SECONDS} s for the run's task queue, a process that hands tasks to the training workers; see that "
             "the command's machine has memory for it, and that the nodes of the workers reach it. The same command continues"
         ) from None
-    except ActorDiedError:
+    except lost_process_errors():
         raise ResourceError(
             "the run's task queue, a process that hands tasks to the training workers, was lost; see that the command's "
             "machine has memory for it. The same command continues"

@@ -29,8 +29,8 @@ POLL_SECONDS = 0.25
 STOP_SECONDS = 45
 """Time for workers to write a checkpoint and end; a stopped job has 60 s altogether (raykd/submit)."""
 
-CUT_SECONDS = 2
-"""Wait for workers whose work is wanted no more."""
+CUT_SECONDS = 5
+"""Wait for workers whose work is wanted no more; Ray Train sees every 2 s whether idle ones have ended."""
 
 FAILED_SECONDS = 10
 """Time for the workers of a failed training to end. One that waits for a peer that has failed never does."""
@@ -79,7 +79,6 @@ class WorkerGroup:
         self._queue = ray.remote(num_cpus=0)(TaskQueue).options(scheduling_strategy=here).remote()
         self._fit = _FitThread(lambda: self._build().fit())
         self._submitted = 0
-        self._patience_s = STOP_SECONDS
         self._fit.start()
 
     def run(self, tasks: Sequence[TrainTask], on_event: OnEvent, more: MoreTasks = tuple) -> None:
@@ -89,6 +88,7 @@ class WorkerGroup:
         too many lost workers, ResourceError when none start.
         """
         self.start()
+        self._patience_s = STOP_SECONDS
         self._submit(tasks)
         try:
             while not self._finished(on_event, more):
@@ -156,7 +156,7 @@ class WorkerGroup:
         return workers if len(workers) == self._compute.min_workers else ()
 
     def cut_short(self) -> None:
-        """Have :meth:`close` end the workers by force after ``CUT_SECONDS``: what they still do is wanted no more."""
+        """Have :meth:`close` end started workers by force after ``CUT_SECONDS``: what they still do is wanted no more."""
         self._patience_s = CUT_SECONDS
 
     def release_for(self, *, cpus: int, gpu: bool) -> None:
@@ -176,7 +176,8 @@ class WorkerGroup:
         with contextlib.suppress(ResourceError):  # a lost queue: the workers end without it
             if self._fit.is_alive():
                 ask(self._queue.close.remote())
-                self._fit.join(timeout=self._patience_s)
+                started = ask(self._queue.owners.remote()) is not None
+                self._fit.join(timeout=self._patience_s if started else STOP_SECONDS)
             if self._fit.is_alive() and (owners := ask(self._queue.owners.remote())) is not None:
                 controller, placement_group = owners
                 ray.kill(controller)  # the workers are its own, and end with it

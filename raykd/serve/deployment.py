@@ -9,10 +9,10 @@ import numpy as np
 from fastapi import FastAPI
 from numpy.typing import NDArray
 from ray import serve
-from ray.exceptions import ActorDiedError, ActorUnavailableError
 from ray.serve.exceptions import BackPressureError
 
 from raykd.data.tokenizer import Text
+from raykd.lost_processes import lost_process_errors
 from raykd.serve.http_app import MAX_WAITING, build_app, server_info
 from raykd.serve.prediction_service import OverloadedError, ScoredTexts, ScoreTexts
 from raykd.serve.served_application import FILE, ServedApplication, check_served, read_arguments, service_of
@@ -67,7 +67,7 @@ def retried(handle: Any) -> ScoreTexts:
         for _ in range(RETRIES):
             try:
                 scored: ScoredTexts = await handle.score.remote(list(texts))
-            except (ActorDiedError, ActorUnavailableError):
+            except lost_process_errors():
                 await asyncio.sleep(RETRY_S)
             except BackPressureError:
                 raise OverloadedError("the model has more requests than it can answer; send this one again later") from None

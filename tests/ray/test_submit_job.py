@@ -247,9 +247,9 @@ def test_nothing_of_the_head_outlives_it(tmp_path: Path) -> None:
 
     with head(tmp_path, cpus=1) as running:
         temp = running.session
-        (mark,) = {
-            one.environ()[MARK] for one in psutil.Process().children(recursive=True) if str(temp) in " ".join(one.cmdline())
-        }
+        below = {one.pid for one in psutil.Process().children(recursive=True)}
+        found = [one for one in psutil.process_iter(["environ", "cmdline"]) if one.pid in below]  # without one that has ended
+        (mark,) = {one.info["environ"][MARK] for one in found if str(temp) in " ".join(one.info["cmdline"] or [])}
         assert any(str(temp) in " ".join(process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"]))
     left = [process for process in psutil.process_iter(["cmdline"]) if str(temp) in " ".join(process.info["cmdline"] or [])]
     assert not [process for process in left if process.status() != psutil.STATUS_ZOMBIE]

@@ -120,19 +120,26 @@ def test_a_local_run_has_the_whole_machine_and_its_gpus(resources: dict[str, flo
 def test_a_ray_of_the_caller_trains_no_more_at_a_time_than_its_cpus_allow(resources: dict[str, float]) -> None:
     """Trainings beyond them waited for ever for CPUs that idle ones kept."""
     resources["CPU"] = 3.0
-    assert cluster.training_resources(ComputeConfig()).cpus == 2
-    assert cluster.placement_of(ComputeConfig(), 7) == Placement(2, 1, 1)
+    assert cluster.training_resources(ComputeConfig()).cpus == 3
+    assert cluster.placement_of(ComputeConfig(), 7) == Placement(3, 1, 1)
+    assert cluster.placement_of(ComputeConfig(parallel_tasks=4), 7) == Placement(3, 1, 1)
+    resources["GPU"] = 8.0
+    assert cluster.placement_of(ComputeConfig(), 8) == Placement(3, 1, 1)
+    assert cluster.placement_of(ComputeConfig(cpus_per_worker=2, num_workers=4, parallel_tasks=2), 8) == Placement(2, 1, 1)
 
 
 def test_a_cluster_gives_what_the_job_asks_for(resources: dict[str, float], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
-    assert cluster.training_resources(ComputeConfig(num_workers=4, cpus_per_worker=2)) == AvailableResources(8)
+    assert cluster.training_resources(ComputeConfig(num_workers=4, cpus_per_worker=2)) == AvailableResources(8, ray_cpus=32)
     assert cluster.placement_of(ComputeConfig(), 7) == Placement(1, 1, 1), "one worker was asked for"
     assert cluster.placement_of(ComputeConfig(num_workers=4), 7) == Placement(4, 1, 1)
     assert cluster.placement_of(ComputeConfig(num_workers=4, parallel_tasks=3), 7) == Placement(3, 4, 1)
-    assert cluster.training_resources(ComputeConfig(num_workers=8, parallel_tasks=9)) == AvailableResources(31), (
+    assert cluster.training_resources(ComputeConfig(num_workers=8, parallel_tasks=9)) == AvailableResources(31, ray_cpus=32), (
         "a CPU stays for Ray Data"
     )
+    assert cluster.placement_of(ComputeConfig(parallel_tasks=40), 50) == Placement(32, 1, 1)
+    monkeypatch.setattr(cluster, "_most", lambda: {"CPU": 64})
+    assert cluster.placement_of(ComputeConfig(parallel_tasks=40), 50) == Placement(40, 1, 1), "its autoscaler adds nodes"
 
 
 def test_a_local_ray_has_cpus_for_the_trainings_that_run_at_once(resources: dict[str, float]) -> None:

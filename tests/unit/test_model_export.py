@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+import raykd
 from raykd import model_export as export_module
 from raykd.cli import main
 from raykd.errors import ConfigError, ModelError
@@ -121,6 +122,9 @@ def test_int8_that_is_worse_on_validation_rows_is_refused(run, monkeypatch, caps
     assert "more than 0.5 points below the float file's (per-channel weights: −" in said
     assert forms == ["dynamic", "static, 32 rows a batch"]
     assert sorted(path.name for path in (model / "onnx").iterdir()) == ["export.json", "model.onnx"]
+    with pytest.raises(raykd.Int8RefusedError, match="not published") as refused:
+        raykd.export(model, int8=True)
+    assert isinstance(refused.value, raykd.RaykdError)
 
 
 def test_static_activations_keep_the_answers(run, tmp_path):
@@ -299,9 +303,12 @@ def test_whatever_stops_an_export_no_unchecked_file_stays(tmp_path, small_world,
     assert not list((tmp_path / "model").glob("onnx/*"))
 
 
-@pytest.mark.parametrize("stopped_at", ["model.onnx", "model_int8.onnx", "export.json"])
+@pytest.mark.parametrize(
+    ("stopped_at", "int8"),
+    [("model.onnx", True), ("model_int8.onnx", True), ("export.json", True), ("model.onnx", False), ("export.json", False)],
+)
 def test_an_earlier_export_stays_unless_its_files_were_replaced(
-    tmp_path, small_world, monkeypatch, exporter_of_the_student, stopped_at
+    tmp_path, small_world, monkeypatch, exporter_of_the_student, *, stopped_at, int8
 ):
     from raykd.data import storage
 
@@ -316,7 +323,7 @@ def test_an_earlier_export_stays_unless_its_files_were_replaced(
 
     monkeypatch.setattr(storage, "open_output", full)
     with pytest.raises(OSError, match="no space"):
-        export(model, int8=True, terminal=Terminal())
+        export(model, int8=int8, terminal=Terminal())
     if stopped_at == "model.onnx":
         assert read_exports(model) == tuple(made)
         assert all(Path(one.file).stat().st_size == one.bytes_on_disk for one in made)

@@ -216,6 +216,7 @@ def test_a_student_of_several_variants_is_probed_as_any_of_them_trains_it(job, l
     variants = {"one": {"training": {"gradient_checkpointing": True}}, "two": {}}
     local(job(student__variants=variants)).check()
     assert [one["gradient_checkpointing"] for one in probed[:2]] == [False, True], "the teacher, and the student of both"
+    assert probed[1]["name"] == "the student of variant two", "its folder is a temporary one"
 
 
 def test_layers_of_a_teacher_need_one(job, tmp_path):

@@ -19,9 +19,7 @@ from raykd.data.tokenised_set import TokenisedSet
 from raykd.distill.tasks import StudentInputs, student_task
 from raykd.distill.training_length import match_lengths
 from raykd.errors import ConfigError, DataError
-from raykd.models import (
-    load_classifier,
-)
+from raykd.models import load_classifier
 from raykd.run.task import TrainTask, cache_folder, model_folder
 from raykd.run.train_task import run_task
 from raykd.task_kinds import label_codec

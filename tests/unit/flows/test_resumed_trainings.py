@@ -9,10 +9,7 @@ import torch
 
 from raykd.data.step_stream import local_feed
 from raykd.errors import CheckpointError, ConfigError, TrainingError
-from raykd.models import (
-    check_compiler,
-    compiled_forward,
-)
+from raykd.models import check_compiler, compiled_forward
 from raykd.run.train_task import open_task, run_open_task
 from raykd.trainers.context import local_context
 from raykd.trainers.control import ControlRequests, StopRequested

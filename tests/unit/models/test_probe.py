@@ -202,6 +202,8 @@ def test_a_model_that_cannot_checkpoint_its_activations_is_found(tmp_path):
     folder = pretrained(tmp_path / "model", "mpnet")
     with pytest.raises(ConfigError, match=r"gradient_checkpointing = true, but .*model is of type mpnet"):
         probe_classifier(folder, ROWS, labels=LABELS, sequence_length=48, gradient_checkpointing=True)
+    with pytest.raises(ConfigError, match="but the student is of type mpnet"):
+        probe_classifier(folder, ROWS, labels=LABELS, sequence_length=48, gradient_checkpointing=True, name="the student")
     probe_classifier(
         pretrained(tmp_path / "bert", "bert"), ROWS, labels=LABELS, sequence_length=48, gradient_checkpointing=True
     )

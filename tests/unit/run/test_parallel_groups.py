@@ -29,11 +29,18 @@ TASKS = [task(domain, seed) for domain in ("books", "dvd", "kitchen") for seed i
 class Recorder:
     """Groups whose trainings are functions of the task, and what they did."""
 
-    def __init__(self, train: Callable[[TrainTask], None] = lambda _: None, *, ahead: bool = False, available: int = 2) -> None:
+    def __init__(
+        self,
+        train: Callable[[TrainTask], None] = lambda _: None,
+        *,
+        ahead: bool = False,
+        available: int = 2,
+        ray_cpus: int | None = None,
+    ) -> None:
         self.train, self.ahead = train, ahead
         self.made: list[Here] = []
         self.heard: list[str] = []
-        self.groups = ParallelGroups(self._build, self._hear, lambda: AvailableResources(available))
+        self.groups = ParallelGroups(self._build, self._hear, lambda: AvailableResources(available, ray_cpus=ray_cpus))
 
     def _build(self, placement: Placement) -> "Here":
         self.made.append(Here(self, placement))
@@ -118,6 +125,16 @@ def test_one_group_gets_everything_in_order_and_stays() -> None:
     here.groups.close()
     assert here.groups.waiting_workers() == []
     assert here.made[0].closed
+
+
+@pytest.mark.parametrize(("ray_cpus", "left"), [(4, 2), (3, 2), (2, 1), (1, 0), (None, 2)])
+def test_idle_workers_leave_a_cpu_to_other_tasks(ray_cpus: int | None, left: int) -> None:
+    """The rows of a later model were never prepared where idle workers held every CPU of a caller's Ray."""
+    here = Recorder(meeting(), ray_cpus=ray_cpus)
+    here.groups.run(TASKS[:2], TWO)
+    here.groups.leave_cpus(1)
+    assert len(here.groups.waiting_workers()) == left
+    assert sum(one.closed for one in here.made) == 2 - left
 
 
 def test_groups_train_at_the_same_time_and_no_more_than_the_placement_says() -> None:

@@ -94,6 +94,7 @@ def test_gradients_do_not_depend_on_whose_records_they_are() -> None:
         teacher.store = StateStore(teacher.store.rows, SharedFiles(shared_folder("mine")))
     batch = make_batch()
     writer(batch)
+    assert reader.store.has(batch).all(), "the reader's records are the writer's"
     expected = gradients(model, objective(model, batch).per_row.sum())
     again = gradients(model, dataclasses.replace(objective, teacher=reader)(model, batch).per_row.sum())
     torch.testing.assert_close(again, expected, rtol=1e-4, atol=1e-7)

@@ -1,0 +1,87 @@
+"""The end of a worker group: what is waited for, and for how long. Ray's own part is in tests/ray."""
+
+import threading
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import ray
+
+from raykd.config import ComputeConfig
+from raykd.run import worker_group
+from raykd.run.worker_group import WorkerGroup
+
+
+class Fit:
+    """Stands for the queue actor and for ``fit``, whose thread lives until Ray would end it, or for some seconds."""
+
+    def __init__(self, seconds: float = 60) -> None:
+        self.owners: tuple[str, str] | None = ("controller", "placement group")
+        self.ended = threading.Event()
+        self.killed: list[str] = []
+        self.waits: list[float] = []
+        """Longest waits for the thread."""
+        self._seconds = seconds
+
+    def fit(self) -> None:
+        self.ended.wait(self._seconds)
+
+    def kill(self, actor: Any) -> None:
+        if actor == "controller":
+            self.killed.append(actor)
+            self.ended.set()
+
+    @property
+    def queue(self) -> Any:
+        return SimpleNamespace(close=SimpleNamespace(remote=lambda: None), owners=SimpleNamespace(remote=lambda: self.owners))
+
+
+@pytest.fixture
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_group, "ask", lambda answer: answer)
+    monkeypatch.setattr(worker_group, "CUT_SECONDS", 0.2)
+    monkeypatch.setattr(worker_group, "STOP_SECONDS", 20)
+
+
+def started(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> WorkerGroup:
+    """A group whose workers are up."""
+    monkeypatch.setattr(ray, "kill", fit.kill)
+    monkeypatch.setattr(ray.util, "remove_placement_group", lambda _: None)
+    group = WorkerGroup(ComputeConfig(use_gpu=False), storage="/tmp", name="x")
+    group._queue, group._fit = fit.queue, worker_group._FitThread(fit.fit)
+    group._fit.start()
+    join = group._fit.join
+    monkeypatch.setattr(group._fit, "join", lambda timeout: (fit.waits.append(timeout), join(timeout)))
+    return group
+
+
+@pytest.mark.usefixtures("short_waits")
+def test_workers_whose_work_is_wanted_no_more_are_ended_by_force(monkeypatch: pytest.MonkeyPatch) -> None:
+    fit = Fit()
+    group = started(fit, monkeypatch)
+    group.cut_short()
+    group.close()
+    assert fit.killed == ["controller"]
+    assert fit.waits == [worker_group.CUT_SECONDS, worker_group.STOP_SECONDS]
+
+
+@pytest.mark.usefixtures("short_waits")
+def test_workers_that_still_start_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their thread called Ray after Ray's end, which ended the command with another exit code."""
+    fit = Fit(seconds=1)
+    fit.owners = None
+    group = started(fit, monkeypatch)
+    thread = group._fit
+    group.cut_short()
+    group.close()
+    assert thread is not None
+    assert not thread.is_alive()
+    assert fit.waits == [worker_group.STOP_SECONDS]
+    assert fit.killed == []
+
+
+@pytest.mark.usefixtures("short_waits")
+def test_workers_that_end_by_themselves_are_not_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    fit = Fit(seconds=0.5)
+    started(fit, monkeypatch).close()
+    assert fit.killed == []

@@ -80,7 +80,8 @@ def training_resources(compute: ComputeConfig) -> AvailableResources:
         return AvailableResources(cpus, gpus=gpus if gpu else None, memory=memory, ray_cpus=ray_cpus)
     workers = compute.max_workers * (compute.parallel_tasks or 1)
     cpus = max(1, min(workers * compute.cpus_per_worker, ray_cpus - DATA_CPUS))
-    return AvailableResources(cpus, gpus=min(workers, gpus) if gpu else None, ray_cpus=int(offered("CPU")))
+    gpus = min(workers, int(offered("GPU")))
+    return AvailableResources(cpus, gpus=gpus if gpu else None, ray_cpus=int(offered("CPU")))
 
 
 def placement_of(compute: ComputeConfig, tasks: int) -> Placement:

@@ -58,9 +58,10 @@ def export(model: str, *, form: str = "onnx", int8: bool = False, terminal: Term
         targets[INT8] = export_path(model, checked, int8=True)
     with tempfile.TemporaryDirectory(prefix="raykd-export-") as aside:
         made, refusal = _make(model, targets, config, tolerance, aside=aside)
-        published = _publish(made, model, checked)
-    if checked == "onnx" and not any(one.int8 for one in published):
-        _remove_int8(model, terminal)
+        stale = _int8_without_index(made, model, checked)
+        published = _publish(made, model, checked, stale)
+        if stale:
+            terminal.print_line(f"{INT8}: {stale} of an earlier export is removed")
     for one in published:
         _tell(one, config, terminal)
     if run is not None:
@@ -70,11 +71,12 @@ def export(model: str, *, form: str = "onnx", int8: bool = False, terminal: Term
     return published
 
 
-def _remove_int8(model: str, terminal: Terminal) -> None:
-    """Remove the int8 file of an earlier export, which no index lists any more."""
-    if storage.exists(earlier := export_path(model, "onnx", int8=True)):
-        storage.remove(earlier)
-        terminal.print_line(f"{INT8}: {earlier} of an earlier export is removed")
+def _int8_without_index(made: Sequence[Export], model: str, form: ExportFormat) -> str | None:
+    """The int8 file of an earlier export, which no index will list once ``made`` is published; None where there is none."""
+    if form != "onnx" or any(one.int8 for one in made):
+        return None
+    earlier = export_path(model, form, int8=True)
+    return earlier if storage.exists(earlier) else None
 
 
 def _tell(one: Export, config: ExperimentConfig | None, terminal: Terminal) -> None:
@@ -131,8 +133,8 @@ def _make(
     return [one.model_copy(update={"against_float": verdict}) if one.int8 else one for one in named], refusal
 
 
-def _publish(made: Sequence[Export], model: str, form: ExportFormat) -> list[Export]:
-    """Copy checked files into the model's folder, over those of an earlier export, and write its index.
+def _publish(made: Sequence[Export], model: str, form: ExportFormat, stale: str | None) -> list[Export]:
+    """Copy checked files into the model's folder, over those of an earlier export, remove ``stale``, and write its index.
 
     The earlier export stays where no file could be written. Where some were, all are removed: they and the index do not belong
     together.
@@ -145,11 +147,12 @@ def _publish(made: Sequence[Export], model: str, form: ExportFormat) -> list[Exp
             with open(part, "rb") as source, storage.open_output(target) as stream:
                 shutil.copyfileobj(source, stream)
             written = True
+        if stale:
+            storage.remove(stale)
         write_exports(model, form, published)
     except BaseException:  # an interrupted command too
         if written:
-            earlier = [export_path(model, form, int8=True)] if form == "onnx" else []
-            for file in (*(target for _, target in parts), *earlier, index_path(model, form)):
+            for file in (*(target for _, target in parts), *([stale] if stale else []), index_path(model, form)):
                 storage.remove(file)
         raise
     return published

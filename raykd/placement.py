@@ -89,21 +89,22 @@ def goes_side_by_side(compute: ComputeConfig) -> bool:
 def place(compute: ComputeConfig, tasks: int, available: AvailableResources) -> Placement:
     """The placement of ``tasks`` trainings of one stage.
 
-    As many at a time as there are cores (or GPUs), but no more than ``parallel_tasks``, or than Ray has CPUs; each on an equal
-    share of the workers that the resources allow, at most ``num_workers`` of at most ``cpus_per_worker`` CPUs, at least one of
-    one CPU. A pure function of the job and the resources, so that a run that continues trains as before.
+    As many at a time as there are cores (or GPUs), no more than ``parallel_tasks``, or than Ray has CPUs or GPUs; each on an
+    equal share of the workers that the resources allow, at most ``num_workers`` of at most ``cpus_per_worker`` CPUs, at least
+    one of one CPU. A pure function of the job and the resources, so that a run that continues trains as before.
     """
     one = wide(compute)
     if not goes_side_by_side(compute):
         return one
-    fit = available.cpus if available.gpus is None else available.gpus
+    cores = available.cpus if available.ray_cpus is None else min(available.cpus, available.ray_cpus)
+    fit = cores if available.gpus is None else available.gpus
     if available.memory is not None:
         fit = min(fit, available.memory // PROCESS_BYTES)
-    reservable = tasks * one.cost if available.ray_cpus is None else available.ray_cpus
-    parallel = min(tasks, compute.parallel_tasks or fit, reservable)
+    most = min((limit for limit in (available.gpus, available.ray_cpus) if limit is not None), default=tasks)
+    parallel = min(tasks, compute.parallel_tasks or fit, most)
     if parallel < 2:
         return one
-    fit_wide = available.cpus // compute.cpus_per_worker if available.gpus is None else min(available.gpus, reservable)
+    fit_wide = cores // compute.cpus_per_worker if available.gpus is None else most
     workers = max(1, min(compute.max_workers, fit_wide // parallel))
-    cpus = max(1, min(compute.cpus_per_worker, available.cpus // (parallel * workers)))
+    cpus = max(1, min(compute.cpus_per_worker, cores // (parallel * workers)))
     return Placement(parallel, workers, cpus)

@@ -80,7 +80,7 @@ class DataConfig(TextFilesConfig):
     """Validation set, which selects the best model: files, or the fraction of `train` held out by a hash of the text."""
     test: tuple[PathField, ...] | float | Literal["validation"] = 0.1
     """Test set, used for the report only: files, or the fraction of `train` held out by a hash of the text, of at least
-    50 rows. `validation` uses the validation set, on which results are too good, since it has selected the models; the verdict
+    50 rows. `validation` uses the validation set: results are too good, since it has selected the models, and the verdict
     has a warning. Without `label` there is no report: `validation`, for evaluation alone."""
     overlap: Literal["warn", "drop", "error"] = "warn"
     """Treatment of texts that training, validation and test set share, but for case, white space and Unicode form. warn:

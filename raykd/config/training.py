@@ -124,7 +124,8 @@ class ComputeConfig(Section):
     is always wide. The weights are those of as many workers as a training has."""
     parallel_tasks: int | None = Field(None, ge=1)
     """Largest number of trainings side by side; null is one for each core or GPU of a local machine that has 2 GiB of memory
-    for each, and on a cluster as many as `num_workers` workers hold. On a cluster each has up to `num_workers` workers."""
+    for each, and on a cluster as many as `num_workers` workers hold. On a cluster each has up to `num_workers` workers. No
+    more train at a time than Ray has CPUs or GPUs for."""
     use_gpu: bool | None = None
     """Give each worker a GPU; null uses GPUs where the cluster has them."""
     engine: EngineConfig = DeepSpeedEngineConfig()

@@ -44,8 +44,9 @@ def probe_classifier(
 
     if not rows:  # preparing names the reason
         return
-    tokenizer, name = load_tokenizer(model), name or model
+    name = name or model
     with torch.random.fork_rng(devices=[]), _raise_model_errors(name):
+        tokenizer = load_tokenizer(model)
         torch.manual_seed(0)  # a new head is drawn here; the run draws its own
         classifier = load_classifier(model, labels=labels, new_head=train)
         check_sequence_length(classifier.config, sequence_length, model=name)

@@ -2,8 +2,8 @@
 
 from raykd.report.cells import caption, legend, system_title
 from raykd.report.comparison import Comparison
-from raykd.report.markdown import markdown_table, students_section
-from raykd.report.verdict_table import verdict_lines
+from raykd.report.markdown import markdown_table, pipe_table, students_section
+from raykd.report.verdict_table import has_many_verdicts, judged_table, verdict_lines
 from raykd.task_kinds import task_kind
 
 MAX_LABELS = 50
@@ -29,6 +29,7 @@ def model_card(comparison: Comparison, *, variant: str, seed: int | None, object
         f"Started from `{base}`; minimised {objective}.",
         "## Evaluation",
         "\n\n".join(line.text for line in verdict_lines(comparison)),
+        pipe_table(*judged_table(comparison)) if has_many_verdicts(comparison) else "",
         f"{caption(comparison)}. Metrics of several seeds are means.",
         markdown_table(comparison),
         legend(comparison),

@@ -8,7 +8,7 @@ from raykd.report.cells import table
 from raykd.report.comparison import Comparison
 from raykd.report.html import drawing, html_table, page
 from raykd.report.label_curve import label_plot, label_table
-from raykd.report.verdict_table import verdict_lines
+from raykd.report.verdict_table import has_many_verdicts, judged_table, verdict_lines
 
 LABEL_NOTE = "Mean over seeds; bars are one standard deviation to both sides. The axis of the labels is logarithmic."
 
@@ -23,6 +23,7 @@ def runs_html(runs: Sequence[Comparison], warnings: Sequence[str] = ()) -> str:
     for run in runs:
         lines = "".join(f"<p>{escape(line.text)}</p>" for line in verdict_lines(run))
         body += [f"<h2>{escape(run.name)}</h2>", html_table(*table(run)), f'<div class="verdict">{lines}</div>']
+        body += [html_table(*judged_table(run))] if has_many_verdicts(run) else []
     return page("Comparison of runs", body)
 
 

@@ -84,7 +84,8 @@ def conclusion(task: Task, systems: Sequence[System], found: Sequence[SystemCont
     students = [system for system in systems if system.role == "student"]
     if judged:
         lines = [_sentence(task, systems, one) for one in judged]
-        lines += [*_several(len(judged)), *_unknown_spread([one.result for one in judged])]
+        lines += [chance(len(judged))] if len(judged) == SEVERAL else []  # of more, it stands beside the separable ones
+        lines += _unknown_spread([one.result for one in judged])
     else:
         missing = "there is one student only; add another to student.variants" if students else "there is no student"
         lines = [f"No verdict: {missing}."]
@@ -110,26 +111,25 @@ def _sentence(task: Task, systems: Sequence[System], contrast: SystemContrast) -
         claims = {one: f"{first} is {one} than {second}" for one in ("better", "worse")}
         claims["not separable"] = f"{first} and {second} are not separable on these rows"
         means = f"{ours} against {theirs}"
+    steps = f"; {other} optimiser steps" if (other := other_steps(candidate, reference)) else ""
     low, high, unit = metric.difference(result.low), metric.difference(result.high), " points" if metric.percent else ""
     return (
         f"{claims[result.verdict]}: {metric.title} {means}: "
         f"{metric.difference(result.difference)}{unit}, 95% interval {low} to {high} "
-        f"({result.verdict}; {_scope(task, result)}{_lengths(candidate, reference)})."
+        f"({result.verdict}; {_scope(task, result)}{steps})."
     )
 
 
-def _lengths(candidate: System, reference: System) -> str:
-    """The optimiser steps of two students where they differ: the difference may come from them alone."""
+def other_steps(candidate: System, reference: System) -> str:
+    """The optimiser steps of two students where they differ, to which a difference may be due; else an empty string."""
     if candidate.work is None or reference.work is None or candidate.work.steps == reference.work.steps:
         return ""
-    return f"; {candidate.work.steps:,} against {reference.work.steps:,} optimiser steps"
+    return f"{candidate.work.steps:,} against {reference.work.steps:,}"
 
 
-def _several(count: int) -> list[str]:
+def chance(count: int) -> str:
     """Caveat about several verdicts at once."""
-    if count < SEVERAL:
-        return []
-    return [f"Each of the {count} intervals holds at 95% by itself; of so many verdicts one may well be wrong by chance."]
+    return f"Each of the {count} intervals holds at 95% by itself; of so many verdicts one may well be wrong by chance."
 
 
 def _scope(task: Task, result: Verdict) -> str:

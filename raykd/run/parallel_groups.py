@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from typing import Any, Protocol
 
@@ -40,8 +41,8 @@ class Group(Protocol):
         """The actors of workers that wait for a task."""
         ...
 
-    def release_for(self, *, cpus: int, gpu: bool) -> None:
-        """End idle workers that hold CPUs or a GPU that something else needs."""
+    def release_for(self, *, cpus: int, gpu: bool) -> bool:
+        """End idle workers that hold CPUs or a GPU that something else needs. True when none are left."""
         ...
 
     def cut_short(self) -> None:
@@ -129,8 +130,8 @@ class ParallelGroups:
     def release_for(self, *, cpus: int, gpu: bool) -> None:
         """End idle workers that hold CPUs or a GPU that something else needs."""
         with self._changed:
-            for group in self._idle:
-                group.release_for(cpus=cpus, gpu=gpu)
+            for group in [group for group in self._idle if group.release_for(cpus=cpus, gpu=gpu)]:
+                del self._idle[group]
 
     def leave_cpus(self, cpus: int) -> None:
         """End idle workers until so many of Ray's CPUs are held by none: for tasks that would wait for them for ever."""
@@ -151,8 +152,7 @@ class ParallelGroups:
         """End all workers; those that train beside others write a checkpoint first."""
         self._stop()
         with self._changed:
-            for group in (*self._idle, *self._busy):
-                group.close()
+            _at_once([group.close for group in (*self._idle, *self._busy)])
             self._idle.clear()
 
     def _pending(self) -> bool:
@@ -201,8 +201,7 @@ class ParallelGroups:
             if other.shape == placement.shape:
                 del self._idle[group]
                 return group
-        for group in self._idle:
-            group.close()
+        _at_once([group.close for group in self._idle])
         self._idle.clear()
         return self._build(placement)
 
@@ -238,10 +237,16 @@ class ParallelGroups:
             self._clear()
             busy = list(self._busy)
         if busy:
-            with ThreadPoolExecutor(len(busy), thread_name_prefix="raykd-stop") as pool:
-                list(pool.map(lambda group: group.stop(self._record), busy))
+            _at_once([partial(group.stop, self._record) for group in busy])
             with self._changed:
                 self._changed.wait_for(lambda: not self._busy, timeout=END_SECONDS)
+
+
+def _at_once(calls: Sequence[Callable[[], None]]) -> None:
+    """Make calls that wait for workers at the same time."""
+    if calls:
+        with ThreadPoolExecutor(len(calls), thread_name_prefix="raykd-groups") as pool:
+            list(pool.map(lambda call: call(), calls))
 
 
 def _batches(tasks: Iterable[TrainTask], placement: Placement) -> list[TaskBatch]:

@@ -244,6 +244,7 @@ class StageRunner:
         self._check_lock()
         self.start_ray()
         self._groups.release_for(cpus=self.compute.cpus_per_worker, gpu=uses_gpu(self.compute))
+        self._groups.leave_cpus(self.compute.cpus_per_worker)
         compute = report_compute(self.compute) if for_report else self.compute
         progress, kept = partial(self.terminal.advance, title), self._scoring.for_scoring(self._groups.waiting_workers())
         try:
@@ -285,8 +286,12 @@ class StageRunner:
         placement = self._placement(stage)
         if placement.parallel > 1 and len(tasks) > 1:
             self.terminal.print_line(f"{stage}: {len(tasks)} trainings, {placement}")
-        if placement.parallel < min(len(tasks), self.compute.parallel_tasks or 1):
-            self.terminal.print_line(f"{stage}: compute.parallel_tasks = {self.compute.parallel_tasks}, but Ray has fewer CPUs")
+        wanted = min(len(tasks), self.compute.parallel_tasks or 1) if goes_side_by_side(self.compute) else 1
+        if placement.parallel < wanted:
+            self.terminal.print_line(
+                f"{stage}: {placement.parallel} at a time, not compute.parallel_tasks = {self.compute.parallel_tasks}: Ray has "
+                "no CPUs or GPUs for more"
+            )
         if self.is_wanted("report") and [stage] == [*self._trainings][-1:]:  # the driver waits now, and would import later
             threading.Thread(target=import_libraries, name="raykd-report-imports", daemon=True).start()
         workers = min(placement.parallel, len(tasks)) * placement.max_workers

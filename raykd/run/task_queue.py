@@ -17,7 +17,7 @@ def ask(answer: Any) -> Any:
     import ray
     from ray.exceptions import GetTimeoutError
 
-    from raykd.lost_processes import lost_process_errors
+    from raykd.lost_processes import ended_process_errors
 
     try:
         return ray.get(answer, timeout=ANSWER_SECONDS)
@@ -26,7 +26,7 @@ def ask(answer: Any) -> Any:
             f"waited {ANSWER_SECONDS} s for the run's task queue, a process that hands tasks to the training workers; see that "
             "the command's machine has memory for it, and that the nodes of the workers reach it. The same command continues"
         ) from None
-    except lost_process_errors():
+    except ended_process_errors():  # one that cannot be reached for a while is an error that a worker may repeat
         raise ResourceError(
             "the run's task queue, a process that hands tasks to the training workers, was lost; see that the command's "
             "machine has memory for it. The same command continues"

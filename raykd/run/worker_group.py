@@ -60,6 +60,7 @@ class WorkerGroup:
         self._submitted = 0
         self._last = ""
         self._patience_s: float = STOP_SECONDS
+        self._stopped = False
 
     def start(self) -> None:
         """Start the workers in the background, so that they import while data is prepared. Does nothing when they are up.
@@ -79,6 +80,7 @@ class WorkerGroup:
         self._queue = ray.remote(num_cpus=0)(TaskQueue).options(scheduling_strategy=here).remote()
         self._fit = _FitThread(lambda: self._build().fit())
         self._submitted = 0
+        self._stopped = False
         self._fit.start()
 
     def run(self, tasks: Sequence[TrainTask], on_event: OnEvent, more: MoreTasks = tuple) -> None:
@@ -137,8 +139,9 @@ class WorkerGroup:
 
     def stop(self, on_event: OnEvent) -> None:
         """Ask the workers to write a checkpoint and stop, and wait for them."""
-        if self._fit is None or not self._fit.is_alive():
+        if self._fit is None or not self._fit.is_alive() or self._stopped:
             return
+        self._stopped = True
         log.warning("stopping: the workers write a checkpoint first, for at most %d s", STOP_SECONDS)
         ask(self._queue.stop.remote())
         deadline = time.monotonic() + STOP_SECONDS
@@ -157,12 +160,15 @@ class WorkerGroup:
 
     def cut_short(self) -> None:
         """Have :meth:`close` end started workers by force after ``CUT_SECONDS``: what they still do is wanted no more."""
-        self._patience_s = CUT_SECONDS
+        with contextlib.suppress(ResourceError):  # a lost queue
+            if self._fit is not None and self._fit.is_alive() and ask(self._queue.owners.remote()) is not None:
+                self._patience_s = CUT_SECONDS
 
-    def release_for(self, *, cpus: int, gpu: bool) -> None:
-        """End idle workers that hold what something else needs; a later task starts others."""
+    def release_for(self, *, cpus: int, gpu: bool) -> bool:
+        """End idle workers that hold what something else needs; a later task starts others. True when none are left."""
         if self._fit is not None and (gpu or self._compute.elastic or free_cpus() < cpus):
             self.close()
+        return self._fit is None
 
     def close(self) -> None:
         """End the workers: when they have done what they do, or by force.
@@ -176,8 +182,7 @@ class WorkerGroup:
         with contextlib.suppress(ResourceError):  # a lost queue: the workers end without it
             if self._fit.is_alive():
                 ask(self._queue.close.remote())
-                started = ask(self._queue.owners.remote()) is not None
-                self._fit.join(timeout=self._patience_s if started else STOP_SECONDS)
+                self._fit.join(timeout=self._patience_s)
             if self._fit.is_alive() and (owners := ask(self._queue.owners.remote())) is not None:
                 controller, placement_group = owners
                 ray.kill(controller)  # the workers are its own, and end with it

@@ -21,6 +21,7 @@ RESOURCES = st.builds(
     st.integers(1, 70),
     gpus=st.one_of(st.none(), st.integers(1, 9)),
     memory=st.one_of(st.none(), st.integers(1, 2**36)),
+    ray_cpus=st.one_of(st.none(), st.integers(0, 70)),
 )
 
 
@@ -36,9 +37,10 @@ def test_a_placement_fits_the_resources_and_the_job(compute: ComputeConfig, task
     assert compute.placement != "wide"
     assert not compute.elastic
     assert found.parallel <= (compute.parallel_tasks or found.parallel)
+    assert available.gpus is None or found.parallel * found.max_workers <= available.gpus, "the last ones would never start"
+    assert available.ray_cpus is None or found.parallel * found.cost <= available.ray_cpus
     if compute.parallel_tasks is None:
         assert found.parallel * found.cost <= available.cpus or available.gpus is not None
-        assert available.gpus is None or found.parallel * found.max_workers <= available.gpus
         assert available.memory is None or found.parallel * PROCESS_BYTES <= available.memory
 
 

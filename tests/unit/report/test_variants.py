@@ -17,6 +17,7 @@ from raykd.report.plots import metric_plot
 from raykd.report.system import Task, TrainingWork, variant_title
 from raykd.report.terminal import render
 from raykd.report.variants import length_note, students_differ, variant_table
+from raykd.report.verdict_table import verdict_table
 from raykd.task_kinds import SINGLE_LABEL
 from tests.unit.report.comparisons import SIZE
 
@@ -71,6 +72,10 @@ def test_a_verdict_on_students_of_other_lengths_says_so() -> None:
     matched, longer = compared({"no_kd": FEW, "kd": MANY, "long": LONG}).verdicts
     assert "optimiser steps" not in matched
     assert longer.endswith("this teacher; 4,500 against 1,500 optimiser steps).")
+    header, body = verdict_table(compared({"no_kd": FEW, "kd": MANY, "long": LONG}))
+    column = header.index("optimiser steps")
+    assert {cells[0]: cells[column] for cells in body[:8]}["student, long − student, no KD"] == "4,500 against 1,500"
+    assert "optimiser steps" not in verdict_table(compared({"no_kd": FEW, "kd": MANY}))[0]
 
 
 def test_every_renderer_shows_any_number_of_students(tmp_path: Path) -> None:

@@ -91,8 +91,9 @@ class Here:
     def waiting_workers(self) -> list[str]:
         return list(self.trained[-1:])
 
-    def release_for(self, *, cpus: int, gpu: bool) -> None:
-        del cpus, gpu
+    def release_for(self, *, cpus: int, gpu: bool) -> bool:
+        del cpus
+        return gpu
 
     def cut_short(self) -> None:
         self.cut = True

@@ -103,6 +103,9 @@ def test_workers_that_were_lent_are_not_waited_for_once_scoring_has_ended_in_an_
         def release_for(self, **_: Any) -> None:
             asked.append("release")
 
+        def leave_cpus(self, cpus: int) -> None:
+            asked.append(f"leave {cpus}")
+
         def waiting_workers(self) -> list[Any]:
             return []
 
@@ -118,7 +121,7 @@ def test_workers_that_were_lent_are_not_waited_for_once_scoring_has_ended_in_an_
     monkeypatch.setattr("raykd.run.stages.uses_gpu", lambda _: False)
     with pytest.raises(error):
         made.score([], "rows")
-    assert asked == ["release", "cut short"]
+    assert asked == ["release", "leave 1", "cut short"]
 
 
 class GroupsHere:

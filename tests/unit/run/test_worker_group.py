@@ -1,6 +1,7 @@
 """The end of a worker group: what is waited for, and for how long. Ray's own part is in tests/ray."""
 
 import threading
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,6 +10,7 @@ import ray
 
 from raykd.config import ComputeConfig
 from raykd.run import worker_group
+from raykd.run.task_queue import QueueUpdate
 from raykd.run.worker_group import WorkerGroup
 
 
@@ -21,6 +23,7 @@ class Fit:
         self.killed: list[str] = []
         self.waits: list[float] = []
         """Longest waits for the thread."""
+        self.stops: list[int] = []
         self._seconds = seconds
 
     def fit(self) -> None:
@@ -33,7 +36,13 @@ class Fit:
 
     @property
     def queue(self) -> Any:
-        return SimpleNamespace(close=SimpleNamespace(remote=lambda: None), owners=SimpleNamespace(remote=lambda: self.owners))
+        calls: dict[str, Callable[[], Any]] = {
+            "close": lambda: None,
+            "owners": lambda: self.owners,
+            "stop": lambda: self.stops.append(1),
+            "poll": lambda: QueueUpdate([], 0, None, 0.0),
+        }
+        return SimpleNamespace(**{name: SimpleNamespace(remote=call) for name, call in calls.items()})
 
 
 @pytest.fixture
@@ -85,3 +94,19 @@ def test_workers_that_end_by_themselves_are_not_killed(monkeypatch: pytest.Monke
     fit = Fit(seconds=0.5)
     started(fit, monkeypatch).close()
     assert fit.killed == []
+
+
+@pytest.mark.usefixtures("short_waits")
+def test_workers_that_never_start_are_stopped_once_and_not_waited_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stopped job has 60 s until Ray ends it; without a node its workers never start."""
+    monkeypatch.setattr(worker_group, "STOP_SECONDS", 0.2)
+    monkeypatch.setattr(worker_group, "FAILED_SECONDS", 0.1)
+    fit = Fit()
+    fit.owners = None
+    group = started(fit, monkeypatch)
+    for _ in range(2):
+        group.stop(lambda *_: None)
+    group.close()
+    assert fit.stops == [1]
+    assert fit.waits == [0.1]
+    fit.ended.set()

@@ -1,8 +1,8 @@
 """A distillation from text files to the comparison table, stage by stage, on the driver."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 
 from raykd.config import ExperimentConfig
 from raykd.data import storage
@@ -79,16 +79,16 @@ class DistillationPipeline:
         """Find errors in models and files before anything starts; runs no model without ``probe``. Raises RaykdError."""
         check_experiment(self.config)
         if probe and self.will_train():
-            self.probe()
+            self.models_probe()()
         if self.config.data.label is None and "report" in self.only:
             raise ConfigError("stage report compares answers with labels, but data.label is not set; name the label column")
         for warning in self.config.warnings:
             self.runner.terminal.print_line(f"warning: {warning}")
         self.runner.write_config(self.config)
 
-    def probe(self) -> None:
-        """Run the models on a few rows. Raises ModelError."""
-        probe_models(self.config)
+    def models_probe(self) -> Callable[[], None]:
+        """A function that runs the models on a few rows and raises ModelError."""
+        return partial(probe_models, self.config)
 
     def will_train(self) -> bool:
         """True when some task's folder is not finished; results of another configuration are detected later, by their key."""

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from raykd.data import storage
 from raykd.data.first_rows import first_texts
 from raykd.data.overlap import Overlap, find_overlaps
 from raykd.data.side_tables import SideTable
+from raykd.data.tokenizer import Text
 from raykd.metakd.build_meta_objective import build_meta_objective
 from raykd.metakd.checks import check_meta_kd, probe_models
 from raykd.metakd.domain_rows import DomainRows
@@ -95,13 +96,14 @@ class MetaKDPipeline:
         if "split" in self.only:
             self.rows.check_classes()
         if probe and self.will_train():
-            self.probe()
+            self.models_probe()()
 
-    def probe(self) -> None:
-        """Run the models on a few rows. Raises ModelError."""
+    def models_probe(self) -> Callable[[], None]:
+        """A function that runs the models on a few rows and raises ModelError."""
+        texts: Sequence[Text] = ()
         if "split" in self.only:
-            rows = self.rows.spec("train", self.config.domains, self.config.teacher.model)
-            probe_models(self.config, first_texts(rows, PROBE_ROWS))
+            texts = first_texts(self.rows.spec("train", self.config.domains, self.config.teacher.model), PROBE_ROWS)
+        return partial(probe_models, self.config, texts)
 
     def will_train(self) -> bool:
         """True when some task's folder is not finished; results of another configuration are detected later, by their key."""

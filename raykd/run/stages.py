@@ -21,6 +21,7 @@ from raykd.data.prepare_spec import PrepareSpec
 from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ConfigError, DataError
+from raykd.fork_server.running_server import stop_fork_server
 from raykd.placement import Placement, goes_side_by_side
 from raykd.predict import ScoreJob
 from raykd.predict.answer_scorer import AnswerScorer
@@ -32,7 +33,7 @@ from raykd.run.parallel_groups import ParallelGroups
 from raykd.run.scoring import ScoringActors, report_compute, score_models
 from raykd.run.task import TrainTask, key_of
 from raykd.run.worker_group import WorkerGroup
-from raykd.session import start_ray, stop_ray
+from raykd.session import prepare_ray, start_ray, stop_ray
 
 STALE_SECONDS = 30.0
 """Wait for workers whose number may change: Ray lists the nodes every 20 s, so a longer wait is for a node that has left. The
@@ -105,7 +106,7 @@ class StageRunner:
         self._requested: set[str] = set()
         self._trained: set[str] = set()
         self._queued: set[str] = set()
-        self._started_ray = self._checked_nodes = False
+        self._prepared_ray = self._started_ray = self._checked_nodes = False
         self._ending: Future[None] | None = None
         self._lock: FolderLock | None = None
 
@@ -115,6 +116,10 @@ class StageRunner:
         with folder_lock(self.folder) as self._lock:
             yield
         self._lock = None
+
+    def prepare_ray(self) -> None:
+        """Start what takes longest of a local Ray, before the checks of a job."""
+        self._prepared_ray |= prepare_ray()
 
     def start_ray(self) -> None:
         """Connect to Ray, or start it, unless it is up. A local Ray gets the resources of every group of workers.
@@ -161,6 +166,8 @@ class StageRunner:
         """End all workers, and Ray, if it was started here."""
         self.end_ray()
         self._wait_for_end()
+        if self._prepared_ray:
+            stop_fork_server()
 
     def _wait_for_end(self) -> None:
         if self._ending is not None:

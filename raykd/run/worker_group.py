@@ -218,7 +218,8 @@ class WorkerGroup:
                 name=f"{self._name}-{time.time_ns()}",  # the state of a run lies in raykd's own checkpoints, never in Ray's
                 storage_path=absolute(self._storage),  # Ray takes a relative path for a URI without a scheme
                 failure_config=FailureConfig(max_failures=self._compute.max_failures),
-                worker_runtime_env={"env_vars": variables_that_keep_freed_memory()},
+                # workers of a local Ray start with these variables; a runtime environment takes another process and seconds
+                worker_runtime_env=None if is_local_ray() else {"env_vars": variables_that_keep_freed_memory()},
             ),
         )
 

@@ -1,14 +1,20 @@
-"""Ray Train's trainer for a Ray of this machine alone, without the helper actors that such a Ray has no use for.
+"""Ray Train's trainer for a Ray of this machine alone, without helper actors and runtime environments.
 
-Each actor is a process that imports Ray Data and Ray Train: about two processor seconds, and the start of the workers waits for
-three of them. The hooks are those of Ray 2.60; ``tests/unit/trainers/test_local_trainer.py`` fails where a version has others.
+Ray Train passes variables on to its actors by a runtime environment. Such a process takes seconds longer to start: another
+process of Ray's prepares it, and it does not come from the fork server (:mod:`raykd.fork_server`). Processes of a local Ray
+have the command's variables anyway. The hooks are those of Ray 2.60; ``tests/unit/trainers/test_local_trainer.py`` fails where
+a version has others.
 """
 
 from typing import Any
 
+import ray
+from ray.train import Result
 from ray.train.torch import TorchTrainer
 from ray.train.v2._internal.callbacks import DatasetsCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
+from ray.train.v2._internal.execution.controller import TrainController
+from ray.train.v2._internal.execution.worker_group import WorkerGroup
 
 _UNUSED = (DatasetsCallback, PlacementGroupCleanerCallback)
 """Callbacks with an actor each. The first splits datasets that a trainer was given, but raykd's tasks name their rows
@@ -23,8 +29,21 @@ class ContextCallback(DatasetsCallback):  # type: ignore[misc]  # an untyped bas
         return {}
 
 
+class LocalController(TrainController):  # type: ignore[misc]  # an untyped base
+    """Ray Train's controller; its workers have the environment of this process."""
+
+    def __init__(self, **settings: Any) -> None:
+        WorkerGroup._get_worker_runtime_env = staticmethod(lambda custom_runtime_env: custom_runtime_env)
+        super().__init__(**settings)
+
+
 class LocalTorchTrainer(TorchTrainer):  # type: ignore[misc]  # an untyped base
     """``TorchTrainer`` with the controller and the workers, but without actors for datasets and placement groups."""
+
+    def _initialize_and_run_controller(self, **settings: Any) -> Result:
+        controller = ray.remote(num_cpus=0)(LocalController).remote(**settings)
+        ray.get(controller.run.remote())
+        return ray.get(controller.get_result.remote())
 
     def _create_default_callbacks(self) -> list[Any]:
         kept = [one for one in super()._create_default_callbacks() if not isinstance(one, _UNUSED)]

@@ -9,16 +9,18 @@ from raykd.models.model_code import import_model_code
 
 
 def preload(*, deepspeed: bool, device: torch.device) -> threading.Thread:
-    """Start the imports of the first model and, where it is used, of DeepSpeed, in a thread; join it before the first training.
-
-    They take longer than all others: transformers' modelling code imports torch's compiler.
-    """
-    thread = threading.Thread(target=_import, args=(deepspeed, device), name="raykd-preload", daemon=True)
+    """Start :func:`import_first_model` in a thread; join it before the first training."""
+    imports = {"deepspeed": deepspeed, "device": device}
+    thread = threading.Thread(target=import_first_model, kwargs=imports, name="raykd-preload", daemon=True)
     thread.start()
     return thread
 
 
-def _import(deepspeed: bool, device: torch.device) -> None:
+def import_first_model(*, deepspeed: bool, device: torch.device) -> None:
+    """Import what the first model of a process needs and, where it is used, DeepSpeed.
+
+    It takes longer than all other imports: transformers' modelling code imports torch's compiler.
+    """
     with contextlib.suppress(ImportError):  # the training imports it again, and reports why it cannot
         import_model_code()
         if deepspeed:

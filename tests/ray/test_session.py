@@ -11,7 +11,7 @@ import psutil
 import pytest
 import ray
 
-from raykd import cluster, session
+from raykd import cluster, local_ray, session
 from raykd.errors import ResourceError
 
 
@@ -96,6 +96,45 @@ else:
     print(*sorted(actor["name"] for actor in ray.util.list_named_actors(all_namespaces=True)))
     print("port of the agent", ray._private.worker._global_node.dashboard_agent_listen_port)
 """
+FORKED = """
+import os, signal, sys, psutil, ray
+from raykd.fork_server.running_server import _Running
+from raykd.session import prepare_ray, start_ray, stop_ray
+
+@ray.remote(num_cpus=0)
+class Worker:
+    def parent(self):
+        return os.getppid()
+    def process(self):
+        return os.getpid()
+    def imports(self):
+        return "transformers" in sys.modules, ray.get_runtime_context().get_job_id()
+
+assert prepare_ray()
+start_ray(num_cpus=1)
+assert not prepare_ray(), "Ray runs"
+forks = _Running.server.pid
+workers = [Worker.remote() for _ in range(3)]
+assert {ray.get(one.parent.remote()) for one in workers} == {forks}
+assert {ray.get(one.imports.remote()) for one in workers} == {(True, ray.get_runtime_context().get_job_id())}
+other = Worker.options(runtime_env={"env_vars": {"HF_HOME": "/elsewhere"}}).remote()
+assert ray.get(other.parent.remote()) != forks, "its imports may read the variable"
+ray.kill(workers[0])
+os.kill(forks, signal.SIGKILL)
+later = Worker.remote()
+assert ray.get(later.parent.remote()) != forks, "it makes its own imports"
+assert ray.get(workers[1].parent.remote()) != forks, "those that were forked go on"
+ours = [psutil.Process(ray.get(one.process.remote())) for one in (workers[1], later)]
+stop_ray()
+for process in ours:
+    process.wait(timeout=60)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux only")
+def test_workers_are_forked_and_a_lost_fork_server_is_no_fault() -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    subprocess.run([sys.executable, "-c", FORKED], env=environment, timeout=240, check=True)
 
 
 def started(**variables: str) -> str:
@@ -190,10 +229,10 @@ def test_a_token_is_made_only_where_there_is_none_and_none_can_be_kept(
     monkeypatch.setenv("HOME", str(tmp_path / "file"))
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    session._provide_token()
+    local_ray.provide_token()
     found = os.environ.get("RAY_AUTH_TOKEN")
     assert (found is not None and len(found) == 64) if kept == "made" else found == kept
     monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    session._provide_token()
+    local_ray.provide_token()
     assert "RAY_AUTH_TOKEN" not in os.environ, "Ray keeps one in the home"

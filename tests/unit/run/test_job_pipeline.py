@@ -1,6 +1,7 @@
 """The order of a job: input, Ray and models side by side, rows, stages, the end."""
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from raykd.config import ComputeConfig
 from raykd.data.folder_lock import folder_lock
 from raykd.errors import ConfigError, ModelError, ResourceError
 from raykd.progress import Terminal
+from raykd.run import job_pipeline
 from raykd.run.job_pipeline import run_pipeline
 from raykd.run.stages import StageRunner
 from tests.local_pipeline import LocalMetaPipeline
@@ -24,6 +26,7 @@ class Recorded:
         )
         self.asked: list[str] = []
         self.ray_is_up = threading.Event()
+        self.runner.prepare_ray = lambda: self.asked.append("prepared")  # type: ignore[method-assign]  # stands in for it
         self.runner.start_ray = self._start_ray  # type: ignore[method-assign]  # stands in for it
         self.runner.close = lambda: self.asked.append("closed")  # type: ignore[method-assign]  # stands in for it
 
@@ -35,7 +38,10 @@ class Recorded:
     def check(self, *, probe: bool = True) -> None:
         self.asked.append("check and probe" if probe else "check")
 
-    def probe(self) -> None:
+    def models_probe(self) -> Callable[[], None]:
+        return self._probe
+
+    def _probe(self) -> None:
         assert self.ray_is_up.wait(timeout=60), "Ray starts meanwhile, not afterwards"
         self.asked.append("probe")
 
@@ -57,9 +63,22 @@ def test_models_are_probed_while_ray_starts_and_before_rows_are_tokenised(tmp_pa
     job = Recorded(tmp_path)
     assert run_pipeline(job) == "result"
     assert job.main, "Ray's processes end with the thread that started them"
-    assert job.asked[:2] == ["check", "Ray"]
-    assert sorted(job.asked[2:4]) == ["probe", "workers"]
-    assert job.asked[4:] == ["tokens", "run", "closed"]
+    assert job.asked[:3] == ["prepared", "check", "Ray"]
+    assert sorted(job.asked[3:5]) == ["probe", "workers"]
+    assert job.asked[5:] == ["tokens", "run", "closed"]
+
+
+def test_models_are_probed_in_a_forked_worker_where_there_are_some(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = Recorded(tmp_path)
+
+    def call(probe: Callable[[], None]) -> Callable[[], None]:
+        job.asked.append("called")
+        return probe
+
+    monkeypatch.setattr(job_pipeline, "is_running", lambda: True)
+    monkeypatch.setattr(job_pipeline, "call_in_worker", call)
+    assert run_pipeline(job) == "result"
+    assert job.asked == ["prepared", "check", "Ray", "called", "workers", "probe", "tokens", "run", "closed"]
 
 
 def test_a_model_that_cannot_be_probed_ends_the_run_and_ray(tmp_path: Path) -> None:
@@ -68,10 +87,10 @@ def test_a_model_that_cannot_be_probed_ends_the_run_and_ray(tmp_path: Path) -> N
     def probe() -> None:
         raise ModelError("models/teacher: unusable")
 
-    job.probe = probe  # type: ignore[method-assign]  # stands in for it
+    job.models_probe = lambda: probe  # type: ignore[method-assign]  # stands in for it
     with pytest.raises(ModelError, match="unusable"):
         run_pipeline(job)
-    assert job.asked == ["check", "Ray", "workers", "closed"]
+    assert job.asked == ["prepared", "check", "Ray", "workers", "closed"]
 
 
 def test_an_input_that_is_wrong_ends_the_run_before_ray_starts(tmp_path: Path) -> None:
@@ -84,7 +103,7 @@ def test_an_input_that_is_wrong_ends_the_run_before_ray_starts(tmp_path: Path) -
     job.check = check  # type: ignore[method-assign]  # stands in for it
     with pytest.raises(ConfigError, match="no such file"):
         run_pipeline(job)
-    assert job.asked == ["closed"]
+    assert job.asked == ["prepared", "closed"]
 
 
 def test_a_second_run_of_a_folder_is_refused_before_it_writes(tmp_path: Path) -> None:

@@ -134,6 +134,9 @@ def serve(listener: socket.socket) -> dict[str, Any] | None:
                 import_ray()
                 alike = draw_alike()
             refusal = SAME_NUMBERS if alike else _refusal(environment, request["environment"])
+            given_up = bool(select.select([connection], [], [], 0)[0])  # nothing else comes after a request but its end
+            if given_up:  # the process makes its own imports by now: a second one would be the same worker
+                continue
             if refusal:
                 connection.sendall(refusal.encode())
             elif _fork() == 0:

@@ -61,8 +61,12 @@ def label_table(runs: Sequence[Comparison]) -> tuple[list[str], list[list[str]]]
 
 
 def label_plot(runs: Sequence[Comparison]) -> str | None:
-    """The table as SVG: a line for each variant with one standard deviation, the teacher dashed; None without curves."""
-    curves = label_curves(runs)
+    """The table as SVG: a line for each variant with one standard deviation, the teacher dashed; None without curves.
+
+    A variant of a single run is a row of the table only, unless all are.
+    """
+    every = label_curves(runs)
+    curves = [one for one in every if len(one.points) > 1] or every
     if not curves:
         return None
     metric = task_kind(runs[0].task).headline

@@ -126,6 +126,23 @@ def test_rubbish_and_silence_do_not_end_the_server(server: ForkServer, program: 
     assert read(tmp_path / "after.json")["parent"] == server.pid
 
 
+def test_a_process_that_no_longer_waits_is_not_started_twice(program: str, tmp_path: Path) -> None:
+    server = ForkServer({})
+    try:
+        address = json.loads(server.settings(program))["socket"]
+        arguments = [program, str(tmp_path / "early.json")]
+        lines = (
+            "from raykd.fork_server import start_worker; start_worker.ANSWER_S = 0.01; "
+            f"start_worker.ask({address!r}, {arguments!r})"
+        )
+        subprocess.run([sys.executable, "-c", lines], check=True)
+        start(server.settings(program), tmp_path / "late.json")
+        assert read(tmp_path / "late.json")["arguments"][1] == str(tmp_path / "late.json")
+        assert not (tmp_path / "early.json").exists()
+    finally:
+        server.stop()
+
+
 def test_nobody_else_can_reach_the_socket(server: ForkServer, program: str) -> None:
     folder = Path(json.loads(server.settings(program))["socket"]).parent
     assert folder.stat().st_mode & 0o077 == 0

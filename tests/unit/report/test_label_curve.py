@@ -55,3 +55,12 @@ def test_the_plot_has_a_line_for_each_system(runs: list[Comparison]) -> None:
     for text in ("teacher", "student, no KD", "student, KD", "labelled training rows", "1,000", "4,000"):
         assert f"<!-- {text} -->" in svg
     assert svg.count("LineCollection") == 6, "bars of one standard deviation, of the lines and of the legend"
+
+
+def test_a_variant_of_one_run_is_in_the_table_and_not_in_the_plot(runs: list[Comparison]) -> None:
+    fewer = runs[0].model_copy(update={"systems": runs[0].systems[:2]})
+    svg = label_plot([fewer, runs[1]])
+    assert svg is not None
+    assert "<!-- student, no KD -->" in svg
+    assert "<!-- student, KD -->" not in svg
+    assert "student, KD" in [cells[0] for cells in label_table([fewer, runs[1]])[1]]

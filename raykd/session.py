@@ -13,7 +13,7 @@ from typing import Any
 
 from raykd.data.watchdog import limit_waits
 from raykd.errors import ResourceError
-from raykd.fork_server.running_server import start_fork_server, stop_fork_server
+from raykd.fork_server.running_server import prepare_fork_server, stop_fork_server, use_fork_server
 from raykd.local_ray import (
     children_without_hang_up,
     for_this_machine,
@@ -58,14 +58,14 @@ class _Connection:
 
 
 def prepare_ray() -> bool:
-    """Start what takes longest of a local Ray, before :func:`start_ray`; :func:`stop_ray` ends it.
+    """Start the fork server of a local Ray's workers before :func:`start_ray`; :func:`stop_ray` ends it.
 
     False, and nothing happens, where Ray runs, or the job runs on a cluster.
     """
     ray: Any = sys.modules.get("ray")
     if os.environ.get("RAY_ADDRESS") or (ray is not None and ray.is_initialized()):
         return False
-    return bool(start_fork_server())
+    return prepare_fork_server()
 
 
 def is_local_ray() -> bool:
@@ -106,14 +106,18 @@ def start_ray(
             "_temp_dir": short_folder(),
         }
         provide_token()
-        variables = local_variables(local["_temp_dir"]) | start_fork_server()
+        variables = local_variables(local["_temp_dir"]) | use_fork_server()
     else:
         _require_answer(address)
-    _init_ray(address, local, variables)
-    _Connection.is_local = bool(local)
-    _quiet_ray()
-    if local:
-        start_data_actors()
+    try:
+        _init_ray(address, local, variables)
+        _Connection.is_local = bool(local)
+        _quiet_ray()
+        if local:
+            start_data_actors()
+    except BaseException:
+        stop_fork_server()
+        raise
     limit_waits(start_timeout_s)
     log.info("Ray is up: %s", "local" if address == "local" else address)
     return True
@@ -213,24 +217,33 @@ def _quiet_ray() -> None:
 
 
 def call_in_worker(function: Callable[[], None]) -> Callable[[], None]:
-    """Call a function in a worker process. Returns a function that waits for it and raises its RaykdError, if it raises one."""
-    import ray
-    from ray.exceptions import RayTaskError, WorkerCrashedError
+    """Call a function in a worker process of this machine, with all its cores, that ends afterwards.
 
-    called = ray.remote(num_cpus=0)(_call).remote(function)
+    Returns a function that waits for the call and raises its RaykdError, or ResourceError where the process was lost.
+    """
+    import ray
+    from ray.exceptions import OutOfMemoryError, RayTaskError, WorkerCrashedError
+
+    called = ray.remote(num_cpus=0, max_retries=0, max_calls=1)(_call_with_all_cores).remote(function)
 
     def wait() -> None:
         try:
             ray.get(called)
         except RayTaskError as error:
             raise error.cause from error
-        except WorkerCrashedError as error:
-            raise ResourceError(f"a process of Ray's ended while it checked the models: {error}; free memory") from error
+        except (WorkerCrashedError, OutOfMemoryError) as error:
+            raise ResourceError(
+                "the process that ran the models on a few rows was lost, mostly for want of memory; free memory, or take a "
+                f"smaller model ({type(error).__name__})"
+            ) from error
 
     return wait
 
 
-def _call(function: Callable[[], None]) -> None:
+def _call_with_all_cores(function: Callable[[], None]) -> None:
+    import torch
+
+    torch.set_num_threads(os.cpu_count() or 1)
     function()
 
 

@@ -9,8 +9,10 @@ import gc
 import importlib
 import json
 import os
+import resource
 import runpy
 import select
+import shutil
 import signal
 import socket
 import sys
@@ -32,7 +34,10 @@ RAY_MODULES = (
     "raykd.predict.scorer",
 )
 """Modules that import Ray, which reads variables of the job when it is imported: they wait for the first request."""
-OWN_VARIABLES = ("RAY_JOB_ID", "OMP_NUM_THREADS", "SPT_NOENV", "PWD", "OLDPWD", "SHLVL", "_")
+OWN_VARIABLES = {
+    "RAY_JOB_ID", "OMP_NUM_THREADS", "SPT_NOENV", "PWD", "OLDPWD", "SHLVL", "_",
+    "PL_DISABLE_FORK",  # Ray Tune sets it for trials that use PyTorch Lightning
+}  # fmt: skip
 """Variables that may differ between workers. An import may have read any other."""
 NO_JOB = "f" * 8
 """Ray's number for no job: a worker that starts with it takes the job of its first task, as those do that Ray starts early."""
@@ -60,7 +65,9 @@ def main() -> None:
         import_first_model(deepspeed=torch.version.cuda is None, device=torch.device("cpu"))
     import_modules(MODULES)
     request = serve(listener)
-    if request is not None:
+    if request is None:
+        shutil.rmtree(os.path.dirname(listener.getsockname()), ignore_errors=True)  # the parent may have been killed
+    else:
         run_program(request)
 
 
@@ -97,20 +104,23 @@ class _ClassNumbers:
         return ActorClassID(os.urandom(ActorClassID.size()))
 
 
-def draw_alike() -> bool:
-    """True when two forks of this process draw the same random number in Ray's C++ code."""
+def unfit_for_forks() -> str:
+    """Reason why forks of this process would not work as workers, found by two forks; empty where there is none."""
     from ray import UniqueID
 
     drawn = []
     for _ in range(2):
         reading, writing = os.pipe()
         if _fork() == 0:
-            os.write(writing, UniqueID.from_random().binary())
+            torch: Any = sys.modules.get("torch")
+            os.write(writing, b"" if torch is not None and torch.cuda._is_in_bad_fork() else UniqueID.from_random().binary())
             os._exit(0)
         os.close(writing)
         with open(reading, "rb") as pipe:
             drawn.append(pipe.read())
-    return drawn[0] == drawn[1]
+    if not all(drawn):
+        return "an import has started CUDA, which forks cannot use"
+    return SAME_NUMBERS if drawn[0] == drawn[1] else ""
 
 
 def serve(listener: socket.socket) -> dict[str, Any] | None:
@@ -120,7 +130,7 @@ def serve(listener: socket.socket) -> dict[str, Any] | None:
     """
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system forgets processes that have ended
     environment: dict[str, str] = {}
-    alike = False
+    unfit = "the imports of the fork server have failed"
     while True:
         ready, _, _ = select.select([listener, sys.stdin], [], [])
         if sys.stdin in ready:
@@ -132,8 +142,8 @@ def serve(listener: socket.socket) -> dict[str, Any] | None:
                 environment = request["environment"]
                 os.environ.update({**environment, "RAY_JOB_ID": NO_JOB, "OMP_NUM_THREADS": "1"})
                 import_ray()
-                alike = draw_alike()
-            refusal = SAME_NUMBERS if alike else _refusal(environment, request["environment"])
+                unfit = unfit_for_forks()
+            refusal = unfit or _refusal(environment, request["environment"])
             given_up = bool(select.select([connection], [], [], 0)[0])  # nothing else comes after a request but its end
             if given_up:  # the process makes its own imports by now: a second one would be the same worker
                 continue
@@ -149,13 +159,15 @@ def serve(listener: socket.socket) -> dict[str, Any] | None:
 
 
 def run_program(request: Mapping[str, Any]) -> None:
-    """Become the process that was asked for, with its folder, environment, priority and signals; then run its program."""
+    """Become the process that was asked for: folder, environment, limits, priority, signals; then run its program."""
+    os.setpgrp()  # as Ray's own: it ends a lost worker's children by their process group
     os.chdir(request["folder"])
     os.environ.clear()
     os.environ.update(request["environment"])
     for number, handler in ((signal.SIGCHLD, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
         signal.signal(number, handler)
     signal.pthread_sigmask(signal.SIG_SETMASK, request["blocked_signals"])
+    resource.setrlimit(resource.RLIMIT_NOFILE, request["open_files"])
     os.setpriority(os.PRIO_PROCESS, 0, request["niceness"])
     with open(OOM_SCORE_FILE, "w", encoding="ascii") as file:
         file.write(request["oom_score"])
@@ -193,13 +205,10 @@ def _receive(connection: socket.socket, streams: contextlib.ExitStack) -> tuple[
 
 def _refusal(own: Mapping[str, str], asked: Mapping[str, str]) -> str:
     """Reason not to fork a worker with the environment that was asked for; empty where there is none."""
-    torch: Any = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_initialized():
-        return "an import has started CUDA, which forks cannot use"
     if threading.active_count() > 1:
         return f"an import has started the thread {threading.enumerate()[-1].name}, which forks would lack"
-    others = sorted(name for name in {*own, *asked} - {*OWN_VARIABLES} if own.get(name) != asked.get(name))
-    return f"other values of {', '.join(others)}" if others else ""
+    differing = sorted(name for name in {*own, *asked} - OWN_VARIABLES if own.get(name) != asked.get(name))
+    return f"other values of {', '.join(differing)}" if differing else ""
 
 
 def _fork() -> int:

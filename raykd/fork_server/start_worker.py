@@ -5,6 +5,7 @@ It runs by its path and imports nothing but the standard library, so that it tak
 
 import json
 import os
+import resource
 import signal
 import socket
 import sys
@@ -13,14 +14,14 @@ SETTINGS_VARIABLE = "RAYKD_START_WORKER"
 """Settings of this program, as JSON: ``socket``, the path of the fork server's Unix socket; ``program``, the path of Ray's own
 program for a worker; ``environment``, variables that every worker has."""
 OOM_SCORE_FILE = "/proc/self/oom_score_adj"
-ANSWER_S = 45.0
-"""Seconds to wait for a process: the server may still import. Ray gives a worker 60 s."""
+ANSWER_S = 240.0
+"""Seconds to wait for a process: the server may still import. A server that has ended is noticed at once."""
 FORKED = b"forked"
 """The server's answer; any other is the reason why it refuses."""
 ANSWER_BYTES = 4096
 HEADER_BYTES = 8
 """The number of a request's bytes comes before it."""
-FIELDS = {"arguments", "environment", "folder", "niceness", "oom_score", "blocked_signals"}
+FIELDS = {"arguments", "environment", "folder", "niceness", "oom_score", "open_files", "blocked_signals"}
 """Keys of a request."""
 
 
@@ -31,7 +32,8 @@ def main() -> int:
     arguments = [settings["program"], *sys.argv[1:]]
     answer = ask(settings["socket"], arguments)
     if answer != FORKED:
-        sys.stderr.write(f"raykd: this worker makes its own imports: {answer.decode()}\n")
+        reason = answer.decode() or "the fork server has ended, or cannot fork"
+        sys.stderr.write(f"raykd: this worker makes its own imports: {reason}\n")
         sys.stderr.flush()
         os.execv(sys.executable, [sys.executable, *arguments])
     return 0
@@ -45,6 +47,7 @@ def ask(address: str, arguments: list[str]) -> bytes:
         "folder": os.getcwd(),
         "niceness": os.getpriority(os.PRIO_PROCESS, 0),
         "oom_score": read_oom_score(),
+        "open_files": resource.getrlimit(resource.RLIMIT_NOFILE),
         "blocked_signals": sorted(int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, ())),
     }
     content = json.dumps(request).encode()

@@ -118,7 +118,7 @@ class StageRunner:
         self._lock = None
 
     def prepare_ray(self) -> None:
-        """Start what takes longest of a local Ray, before the checks of a job."""
+        """Start the fork server of a local Ray's workers, before the checks of a job."""
         self._prepared_ray |= prepare_ray()
 
     def start_ray(self) -> None:

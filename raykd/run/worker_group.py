@@ -14,6 +14,7 @@ from raykd.cluster import uses_gpu, wait_for_resources, worker_bundles
 from raykd.config import ComputeConfig
 from raykd.data.storage import absolute
 from raykd.errors import RaykdError, ResourceError, TrainingError
+from raykd.fork_server.running_server import is_running
 from raykd.freed_memory import variables_that_keep_freed_memory
 from raykd.run.build_objective import BuildObjective, build_objective
 from raykd.run.task import TrainTask
@@ -218,8 +219,8 @@ class WorkerGroup:
                 name=f"{self._name}-{time.time_ns()}",  # the state of a run lies in raykd's own checkpoints, never in Ray's
                 storage_path=absolute(self._storage),  # Ray takes a relative path for a URI without a scheme
                 failure_config=FailureConfig(max_failures=self._compute.max_failures),
-                # workers of a local Ray start with these variables; a runtime environment takes another process and seconds
-                worker_runtime_env=None if is_local_ray() else {"env_vars": variables_that_keep_freed_memory()},
+                # forked workers have these variables; a runtime environment takes another process and seconds
+                worker_runtime_env=None if is_running() else {"env_vars": variables_that_keep_freed_memory()},
             ),
         )
 

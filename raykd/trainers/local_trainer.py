@@ -1,11 +1,12 @@
 """Ray Train's trainer for a Ray of this machine alone, without helper actors and runtime environments.
 
 Ray Train passes variables on to its actors by a runtime environment. Such a process takes seconds longer to start: another
-process of Ray's prepares it, and it does not come from the fork server (:mod:`raykd.fork_server`). Processes of a local Ray
-have the command's variables anyway. The hooks are those of Ray 2.60; ``tests/unit/trainers/test_local_trainer.py`` fails where
-a version has others.
+process of Ray's prepares it, and it does not come from the fork server (:mod:`raykd.fork_server`). The processes of a local
+Ray have the variables that the command had when Ray started; the controller gets the present ones as an argument. The hooks
+are those of Ray 2.60; ``tests/unit/trainers/test_local_trainer.py`` fails where a version has others.
 """
 
+import os
 from typing import Any
 
 import ray
@@ -13,6 +14,7 @@ from ray.train import Result
 from ray.train.torch import TorchTrainer
 from ray.train.v2._internal.callbacks import DatasetsCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
+from ray.train.v2._internal.constants import get_env_vars_to_propagate
 from ray.train.v2._internal.execution.controller import TrainController
 from ray.train.v2._internal.execution.worker_group import WorkerGroup
 
@@ -30,9 +32,11 @@ class ContextCallback(DatasetsCallback):  # type: ignore[misc]  # an untyped bas
 
 
 class LocalController(TrainController):  # type: ignore[misc]  # an untyped base
-    """Ray Train's controller; its workers have the environment of this process."""
+    """Ray Train's controller. Its workers have the environment of Ray's processes and no other, unless they ask for one."""
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, *, variables: dict[str, str], **settings: Any) -> None:
+        """Set the command's ``variables`` for Ray Train, which may be others than when Ray started, in this process."""
+        os.environ.update(variables)
         WorkerGroup._get_worker_runtime_env = staticmethod(lambda custom_runtime_env: custom_runtime_env)
         super().__init__(**settings)
 
@@ -41,7 +45,8 @@ class LocalTorchTrainer(TorchTrainer):  # type: ignore[misc]  # an untyped base
     """``TorchTrainer`` with the controller and the workers, but without actors for datasets and placement groups."""
 
     def _initialize_and_run_controller(self, **settings: Any) -> Result:
-        controller = ray.remote(num_cpus=0)(LocalController).remote(**settings)
+        variables = get_env_vars_to_propagate()
+        controller = ray.remote(num_cpus=0)(LocalController).remote(variables=variables, **settings)
         ray.get(controller.run.remote())
         return ray.get(controller.get_result.remote())
 

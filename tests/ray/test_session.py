@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -12,7 +13,7 @@ import pytest
 import ray
 
 from raykd import cluster, local_ray, session
-from raykd.errors import ResourceError
+from raykd.errors import ModelError, ResourceError
 
 
 @pytest.mark.usefixtures("ray_session")
@@ -236,3 +237,43 @@ def test_a_token_is_made_only_where_there_is_none_and_none_can_be_kept(
     monkeypatch.setenv("HOME", str(tmp_path))
     local_ray.provide_token()
     assert "RAY_AUTH_TOKEN" not in os.environ, "Ray keeps one in the home"
+
+
+def _raise_a_model_error() -> None:
+    raise ModelError("models/teacher: unusable")
+
+
+def _end_the_process() -> None:
+    os._exit(1)
+
+
+def _write_threads(path: str) -> None:
+    import torch
+
+    Path(path).write_text(f"{os.getpid()} {torch.get_num_threads()}")
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_a_call_in_a_worker_raises_what_it_raises_and_leaves_no_process(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="models/teacher: unusable"):
+        session.call_in_worker(_raise_a_model_error)()
+    with pytest.raises(ResourceError, match="was lost, mostly for want of memory"):
+        session.call_in_worker(_end_the_process)()
+    session.call_in_worker(partial(_write_threads, str(tmp_path / "threads")))()
+    number, threads = (tmp_path / "threads").read_text().split()
+    assert int(threads) == os.cpu_count()
+    with contextlib.suppress(psutil.NoSuchProcess):
+        psutil.Process(int(number)).wait(timeout=60)
+
+
+def test_a_ray_that_does_not_start_leaves_no_fork_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(session, "_init_ray", lambda *_: (_ for _ in ()).throw(ResourceError("no space left")))
+    used = {"RAYKD_START_WORKER": "{}"}
+    stopped = []
+    monkeypatch.setattr(session, "use_fork_server", lambda: used)
+    monkeypatch.setattr(session, "stop_fork_server", lambda: stopped.append(True))
+    with pytest.raises(ResourceError, match="no space left"):
+        session.start_ray(num_cpus=1)
+    assert stopped == [True]

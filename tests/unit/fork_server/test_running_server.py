@@ -15,12 +15,19 @@ from typing import Any
 import psutil
 import pytest
 
-from raykd.fork_server import start_worker
-from raykd.fork_server.running_server import ForkServer, is_running, start_fork_server, stop_fork_server
+from raykd.fork_server import running_server, start_worker
+from raykd.fork_server.running_server import (
+    ForkServer,
+    is_running,
+    prepare_fork_server,
+    stop_fork_server,
+    use_fork_server,
+)
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux only")
+OPEN_FILES = 1000
 WORKER = """
-    import json, os, random, signal, sys, threading
+    import json, os, random, resource, signal, sys, threading
     import numpy, ray, torch
     drawn = [ray.UniqueID.from_random().hex()]
     thread = threading.Thread(target=lambda: drawn.append(ray.UniqueID.from_random().hex()))
@@ -34,7 +41,8 @@ WORKER = """
             "child": signal.getsignal(signal.SIGCHLD) == signal.SIG_DFL,
             "niceness": os.nice(0), "oom_score": open("/proc/self/oom_score_adj").read(), "threads": torch.get_num_threads(),
             "draws": [float(numpy.random.rand()), random.random(), *drawn], "name": __name__,
-            "transformers": "transformers" in sys.modules, "cuda": torch.cuda._is_in_bad_fork(),
+            "transformers": "transformers" in sys.modules, "group": os.getpgid(0) == os.getpid(),
+            "open_files": resource.getrlimit(resource.RLIMIT_NOFILE)[0], "cuda": torch.cuda._is_in_bad_fork(),
         }, file)
     print("said", flush=True)
     print("complained", file=sys.stderr, flush=True)
@@ -60,7 +68,7 @@ def start(settings: str, result: Path, *, niceness: int = 0, **variables: str) -
     """Run the program that starts a worker, as Ray does."""
     own = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
     return subprocess.run(
-        ["nice", "-n", str(niceness), sys.executable, start_worker.__file__, str(result)],
+        ["prlimit", f"--nofile={OPEN_FILES}", "nice", "-n", str(niceness), sys.executable, start_worker.__file__, str(result)],
         env={**own, **variables, start_worker.SETTINGS_VARIABLE: settings},
         cwd=result.parent, text=True, capture_output=True, timeout=120, check=False,
     )  # fmt: skip
@@ -91,6 +99,8 @@ def test_a_worker_is_forked_with_the_imports_and_is_otherwise_like_one_that_ray_
     assert worker["environment"]["MALLOC_ARENA_MAX"] == "1"
     assert worker["environment"]["RAY_JOB_ID"] == "01000000"
     assert (worker["threads"], worker["niceness"]) == (3, os.nice(0) + 3)
+    assert worker["group"], "Ray ends a lost worker's children by their process group"
+    assert worker["open_files"] == OPEN_FILES, "ray.init raises its limit after the server has started"
     assert worker["interrupt"]
     assert worker["child"]
     assert not worker["cuda"], "a fork of a process that has started CUDA cannot use it"
@@ -155,30 +165,69 @@ def test_without_a_server_a_worker_makes_its_own_imports(program: str, tmp_path:
     assert read(tmp_path / "alone.json")["arguments"] == [program, str(tmp_path / "alone.json")]
 
 
-def test_a_server_ends_with_the_process_that_has_started_it() -> None:
+def test_a_server_ends_with_the_process_that_has_started_it_and_leaves_no_folder() -> None:
     lines = (
-        "import sys, time; from raykd.fork_server.running_server import ForkServer; server = ForkServer({}); "
-        "print(server.pid, flush=True); time.sleep(600)"
+        "import time; from raykd.fork_server.running_server import ForkServer; server = ForkServer({}); "
+        "print(server.pid, server.settings('program'), flush=True); time.sleep(600)"
     )
     with subprocess.Popen([sys.executable, "-c", lines], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
-        forks = psutil.Process(int(parent.stdout.readline()))
+        number, _, settings = parent.stdout.readline().partition(" ")
+        forks, folder = psutil.Process(int(number)), Path(json.loads(settings)["socket"]).parent
+        assert folder.exists()
         parent.send_signal(signal.SIGKILL)
     forks.wait(timeout=120)
+    assert not folder.exists()
 
 
-def test_a_process_has_one_server_and_stops_it() -> None:
-    first = start_fork_server()
+def test_a_server_is_stopped_while_it_imports() -> None:
+    server = ForkServer({})
+    assert psutil.pid_exists(server.pid)
+    server.stop()
+    assert server._process.returncode == -signal.SIGKILL
+    assert not psutil.pid_exists(server.pid), "it does not finish its imports first: an error of a job's check waits for it"
+
+
+def test_entries_of_the_path_that_are_no_text_and_modules_of_the_current_folder_are_no_obstacle(
+    program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "json.py").write_text("raise SystemExit(3)")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path, Path("src")])  # Python ignores it
+    server = ForkServer({})
+    try:
+        start(server.settings(program), tmp_path / "worker.json")
+        assert read(tmp_path / "worker.json")["parent"] == server.pid
+    finally:
+        server.stop()
+
+
+def test_a_process_has_one_server_for_each_ray_and_stops_it() -> None:
+    assert prepare_fork_server()
     try:
         assert is_running()
-        assert start_fork_server() == first
+        first = use_fork_server()
         folder = Path(json.loads(first[start_worker.SETTINGS_VARIABLE])["socket"]).parent
         assert folder.exists()
+        second = use_fork_server()
+        assert second != first, "the first has the environment of the Ray that it was for"
+        assert not folder.exists()
     finally:
         stop_fork_server()
     assert not is_running()
-    assert not folder.exists()
     stop_fork_server()
+
+
+def test_a_server_that_has_ended_is_replaced() -> None:
+    assert prepare_fork_server()
+    try:
+        running_server._Running.server._process.kill()  # type: ignore[union-attr]  # it was just started
+        running_server._Running.server._process.wait()  # type: ignore[union-attr]  # as above
+        assert not is_running()
+        assert prepare_fork_server()
+        assert is_running()
+    finally:
+        stop_fork_server()
 
 
 def test_a_long_folder_for_temporary_files_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

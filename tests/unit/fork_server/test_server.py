@@ -1,4 +1,4 @@
-"""What stops the fork server from forking."""
+"""Reasons for which the fork server does not fork."""
 
 import subprocess
 import sys
@@ -13,13 +13,21 @@ def run(lines: str) -> str:
     return subprocess.run([sys.executable, "-c", lines], capture_output=True, text=True, check=True).stdout.strip()
 
 
-def test_forks_draw_other_numbers_after_the_imports_of_ray() -> None:
-    assert run("from raykd.fork_server.server import draw_alike, import_ray; import_ray(); print(draw_alike())") == "False"
+UNFIT = "import ray; from raykd.fork_server.server import import_ray, unfit_for_forks; {lines}; print(unfit_for_forks())"
 
 
-def test_a_number_that_an_import_draws_is_noticed() -> None:
-    lines = "import ray; from raykd.fork_server.server import draw_alike; ray.UniqueID.from_random(); print(draw_alike())"
-    assert run(lines) == "True"
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        ("import_ray()", ""),
+        ("ray.UniqueID.from_random()", "has drawn one of Ray's random numbers"),
+        ("import torch; torch.cuda._is_in_bad_fork = lambda: True", "has started CUDA"),
+    ],
+)
+def test_a_process_whose_forks_would_not_work_is_noticed(lines: str, reason: str) -> None:
+    found = run(UNFIT.format(lines=lines))
+    assert reason in found
+    assert bool(reason) == bool(found)
 
 
 @pytest.mark.parametrize(
@@ -27,8 +35,7 @@ def test_a_number_that_an_import_draws_is_noticed() -> None:
     [
         ("", ""),
         ("threading.Thread(target=threading.Event().wait, name='watcher', daemon=True).start()", "the thread watcher"),
-        ("import torch; torch.cuda.is_initialized = lambda: True", "has started CUDA"),
-        ("asked = {'HF_HOME': '/b', 'RAY_JOB_ID': '1', 'X': '2'}", "other values of HF_HOME, X"),
+        ("asked = {'HF_HOME': '/b', 'RAY_JOB_ID': '1', 'PL_DISABLE_FORK': '1', 'X': '2'}", "other values of HF_HOME, X"),
     ],
 )
 def test_a_reason_not_to_fork_is_named(lines: str, reason: str) -> None:

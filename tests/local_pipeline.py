@@ -52,6 +52,9 @@ class LocalRunner(StageRunner):
         self.said: list[str] = []
         self.terminal.print_line = self.said.append  # type: ignore[method-assign]  # a stand-in of the method
 
+    def prepare_ray(self) -> None:
+        pass
+
     def start_ray(self) -> None:
         pass
 

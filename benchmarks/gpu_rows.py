@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from raykd.data.batch_plan import padded_length
+from raykd.data.padding import TENSOR_CORE_MULTIPLE, PaddingRule
 from raykd.data.step_stream import StepRows
 from raykd.models import ModelShape, build_classifier
 
@@ -71,7 +71,7 @@ def steps(
     lengths: "np.ndarray[Any, Any]", *, batch: int, vocabulary: int, padded_to: int | None = None, limit: int
 ) -> Iterator[StepRows]:
     """One step for each ``batch`` rows, sorted by length in windows, or all rows padded to one length."""
-    draw = np.random.default_rng(1)
+    draw, rule = np.random.default_rng(1), PaddingRule(limit, TENSOR_CORE_MULTIPLE)
     count = len(lengths) // batch
     for first in range(0, count, WINDOW):
         window = lengths[first * batch : (first + WINDOW) * batch]
@@ -80,7 +80,7 @@ def steps(
         for position, index in enumerate(order):
             rows = ordered[index * batch : (index + 1) * batch]
             step = first + position
-            yield _step(step, rows, draw, vocabulary, padded_to or padded_length(int(rows.max()), limit))
+            yield _step(step, rows, draw, vocabulary, padded_to or rule.length(int(rows.max())))
 
 
 def _step(step: int, lengths: Any, draw: np.random.Generator, vocabulary: int, padded: int) -> StepRows:
@@ -98,7 +98,7 @@ def _step(step: int, lengths: Any, draw: np.random.Generator, vocabulary: int, p
             "logits": pa.FixedSizeListArray.from_arrays(pa.array(logits.reshape(-1)), len(LABELS)),
         }
     )
-    return StepRows(step=step, epoch=0, num_rows=rows, padded_length=padded, table=table)
+    return StepRows(step=step, epoch=0, num_rows=rows, longest=padded, table=table)
 
 
 def rows_for(seconds: float, *, rows_per_second: float, batch: int) -> int:

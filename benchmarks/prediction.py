@@ -39,6 +39,7 @@ from raykd.predict.scorer import ScoredPart, ScoreItem, forward, group_batches
 from raykd.session import start_ray, stop_ray
 from raykd.task_kinds import SINGLE_LABEL
 
+CPU = torch.device("cpu")
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 LABELS = ("0", "1")
 BATCH_ROWS, LENGTH = 64, 128
@@ -119,7 +120,8 @@ def _round(model: str, prepared: TokenisedSet, folder: str, number: int) -> dict
 def _bare(model: str, prepared: TokenisedSet) -> Timing:
     loaded = load_classifier(model, labels=LABELS).eval()
     groups = [
-        group_batches(prepared, group, model=loaded, batch_rows=BATCH_ROWS)[1] for group in range(len(prepared.group_rows))
+        group_batches(prepared, group, model=loaded, batch_rows=BATCH_ROWS, device=CPU)[1]
+        for group in range(len(prepared.group_rows))
     ]
     batches: list[Batch] = [batch for group in groups for batch in group]
     with torch.inference_mode():
@@ -158,7 +160,9 @@ def _causal_teacher(options: argparse.Namespace, folder: str) -> tuple[PromptedT
 def _bare_answers(folder: str, prepared: TokenisedSet, answers: list[int]) -> Timing:
     model = GPT2LMHeadModel.from_pretrained(folder).eval()
     groups = range(len(prepared.group_rows))
-    batches = [batch for one in groups for batch in group_batches(prepared, one, model=model, batch_rows=BATCH_ROWS)[1]]
+    batches = [
+        batch for one in groups for batch in group_batches(prepared, one, model=model, batch_rows=BATCH_ROWS, device=CPU)[1]
+    ]
 
     def scores(batch: Batch) -> torch.Tensor:
         positions = (batch.attention_mask.cumsum(1) - 1).clamp(min=0)

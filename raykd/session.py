@@ -9,11 +9,11 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from raykd.data.watchdog import limit_waits
 from raykd.errors import ResourceError
-from raykd.fork_server.running_server import prepare_fork_server, stop_fork_server, use_fork_server
+from raykd.fork_server.running_server import is_running, prepare_fork_server, stop_fork_server, use_fork_server
 from raykd.local_ray import (
     children_without_hang_up,
     for_this_machine,
@@ -24,6 +24,8 @@ from raykd.local_ray import (
 )
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _ANSWER_S = 10.0
 _REASON_CHARS = 400
@@ -216,7 +218,7 @@ def _quiet_ray() -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
-def call_in_worker(function: Callable[[], None]) -> Callable[[], None]:
+def call_in_worker(function: Callable[[], T]) -> Callable[[], T]:
     """Call a function in a worker process of this machine, with all its cores, that ends afterwards.
 
     Returns a function that waits for the call and raises its RaykdError, or ResourceError where the process was lost.
@@ -226,9 +228,9 @@ def call_in_worker(function: Callable[[], None]) -> Callable[[], None]:
 
     called = ray.remote(num_cpus=0, max_retries=0, max_calls=1)(_call_with_all_cores).remote(function)
 
-    def wait() -> None:
+    def wait() -> T:
         try:
-            ray.get(called)
+            result: T = ray.get(called)
         except RayTaskError as error:
             raise error.cause from error
         except (WorkerCrashedError, OutOfMemoryError) as error:
@@ -236,15 +238,26 @@ def call_in_worker(function: Callable[[], None]) -> Callable[[], None]:
                 "the process that ran the models on a few rows was lost, mostly for want of memory; free memory, or take a "
                 f"smaller model ({type(error).__name__})"
             ) from error
+        return result
 
     return wait
 
 
-def _call_with_all_cores(function: Callable[[], None]) -> None:
+def _call_with_all_cores(function: Callable[[], T]) -> T:
     import torch
 
     torch.set_num_threads(os.cpu_count() or 1)
-    function()
+    return function()
+
+
+def call_on_models(function: Callable[[], T]) -> T:
+    """Call a function that loads models: in a worker that has made their imports where there is one, else in this process.
+
+    Raises its RaykdError, ResourceError where the worker was lost.
+    """
+    import ray
+
+    return call_in_worker(function)() if is_running() and ray.is_initialized() else function()
 
 
 def stop_ray() -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from raykd.data.batch_plan import slice_bounds
+from raykd.data.padding import EXACT, PaddingRule
 from raykd.data.step_stream import StepRows
 from raykd.data.tokenised_set import LABELLED
 from raykd.data.unpadded_rows import UnpaddedRows
@@ -158,19 +159,18 @@ def micro_batches(
     pad_token_id: int,
     with_token_types: bool,
     padding_side: str = "right",
-    max_length: int | None = None,
+    padding: PaddingRule = EXACT,
     unpadded: bool = False,
 ) -> list[Batch]:
     """Split one rank's rows of a step into at least one batch of at most `micro_batch_size` rows; None makes one batch.
 
-    `max_length`, the model's maximum number of tokens, limits the padding; `unpadded` as for :func:`collate`.
+    `unpadded` as for :func:`collate`.
     The number of batches depends on the global batch and the world size alone, so every rank runs the same number of forward
     passes, with a row that is not valid where it has none. Raises ValueError when `micro_batch_size` is below 1.
     """
     if micro_batch_size is not None and micro_batch_size < 1:
         raise ValueError(f"micro_batch_size = {micro_batch_size} must be 1 or more")
     largest = -(-rows.num_rows // world)
-    length = rows.padded_length if max_length is None else min(rows.padded_length, max_length)
     count = 1 if micro_batch_size is None else -(-largest // micro_batch_size)
     batches = []
     for i in range(count):
@@ -179,7 +179,7 @@ def micro_batches(
         batches.append(
             collate(
                 table,
-                padded_length=length,
+                padded_length=padding.length(rows.longest),
                 pad_token_id=pad_token_id,
                 with_token_types=with_token_types,
                 padding_side=padding_side,

@@ -16,15 +16,6 @@ from numpy.typing import NDArray
 from raykd.data.epoch_steps import EpochSteps
 from raykd.errors import DataError
 
-PADDING_MULTIPLE = 8
-"""Padded lengths are multiples of this: efficient on tensor cores, and fewer distinct shapes."""
-
-
-def padded_length(longest: int, limit: int | None = None) -> int:
-    """Tokens that rows of at most `longest` are padded to: a multiple of 8, but not over `limit`, a model's positions."""
-    rounded = max(1, -(-longest // PADDING_MULTIPLE)) * PADDING_MULTIPLE
-    return rounded if limit is None else min(rounded, limit)
-
 
 @dataclass(frozen=True, eq=False)
 class PlannedBatch:
@@ -39,8 +30,8 @@ class PlannedBatch:
     """Row group of each row, ``[n]``."""
     offsets: NDArray[np.int32]
     """Row number inside its group, ``[n]``."""
-    padded_length: int
-    """Longest row of the whole batch in tokens, rounded up to a multiple of 8."""
+    longest: int
+    """Longest row of the whole batch in tokens."""
 
     @property
     def num_rows(self) -> int:
@@ -142,7 +133,7 @@ class BatchPlan(EpochSteps):
             step=epoch * self.batches_per_epoch + index,
             groups=pool.groups[rows],
             offsets=pool.offsets[rows],
-            padded_length=padded_length(int(pool.lengths[rows].max())),
+            longest=int(pool.lengths[rows].max()),
         )
 
     def _pool(self, epoch: int, p: int) -> _Pool:

@@ -7,7 +7,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from raykd.data.batch import Batch, collate
-from raykd.data.batch_plan import padded_length
+from raykd.data.padding import PaddingRule
 from raykd.data.tokenised_set import TokenisedSet
 
 
@@ -17,7 +17,7 @@ def length_batches(
     *,
     batch_rows: int,
     with_token_types: bool,
-    max_length: int | None,
+    padding: PaddingRule,
     unpadded: bool = False,
     columns: Sequence[str] = (),
     chosen: NDArray[np.int64] | None = None,
@@ -28,8 +28,7 @@ def length_batches(
 
     Each run of ``batch_rows * world_size`` rows is split over the workers with one padded length: all run the same number of
     forward passes, with a row that is not valid where a worker has none. ``columns`` are read in addition to the tokens;
-    ``chosen`` are the positions to use, None uses all; ``max_length`` limits the padding; ``unpadded`` as for
-    :func:`~raykd.data.batch.collate`.
+    ``chosen`` are the positions to use, None uses all; ``unpadded`` as for :func:`~raykd.data.batch.collate`.
     """
     types = ["token_type_ids"] if with_token_types else []
     table = prepared.read_group(group, ["shard", "row", "length", "input_ids", *types, *columns])
@@ -42,7 +41,7 @@ def length_batches(
             rows = order[start : start + batch_rows * world_size]
             yield collate(
                 table.take(pa.array(rows[rank::world_size])),
-                padded_length=padded_length(int(lengths[rows[-1]]), max_length),
+                padded_length=padding.length(int(lengths[rows[-1]])),
                 pad_token_id=prepared.pad_token_id,
                 with_token_types=with_token_types,
                 padding_side=prepared.padding_side,

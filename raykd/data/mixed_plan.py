@@ -81,8 +81,7 @@ class MixedPlan(EpochSteps):
         first = epoch * self.batches_per_epoch + w * self._window
         stop = min(first + self._window, (epoch + 1) * self.batches_per_epoch)
         parts = [
-            sorted(plan.batches(first, stop), key=lambda part: part.padded_length)
-            for plan in (self._labelled, self._unlabelled)
+            sorted(plan.batches(first, stop), key=lambda part: part.longest) for plan in (self._labelled, self._unlabelled)
         ]
         order = philox_permutation(f"{self._key}:pairs:{epoch}:{w}", stop - first)
         return [
@@ -100,5 +99,5 @@ class MixedPlan(EpochSteps):
             step=step,
             groups=np.concatenate([labelled.groups, unlabelled.groups + np.int32(self._first)])[order],
             offsets=np.concatenate([labelled.offsets, unlabelled.offsets])[order],
-            padded_length=max(labelled.padded_length, unlabelled.padded_length),
+            longest=max(labelled.longest, unlabelled.longest),
         )

@@ -17,7 +17,7 @@ from raykd.data.mixed_plan import MixedPlan
 from raykd.data.side_tables import SideTable, join
 from raykd.data.tokenised_set import TokenisedSet
 
-STEP_COLUMNS = ("step", "padded_length", "slice_rows")
+STEP_COLUMNS = ("step", "longest", "slice_rows")
 """Columns that a reader adds: the row's step, the padded length of its batch, and the number of the rank's rows in it."""
 
 Plan = BatchPlan | MixedPlan
@@ -96,7 +96,7 @@ class PlannedReader:
         """The rank's rows of each window of a pool, in planned order, with the columns of :data:`STEP_COLUMNS`.
 
         Where the rank has no rows of a batch, a row of another rank is the placeholder, with ``slice_rows`` 0: it holds the
-        step and the padded length. Raises DataError when a part file is damaged or a side table has other rows.
+        step and the length of the longest row. Raises DataError when a part file is damaged or a side table has other rows.
         """
         if pool != self._pool:
             self._pool = pool
@@ -123,7 +123,7 @@ class PlannedReader:
         table = merged.take(pa.array(self._starts()[groups] + offsets))
         carried = (
             [batch.step for batch in batches],
-            [batch.padded_length for batch in batches],
+            [batch.longest for batch in batches],
             [stop - start for start, stop in slices],
         )
         counts = [stop - start for start, stop in bounds]

@@ -24,8 +24,8 @@ class StepRows:
     epoch: int
     num_rows: int
     """Rows of the global batch, over all ranks."""
-    padded_length: int
-    """Tokens that every row of the global batch is padded to."""
+    longest: int
+    """Longest row of the global batch in tokens."""
     table: pa.Table
     """This rank's rows in planned order, side tables joined; may be empty."""
 
@@ -100,6 +100,6 @@ def _steps(request: ReadRequest, plan: Plan, tables: Iterator[pa.Table]) -> Iter
             step=step,
             epoch=plan.epoch_of(step),
             num_rows=plan.num_rows(step),
-            padded_length=int(lengths[0]),
+            longest=int(lengths[0]),
             table=head.drop_columns(list(STEP_COLUMNS)).slice(0, stop - start),
         )

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from raykd.config import DataConfig, ExperimentConfig, StudentConfig, StudentVariant
@@ -24,6 +25,7 @@ from raykd.report.load_tables import load_labels, load_logits
 from raykd.report.scoring_cost import scoring_cost
 from raykd.report.system import Role, Task, TrainingWork
 from raykd.report.teacher_quality import TeacherQuality, teacher_quality
+from raykd.session import call_on_models
 from raykd.task_kinds import TaskKind, task_kind
 
 
@@ -158,7 +160,8 @@ def measure_teacher(
 def measure_latencies(candidates: Sequence[Candidate], data: DataConfig) -> dict[tuple[str, ...], Latency]:
     """Latency of one model of each system, by the folders of its models."""
     first = {(candidate.role, candidate.system): candidate for candidate in reversed(candidates)}
-    return _latencies(sorted({one.parts or (one.model,) for one in first.values() if one.prompted is None}), data)
+    systems = sorted({one.parts or (one.model,) for one in first.values() if one.prompted is None})
+    return call_on_models(partial(_latencies, systems, data)) if systems else {}
 
 
 def _latencies(systems: Sequence[tuple[str, ...]], data: DataConfig) -> dict[tuple[str, ...], Latency]:

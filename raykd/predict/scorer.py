@@ -16,6 +16,7 @@ from raykd.config.training import PrecisionChoice
 from raykd.data.batch import Batch
 from raykd.data.folds import Fold
 from raykd.data.length_batches import length_batches
+from raykd.data.padding import padding_on
 from raykd.data.parquet_files import PartInfo
 from raykd.data.side_tables import logits_array, write_part
 from raykd.data.tokenised_set import TokenisedSet
@@ -135,7 +136,7 @@ class Scorer:
             nothing = np.full((len(names), len(models.label_names(model.config))), np.nan, np.float32)
             return names.append_column(self.column, logits_array(nothing))
         order, batches = group_batches(
-            prepared, group, model=model, batch_rows=job.batch_rows or self._batch_rows, chosen=chosen
+            prepared, group, model=model, batch_rows=job.batch_rows or self._batch_rows, device=self._device, chosen=chosen
         )
         autocast = torch.autocast(self._device.type, torch.bfloat16, enabled=self.precision == "bf16")
         with torch.inference_mode(), without_tf32(), autocast:
@@ -157,7 +158,13 @@ def forward(model: torch.nn.Module, batch: Batch) -> Tensor:
 
 
 def group_batches(
-    prepared: TokenisedSet, group: int, *, model: torch.nn.Module, batch_rows: int, chosen: NDArray[np.int64] | None = None
+    prepared: TokenisedSet,
+    group: int,
+    *,
+    model: torch.nn.Module,
+    batch_rows: int,
+    device: torch.device,
+    chosen: NDArray[np.int64] | None = None,
 ) -> tuple[NDArray[np.int64], Iterator[Batch]]:
     """A row group's batches for a model, and the positions in the group of their rows, ``[n]``; ``chosen`` limits the rows."""
     return length_batches(
@@ -165,7 +172,7 @@ def group_batches(
         group,
         batch_rows=batch_rows,
         with_token_types=prepared.has_token_types and models.takes_token_types(model),
-        max_length=models.max_sequence_length(model.config),
+        padding=padding_on(device, limit=models.max_sequence_length(model.config)),
         unpadded=models.runs_unpadded(model),
         chosen=chosen,
     )

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raykd.data.length_batches import length_batches
+from raykd.data.padding import EXACT
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import Int8RefusedError
 from raykd.metrics.metric import Metric
@@ -89,7 +90,7 @@ def _batches(rows: TokenisedSet) -> Iterator[tuple[list[int], dict[str, NDArray[
     start = 0
     for group, size in enumerate(rows.group_rows):
         order, batches = length_batches(
-            rows, group, batch_rows=BATCH_ROWS, with_token_types=rows.has_token_types, max_length=rows.max_length
+            rows, group, batch_rows=BATCH_ROWS, with_token_types=rows.has_token_types, padding=EXACT
         )
         done = 0
         for batch in batches:

@@ -18,7 +18,6 @@ from raykd.models import (
     checkpoint_activations,
     load_classifier,
     load_tokenizer,
-    max_sequence_length,
     runs_unpadded,
     set_attention,
     share_token_types,
@@ -29,7 +28,7 @@ from raykd.run.build_objective import BuildObjective, ObjectiveContext, build_ob
 from raykd.run.task import TrainTask
 from raykd.task_kinds import task_kind
 from raykd.tracking import NullTracker, Tracker, listener, open_tracker
-from raykd.trainers.arithmetic import set_arithmetic, set_threads
+from raykd.trainers.arithmetic import padding_rule, set_arithmetic, set_threads
 from raykd.trainers.auxiliary import with_modules
 from raykd.trainers.checkpoint import Checkpoints
 from raykd.trainers.checkpointer import Checkpointer
@@ -236,7 +235,7 @@ def _step_batches(opened: OpenTask, context: WorkerContext, model: Any, objectiv
         with_token_types=prepared.has_token_types and share_token_types(models),
         padding_side=prepared.padding_side,
         micro_batch_size=opened.task.training.micro_batch_size,
-        max_length=max_sequence_length(model.config),
+        padding=padding_rule(model, context, compiled=opened.task.compile),
         unpadded=all(map(runs_unpadded, models)),
         columns={*prepared.column_names, *objective.side_columns},
     )
@@ -296,7 +295,7 @@ def _evaluator(task: TrainTask, context: WorkerContext, model: Any) -> Evaluator
         validation,
         context,
         functools.partial(task_kind(task.task_kind).measure, names=task.labels, positive_label=task.positive_label),
-        max_length=max_sequence_length(model.config),
+        padding=padding_rule(model, context, compiled=task.compile),
         with_token_types=takes_token_types(model) and validation.has_token_types,
         unpadded=runs_unpadded(model),
     )

@@ -102,6 +102,8 @@ class WorkerGroup:
         except RaykdError:
             self._patience_s = FAILED_SECONDS
             raise
+        if is_local_ray():  # elsewhere Ray's dashboard would show a run that was aborted
+            self._patience_s = 0.0
 
     def _submit(self, tasks: Sequence[TrainTask]) -> None:
         ask(self._queue.submit.remote([task.model_dump(mode="json") for task in tasks]))
@@ -172,7 +174,7 @@ class WorkerGroup:
         return self._fit is None
 
     def close(self) -> None:
-        """End the workers: when they have done what they do, or by force.
+        """End the workers: when they have done what they do, or by force; at once where they wait for tasks on a local Ray.
 
         The thread of ``fit`` ends with them: where it calls Ray after Ray's end, Ray ends the process with exit code 1.
         """

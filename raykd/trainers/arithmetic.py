@@ -1,12 +1,12 @@
-"""Arithmetic of a training on its worker: TF32, compiled passes, and threads."""
+"""Arithmetic of a training on its worker: TF32, compiled passes, padded lengths, and threads."""
 
 from typing import Any
 
 import torch
 
-from raykd.data.batch_plan import padded_length
+from raykd.data.padding import PaddingRule, padding_on
 from raykd.data.tokenised_set import TokenisedSet
-from raykd.models import check_compiler, compile_training
+from raykd.models import check_compiler, compile_training, max_sequence_length
 from raykd.trainers.context import WorkerContext
 from raykd.trainers.cpu_threads import choose_threads, step_flop
 from raykd.trainers.precision import allow_tf32
@@ -23,6 +23,11 @@ def set_arithmetic(model: Any, context: WorkerContext, *, tf32: bool, compiled: 
         compile_training(model, min_rows=min_rows)
 
 
+def padding_rule(model: Any, context: WorkerContext, *, compiled: bool) -> PaddingRule:
+    """The padded lengths of a model's batches on this worker."""
+    return padding_on(context.device, limit=max_sequence_length(model.config), compiled=compiled)
+
+
 def set_threads(
     model: Any, rows: TokenisedSet, context: WorkerContext, *, max_rows: int, teacher: Any, threads: int | None
 ) -> int:
@@ -33,7 +38,7 @@ def set_threads(
     """
     available = torch.get_num_threads()
     if context.device.type == "cpu":
-        length = padded_length(round(float(rows.lengths(0).mean())))
-        flop = step_flop(model, tokens=max_rows * length, teacher=teacher)
+        tokens = max_rows * float(rows.lengths(0).mean())
+        flop = step_flop(model, tokens=tokens, teacher=teacher)
         torch.set_num_threads(min(threads or choose_threads(flop, available=available), available))
     return available

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from raykd.data.batch import Batch
 from raykd.data.length_batches import length_batches
+from raykd.data.padding import EXACT, PaddingRule
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import DataError
 from raykd.trainers.context import WorkerContext
@@ -26,8 +27,7 @@ class Evaluator:
     prepared: TokenisedSet
     context: WorkerContext
     metrics: Metrics
-    max_length: int | None = None
-    """Longest input of the model in tokens; None when it is unlimited."""
+    padding: PaddingRule = EXACT
     with_token_types: bool = False
     """Pass ``token_type_ids`` to the model."""
     unpadded: bool = False
@@ -69,7 +69,7 @@ class Evaluator:
                 group,
                 batch_rows=self.batch_rows,
                 with_token_types=self.with_token_types,
-                max_length=self.max_length,
+                padding=self.padding,
                 unpadded=self.unpadded,
                 columns=("label",) if "label" in self.prepared.column_names else (),
                 rank=self.context.rank,

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from raykd.data.batch import Batch, micro_batches
+from raykd.data.padding import EXACT, PaddingRule
 from raykd.data.step_stream import StepRows
 
 
@@ -19,8 +20,7 @@ class StepBatches:
     """Side of the padding: ``left`` or ``right``."""
     micro_batch_size: int | None = None
     """Rows per forward pass; None takes all at once."""
-    max_length: int | None = None
-    """Longest input of the model in tokens; None when it is unlimited."""
+    padding: PaddingRule = EXACT
     unpadded: bool = False
     """The model runs without padding."""
     columns: Collection[str] | None = None
@@ -38,6 +38,6 @@ class StepBatches:
             pad_token_id=self.pad_token_id,
             with_token_types=self.with_token_types,
             padding_side=self.padding_side,
-            max_length=self.max_length,
+            padding=self.padding,
             unpadded=self.unpadded,
         )

@@ -266,6 +266,17 @@ def test_a_call_in_a_worker_raises_what_it_raises_and_leaves_no_process(tmp_path
         psutil.Process(int(number)).wait(timeout=60)
 
 
+@pytest.mark.usefixtures("ray_session")
+def test_a_call_on_models_is_made_where_their_imports_are() -> None:
+    assert (session.call_on_models(os.getpid) == os.getpid()) is (not session.is_running())
+
+
+def test_a_call_on_models_without_ray_is_made_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "is_running", lambda: True)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    assert session.call_on_models(os.getpid) == os.getpid()
+
+
 def test_a_ray_that_does_not_start_leaves_no_fork_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(ray, "is_initialized", lambda: False)

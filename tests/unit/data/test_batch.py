@@ -208,7 +208,7 @@ def test_the_placeholder_row_is_not_valid() -> None:
 def step_rows(num_rows: int, rank: int, world: int) -> StepRows:
     start, stop = slice_bounds(num_rows, rank, world)
     table = table_of([[i % 7 + 1] * (i % 5 + 1) for i in range(num_rows)]).slice(start, stop - start)
-    return StepRows(step=4, epoch=1, num_rows=num_rows, padded_length=8, table=table)
+    return StepRows(step=4, epoch=1, num_rows=num_rows, longest=8, table=table)
 
 
 @given(num_rows=st.integers(1, 40), world=st.integers(1, 9), micro_batch_size=st.none() | st.integers(1, 12))

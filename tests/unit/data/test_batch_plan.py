@@ -40,7 +40,7 @@ def names(batch: PlannedBatch) -> list[tuple[int, int]]:
 
 
 def sequence(plan: BatchPlan, start: int, stop: int) -> list[tuple[int, int, int, list[tuple[int, int]]]]:
-    return [(b.step, b.index, b.padded_length, names(b)) for b in plan.batches(start, stop)]
+    return [(b.step, b.index, b.longest, names(b)) for b in plan.batches(start, stop)]
 
 
 GROUPS = st.lists(st.integers(0, 30), min_size=1, max_size=12).filter(lambda sizes: sum(sizes) > 0)
@@ -111,14 +111,10 @@ def test_a_rank_outside_the_world_is_refused(rank: int) -> None:
 
 @given(groups=GROUPS, batch_size=BATCH, window=WINDOW)
 @settings(max_examples=100)
-def test_padded_length_is_the_smallest_multiple_of_8_that_holds_the_longest_row(
-    groups: list[int], batch_size: int, window: int
-) -> None:
+def test_a_batch_knows_the_length_of_its_longest_row(groups: list[int], batch_size: int, window: int) -> None:
     plan = make(groups, batch_size=batch_size, window=window)
     for batch in plan.batches(0, plan.batches_per_epoch):
-        longest = max(lengths_of(g, groups[g])[i] for g, i in names(batch))
-        assert batch.padded_length % 8 == 0
-        assert longest <= batch.padded_length < longest + 8
+        assert batch.longest == max(lengths_of(g, groups[g])[i] for g, i in names(batch))
 
 
 @given(change=st.sampled_from(["seed", "epoch", "fingerprint"]))
@@ -140,10 +136,8 @@ def test_same_arguments_give_the_same_order_whatever_the_global_random_state() -
 
 def test_order_does_not_change_with_versions_of_numpy() -> None:
     """A checkpoint written elsewhere resumes in this order: a change here breaks every running job."""
-    words = [
-        value for step, _, padded, rows in sequence(make([11, 0, 30, 7]), 0, 24) for value in (step, padded, *sum(rows, ()))
-    ]
-    assert hashlib.sha256(np.array(words, dtype="<i8").tobytes()).hexdigest()[:16] == "24c703932a9adc80"
+    words = [value for step, _, _, rows in sequence(make([11, 0, 30, 7]), 0, 24) for value in (step, *sum(rows, ()))]
+    assert hashlib.sha256(np.array(words, dtype="<i8").tobytes()).hexdigest()[:16] == "069a3196f9b09a1a"
 
 
 def test_batches_hold_rows_of_like_length() -> None:
@@ -152,7 +146,7 @@ def test_batches_hold_rows_of_like_length() -> None:
     for batches in windows:
         spans = sorted((min(lens), max(lens)) for lens in ([lengths_of(g, 40)[i] for g, i in names(b)] for b in batches))
         assert all(before[1] <= after[0] for before, after in pairwise(spans))
-    shown = [batch.padded_length for batch in windows[0]]
+    shown = [batch.longest for batch in windows[0]]
     assert shown != sorted(shown), "the order of a window's batches is shuffled"
 
 
@@ -161,7 +155,7 @@ def test_the_short_batch_is_not_always_that_of_the_longest_rows() -> None:
     steps = plan.batches_per_epoch
     last = [next(plan.batches(epoch * steps + steps - 1, (epoch + 1) * steps)) for epoch in range(30)]
     assert all(batch.num_rows == 3 for batch in last)
-    assert len({batch.padded_length for batch in last}) > 3
+    assert len({batch.longest for batch in last}) > 3
 
 
 def test_rows_of_a_group_are_spread_over_windows() -> None:
@@ -227,7 +221,7 @@ def test_padding_is_a_small_share_at_the_default_window(monkeypatch: pytest.Monk
     def padding(window: int) -> float:
         plan = BatchPlan(np.array(sizes), lambda g: lengths[g], seed=1, batch_size=32, window=window, fingerprint="f")
         batches = list(plan.batches(0, plan.batches_per_epoch))
-        places = sum(batch.num_rows * batch.padded_length for batch in batches)
+        places = sum(batch.num_rows * batch.longest for batch in batches)
         return 1 - sum(int(part.sum()) for part in lengths) / places
 
     unsorted, windowed = padding(1), padding(64)

@@ -76,7 +76,7 @@ def test_every_batch_is_whole_and_has_the_share(
         assert len(set(rows)) == len(rows) == plan.num_rows(batch.step) == batch_size
         assert sum(group >= len(labelled) for group, _ in rows) == taken
         assert all(offset < sizes[group] for group, offset in rows)
-        assert batch.padded_length >= max((offset * 7 + group * 13) % 61 + 1 for group, offset in rows)
+        assert batch.longest >= max((offset * 7 + group * 13) % 61 + 1 for group, offset in rows)
 
 
 @given(labelled=GROUPS, unlabelled=GROUPS, batch_size=BATCH, window=WINDOW, start=st.integers(0, 60))
@@ -87,8 +87,8 @@ def test_resuming_at_a_step_gives_the_tail(
     count = 20
     assume(min(sum(labelled), sum(unlabelled)) >= batch_size)
     whole, resumed = (make(labelled, unlabelled, batch_size=batch_size, window=window) for _ in range(2))
-    expected = [(one.step, names(one), one.padded_length) for one in steps(whole, 0, start + count)][start:]
-    assert [(one.step, names(one), one.padded_length) for one in steps(resumed, start, start + count)] == expected
+    expected = [(one.step, names(one), one.longest) for one in steps(whole, 0, start + count)][start:]
+    assert [(one.step, names(one), one.longest) for one in steps(resumed, start, start + count)] == expected
 
 
 def test_passes_cover_all_rows_and_leave_other_ones_out() -> None:

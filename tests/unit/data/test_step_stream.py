@@ -58,7 +58,7 @@ def test_rows_come_in_planned_order_with_their_own_values(folders: tuple[str, tu
     stop = 2 * STEPS + 5
     for rows, batch in zip(read(folders, 0, stop), plan.batches(0, stop), strict=True):
         assert (rows.step, rows.epoch, rows.num_rows) == (batch.step, batch.epoch, batch.num_rows)
-        assert rows.padded_length == batch.padded_length
+        assert rows.longest == batch.longest
         expected = firsts[batch.groups] + batch.offsets
         assert row_numbers(rows) == expected.tolist()
         assert rows.table["length"].to_pylist() == lengths_of(expected).tolist()
@@ -74,9 +74,7 @@ def test_ranks_share_each_batch(folders: tuple[str, tuple[str, ...]], world: int
     for step, whole in enumerate(alone):
         mine = [rank[step] for rank in ranks]
         assert [row for rows in mine for row in row_numbers(rows)] == row_numbers(whole)
-        assert {(rows.step, rows.num_rows, rows.padded_length) for rows in mine} == {
-            (step, whole.num_rows, whole.padded_length)
-        }
+        assert {(rows.step, rows.num_rows, rows.longest) for rows in mine} == {(step, whole.num_rows, whole.longest)}
         sizes = [slice_bounds(whole.num_rows, rank, world) for rank in range(world)]
         assert [rows.table.num_rows for rows in mine] == [stop - start for start, stop in sizes]
         assert {rows.table.schema for rows in mine} == {whole.table.schema}, "an empty slice has the columns too"

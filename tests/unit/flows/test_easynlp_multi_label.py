@@ -57,7 +57,7 @@ def test_b17_several_labels_have_figures_that_are_what_they_say(easynlp, flags, 
     evaluations = [one for one in records if isinstance(one, Evaluated)]
     kept = max(one.metrics["macro_f1"] for one in evaluations)
     assert [one.metrics["macro_f1"] for one in evaluations if one.best][-1] == kept, "macro F1 selects, not precision"
-    assert kept > 0.7
+    assert kept > 0.6
 
     train = str(tmp_path / "train.tsv")
     easynlp(*flags("predict", "teacher", tables=train, outputs=tmp_path / "logits.tsv", output_schema="logits"))

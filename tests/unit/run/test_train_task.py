@@ -66,7 +66,7 @@ def test_an_unknown_metric_is_named(experiment: Make) -> None:
 
 
 def test_padding_ends_where_the_models_positions_do(experiment: Make, small_world: dict[str, str], tmp_path: Path) -> None:
-    """13 positions are no multiple of 8: padded to 16 tokens, rows would not go through the model."""
+    """13 positions are no multiple of 8: padded to 16 tokens, as on a GPU, rows would not go through the model."""
     tokenizer = load_tokenizer(small_world["teacher"])
     shape = ModelShape(vocab_size=len(tokenizer), hidden=16, layers=1, heads=2, positions=13)
     save_classifier(build_classifier(shape, labels=("0", "1"), seed=1), tokenizer, str(tmp_path / "short"))

@@ -24,6 +24,7 @@ class Fit:
         self.waits: list[float] = []
         """Longest waits for the thread."""
         self.stops: list[int] = []
+        self.submitted: list[Any] = []
         self._seconds = seconds
 
     def fit(self) -> None:
@@ -36,11 +37,12 @@ class Fit:
 
     @property
     def queue(self) -> Any:
-        calls: dict[str, Callable[[], Any]] = {
+        calls: dict[str, Callable[..., Any]] = {
+            "submit": self.submitted.extend,
             "close": lambda: None,
             "owners": lambda: self.owners,
             "stop": lambda: self.stops.append(1),
-            "poll": lambda: QueueUpdate([], 0, None, 0.0),
+            "poll": lambda: QueueUpdate([], len(self.submitted), None, 0.0),
         }
         return SimpleNamespace(**{name: SimpleNamespace(remote=call) for name, call in calls.items()})
 
@@ -94,6 +96,18 @@ def test_workers_that_end_by_themselves_are_not_killed(monkeypatch: pytest.Monke
     fit = Fit(seconds=0.5)
     started(fit, monkeypatch).close()
     assert fit.killed == []
+
+
+@pytest.mark.usefixtures("short_waits")
+@pytest.mark.parametrize("local", [True, False])
+def test_workers_that_wait_for_tasks_are_ended_at_once_on_a_local_ray(local: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray Train sees only every 2 s whether workers have ended."""
+    monkeypatch.setattr(worker_group, "is_local_ray", lambda: local)
+    fit = Fit(seconds=60 if local else 0.5)
+    group = started(fit, monkeypatch)
+    group.run([SimpleNamespace(name="x", model_dump=lambda mode: {})], lambda *_: None)  # type: ignore[list-item]
+    group.close()
+    assert (fit.waits[0], fit.killed) == ((0.0, ["controller"]) if local else (worker_group.STOP_SECONDS, []))
 
 
 @pytest.mark.usefixtures("short_waits")

@@ -49,7 +49,7 @@ def feed() -> Iterator[StepRows]:
                 "logits": logits_array(draw.normal(size=(4, 2)).astype(np.float32)),
             }
         )
-        yield StepRows(step=step, epoch=0, num_rows=4, padded_length=8, table=table)
+        yield StepRows(step=step, epoch=0, num_rows=4, longest=8, table=table)
 
 
 def build(

@@ -235,8 +235,8 @@ def call_in_worker(function: Callable[[], T]) -> Callable[[], T]:
             raise error.cause from error
         except (WorkerCrashedError, OutOfMemoryError) as error:
             raise ResourceError(
-                "the process that ran the models on a few rows was lost, mostly for want of memory; free memory, or take a "
-                f"smaller model ({type(error).__name__})"
+                "a process that ran the models on a few rows, to check or time them, was lost, mostly for want of memory; free "
+                f"memory, or take a smaller model ({type(error).__name__})"
             ) from error
         return result
 
@@ -255,9 +255,7 @@ def call_on_models(function: Callable[[], T]) -> T:
 
     Raises its RaykdError, ResourceError where the worker was lost.
     """
-    import ray
-
-    return call_in_worker(function)() if is_running() and ray.is_initialized() else function()
+    return call_in_worker(function)() if is_local_ray() and is_running() else function()
 
 
 def stop_ray() -> None:

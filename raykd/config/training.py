@@ -140,9 +140,10 @@ class ComputeConfig(Section):
     take minutes, later ones less time on a GPU. Dropout draws other numbers than without. Not for ZeRO 3; passes that read
     hidden states (`student.intermediate`, Meta-KD) run uncompiled. A CPU needs a C++ compiler."""
     attention: Literal["auto", "padded", "unpadded"] = "auto"
-    """Attention of classifiers in training, evaluation and scoring. padded: rows are padded to the longest of their batch.
-    unpadded: the rows of a batch are joined to one row without padding, for BERT, RoBERTa, XLM-RoBERTa, DistilBERT and
-    ModernBERT; the numbers are equal but for rounding and the draws of dropout. Not for ZeRO 3. auto: padded."""
+    """Attention of classifiers in training, evaluation and scoring. padded: rows are padded to the longest of their batch, on
+    GPUs to a multiple of 8 tokens. unpadded: the rows of a batch are joined to one row without padding, for BERT, RoBERTa,
+    XLM-RoBERTa, DistilBERT and ModernBERT; the numbers are equal but for rounding and the draws of dropout. Not for ZeRO 3.
+    auto: padded."""
     prediction_actors: int = Field(1, ge=1)
     """Number of processes that run a model for prediction; the output does not depend on it. On one machine without a GPU
     training workers that wait are used if there are enough, else actors."""

@@ -24,7 +24,7 @@ _ALWAYS_ON_CPU = {"row_ids", "row_lengths"}
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Rows of one forward pass: B rows, all padded to L tokens, the planned length of their global batch."""
+    """Rows of one forward pass: B rows, all padded to L tokens by the length of the longest row of their global batch."""
 
     input_ids: Tensor
     """``[B, L]`` int64."""

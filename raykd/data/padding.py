@@ -18,6 +18,7 @@ class PaddingRule:
     limit: int | None = None
     """Longest input of the model in tokens; None when it is unlimited."""
     multiple: int = 1
+    """Divisor of the lengths."""
 
     def length(self, longest: int) -> int:
         """Tokens that rows of at most ``longest`` are padded to; 1 at least."""

@@ -18,7 +18,7 @@ from raykd.data.side_tables import SideTable, join
 from raykd.data.tokenised_set import TokenisedSet
 
 STEP_COLUMNS = ("step", "longest", "slice_rows")
-"""Columns that a reader adds: the row's step, the padded length of its batch, and the number of the rank's rows in it."""
+"""Columns that a reader adds: the row's step, tokens of its batch's longest row, and the number of the rank's rows in it."""
 
 Plan = BatchPlan | MixedPlan
 """The order of the training rows."""

@@ -90,7 +90,7 @@ def _steps(request: ReadRequest, plan: Plan, tables: Iterator[pa.Table]) -> Iter
                 raise DataError(f"rows of {request.prepared} ended before step {step} of {request.stop_step}; prepare it again")
             pending = pa.concat_tables([pending, table]) if pending is not None and pending.num_rows else table
         head, pending = pending.slice(0, needed), pending.slice(needed)
-        steps, lengths, sizes = (head[name].to_numpy() for name in STEP_COLUMNS)
+        steps, longest, sizes = (head[name].to_numpy() for name in STEP_COLUMNS)
         if (steps != step).any() or (sizes != stop - start).any():
             raise DataError(
                 f"{request.prepared}: got rows of steps {sorted(set(steps.tolist()))} where {stop - start} rows of step "
@@ -100,6 +100,6 @@ def _steps(request: ReadRequest, plan: Plan, tables: Iterator[pa.Table]) -> Iter
             step=step,
             epoch=plan.epoch_of(step),
             num_rows=plan.num_rows(step),
-            longest=int(lengths[0]),
+            longest=int(longest[0]),
             table=head.drop_columns(list(STEP_COLUMNS)).slice(0, stop - start),
         )

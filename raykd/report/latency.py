@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 
 from raykd.errors import ConfigError
+from raykd.freed_memory import keep_freed_memory
 from raykd.report.record import Record
 
 SAMPLE_ROWS = 256
@@ -67,6 +68,7 @@ def measure_latency(
     """
     if not rows:
         raise ConfigError("latency needs sample rows; give at least one")
+    keep_freed_memory()  # as training, scoring and serving do
     with _threads(threads):
         for predict in predictors.values():
             for _ in range(WARM_UP_CALLS):

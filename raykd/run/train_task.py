@@ -235,7 +235,7 @@ def _step_batches(opened: OpenTask, context: WorkerContext, model: Any, objectiv
         with_token_types=prepared.has_token_types and share_token_types(models),
         padding_side=prepared.padding_side,
         micro_batch_size=opened.task.training.micro_batch_size,
-        padding=padding_rule(model, context, compiled=opened.task.compile),
+        padding=padding_rule(models, context, compiled=opened.task.compile),
         unpadded=all(map(runs_unpadded, models)),
         columns={*prepared.column_names, *objective.side_columns},
     )
@@ -295,7 +295,7 @@ def _evaluator(task: TrainTask, context: WorkerContext, model: Any) -> Evaluator
         validation,
         context,
         functools.partial(task_kind(task.task_kind).measure, names=task.labels, positive_label=task.positive_label),
-        padding=padding_rule(model, context, compiled=task.compile),
+        padding=padding_rule([model], context),
         with_token_types=takes_token_types(model) and validation.has_token_types,
         unpadded=runs_unpadded(model),
     )

@@ -81,6 +81,7 @@ class WorkerGroup:
         self._queue = ray.remote(num_cpus=0)(TaskQueue).options(scheduling_strategy=here).remote()
         self._fit = _FitThread(lambda: self._build().fit())
         self._submitted = 0
+        self._patience_s = STOP_SECONDS
         self._stopped = False
         self._fit.start()
 
@@ -102,7 +103,7 @@ class WorkerGroup:
         except RaykdError:
             self._patience_s = FAILED_SECONDS
             raise
-        if is_local_ray():  # elsewhere Ray's dashboard would show a run that was aborted
+        if is_local_ray() and not self._compute.elastic:  # elsewhere Ray's dashboard would show a run that was aborted
             self._patience_s = 0.0
 
     def _submit(self, tasks: Sequence[TrainTask]) -> None:
@@ -165,7 +166,7 @@ class WorkerGroup:
         """Have :meth:`close` end started workers by force after ``CUT_SECONDS``: what they still do is wanted no more."""
         with contextlib.suppress(ResourceError):  # a lost queue
             if self._fit is not None and self._fit.is_alive() and ask(self._queue.owners.remote()) is not None:
-                self._patience_s = CUT_SECONDS
+                self._patience_s = min(self._patience_s, CUT_SECONDS)
 
     def release_for(self, *, cpus: int, gpu: bool) -> bool:
         """End idle workers that hold what something else needs; a later task starts others. True when none are left."""

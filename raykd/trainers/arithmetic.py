@@ -1,5 +1,6 @@
 """Arithmetic of a training on its worker: TF32, compiled passes, padded lengths, and threads."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -23,9 +24,10 @@ def set_arithmetic(model: Any, context: WorkerContext, *, tf32: bool, compiled: 
         compile_training(model, min_rows=min_rows)
 
 
-def padding_rule(model: Any, context: WorkerContext, *, compiled: bool) -> PaddingRule:
-    """The padded lengths of a model's batches on this worker."""
-    return padding_on(context.device, limit=max_sequence_length(model.config), compiled=compiled)
+def padding_rule(models: Sequence[Any], context: WorkerContext, *, compiled: bool = False) -> PaddingRule:
+    """The padded lengths of batches on this worker that all ``models`` take."""
+    limits = [max_sequence_length(getattr(one, "config", None)) for one in models]
+    return padding_on(context.device, limit=min((one for one in limits if one is not None), default=None), compiled=compiled)
 
 
 def set_threads(

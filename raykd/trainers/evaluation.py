@@ -28,6 +28,7 @@ class Evaluator:
     context: WorkerContext
     metrics: Metrics
     padding: PaddingRule = EXACT
+    """Padded lengths of the batches."""
     with_token_types: bool = False
     """Pass ``token_type_ids`` to the model."""
     unpadded: bool = False

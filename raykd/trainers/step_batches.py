@@ -21,6 +21,7 @@ class StepBatches:
     micro_batch_size: int | None = None
     """Rows per forward pass; None takes all at once."""
     padding: PaddingRule = EXACT
+    """Padded lengths of the batches."""
     unpadded: bool = False
     """The model runs without padding."""
     columns: Collection[str] | None = None

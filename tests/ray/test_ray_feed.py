@@ -38,7 +38,7 @@ def arguments(**changes: Any) -> dict[str, Any]:
 def assert_same(steps: Iterator[StepRows], expected: Iterator[StepRows]) -> None:
     for rows, other in zip(steps, expected, strict=True):
         assert (rows.step, rows.epoch, rows.num_rows) == (other.step, other.epoch, other.num_rows)
-        assert rows.padded_length == other.padded_length
+        assert rows.longest == other.longest
         assert rows.table.schema == other.table.schema
         assert rows.table.equals(other.table)
 

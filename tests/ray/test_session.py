@@ -273,7 +273,7 @@ def test_a_call_on_models_is_made_where_their_imports_are() -> None:
 
 def test_a_call_on_models_without_ray_is_made_here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "is_running", lambda: True)
-    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(session, "is_local_ray", lambda: False)
     assert session.call_on_models(os.getpid) == os.getpid()
 
 

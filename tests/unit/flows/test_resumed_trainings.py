@@ -183,7 +183,7 @@ def test_a_compiled_training_resumes_and_gives_the_same_model(
 ) -> None:
     """Traced by torch.compile's front end and run without a compiler, so that every bit can be compared."""
     monkeypatch.setattr(compiled_forward, "BACKEND", "eager")
-    monkeypatch.setattr(arithmetic, "padding_on", lambda _, *, limit, compiled: PaddingRule(limit))  # noqa: ARG005 (the same rows)
+    monkeypatch.setattr(arithmetic, "padding_on", lambda _, *, limit, compiled: PaddingRule(limit))
     changes = {"compute__engine": engine, "teacher__training__max_steps": 4, "teacher__training__checkpoint_steps": 1}
     plain = task_of(experiment(name="plain", **changes))
     compiled = task_of(experiment(name="compiled", compute__compile=True, **changes))

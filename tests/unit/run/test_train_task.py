@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from transformers import pipeline
 
 from raykd.config import VanillaKDConfig
+from raykd.data.padding import PaddingRule
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ConfigError
 from raykd.models import (
@@ -21,6 +22,7 @@ from raykd.models import (
     save_classifier,
 )
 from raykd.tracking import read_offline_run
+from raykd.trainers import arithmetic
 from raykd.trainers.gradient_norms import GradientNormProbe
 from raykd.trainers.model_selection import ModelSelection
 from tests.unit.run.tasks import TORCH, Make, task_of, train, weights, with_logits
@@ -65,8 +67,11 @@ def test_an_unknown_metric_is_named(experiment: Make) -> None:
         train(task_of(experiment(teacher__training__metric="bleu", teacher__training__max_steps=1, **TORCH)))
 
 
-def test_padding_ends_where_the_models_positions_do(experiment: Make, small_world: dict[str, str], tmp_path: Path) -> None:
+def test_padding_ends_where_the_models_positions_do(
+    experiment: Make, small_world: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """13 positions are no multiple of 8: padded to 16 tokens, as on a GPU, rows would not go through the model."""
+    monkeypatch.setattr(arithmetic, "padding_on", lambda _, *, limit, compiled: PaddingRule(limit, 8))
     tokenizer = load_tokenizer(small_world["teacher"])
     shape = ModelShape(vocab_size=len(tokenizer), hidden=16, layers=1, heads=2, positions=13)
     save_classifier(build_classifier(shape, labels=("0", "1"), seed=1), tokenizer, str(tmp_path / "short"))

@@ -44,7 +44,7 @@ def flags(world, tmp_path):
             "label_enumerate_values": None if mode == "predict" else ",".join(LABELS),
         }  # fmt: skip
         if mode == "train":
-            values |= {"epoch_num": 8, "learning_rate": 0.005, "logging_steps": 5, "random_seed": 1,
+            values |= {"epoch_num": 10, "learning_rate": 0.005, "logging_steps": 5, "random_seed": 1,
                        "user_defined_parameters": f"pretrain_model_name_or_path={world['teacher']} {user}"}  # fmt: skip
         return as_flags(**values | changes)
 
@@ -57,7 +57,7 @@ def test_b17_several_labels_have_figures_that_are_what_they_say(easynlp, flags, 
     evaluations = [one for one in records if isinstance(one, Evaluated)]
     kept = max(one.metrics["macro_f1"] for one in evaluations)
     assert [one.metrics["macro_f1"] for one in evaluations if one.best][-1] == kept, "macro F1 selects, not precision"
-    assert kept > 0.6
+    assert kept > 0.7
 
     train = str(tmp_path / "train.tsv")
     easynlp(*flags("predict", "teacher", tables=train, outputs=tmp_path / "logits.tsv", output_schema="logits"))

@@ -105,7 +105,9 @@ def test_workers_that_wait_for_tasks_are_ended_at_once_on_a_local_ray(local: boo
     monkeypatch.setattr(worker_group, "is_local_ray", lambda: local)
     fit = Fit(seconds=60 if local else 0.5)
     group = started(fit, monkeypatch)
-    group.run([SimpleNamespace(name="x", model_dump=lambda mode: {})], lambda *_: None)  # type: ignore[list-item]
+    task: Any = SimpleNamespace(name="x", model_dump=lambda mode: {"mode": mode})  # all of a task that a group reads
+    group.run([task], lambda *_: None)
+    assert fit.submitted == [{"mode": "json"}]
     group.close()
     assert (fit.waits[0], fit.killed) == ((0.0, ["controller"]) if local else (worker_group.STOP_SECONDS, []))
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from raykd.data.tokenised_set import TokenisedSet
 from raykd.trainers import arithmetic, cpu_threads
 from tests.unit.run.tasks import TORCH, Make, task_of, train
 
@@ -53,4 +54,6 @@ def test_the_work_is_that_of_the_largest_micro_batch_at_the_mean_length(
     for size in (None, 3):
         start(experiment, name=f"of-{size}", teacher__training__batch_size=8, teacher__training__micro_batch_size=size)
     whole, cut = seen
+    rows = TokenisedSet.open(task_of(experiment(**CHANGES, name="mean")).train)
+    assert whole == pytest.approx(8 * float(rows.lengths(0).mean()))
     assert whole / cut == pytest.approx(8 / 3)

@@ -9,6 +9,7 @@ One thread, one model actor. A round measures, one after the other:
 ``whole``   `score` from call to return: Ray Data's start, imports and model load in the actor, the manifest.
 With ``--causal`` the model is a causal language model from a configuration (GPT-2, 4 layers of 256), the rows are prompts, and
 ``bare`` reads each whole, with answers of one token; only ``local`` is compared with it.
+With ``--actors N`` one actor that has started (``bare``) is compared with N of them (``actors``), from call to return.
 Ratios to ``bare`` are taken round by round, in wall-clock and in processor time (the second is immune to a busy machine, and
 leaves out ``whole``, most of which is waiting for processes to start); medians are printed.
 """
@@ -28,6 +29,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from raykd.config import CausalTeacherConfig, build
 from raykd.data.batch import Batch
+from raykd.data.kept_actors import KeptActors
 from raykd.data.prepare import prepare
 from raykd.data.prepare_spec import PrepareSpec, spec_from_config
 from raykd.data.tokenised_set import TokenisedSet
@@ -35,7 +37,8 @@ from raykd.distill.prompted_teacher import PromptedTeacher, prompted_teacher
 from raykd.models import load_classifier, load_tokenizer, save_classifier
 from raykd.predict import ScoreJob, score, score_locally
 from raykd.predict.answer_scorer import AnswerScorer
-from raykd.predict.scorer import ScoredPart, ScoreItem, forward, group_batches
+from raykd.predict.import_scorer import import_scorer
+from raykd.predict.scorer import ScoredPart, ScoredShare, ScoreItem, forward, group_batches
 from raykd.session import start_ray, stop_ray
 from raykd.task_kinds import SINGLE_LABEL
 
@@ -50,11 +53,11 @@ Timing = tuple[float, float, float]
 class TimedScorer(AnswerScorer):
     """Writes down how long each item took."""
 
-    def __call__(self, item: ScoreItem) -> ScoredPart:
+    def __call__(self, item: ScoreItem) -> ScoredPart | ScoredShare:
         """Score an item and append its timing to ``<output>.times``."""
         wall, cpu = time.perf_counter(), time.process_time()
         scored = super().__call__(item)
-        timing = (scored.part.rows, time.perf_counter() - wall, time.process_time() - cpu)
+        timing = (scored.rows, time.perf_counter() - wall, time.process_time() - cpu)
         with open(self._jobs[item.job].output + ".times", "a", encoding="utf-8") as file:
             file.write(json.dumps(timing) + "\n")
         return scored
@@ -69,6 +72,8 @@ def main() -> None:
         model, prepared = _prepare(options, folder)
         if options.causal:
             rounds = [_causal_round(options, folder, number) for number in range(options.rounds)]
+        elif options.actors:
+            rounds = _actor_rounds(options, model, prepared, folder)
         else:
             start_ray(num_cpus=2)
             rounds = [_round(model, prepared, folder, number) for number in range(options.rounds)]
@@ -83,6 +88,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--data", default=str(SHARED / "data/sst2/train.tsv"), help="columns text and label, no header")
     parser.add_argument("--model", default=str(SHARED / "models/review-tiny"))
     parser.add_argument("--causal", action="store_true", help="a causal language model asked by prompts, without Ray")
+    parser.add_argument("--actors", type=int, help="compare so many actors with one")
     options = parser.parse_args()
     for path in (options.data, options.model):
         if not os.path.exists(path):
@@ -115,6 +121,23 @@ def _round(model: str, prepared: TokenisedSet, folder: str, number: int) -> dict
     timings["actor"] = _steady(job("ray").output)
     timings["whole"] = (prepared.num_rows, wall, float("nan"))
     return timings
+
+
+def _actor_rounds(options: argparse.Namespace, model: str, prepared: TokenisedSet, folder: str) -> list[dict[str, Timing]]:
+    start_ray(num_cpus=2 + options.actors)
+    job = ScoreJob(model, prepared.path, f"{folder}/actors")
+    pools = {"bare": KeptActors(1, preload=import_scorer), "actors": KeptActors(options.actors, preload=import_scorer)}
+
+    def seconds(name: str) -> float:
+        kept = pools[name]
+        actors = 1 if name == "bare" else options.actors
+        return _seconds(lambda: score([job], actors=actors, batch_rows=BATCH_ROWS, precision="fp32", kept=kept))
+
+    for name in pools:
+        seconds(name)
+    rounds = [{name: (float(prepared.num_rows), seconds(name), float("nan")) for name in pools} for _ in range(options.rounds)]
+    stop_ray()
+    return rounds
 
 
 def _bare(model: str, prepared: TokenisedSet) -> Timing:

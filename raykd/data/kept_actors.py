@@ -86,6 +86,8 @@ class KeptActors:
             num_cpus=cpus,
             **WHOLE_BLOCKS,
         )
+        # Ray Data learns a second late what the machine has, and runs one task until then; here it never runs more than actors
+        data.context.op_resource_reservation_enabled = False
         try:
             yield from results_of(data, watchdog, f"{cpus} CPU{'s' * (cpus > 1)} to {to}")
         except BaseException:

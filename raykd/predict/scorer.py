@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from raykd.data.folds import Fold
 from raykd.data.length_batches import length_batches
 from raykd.data.padding import padding_on
 from raykd.data.parquet_files import PartInfo
-from raykd.data.side_tables import logits_array, write_part
+from raykd.data.side_tables import ROW_ID, logits_array, write_part
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ModelError
 from raykd.freed_memory import keep_freed_memory
@@ -43,23 +44,52 @@ class ScoreJob:
 
 @dataclass(frozen=True)
 class ScoreItem:
-    """A unit of work of an actor: consecutive row groups of one job, one part of its table."""
+    """A unit of work of an actor: consecutive row groups of one job, one part of its table; or a share of one group."""
 
     job: int
     first_group: int
     groups: int
+    share: int = 0
+    shares: int = 1
+    """Above 1: only batches ``share``, ``share + shares``, ... of the group, which are those of the whole group."""
 
 
 @dataclass(frozen=True)
-class ScoredPart:
-    """A finished item: the part that was written, and the precision it was computed in."""
+class ScoredItem:
+    """A finished item, and the precision it was computed in."""
 
     item: ScoreItem
-    part: PartInfo
     precision: str
     device: str
     seconds: float
     """Time of the scoring, the loading of the model left out."""
+
+
+@dataclass(frozen=True)
+class ScoredPart(ScoredItem):
+    """An item of whole row groups: the part that was written."""
+
+    part: PartInfo
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return self.part.rows
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredShare(ScoredItem):
+    """An item of some batches of a row group: the output itself."""
+
+    positions: NDArray[np.int64]
+    """Positions of its rows in the group, ``[n]``."""
+    outputs: NDArray[np.float32]
+    """Their outputs, ``[n, width]``."""
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return len(self.positions)
 
 
 class Scorer:
@@ -88,15 +118,19 @@ class Scorer:
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
 
-    def __call__(self, item: ScoreItem) -> ScoredPart:
-        """Score the item's row groups and write them as one part. Raises ModelError, DataError, ResourceError."""
+    def __call__(self, item: ScoreItem) -> ScoredPart | ScoredShare:
+        """Score the item's row groups and write them as one part, or a share. Raises ModelError, DataError, ResourceError."""
         job = self._jobs[item.job]
         prepared = TokenisedSet.open(job.prepared)
         model = self._model(job, prepared)
         begin = time.perf_counter()
+        if item.shares > 1:
+            positions, outputs = self._score_rows(model, job, prepared, item.first_group, share=(item.share, item.shares))
+            seconds = time.perf_counter() - begin
+            return ScoredShare(item, self.precision, self._device.type, seconds, positions, outputs)
         groups = range(item.first_group, item.first_group + item.groups)
         part = write_part(job.output, item.first_group, (self._score_group(model, job, prepared, group) for group in groups))
-        return ScoredPart(item, part, self.precision, self._device.type, time.perf_counter() - begin)
+        return ScoredPart(item, self.precision, self._device.type, time.perf_counter() - begin, part)
 
     def _model(self, job: ScoreJob, prepared: TokenisedSet) -> torch.nn.Module:
         key = (job.model, prepared.labels)
@@ -130,25 +164,43 @@ class Scorer:
         return [self.forward(model, batch.to(self._device)) for batch in batches]
 
     def _score_group(self, model: torch.nn.Module, job: ScoreJob, prepared: TokenisedSet, group: int) -> pa.Table:
-        names = prepared.read_group(group, ["shard", "row"])
+        names = prepared.read_group(group, ROW_ID)
         chosen = None if job.only is None else np.flatnonzero(job.only.members(group, names))
         if chosen is not None and not len(chosen):
-            nothing = np.full((len(names), len(models.label_names(model.config))), np.nan, np.float32)
-            return names.append_column(self.column, logits_array(nothing))
-        order, batches = group_batches(
-            prepared, group, model=model, batch_rows=job.batch_rows or self._batch_rows, device=self._device, chosen=chosen
-        )
+            nothing = np.empty((0, len(models.label_names(model.config))), np.float32)
+            return group_table(names, self.column, chosen, nothing)
+        return group_table(names, self.column, *self._score_rows(model, job, prepared, group, chosen=chosen))
+
+    def _score_rows(
+        self,
+        model: torch.nn.Module,
+        job: ScoreJob,
+        prepared: TokenisedSet,
+        group: int,
+        *,
+        chosen: NDArray[np.int64] | None = None,
+        share: tuple[int, int] = (0, 1),
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Positions of a group's rows, ``[n]``, and their outputs, ``[n, width]``: those ``chosen``, or those of a share."""
+        batch_rows = job.batch_rows or self._batch_rows
+        order, batches = group_batches(prepared, group, model=model, batch_rows=batch_rows, device=self._device, chosen=chosen)
+        first, step = share
+        starts = range(first * batch_rows, len(order), step * batch_rows)
         autocast = torch.autocast(self._device.type, torch.bfloat16, enabled=self.precision == "bf16")
         with torch.inference_mode(), without_tf32(), autocast:
-            outputs = self.outputs(model, job, prepared, group, batches)
-        sorted_logits = torch.cat(outputs).cpu().numpy()
-        if not np.isfinite(sorted_logits).all():
+            outputs = torch.cat(self.outputs(model, job, prepared, group, islice(batches, first, None, step))).cpu().numpy()
+        if not np.isfinite(outputs).all():
             raise ModelError(
                 f"{job.model} gives {self.column} that are not finite on row group {group} of {job.prepared}; train it again"
             )
-        logits = np.full((len(names), sorted_logits.shape[1]), np.nan, np.float32)
-        logits[order] = sorted_logits
-        return names.append_column(self.column, logits_array(logits))
+        return np.concatenate([order[start : start + batch_rows] for start in starts]), outputs
+
+
+def group_table(names: pa.Table, column: str, positions: NDArray[np.int64], outputs: NDArray[np.float32]) -> pa.Table:
+    """The rows of a group with their outputs; NaN for those that have none."""
+    table = np.full((len(names), outputs.shape[1]), np.nan, np.float32)
+    table[positions] = outputs
+    return names.append_column(column, logits_array(table))
 
 
 def forward(model: torch.nn.Module, batch: Batch) -> Tensor:

@@ -2,7 +2,8 @@
 
 The batches of a row group follow from the row group alone (sorted by length, cut, padded to the longest row), so the logits are
 the same bytes whichever actor computes them, and however many there are. Actors write the table's parts themselves; only their
-names travel back, and the manifest is written last.
+names travel back, and the manifest is written last. Row groups of small sets are divided, batch by batch, so that no actor
+waits for another one; the outputs of such shares travel back and are written here.
 """
 
 import functools
@@ -11,25 +12,30 @@ from collections.abc import Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
+import numpy as np
 import torch
 
 from raykd import models
 from raykd.config.training import PrecisionChoice
 from raykd.data import storage
 from raykd.data.kept_actors import KeptActors
-from raykd.data.parquet_files import MANIFEST
+from raykd.data.parquet_files import MANIFEST, PartInfo
 from raykd.data.prepare import Progress
 from raykd.data.ray_map import run_actors
-from raykd.data.side_tables import SideTable, commit
+from raykd.data.side_tables import ROW_ID, SideTable, commit, write_part
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ResourceError
 from raykd.predict.answer_scorer import AnswerScorer
-from raykd.predict.scorer import ScoredPart, ScoreItem, ScoreJob, Scorer
+from raykd.predict.scorer import ScoredPart, ScoredShare, ScoreItem, ScoreJob, Scorer, group_table
 
+Scored = ScoredPart | ScoredShare
+"""Result of an item."""
 BATCH_ROWS = 64
 """Rows of one forward pass."""
 PARTS_AIM, MAX_GROUPS_PER_PART = 64, 32
 """Small sets are cut finely, so that actors share them evenly; large ones into parts of at most 65,536 rows."""
+ITEMS_PER_ACTOR = 2
+"""Items of each actor at least, where there are enough batches: with one, the actor with the longest decides the time."""
 
 
 def score(
@@ -55,9 +61,9 @@ def score(
     """
     jobs = [_absolute(job) for job in jobs]
     prepared = [_open_rows(job) for job in jobs]
-    items = _items(jobs, prepared)
+    items = _items(jobs, prepared, batch_rows=batch_rows, actors=actors)
     _require_place(cpus_per_actor, use_gpu)
-    done: list[ScoredPart] = []
+    done: list[Scored] = []
     if items:
         build = functools.partial(
             scorer,
@@ -93,8 +99,8 @@ def score_locally(
         score_item = scorer(
             jobs, threads=threads, batch_rows=batch_rows, precision=precision, use_gpu=use_gpu, unpadded=unpadded
         )
-        done: list[ScoredPart] = []
-        for item in _items(jobs, prepared):
+        done: list[Scored] = []
+        for item in _items(jobs, prepared, batch_rows=batch_rows, actors=1):
             done.append(score_item(item))
             _report_progress(progress, done, prepared)
     finally:
@@ -123,13 +129,20 @@ def _open_rows(job: ScoreJob) -> TokenisedSet:
     return prepared
 
 
-def _items(jobs: Sequence[ScoreJob], prepared: Sequence[TokenisedSet]) -> list[ScoreItem]:
+def _items(jobs: Sequence[ScoreJob], prepared: Sequence[TokenisedSet], *, batch_rows: int, actors: int) -> list[ScoreItem]:
     """All jobs cut into items, those of one model next to each other, so that actors seldom change models."""
+    aim = ITEMS_PER_ACTOR * actors if actors > 1 else 1
+    divide = -(-aim // max(1, sum(len(rows.group_rows) for rows in prepared)))
     items = []
     for index in sorted(range(len(jobs)), key=lambda index: jobs[index].model):
-        total = len(prepared[index].group_rows)
-        step = min(max(1, -(-total // PARTS_AIM)), MAX_GROUPS_PER_PART)
-        items += [ScoreItem(index, first, min(step, total - first)) for first in range(0, total, step)]
+        job, groups = jobs[index], prepared[index].group_rows
+        if divide > 1 and job.only is None:
+            for group, rows in enumerate(groups.tolist()):
+                shares = max(1, min(divide, rows // (job.batch_rows or batch_rows)))
+                items += [ScoreItem(index, group, 1, share, shares) for share in range(shares)]
+            continue
+        step = max(1, min(-(-len(groups) // PARTS_AIM), len(groups) // aim, MAX_GROUPS_PER_PART))
+        items += [ScoreItem(index, first, min(step, len(groups) - first)) for first in range(0, len(groups), step)]
     return items
 
 
@@ -146,13 +159,27 @@ def _require_place(cpus_per_actor: int, use_gpu: bool) -> None:
         )
 
 
-def _report_progress(progress: Progress | None, done: Sequence[ScoredPart], prepared: Sequence[TokenisedSet]) -> None:
+def _report_progress(progress: Progress | None, done: Sequence[Scored], prepared: Sequence[TokenisedSet]) -> None:
     if progress is not None:
-        progress(sum(scored.part.rows for scored in done), sum(rows.num_rows for rows in prepared))
+        progress(sum(scored.rows for scored in done), sum(rows.num_rows for rows in prepared))
+
+
+def _joined_shares(job: ScoreJob, rows: TokenisedSet, shares: Sequence[ScoredShare], column: str) -> list[PartInfo]:
+    """Write the row groups that were divided, a part for each."""
+    parts = []
+    for group in sorted({share.item.first_group for share in shares}):
+        mine = [share for share in shares if share.item.first_group == group]
+        positions, outputs = (
+            np.concatenate([share.positions for share in mine]),
+            np.concatenate([share.outputs for share in mine]),
+        )
+        table = group_table(rows.read_group(group, ROW_ID), column, positions, outputs)
+        parts.append(write_part(job.output, group, [table]))
+    return parts
 
 
 def _commit(
-    jobs: Sequence[ScoreJob], prepared: Sequence[TokenisedSet], done: Sequence[ScoredPart], batch_rows: int, column: str
+    jobs: Sequence[ScoreJob], prepared: Sequence[TokenisedSet], done: Sequence[Scored], batch_rows: int, column: str
 ) -> list[SideTable]:
     digests = {job.model: models.model_digest(job.model) for job in jobs}
     tables = []
@@ -167,5 +194,7 @@ def _commit(
             "device": sorted({scored.device for scored in mine}),
             "seconds": sum(scored.seconds for scored in mine),
         }
-        tables.append(commit(job.output, rows, [scored.part for scored in mine], [column], provenance))
+        parts = [scored.part for scored in mine if isinstance(scored, ScoredPart)]
+        parts += _joined_shares(job, rows, [scored for scored in mine if isinstance(scored, ScoredShare)], column)
+        tables.append(commit(job.output, rows, parts, [column], provenance))
     return tables

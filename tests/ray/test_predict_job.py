@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import ray
 
+from raykd.data.folds import assign_folds
 from raykd.data.kept_actors import KeptActors, LentWorkers
 from raykd.data.side_tables import SideTable
 from raykd.errors import ModelError, ResourceError
@@ -126,6 +127,32 @@ def test_language_models_and_classifiers_are_scored_in_one_execution(tmp_path):
         return [_digest(table) for table in run(jobs, batch_rows=16, **arguments)]
 
     assert digests(score, "pool", actors=2) == digests(score_locally, "local")
+
+
+def test_the_batches_of_a_row_group_are_divided_where_there_are_fewer_groups_than_actors_need(tmp_path):
+    """Language models and classifiers: the bytes of whole groups, in parts of whole groups, and rows of no fold left out."""
+    rows, prompts, kept = make_prepared(tmp_path / "set"), make_prompts(tmp_path / "prompts"), KeptActors(2)
+    model, folder = make_model(tmp_path / "model"), save_causal_model(tmp_path / "lm", "gpt2")
+    answers = {"answers": ((5,), (6, 7)), "content_free": ((1, 2, 3),)}
+    fold = assign_folds(rows, 2, str(tmp_path / "cache"))[1]
+
+    def tables(run, name, **arguments):
+        jobs = [
+            ScoreJob(model, rows.path, str(tmp_path / f"{name}-0")),
+            AnswerJob(folder, prompts.path, str(tmp_path / f"{name}-1"), **answers),
+            ScoreJob(model, rows.path, str(tmp_path / f"{name}-2"), only=fold),
+        ]
+        return run(jobs, batch_rows=16, **arguments)
+
+    done = [0]
+    divided = tables(score, "divided", actors=16, kept=kept, progress=lambda now, total: done.append(now))
+    whole = tables(score_locally, "whole")
+    assert [_digest(table) for table in divided] == [_digest(table) for table in whole]
+    assert [table.group_rows.tolist() for table in divided] == [table.group_rows.tolist() for table in whole]
+    assert np.isnan(all_logits(divided[2])).any()
+    largest = max(rows.group_rows)
+    assert sum(step >= largest for step in np.diff(done)) == 1, "the fold's alone goes whole"
+    kept.close()
 
 
 def test_relative_paths_mean_the_same_in_actors(tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ from raykd.config import ComputeConfig
 from raykd.data import storage
 from raykd.data.file_systems import is_local
 from raykd.errors import ResourceError
+from raykd.local_ray import starts_local_ray
 from raykd.placement import AvailableResources, Placement, goes_side_by_side, place, wide
 
 log = logging.getLogger(__name__)
@@ -63,6 +64,16 @@ def local_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def with_worker_cpus(compute: ComputeConfig) -> ComputeConfig:
+    """The settings with the CPUs of a worker, where the job names none and Ray is to be started on this machine.
+
+    Half of the cores: students that need no teacher train beside it on the others.
+    """
+    if compute.cpus_per_worker is not None or not starts_local_ray():
+        return compute
+    return compute.model_copy(update={"cpus_per_worker": max(1, local_cores() // (2 * compute.max_workers))})
+
+
 def training_resources(compute: ComputeConfig) -> AvailableResources:
     """Resources for all trainings of a job; Ray must be up. On a cluster, what the job asks for; else all of this machine, or
     what a Ray that the caller has started on it offers.
@@ -79,7 +90,7 @@ def training_resources(compute: ComputeConfig) -> AvailableResources:
         cpus = max(1, min(local_cores(), ray_cpus))
         return AvailableResources(cpus, gpus=gpus if gpu else None, memory=memory, ray_cpus=ray_cpus)
     workers = compute.max_workers * (compute.parallel_tasks or 1)
-    cpus = max(1, min(workers * compute.cpus_per_worker, ray_cpus - DATA_CPUS))
+    cpus = max(1, min(workers * compute.worker_cpus, ray_cpus - DATA_CPUS))
     gpus = min(workers, int(offered("GPU")))
     return AvailableResources(cpus, gpus=gpus if gpu else None, ray_cpus=int(offered("CPU")))
 

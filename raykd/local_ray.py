@@ -31,6 +31,12 @@ _VARIABLES = {
 """Settings that a local Ray and its processes start with unless they are set otherwise."""
 
 
+def starts_local_ray() -> bool:
+    """True where a command would start a Ray on its own machine: none runs, and no cluster is named."""
+    ray: Any = sys.modules.get("ray")
+    return not os.environ.get("RAY_ADDRESS") and (ray is None or not ray.is_initialized())
+
+
 def short_folder() -> str | None:
     """A folder for Ray's sockets when the path of its default is too long; None keeps Ray's default.
 

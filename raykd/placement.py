@@ -74,7 +74,7 @@ class AvailableResources:
 
 def wide(compute: ComputeConfig) -> Placement:
     """One training at a time, on all workers of the job."""
-    return Placement(1, compute.num_workers, compute.cpus_per_worker)
+    return Placement(1, compute.num_workers, compute.worker_cpus)
 
 
 def goes_side_by_side(compute: ComputeConfig) -> bool:
@@ -104,7 +104,7 @@ def place(compute: ComputeConfig, tasks: int, available: AvailableResources) -> 
     parallel = min(tasks, compute.parallel_tasks or fit, most)
     if parallel < 2:
         return one
-    fit_wide = cores // compute.cpus_per_worker if available.gpus is None else most
+    fit_wide = cores // compute.worker_cpus if available.gpus is None else most
     workers = max(1, min(compute.max_workers, fit_wide // parallel))
-    cpus = max(1, min(compute.cpus_per_worker, cores // (parallel * workers)))
+    cpus = max(1, min(compute.worker_cpus, cores // (parallel * workers)))
     return Placement(parallel, workers, cpus)

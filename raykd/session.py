@@ -21,6 +21,7 @@ from raykd.local_ray import (
     provide_token,
     short_folder,
     start_data_actors,
+    starts_local_ray,
 )
 
 log = logging.getLogger(__name__)
@@ -64,10 +65,7 @@ def prepare_ray() -> bool:
 
     False, and nothing happens, where Ray runs, or the job runs on a cluster.
     """
-    ray: Any = sys.modules.get("ray")
-    if os.environ.get("RAY_ADDRESS") or (ray is not None and ray.is_initialized()):
-        return False
-    return prepare_fork_server()
+    return starts_local_ray() and prepare_fork_server()
 
 
 def is_local_ray() -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from raykd.cluster import with_worker_cpus
 from raykd.config import ExperimentConfig, StudentVariant
 from raykd.data import storage
 from raykd.run.task import run_folder
@@ -10,7 +11,7 @@ from raykd.stage_names import STAGES, StageName
 
 def outline(config: ExperimentConfig, only: Sequence[StageName] = ()) -> str:
     """A line for each stage: what it makes, from what, and whether a result exists."""
-    compute = config.compute
+    compute = with_worker_cpus(config.compute)
     folds = f", {config.logits.folds} more without a fold of the rows each" if config.logits.folds else ""
     teachers = [
         f"fine-tune {one.model}{folds}" if one.fine_tune else f"taken as it is: {one.model}" for one in config.every_teacher
@@ -24,7 +25,7 @@ def outline(config: ExperimentConfig, only: Sequence[StageName] = ()) -> str:
     }
     lines = [
         f"{config.name} -> {run_folder(config)}",
-        f"{compute.workers_text} x {compute.cpus_per_worker} CPUs, {compute.engine.description}, placement {compute.placement}",
+        f"{compute.workers_text} x {compute.worker_cpus} CPUs, {compute.engine.description}, placement {compute.placement}",
     ]
     wanted = [name for name in STAGES if not only or name in only]
     return "\n".join(lines + [f"  {name:<11}{stages[name]}{_state(config, name)}" for name in wanted])

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from raykd.cluster import with_worker_cpus
 from raykd.config import MetaKDConfig
 from raykd.data import storage
 from raykd.metakd.tasks import TEACHER_OF, methods, students, teachers
@@ -11,7 +12,7 @@ from raykd.stage_names import META_STAGES, MetaStageName
 
 def outline(config: MetaKDConfig, only: Sequence[MetaStageName] = ()) -> str:
     """A line for each stage: what it makes, from what, and whether a result exists."""
-    student, compute = config.student, config.compute
+    student, compute = config.student, with_worker_cpus(config.compute)
     distillation = "the single objective" if student.mode == "single" else "intermediate then prediction layers"
     distilled = [method for method in methods(config) if method in TEACHER_OF]
     source_of_students = student.model if student.init is None else f"{student.model} ({student.init.summary})"
@@ -29,7 +30,7 @@ def outline(config: MetaKDConfig, only: Sequence[MetaStageName] = ()) -> str:
     }
     lines = [
         f"{config.name} -> {run_folder(config)}",
-        f"{compute.workers_text} x {compute.cpus_per_worker} CPUs, {compute.engine.description}, placement {compute.placement}",
+        f"{compute.workers_text} x {compute.worker_cpus} CPUs, {compute.engine.description}, placement {compute.placement}",
     ]
     wanted = [name for name in META_STAGES if not only or name in only]
     return "\n".join(lines + [f"  {name:<11}{stages[name]}{_state(config, name)}" for name in wanted])

@@ -61,12 +61,12 @@ def score_models(
     Raises ResourceError, ModelError, DataError.
     """
     use_gpu = uses_gpu(compute)
-    actor = {"CPU": float(compute.cpus_per_worker)} | ({"GPU": 1.0} if use_gpu else {})
+    actor = {"CPU": float(compute.worker_cpus)} | ({"GPU": 1.0} if use_gpu else {})
     wait_for_resources([actor], "a prediction actor", limit_s=compute.start_timeout_s)
     return score(
         jobs,
         actors=compute.prediction_actors,
-        cpus_per_actor=compute.cpus_per_worker,
+        cpus_per_actor=compute.worker_cpus,
         batch_rows=batch_rows,
         precision=compute.precision,
         use_gpu=use_gpu,

@@ -11,7 +11,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from raykd.cluster import DATA_CPUS, local_training_cpus, placement_of, require_shared, training_resources, uses_gpu
+from raykd.cluster import (
+    DATA_CPUS,
+    local_training_cpus,
+    placement_of,
+    require_shared,
+    training_resources,
+    uses_gpu,
+    with_worker_cpus,
+)
 from raykd.config import ComputeConfig
 from raykd.config.section import Section
 from raykd.data import storage
@@ -94,11 +102,11 @@ class StageRunner:
         The counts decide how many train side by side, finished ones included, so that a run that continues trains as before.
         """
         self.name, self.folder, self.cache = name, folder, cache
-        self.compute, self.terminal = compute, terminal
+        self.compute, self.terminal = with_worker_cpus(compute), terminal
         self._stages = tuple(stages)
         self._build_objective = build_objective
         self._trainings = dict(trainings or {})
-        self._scoring = ScoringActors(compute, stages)
+        self._scoring = ScoringActors(self.compute, stages)
         self._groups = ParallelGroups(
             self._new_group, self._scoring.listening(terminal.record), lambda: training_resources(compute)
         )
@@ -130,7 +138,7 @@ class StageRunner:
         compute = self.compute
         training = local_training_cpus(compute, sum(self._trainings.values()))
         started = start_ray(
-            num_cpus=training + compute.prediction_actors * compute.cpus_per_worker + DATA_CPUS,
+            num_cpus=training + compute.prediction_actors * compute.worker_cpus + DATA_CPUS,
             start_timeout_s=compute.start_timeout_s,
             workers_timeout_s=min(compute.start_timeout_s, STALE_SECONDS) if compute.elastic else None,
             collective_timeout_s=compute.collective_timeout_s,
@@ -250,8 +258,8 @@ class StageRunner:
         """Score rows with models on Ray; ``title`` names the progress bar. Rows ``for_report`` are scored in fp32."""
         self._check_lock()
         self.start_ray()
-        self._groups.release_for(cpus=self.compute.cpus_per_worker, gpu=uses_gpu(self.compute))
-        self._groups.leave_cpus(self.compute.cpus_per_worker)
+        self._groups.release_for(cpus=self.compute.worker_cpus, gpu=uses_gpu(self.compute))
+        self._groups.leave_cpus(self.compute.worker_cpus)
         compute = report_compute(self.compute) if for_report else self.compute
         progress, kept = partial(self.terminal.advance, title), self._scoring.for_scoring(self._groups.waiting_workers())
         try:

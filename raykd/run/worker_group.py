@@ -74,7 +74,7 @@ class WorkerGroup:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         compute = self._compute
-        bundles = worker_bundles(compute.min_workers, cpus=compute.cpus_per_worker, gpu=uses_gpu(compute))
+        bundles = worker_bundles(compute.min_workers, cpus=compute.worker_cpus, gpu=uses_gpu(compute))
         wait_for_resources(bundles, f"{compute.min_workers} training workers and Ray Data", limit_s=compute.start_timeout_s)
         # with the driver, whose loss ends the run anyway: on another node the queue could be lost by itself
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
@@ -127,7 +127,7 @@ class WorkerGroup:
         if update.seconds_since_heartbeat > self._compute.start_timeout_s:
             raise ResourceError(
                 f"waited {update.seconds_since_heartbeat:.0f} s (compute.start_timeout_s) for training workers: "
-                f"{self._compute.workers_text} of {self._compute.cpus_per_worker} CPUs did not start; see that "
+                f"{self._compute.workers_text} of {self._compute.worker_cpus} CPUs did not start; see that "
                 "nodes are up and idle. Try again then"
             )
         return False
@@ -207,7 +207,7 @@ class WorkerGroup:
             train_worker,
             train_loop_config={
                 "queue": self._queue,
-                "threads": self._compute.cpus_per_worker,
+                "threads": self._compute.worker_cpus,
                 "build_objective": self._build_objective,
                 "deepspeed": self._compute.engine.kind == "deepspeed",
             },
@@ -215,7 +215,7 @@ class WorkerGroup:
                 num_workers=self._compute.num_workers,
                 elastic_resize_monitor_interval_s=self._compute.resize_seconds,
                 use_gpu=use_gpu,
-                resources_per_worker={"CPU": self._compute.cpus_per_worker} | ({"GPU": 1} if use_gpu else {}),
+                resources_per_worker={"CPU": self._compute.worker_cpus} | ({"GPU": 1} if use_gpu else {}),
             ),
             torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo", timeout_s=int(self._compute.collective_timeout_s)),
             run_config=RunConfig(

@@ -26,11 +26,11 @@ class ResourceRequest:
 def cpus_to_start(config: TuneConfig) -> int:
     """Logical CPUs of a Ray that is started here for the search. Raises ResourceError when a trial does not fit."""
     compute = config.base.compute
-    trial, cores = compute.min_workers * compute.cpus_per_worker, os.cpu_count() or 1
+    trial, cores = compute.min_workers * compute.worker_cpus, os.cpu_count() or 1
     if trial > cores:
         raise ResourceError(_too_much(compute, f"this machine has {cores}"))
     training = local_training_cpus(compute, config.num_trials)
-    before = training + compute.prediction_actors * compute.cpus_per_worker + DATA_CPUS
+    before = training + compute.prediction_actors * compute.worker_cpus + DATA_CPUS
     return max(before, min(config.concurrency or _by_cores(compute), config.num_trials) * (trial + DATA_CPUS))
 
 
@@ -45,12 +45,12 @@ def request_resources(config: TuneConfig) -> ResourceRequest:
     if config.concurrency is not None and config.concurrency > fit:
         raise ResourceError(
             f"concurrency = {config.concurrency}, but the cluster carries {fit} trials of {compute.min_workers} x "
-            f"{compute.cpus_per_worker} CPUs at a time; lower concurrency, or add nodes"
+            f"{compute.worker_cpus} CPUs at a time; lower concurrency, or add nodes"
         )
     if not os.environ.get("RAY_ADDRESS"):  # a Ray of this machine's own, whose CPUs only count
         fit = min(fit, _by_cores(compute))
     at_once = min(config.concurrency or fit, config.num_trials)
-    cpus = float(compute.cpus_per_worker)
+    cpus = float(compute.worker_cpus)
     if config.scheduler.kind == "pbt":
         cpus = _cpu_share(at_once, at_least=cpus)
     resources = {"CPU": cpus, "GPU": float(gpus)} if local else {"memory": DRIVER_BYTES}
@@ -66,7 +66,7 @@ def final_compute(config: TuneConfig, request: ResourceRequest) -> ComputeConfig
 
 def _by_cores(compute: ComputeConfig) -> int:
     """Number of trials that use all cores of this machine."""
-    return max(1, (os.cpu_count() or 1) // (compute.min_workers * compute.cpus_per_worker))
+    return max(1, (os.cpu_count() or 1) // (compute.min_workers * compute.worker_cpus))
 
 
 def _cpu_share(at_once: int, *, at_least: float) -> float:
@@ -80,7 +80,7 @@ def _fit_in_actors(compute: ComputeConfig, gpus: int) -> int:
     """Number of actors that the nodes can hold; an actor never spans two nodes."""
     found = 0
     for node in _nodes():
-        by_cpu = int(node.get("CPU", 0) // compute.cpus_per_worker)
+        by_cpu = int(node.get("CPU", 0) // compute.worker_cpus)
         found += min(by_cpu, int(node.get("GPU", 0))) if gpus else by_cpu
     return found
 
@@ -89,7 +89,7 @@ def _fit_in_groups(compute: ComputeConfig, gpus: int) -> int:
     """Number of worker groups that the nodes can hold, with a CPU left for Ray Data; drivers of trials hold none."""
     spare = compute.model_copy(update={"cpus_per_worker": 1})
     workers = _fit_in_actors(compute, gpus)
-    while workers and _fit_in_actors(spare, 0) - workers * compute.cpus_per_worker < DATA_CPUS:
+    while workers and _fit_in_actors(spare, 0) - workers * compute.worker_cpus < DATA_CPUS:
         workers -= 1
     return workers // compute.min_workers
 
@@ -104,6 +104,6 @@ def _counts(name: str) -> list[int]:
 
 def _too_much(compute: ComputeConfig, there: str) -> str:
     return (
-        f"one trial needs {compute.min_workers} x {compute.cpus_per_worker} CPUs{' with GPUs' if compute.use_gpu else ''}, "
+        f"one trial needs {compute.min_workers} x {compute.worker_cpus} CPUs{' with GPUs' if compute.use_gpu else ''}, "
         f"{there}; lower base.compute.num_workers or base.compute.cpus_per_worker, or add nodes"
     )

@@ -159,7 +159,7 @@ class TrialRunner:
             journal=self._journal,
             group=self._config.name,
             tracking=self._config.base.tracking,
-            threads=self._config.base.compute.cpus_per_worker,
+            threads=self._config.base.compute.worker_cpus,
             locks=self._locks,
         )
 

@@ -10,7 +10,7 @@ import ray.autoscaler.sdk
 from raykd import cluster
 from raykd.config import ComputeConfig
 from raykd.errors import ConfigError, ResourceError
-from raykd.placement import AvailableResources, Placement
+from raykd.placement import AvailableResources, Placement, place
 
 TWO = cluster.worker_bundles(2, cpus=2, gpu=True)
 
@@ -115,6 +115,31 @@ def test_a_local_run_has_the_whole_machine_and_its_gpus(resources: dict[str, flo
     assert cluster.training_resources(ComputeConfig()).gpus == 2
     assert cluster.placement_of(ComputeConfig(), 7) == Placement(2, 1, 1)
     assert cluster.training_resources(ComputeConfig(use_gpu=False)).gpus is None
+
+
+def test_a_worker_has_half_of_the_cores_of_a_machine_that_ray_is_to_start_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A teacher trained on one thread of any machine."""
+    monkeypatch.setattr(cluster, "local_cores", lambda: 16)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+
+    def cpus(**compute: object) -> int:
+        return cluster.with_worker_cpus(ComputeConfig.model_validate(compute)).worker_cpus
+
+    assert cpus() == 8
+    assert cpus(num_workers=3) == 2
+    assert cpus(num_workers=[1, 4]) == 2
+    assert cpus(num_workers=40) == 1
+    assert cpus(cpus_per_worker=3) == 3
+    local = cluster.with_worker_cpus(ComputeConfig())
+    assert place(local, 6, AvailableResources(16)) == Placement(6, 1, 2), "students share all cores"
+    teacher, student = place(local, 1, AvailableResources(16)), place(local, 6, AvailableResources(16))
+    assert AvailableResources(16).holds([teacher, *[student] * 4]), "students that need no teacher have the other half"
+    monkeypatch.setattr(ray, "is_initialized", lambda: True)
+    assert cpus() == 1, "a Ray of the caller may have fewer CPUs"
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    assert cpus() == 1
 
 
 def test_a_ray_of_the_caller_trains_no_more_at_a_time_than_its_cpus_allow(resources: dict[str, float]) -> None:

@@ -49,7 +49,8 @@ def _variant(variant: StudentVariant) -> str:
 def _logits(config: ExperimentConfig) -> str:
     if not config.distils_from_teacher:
         return "none"
-    return config.logits.file or f"score the training rows with the teacher, {config.compute.prediction_actors} actors"
+    actors = config.compute.prediction_actors
+    return config.logits.file or f"score the training rows with the teacher, {actors} actor{'s' * (actors > 1)}"
 
 
 def _state(config: ExperimentConfig, name: StageName) -> str:

@@ -12,7 +12,7 @@ from raykd.config import ComputeConfig
 from raykd.data import storage
 from raykd.data.file_systems import is_local
 from raykd.errors import ResourceError
-from raykd.local_ray import starts_local_ray
+from raykd.local_ray import has_gpu, local_cores, starts_local_ray
 from raykd.placement import AvailableResources, Placement, goes_side_by_side, place, wide
 
 log = logging.getLogger(__name__)
@@ -59,19 +59,16 @@ def uses_gpu(compute: ComputeConfig) -> bool:
     return offered("GPU") >= compute.min_workers
 
 
-def local_cores() -> int:
-    """Cores of this machine that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def with_worker_cpus(compute: ComputeConfig) -> ComputeConfig:
-    """The settings with the CPUs of a worker, where the job names none and Ray is to be started on this machine.
+    """The settings with the CPUs of a worker, where the job names none and Ray is to be started on this machine without a GPU.
 
-    Half of the cores: students that need no teacher train beside it on the others.
+    Half of the cores: students that need no teacher train beside it on the others. Scoring uses all of them at most.
     """
-    if compute.cpus_per_worker is not None or not starts_local_ray():
+    gpu = has_gpu() if compute.use_gpu is None else compute.use_gpu
+    if compute.cpus_per_worker is not None or gpu or not starts_local_ray():
         return compute
-    return compute.model_copy(update={"cpus_per_worker": max(1, local_cores() // (2 * compute.max_workers))})
+    share = local_cores() // max(2 * compute.max_workers, compute.prediction_actors)
+    return compute.model_copy(update={"cpus_per_worker": max(share, compute.worker_cpus)})
 
 
 def training_resources(compute: ComputeConfig) -> AvailableResources:

@@ -1,6 +1,7 @@
 """Start of a Ray of this machine alone: folder, token, variables, and the processes that it needs."""
 
 import contextlib
+import glob
 import logging
 import os
 import secrets
@@ -10,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from raykd.errors import ResourceError
@@ -21,6 +23,12 @@ _SOCKET_BYTES = 103 if sys.platform == "darwin" else 107
 """Maximum bytes of the path of a Unix socket."""
 _SOCKET_IN_FOLDER = "/ray/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"
 """Ray's longest socket, below the folder for temporary files."""
+_QUOTA_FILES = (
+    ("/sys/fs/cgroup/cpu.max",),
+    ("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "/sys/fs/cgroup/cpu/cpu.cfs_period_us"),
+)
+"""Files with a container's microseconds of processor time and the period that they are for."""
+_GPU_FILES = "/dev/nvidia[0-9]*"
 _VARIABLES = {
     "RAY_enable_metrics_collection": "0",
     "RAY_worker_niceness": "0",
@@ -29,6 +37,28 @@ _VARIABLES = {
     "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": "86400",  # a worker that scores rows answers Ray Train between two parts of them
 }
 """Settings that a local Ray and its processes start with unless they are set otherwise."""
+
+
+def local_cores() -> int:
+    """Cores of this machine that this process may use, no more than a container's limit of processor time allows."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, int(_cpu_quota())))
+
+
+def _cpu_quota() -> float:
+    """CPUs by the limit of the control group, version 2 or 1; the largest integer without a limit."""
+    for files in _QUOTA_FILES:
+        with contextlib.suppress(OSError, ValueError):
+            words = " ".join(Path(file).read_text(encoding="ascii") for file in files).split()
+            quota, period = (float(word) for word in words)  # "max" is no number, -1 no limit
+            if quota > 0:
+                return quota / period
+    return sys.maxsize
+
+
+def has_gpu() -> bool:
+    """True where this machine shows an NVIDIA GPU to its processes, without a library that would start its driver."""
+    return os.environ.get("CUDA_VISIBLE_DEVICES") != "" and bool(glob.glob(_GPU_FILES))
 
 
 def starts_local_ray() -> bool:

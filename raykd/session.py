@@ -17,6 +17,7 @@ from raykd.fork_server.running_server import is_running, prepare_fork_server, st
 from raykd.local_ray import (
     children_without_hang_up,
     for_this_machine,
+    local_cores,
     local_variables,
     provide_token,
     short_folder,
@@ -244,7 +245,7 @@ def call_in_worker(function: Callable[[], T]) -> Callable[[], T]:
 def _call_with_all_cores(function: Callable[[], T]) -> T:
     import torch
 
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(local_cores())
     return function()
 
 

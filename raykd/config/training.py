@@ -113,9 +113,9 @@ class ComputeConfig(Section):
     resize_seconds: float = Field(60.0, gt=0)
     """Seconds between checks whether the number of workers can change; used with `[min, max]` only."""
     cpus_per_worker: int | None = Field(None, ge=1)
-    """CPUs of one training worker or prediction actor, and its PyTorch threads at most. null: where the command starts a Ray on
-    its own machine, half of the cores, divided by the largest `num_workers`, at least 1 (the other half is for trainings that
-    need no teacher beside it); 1 on a cluster and in the trials of a search."""
+    """CPUs of one training worker or prediction actor, and its PyTorch threads at most. null: on a machine without a
+    GPU whose Ray the run starts itself, half of the cores, divided by the largest `num_workers`, so that trainings that need no
+    teacher have the other half, and no more than all cores for `prediction_actors`; elsewhere, and in a search, 1."""
     threads: Literal["auto"] | AtLeastOne = "auto"
     """PyTorch threads of a training worker on a CPU, at most `cpus_per_worker`. auto: as many, but fewer where a step is too
     small for them, by the model's size and the tokens of a batch. Other numbers of threads round sums differently."""
@@ -163,8 +163,9 @@ class ComputeConfig(Section):
                 f"num_workers = {[self.min_workers, self.max_workers]}: the first number is the minimum, the second the maximum"
             )
         if self.threads != "auto" and self.threads > self.worker_cpus:
-            given = "1 CPU of a worker" if self.cpus_per_worker is None else f"cpus_per_worker = {self.cpus_per_worker}"
-            raise ValueError(f"threads = {self.threads} is over {given}; lower it, or set cpus_per_worker to as many")
+            raise ValueError(
+                f"threads = {self.threads} is over cpus_per_worker = {self.cpus_per_worker}; lower it, or raise cpus_per_worker"
+            )
         if self.compile and isinstance(self.engine, DeepSpeedEngineConfig) and self.engine.zero_stage == 3:
             raise ValueError(
                 "compile = true with zero_stage = 3, which gathers weights inside the forward pass; set compile to false, or "
@@ -184,8 +185,8 @@ class ComputeConfig(Section):
 
     @property
     def worker_cpus(self) -> int:
-        """CPUs of one worker or actor: 1 where none are given."""
-        return self.cpus_per_worker or 1
+        """CPUs of one worker or actor; where none are given, one for each of ``threads``."""
+        return self.cpus_per_worker or (1 if self.threads == "auto" else self.threads)
 
     @property
     def unpadded(self) -> bool:

@@ -23,8 +23,12 @@ def length_batches(
     chosen: NDArray[np.int64] | None = None,
     rank: int = 0,
     world_size: int = 1,
+    share: int = 0,
+    shares: int = 1,
 ) -> tuple[NDArray[np.int64], Iterator[Batch]]:
     """Positions of a row group's rows in order of length, ``[n]``, and one worker's batches in that order.
+
+    Of several ``shares`` one has the batches ``share``, ``share + shares``, ..., and the positions of their rows.
 
     Each run of ``batch_rows * world_size`` rows is split over the workers with one padded length: all run the same number of
     forward passes, with a row that is not valid where a worker has none. ``columns`` are read in addition to the tokens;
@@ -36,9 +40,11 @@ def length_batches(
     order = np.argsort(lengths if chosen is None else lengths[chosen], kind="stable")
     order = order if chosen is None else chosen[order]
 
+    size = batch_rows * world_size
+    chunks = [order[start : start + size] for start in range(share * size, len(order), shares * size)]
+
     def batches() -> Iterator[Batch]:
-        for start in range(0, len(order), batch_rows * world_size):
-            rows = order[start : start + batch_rows * world_size]
+        for rows in chunks:
             yield collate(
                 table.take(pa.array(rows[rank::world_size])),
                 padded_length=padding.length(int(lengths[rows[-1]])),
@@ -48,4 +54,4 @@ def length_batches(
                 unpadded=unpadded,
             )
 
-    return order, batches()
+    return np.concatenate([order[:0], *chunks]), batches()

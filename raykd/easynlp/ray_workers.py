@@ -10,6 +10,7 @@ from raykd.config import ComputeConfig
 from raykd.config.training import Precision
 from raykd.easynlp.settings import Workers
 from raykd.errors import ResourceError
+from raykd.local_ray import local_cores
 from raykd.session import start_ray, stop_ray
 
 log = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ def connected(workers: Workers, precision: Precision) -> Iterator[ComputeConfig]
 
 def threads_per_worker(workers: int) -> int:
     """CPUs per worker: an equal share of this machine; one on a cluster, whose machines are unknown."""
-    return 1 if os.environ.get("RAY_ADDRESS") else max(1, (os.cpu_count() or 1) // workers)
+    return 1 if os.environ.get("RAY_ADDRESS") else max(1, local_cores() // workers)
 
 
 def use_gpus(workers: Workers, available: int) -> bool:

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -54,7 +53,7 @@ class ScoreItem:
     """Above 1: only batches ``share``, ``share + shares``, ... of the group, which are those of the whole group."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ScoredItem:
     """A finished item, and the precision it was computed in."""
 
@@ -183,17 +182,17 @@ class Scorer:
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Positions of a group's rows, ``[n]``, and their outputs, ``[n, width]``: those ``chosen``, or those of a share."""
         batch_rows = job.batch_rows or self._batch_rows
-        order, batches = group_batches(prepared, group, model=model, batch_rows=batch_rows, device=self._device, chosen=chosen)
-        first, step = share
-        starts = range(first * batch_rows, len(order), step * batch_rows)
+        positions, batches = group_batches(
+            prepared, group, model=model, batch_rows=batch_rows, device=self._device, chosen=chosen, share=share
+        )
         autocast = torch.autocast(self._device.type, torch.bfloat16, enabled=self.precision == "bf16")
         with torch.inference_mode(), without_tf32(), autocast:
-            outputs = torch.cat(self.outputs(model, job, prepared, group, islice(batches, first, None, step))).cpu().numpy()
+            outputs = torch.cat(self.outputs(model, job, prepared, group, batches)).cpu().numpy()
         if not np.isfinite(outputs).all():
             raise ModelError(
                 f"{job.model} gives {self.column} that are not finite on row group {group} of {job.prepared}; train it again"
             )
-        return np.concatenate([order[start : start + batch_rows] for start in starts]), outputs
+        return positions, outputs
 
 
 def group_table(names: pa.Table, column: str, positions: NDArray[np.int64], outputs: NDArray[np.float32]) -> pa.Table:
@@ -217,8 +216,12 @@ def group_batches(
     batch_rows: int,
     device: torch.device,
     chosen: NDArray[np.int64] | None = None,
+    share: tuple[int, int] = (0, 1),
 ) -> tuple[NDArray[np.int64], Iterator[Batch]]:
-    """A row group's batches for a model, and the positions in the group of their rows, ``[n]``; ``chosen`` limits the rows."""
+    """A row group's batches for a model, and the positions in the group of their rows, ``[n]``; ``chosen`` limits the rows.
+
+    ``share`` is the number of a share of the batches, and how many there are.
+    """
     return length_batches(
         prepared,
         group,
@@ -227,4 +230,6 @@ def group_batches(
         padding=padding_on(device, limit=models.max_sequence_length(model.config)),
         unpadded=models.runs_unpadded(model),
         chosen=chosen,
+        share=share[0],
+        shares=share[1],
     )

@@ -108,7 +108,7 @@ class StageRunner:
         self._trainings = dict(trainings or {})
         self._scoring = ScoringActors(self.compute, stages)
         self._groups = ParallelGroups(
-            self._new_group, self._scoring.listening(terminal.record), lambda: training_resources(compute)
+            self._new_group, self._scoring.listening(terminal.record), lambda: training_resources(self.compute)
         )
         self._tokenised: dict[PrepareSpec, TokenisedSet] = {}
         self._requested: set[str] = set()

@@ -7,6 +7,7 @@ from typing import Any
 from raykd.cluster import DATA_CPUS, alive_nodes, local_training_cpus, uses_gpu
 from raykd.config import ComputeConfig, TuneConfig
 from raykd.errors import ResourceError
+from raykd.local_ray import local_cores
 
 DRIVER_BYTES = float(2**20)
 """Memory that the driver of a larger trial requests: Ray Tune starts nothing that requests nothing."""
@@ -26,7 +27,7 @@ class ResourceRequest:
 def cpus_to_start(config: TuneConfig) -> int:
     """Logical CPUs of a Ray that is started here for the search. Raises ResourceError when a trial does not fit."""
     compute = config.base.compute
-    trial, cores = compute.min_workers * compute.worker_cpus, os.cpu_count() or 1
+    trial, cores = compute.min_workers * compute.worker_cpus, local_cores()
     if trial > cores:
         raise ResourceError(_too_much(compute, f"this machine has {cores}"))
     training = local_training_cpus(compute, config.num_trials)
@@ -66,7 +67,7 @@ def final_compute(config: TuneConfig, request: ResourceRequest) -> ComputeConfig
 
 def _by_cores(compute: ComputeConfig) -> int:
     """Number of trials that use all cores of this machine."""
-    return max(1, (os.cpu_count() or 1) // (compute.min_workers * compute.worker_cpus))
+    return max(1, local_cores() // (compute.min_workers * compute.worker_cpus))
 
 
 def _cpu_share(at_once: int, *, at_least: float) -> float:

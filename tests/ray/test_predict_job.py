@@ -3,6 +3,9 @@
 import hashlib
 import os
 import signal
+import time
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,10 +14,10 @@ import ray
 from raykd.data.folds import assign_folds
 from raykd.data.kept_actors import KeptActors, LentWorkers
 from raykd.data.side_tables import SideTable
-from raykd.errors import ModelError, ResourceError
+from raykd.errors import DataError, ModelError, ResourceError
 from raykd.models import load_classifier
 from raykd.predict import ScoreJob, score, score_locally
-from raykd.predict.answer_scorer import AnswerJob
+from raykd.predict.answer_scorer import AnswerJob, AnswerScorer
 from raykd.predict.import_scorer import import_scorer
 from tests.causal_models import save_causal_model
 from tests.unit.predict.random_rows import LABELS, all_logits, make_model, make_prepared, make_prompts
@@ -71,6 +74,39 @@ def test_an_error_of_a_kept_actor_arrives_as_it_is_and_ends_the_actors(tmp_path)
     with pytest.raises(ModelError, match="not finite"):
         score([ScoreJob(str(tmp_path / "model"), prepared.path, str(tmp_path / "logits"))], kept=kept)
     assert kept._actors == []
+
+
+def _sleep_a_second() -> Callable[[int], tuple[float, float]]:
+    def sleep(_: int) -> tuple[float, float]:
+        begin = time.monotonic()
+        time.sleep(1)
+        return begin, time.monotonic()
+
+    return sleep
+
+
+def test_kept_actors_begin_together():
+    """Ray Data, which learns a second late what a machine has, ran one item alone until then."""
+    kept = KeptActors(2)
+    list(kept.run(_sleep_a_second, [0, 1], cpus=1, to="sleep"))  # the processes are there
+    (first_begin, first_end), (second_begin, second_end) = dict(kept.run(_sleep_a_second, [0, 1], cpus=1, to="sleep")).values()
+    kept.close()
+    assert max(first_begin, second_begin) < min(first_end, second_end)
+
+
+class Losing(AnswerScorer):
+    """Forgets a row of each share."""
+
+    def __call__(self, item):
+        scored = super().__call__(item)
+        return replace(scored, positions=scored.positions[1:], outputs=scored.outputs[1:]) if item.shares > 1 else scored
+
+
+def test_a_share_that_is_not_whole_is_an_error(tmp_path):
+    rows, model = make_prepared(tmp_path / "set"), make_model(tmp_path / "model")
+    job = ScoreJob(model, rows.path, str(tmp_path / "logits"))
+    with pytest.raises(DataError, match="of 130 rows of row group 1"):
+        score([job], actors=2, batch_rows=16, scorer=Losing)
 
 
 class Worker:

@@ -122,6 +122,7 @@ def test_a_worker_has_half_of_the_cores_of_a_machine_that_ray_is_to_start_on(mon
     monkeypatch.setattr(cluster, "local_cores", lambda: 16)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(cluster, "has_gpu", lambda: False)
 
     def cpus(**compute: object) -> int:
         return cluster.with_worker_cpus(ComputeConfig.model_validate(compute)).worker_cpus
@@ -131,10 +132,16 @@ def test_a_worker_has_half_of_the_cores_of_a_machine_that_ray_is_to_start_on(mon
     assert cpus(num_workers=[1, 4]) == 2
     assert cpus(num_workers=40) == 1
     assert cpus(cpus_per_worker=3) == 3
+    assert cpus(prediction_actors=8) == 2, "scoring has no more threads than cores"
+    assert cpus(threads=12) == 12
+    assert cpus(use_gpu=True) == 1, "workers with a GPU compute little here, and more of them fit"
     local = cluster.with_worker_cpus(ComputeConfig())
     assert place(local, 6, AvailableResources(16)) == Placement(6, 1, 2), "students share all cores"
     teacher, student = place(local, 1, AvailableResources(16)), place(local, 6, AvailableResources(16))
     assert AvailableResources(16).holds([teacher, *[student] * 4]), "students that need no teacher have the other half"
+    monkeypatch.setattr(cluster, "has_gpu", lambda: True)
+    assert (cpus(), cpus(use_gpu=False)) == (1, 8)
+    monkeypatch.setattr(cluster, "has_gpu", lambda: False)
     monkeypatch.setattr(ray, "is_initialized", lambda: True)
     assert cpus() == 1, "a Ray of the caller may have fewer CPUs"
     monkeypatch.setattr(ray, "is_initialized", lambda: False)

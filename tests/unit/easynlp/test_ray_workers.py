@@ -30,7 +30,7 @@ def test_too_few_gpus_are_an_error():
 
 
 def test_workers_share_this_machine_but_not_an_unknown_one(monkeypatch):
-    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    monkeypatch.setattr("raykd.easynlp.ray_workers.local_cores", lambda: 8)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     assert [threads_per_worker(count) for count in (1, 3, 16)] == [8, 2, 1]
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")

@@ -78,7 +78,14 @@ def test_score_stages_scores_unfinished_stages_together(tmp_path: Path) -> None:
             calls.append([job.output for job in jobs])
             return []
 
-    made = Runner(name="run", folder=str(tmp_path), cache="", compute=ComputeConfig(), stages=("logits",), terminal=Terminal())
+    made = Runner(
+        name="run",
+        folder=str(tmp_path),
+        cache="",
+        compute=ComputeConfig(cpus_per_worker=1),
+        stages=("logits",),
+        terminal=Terminal(),
+    )
     stages = [made.stage(f"logits/{name}", "rows") for name in "abc"]
     stages[1].begin()
     stages[1].finish()

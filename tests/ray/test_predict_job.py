@@ -76,10 +76,10 @@ def test_an_error_of_a_kept_actor_arrives_as_it_is_and_ends_the_actors(tmp_path)
     assert kept._actors == []
 
 
-def _sleep_a_second() -> Callable[[int], tuple[float, float]]:
+def _sleep_a_while() -> Callable[[int], tuple[float, float]]:
     def sleep(_: int) -> tuple[float, float]:
         begin = time.monotonic()
-        time.sleep(1)
+        time.sleep(0.8)  # less than the second
         return begin, time.monotonic()
 
     return sleep
@@ -88,8 +88,8 @@ def _sleep_a_second() -> Callable[[int], tuple[float, float]]:
 def test_kept_actors_begin_together():
     """Ray Data, which learns a second late what a machine has, ran one item alone until then."""
     kept = KeptActors(2)
-    list(kept.run(_sleep_a_second, [0, 1], cpus=1, to="sleep"))  # the processes are there
-    (first_begin, first_end), (second_begin, second_end) = dict(kept.run(_sleep_a_second, [0, 1], cpus=1, to="sleep")).values()
+    list(kept.run(_sleep_a_while, [0, 1], cpus=1, to="sleep"))  # the processes are there
+    (first_begin, first_end), (second_begin, second_end) = dict(kept.run(_sleep_a_while, [0, 1], cpus=1, to="sleep")).values()
     kept.close()
     assert max(first_begin, second_begin) < min(first_end, second_end)
 

@@ -46,6 +46,8 @@ class Terminal:
         self._trained = False
         self._steps: dict[str, int] = {}
         self._workers: dict[str, int] = {}
+        self.shows_idle_cpus = True
+        """True to print a line for a training that leaves CPUs without a thread; of no interest where the job named none."""
 
     def print_line(self, text: str) -> None:
         """Print one line."""
@@ -122,7 +124,7 @@ class Terminal:
         """Print a line for a start that is not the first, and one for a first start that leaves CPUs without a thread."""
         step, workers = event.step, event.world_size
         before, self._workers[name] = self._workers.get(name), workers
-        if before is None and event.threads < event.cpus:
+        if before is None and event.threads < event.cpus and self.shows_idle_cpus:
             threads = "1 thread" if event.threads == 1 else f"{event.threads} threads"
             self.print_line(f"{name}: {threads} on {event.cpus} CPUs (compute.threads)")
         where = f"from the checkpoint at step {step}" if step else "from the beginning"

@@ -103,6 +103,7 @@ class StageRunner:
         """
         self.name, self.folder, self.cache = name, folder, cache
         self.compute, self.terminal = with_worker_cpus(compute), terminal
+        terminal.shows_idle_cpus = compute.cpus_per_worker is not None
         self._stages = tuple(stages)
         self._build_objective = build_objective
         self._trainings = dict(trainings or {})

@@ -45,7 +45,11 @@ def test_cpus_without_a_thread_are_named_once() -> None:
     assert not screen.getvalue()
     terminal.record("student", started(threads=1, cpus=2))
     terminal.record("student", started(step=5, threads=1, cpus=2))
-    assert screen.getvalue().count("student: 1 thread on 2 CPUs (compute.threads)") == 1
+    text = screen.getvalue()
+    assert text.count("student: 1 thread on 2 CPUs (compute.threads)") == 1
+    terminal.shows_idle_cpus = False  # the job named no CPUs
+    terminal.record("other", started(threads=1, cpus=2))
+    assert screen.getvalue() == text
 
 
 def test_a_diagnostic_that_is_not_finite_is_a_warning_that_names_it() -> None:

@@ -30,6 +30,15 @@ def runner(folder: Path, *wanted: str) -> StageRunner:
     )
 
 
+@pytest.mark.parametrize(("given", "shown"), [({}, False), ({"cpus_per_worker": 1}, True)])
+def test_cpus_without_a_thread_are_shown_where_the_job_named_a_number(
+    given: dict[str, int], shown: bool, tmp_path: Path
+) -> None:
+    terminal = Terminal()
+    StageRunner(name="run", folder=str(tmp_path), cache="", compute=ComputeConfig(**given), stages=(), terminal=terminal)
+    assert terminal.shows_idle_cpus is shown
+
+
 def test_a_stage_is_skipped_by_its_key_and_made_only_when_asked_for(tmp_path: Path) -> None:
     both, one = runner(tmp_path, "logits", "report"), runner(tmp_path, "report")
     stage = both.stage("logits/meta", "rows")

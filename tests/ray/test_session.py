@@ -261,7 +261,7 @@ def test_a_call_in_a_worker_raises_what_it_raises_and_leaves_no_process(tmp_path
         session.call_in_worker(_end_the_process)()
     session.call_in_worker(partial(_write_threads, str(tmp_path / "threads")))()
     number, threads = (tmp_path / "threads").read_text().split()
-    assert int(threads) == os.cpu_count()
+    assert int(threads) == local_ray.local_cores()
     with contextlib.suppress(psutil.NoSuchProcess):
         psutil.Process(int(number)).wait(timeout=60)
 

@@ -23,12 +23,11 @@ def length_batches(
     chosen: NDArray[np.int64] | None = None,
     rank: int = 0,
     world_size: int = 1,
-    share: int = 0,
-    shares: int = 1,
+    share: tuple[int, int] = (0, 1),
 ) -> tuple[NDArray[np.int64], Iterator[Batch]]:
     """Positions of a row group's rows in order of length, ``[n]``, and one worker's batches in that order.
 
-    Of several ``shares`` one has the batches ``share``, ``share + shares``, ..., and the positions of their rows.
+    ``share`` (i, n) limits both to the batches i, i + n, i + 2n, ... of all.
 
     Each run of ``batch_rows * world_size`` rows is split over the workers with one padded length: all run the same number of
     forward passes, with a row that is not valid where a worker has none. ``columns`` are read in addition to the tokens;
@@ -41,7 +40,7 @@ def length_batches(
     order = order if chosen is None else chosen[order]
 
     size = batch_rows * world_size
-    chunks = [order[start : start + size] for start in range(share * size, len(order), shares * size)]
+    chunks = [order[start : start + size] for start in range(share[0] * size, len(order), share[1] * size)]
 
     def batches() -> Iterator[Batch]:
         for rows in chunks:

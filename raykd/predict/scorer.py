@@ -220,7 +220,7 @@ def group_batches(
 ) -> tuple[NDArray[np.int64], Iterator[Batch]]:
     """A row group's batches for a model, and the positions in the group of their rows, ``[n]``; ``chosen`` limits the rows.
 
-    ``share`` is the number of a share of the batches, and how many there are.
+    ``share`` as for :func:`~raykd.data.length_batches.length_batches`.
     """
     return length_batches(
         prepared,
@@ -230,6 +230,5 @@ def group_batches(
         padding=padding_on(device, limit=models.max_sequence_length(model.config)),
         unpadded=models.runs_unpadded(model),
         chosen=chosen,
-        share=share[0],
-        shares=share[1],
+        share=share,
     )

@@ -66,7 +66,7 @@ class Search:
     """The parts of a search; each makes only what is missing."""
 
     def __init__(self, config: TuneConfig, terminal: Terminal) -> None:
-        self.config = config = _with_worker_cpus(config)
+        self.config = config = _with_named_cpus(config)
         self.terminal = terminal
         self.folder = storage.join(storage.absolute(config.base.storage), config.name)
         self.journal = TrialJournal(storage.join(self.folder, "trials"))
@@ -199,7 +199,7 @@ class Search:
         return FinalTest(self.config, runner).run(final.trained, rows, models, teacher_rows)
 
 
-def _with_worker_cpus(config: TuneConfig) -> TuneConfig:
+def _with_named_cpus(config: TuneConfig) -> TuneConfig:
     """The search with the CPUs of a worker named: trials and all trainings around them count on the same number."""
     compute = config.base.compute.model_copy(update={"cpus_per_worker": config.base.compute.worker_cpus})
     return config.model_copy(update={"base": config.base.model_copy(update={"compute": compute})})

@@ -79,7 +79,7 @@ def test_an_error_of_a_kept_actor_arrives_as_it_is_and_ends_the_actors(tmp_path)
 def _sleep_a_while() -> Callable[[int], tuple[float, float]]:
     def sleep(_: int) -> tuple[float, float]:
         begin = time.monotonic()
-        time.sleep(0.8)  # less than the second
+        time.sleep(0.8)  # shorter than the second in which Ray Data ran one item alone
         return begin, time.monotonic()
 
     return sleep

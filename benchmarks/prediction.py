@@ -9,13 +9,14 @@ One thread, one model actor. A round measures, one after the other:
 ``whole``   `score` from call to return: Ray Data's start, imports and model load in the actor, the manifest.
 With ``--causal`` the model is a causal language model from a configuration (GPT-2, 4 layers of 256), the rows are prompts, and
 ``bare`` reads each whole, with answers of one token; only ``local`` is compared with it.
-With ``--actors N`` one actor that has started (``bare``) is compared with N of them (``actors``), from call to return.
-Ratios to ``bare`` are taken round by round, in wall-clock and in processor time (the second is immune to a busy machine, and
-leaves out ``whole``, most of which is waiting for processes to start); medians are printed.
+With ``--actors N`` one actor that has started is compared with N of them, from call to return.
+Ratios to the first line are taken round by round, in wall-clock and in processor time (the second is immune to a busy machine,
+and leaves out what waits for other processes most of the time); medians are printed.
 """
 
 import argparse
 import json
+import math
 import os
 import statistics
 import tempfile
@@ -47,7 +48,9 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 LABELS = ("0", "1")
 BATCH_ROWS, LENGTH = 64, 128
 Timing = tuple[float, float, float]
-"""Rows, wall-clock seconds, processor seconds."""
+"""Rows, wall-clock seconds, processor seconds (nan where they say nothing)."""
+CLOCKS = {1: "rows/s", 2: "rows/cpu s"}
+"""Positions in a timing, and the units of the speeds by them."""
 
 
 class TimedScorer(AnswerScorer):
@@ -88,8 +91,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--data", default=str(SHARED / "data/sst2/train.tsv"), help="columns text and label, no header")
     parser.add_argument("--model", default=str(SHARED / "models/review-tiny"))
     parser.add_argument("--causal", action="store_true", help="a causal language model asked by prompts, without Ray")
-    parser.add_argument("--actors", type=int, help="compare so many actors with one")
+    parser.add_argument("--actors", type=int, help="compare so many actors, two or more, with one")
     options = parser.parse_args()
+    if options.actors is not None and options.actors < 2:
+        parser.error(f"--actors {options.actors}: give 2 or more, which are compared with one")
     for path in (options.data, options.model):
         if not os.path.exists(path):
             parser.error(f"{path} does not exist; name data and model with --data and --model")
@@ -126,16 +131,19 @@ def _round(model: str, prepared: TokenisedSet, folder: str, number: int) -> dict
 def _actor_rounds(options: argparse.Namespace, model: str, prepared: TokenisedSet, folder: str) -> list[dict[str, Timing]]:
     start_ray(num_cpus=2 + options.actors)
     job = ScoreJob(model, prepared.path, f"{folder}/actors")
-    pools = {"bare": KeptActors(1, preload=import_scorer), "actors": KeptActors(options.actors, preload=import_scorer)}
+    pools = {actors: KeptActors(actors, preload=import_scorer) for actors in (1, options.actors)}
 
-    def seconds(name: str) -> float:
-        kept = pools[name]
-        actors = 1 if name == "bare" else options.actors
+    def seconds(actors: int) -> float:
+        kept = pools[actors]
         return _seconds(lambda: score([job], actors=actors, batch_rows=BATCH_ROWS, precision="fp32", kept=kept))
 
-    for name in pools:
-        seconds(name)
-    rounds = [{name: (float(prepared.num_rows), seconds(name), float("nan")) for name in pools} for _ in range(options.rounds)]
+    def timing(actors: int) -> Timing:
+        return float(prepared.num_rows), seconds(actors), float("nan")
+
+    for actors in pools:
+        seconds(actors)
+    names = {actors: f"{actors} actor{'s' * (actors > 1)}" for actors in pools}
+    rounds = [{name: timing(actors) for actors, name in names.items()} for _ in range(options.rounds)]
     stop_ray()
     return rounds
 
@@ -216,16 +224,18 @@ def _seconds(run: Callable[[], object]) -> float:
 def _print(rounds: list[dict[str, Timing]], prepared: TokenisedSet, options: argparse.Namespace) -> None:
     model = "GPT-2 of 4 layers" if options.causal else Path(options.model).name
     print(f"{prepared.num_rows} rows of {options.data}, {model}, 1 thread, {len(rounds)} rounds, medians")
-    print(f"{'':8}{'rows/s':>10}{'of bare':>10}{'rows/cpu s':>12}{'of bare':>10}")
+    first = next(iter(rounds[0]))
+    units = {clock: unit for clock, unit in CLOCKS.items() if not math.isnan(rounds[0][first][clock])}
+    print(" " * 10 + "".join(f"{unit:>12}{'of ' + first:>12}" for unit in units.values()))
     for name in rounds[0]:
-        cells = []
-        for clock in (1, 2):
-            speeds = [timings[name][0] / timings[name][clock] for timings in rounds]
-            ratios = [
-                speed / (timings["bare"][0] / timings["bare"][clock]) for speed, timings in zip(speeds, rounds, strict=True)
-            ]
-            cells.append((statistics.median(speeds), statistics.median(ratios)))
-        print(f"{name:8}{cells[0][0]:10.0f}{cells[0][1]:10.3f}{cells[1][0]:12.0f}{cells[1][1]:10.3f}")
+        print(f"{name:10}{''.join(_cells(rounds, name, first, clock) for clock in units)}".rstrip())
+
+
+def _cells(rounds: list[dict[str, Timing]], name: str, first: str, clock: int) -> str:
+    """Median speed by a clock, and median ratio to the first line's; blank where the clock says nothing."""
+    speeds = [timings[name][0] / timings[name][clock] for timings in rounds]
+    ratios = [speed / (timings[first][0] / timings[first][clock]) for speed, timings in zip(speeds, rounds, strict=True)]
+    return " " * 24 if math.isnan(speeds[0]) else f"{statistics.median(speeds):12.0f}{statistics.median(ratios):12.3f}"
 
 
 if __name__ == "__main__":

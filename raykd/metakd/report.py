@@ -106,7 +106,7 @@ def sentence(one: MethodContrast) -> str:
     """A verdict in words."""
     result = one.result
     points = f"{100 * result.difference:+.1f} points, 95% interval {100 * result.low:+.1f} to {100 * result.high:+.1f}"
-    return f"{one.candidate} against {one.reference}: {result.verdict} ({points})"
+    return f"{one.candidate} against {one.reference}: {result.wording} ({points})"
 
 
 def _caption(report: MetaReport) -> str:

@@ -14,6 +14,9 @@ from raykd.report.record import Record
 
 INTERVAL = 0.95
 REPLICATES = 10_000
+FEWEST_DIFFERING_ROWS = 6
+"""Fewest rows on which two systems differ for a verdict. Five that all favour one may be chance by the exact sign test (p is
+2 · 2⁻⁵ = 0.06); the percentile interval of a bootstrap leaves zero out from four on."""
 _CELLS = 2_000_000  # numbers held at once by one chunk of replicates: 16 MB an array
 _BITS = 62
 
@@ -22,7 +25,7 @@ class Verdict(Record):
     """A difference between two systems, and whether the interval around it leaves zero out."""
 
     verdict: Literal["better", "worse", "not separable"]
-    """better or worse when the 95% interval lies on one side of zero."""
+    """better or worse when the 95% interval lies on one side of zero, and enough rows differ."""
     difference: float
     """Candidate minus reference: difference of the means over seeds, on the rows as they are."""
     low: float
@@ -35,6 +38,15 @@ class Verdict(Record):
     """Trainings of the candidate."""
     reference_seeds: int
     """Trainings of the reference."""
+    differing_rows: int | None = None
+    """Rows on which not all trainings of both systems agree; None in reports of earlier versions."""
+
+    @property
+    def wording(self) -> str:
+        """The verdict, with the reason where the interval leaves zero out and too few rows differ."""
+        if self.verdict != "not separable" or self.low <= 0 <= self.high:
+            return self.verdict
+        return f"not separable, as only {self.differing_rows} row{'s differ' if self.differing_rows != 1 else ' differs'}"
 
     def reversed(self) -> "Verdict":
         """The verdict on a metric where smaller is better."""
@@ -62,6 +74,7 @@ def compare_predictions(
     reference: NDArray[np.integer[Any]],
     *,
     statistic: Statistic,
+    classes: int | None = None,
     replicates: int = REPLICATES,
     seed: int = 0,
     paired_seeds: bool = False,
@@ -79,9 +92,10 @@ def compare_predictions(
     (Hesterberg 2015, Am. Stat. 69:371-386). One seed cannot be resampled: the interval then covers the rows only.
 
     Rows on which labels and all predictions agree are exchangeable, so counts of the distinct patterns are drawn instead of
-    a million rows. Raises DataError when the shapes do not fit.
+    a million rows. ``classes``: number of classes, where that is not the highest id plus one; a metric that averages over
+    classes counts those without a row too. Raises DataError when the shapes do not fit.
     """
-    stratum = _stratum(labels, candidate, reference, statistic, paired_seeds=paired_seeds)
+    stratum = _stratum(labels, candidate, reference, statistic, classes=classes, paired_seeds=paired_seeds)
     return _bootstrap([stratum], replicates=replicates, seed=seed, paired_seeds=paired_seeds)
 
 
@@ -126,7 +140,8 @@ def compare_moments(
     shapes = sorted({table.shape for table in tables})
     if not candidate or not reference or len(shapes) > 1 or 0 in shapes[0]:
         raise DataError(f"two systems are compared on the same rows, a row and a seed at least; given {shapes}")
-    stratum = _Stratum(np.ones(shapes[0][0], np.int64), tables, len(candidate), statistic)
+    differing = np.any([(table != tables[0]).any(axis=1) for table in tables], axis=0)
+    stratum = _Stratum(np.ones(shapes[0][0], np.int64), tables, len(candidate), int(differing.sum()), statistic)
     return _bootstrap([stratum], replicates=replicates, seed=seed, paired_seeds=False)
 
 
@@ -139,6 +154,8 @@ class _Stratum:
     tables: Sequence[Any]
     """By seed, the candidate's first: ``[P, K]``, dense or sparse, from pattern weights to sums."""
     seeds_a: int
+    differing: int
+    """Rows on which not all trainings of both systems agree."""
     statistic: Callable[[Floats], Floats]
     """From sums ``[..., K]`` to one number each."""
 
@@ -166,13 +183,15 @@ def _stratum(
     reference: NDArray[np.integer[Any]],
     statistic: Statistic,
     *,
+    classes: int | None = None,
     paired_seeds: bool,
 ) -> _Stratum:
     _check(labels, candidate, reference, paired_seeds)
     patterns, rows = _patterns(np.vstack([labels[None], candidate, reference]))
-    classes = int(patterns.max()) + 1
-    tables = [_class_table(patterns[0], predicted, classes) for predicted in patterns[1:]]
-    return _Stratum(rows, tables, len(candidate), lambda sums: statistic(sums.reshape(-1, 3, classes)))
+    width = int(patterns.max()) + 1 if classes is None else classes
+    tables = [_class_table(patterns[0], predicted, width) for predicted in patterns[1:]]
+    differing = int(rows[(patterns[2:] != patterns[1]).any(axis=0)].sum())
+    return _Stratum(rows, tables, len(candidate), differing, lambda sums: statistic(sums.reshape(-1, 3, width)))
 
 
 def _bootstrap(strata: Sequence[_Stratum], *, replicates: int, seed: int, paired_seeds: bool) -> Verdict:
@@ -185,14 +204,17 @@ def _bootstrap(strata: Sequence[_Stratum], *, replicates: int, seed: int, paired
         part = drawn[start : start + chunk]
         part += _difference(np.mean([one.resample(rng, len(part)) for one in strata], axis=0), seeds_a)
     low, high = np.quantile(drawn, [(1 - INTERVAL) / 2, (1 + INTERVAL) / 2])
+    differing = sum(one.differing for one in strata)
+    separable = differing >= FEWEST_DIFFERING_ROWS
     return Verdict(
-        verdict="better" if low > 0 else "worse" if high < 0 else "not separable",
+        verdict="better" if separable and low > 0 else "worse" if separable and high < 0 else "not separable",
         difference=float(_difference(observed, seeds_a)[0]),
         low=float(low),
         high=float(high),
         rows=int(sum(one.rows.sum() for one in strata)),
         candidate_seeds=seeds_a,
         reference_seeds=strata[0].seeds_b,
+        differing_rows=differing,
     )
 
 

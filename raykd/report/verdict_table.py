@@ -67,7 +67,7 @@ def _table(
             "difference": metric.difference(result.difference),
             "interval": f"{metric.difference(result.low)} to {metric.difference(result.high)}",
             "steps": other_steps(comparison.systems[one.candidate], comparison.systems[one.reference]),
-            "verdict": result.verdict,
+            "verdict": result.wording,
         }
         rows.append(cells)
     header = {"pair": "difference", "metric": "metric", "interval": "95% interval", "steps": "optimiser steps"}

@@ -68,7 +68,8 @@ def judge(
         return paired_bootstrap(right[0], right[1], replicates=replicates)
     if isinstance(metric, ClassCountMetric):
         said = [np.stack([one.argmax(axis=1) for one in logits]) for logits in pair]
-        return compare_predictions(labels, said[0], said[1], statistic=metric.statistic, replicates=few)
+        classes = candidate[0].shape[1]
+        return compare_predictions(labels, said[0], said[1], statistic=metric.statistic, classes=classes, replicates=few)
     features = [[metric.features(labels, one) for one in logits] for logits in pair]
     return compare_moments(features[0], features[1], statistic=metric.statistic, replicates=few)
 
@@ -116,7 +117,7 @@ def _sentence(task: Task, systems: Sequence[System], contrast: SystemContrast) -
     return (
         f"{claims[result.verdict]}: {metric.title} {means}: "
         f"{metric.difference(result.difference)}{unit}, 95% interval {low} to {high} "
-        f"({result.verdict}; {_scope(task, result)}{steps})."
+        f"({result.wording}; {_scope(task, result)}{steps})."
     )
 
 
@@ -134,8 +135,12 @@ def chance(count: int) -> str:
 
 def _scope(task: Task, result: Verdict) -> str:
     """The rows and trainings that a verdict covers; the interval does not cover other teachers."""
-    rows = f"{result.rows:,} rows" + " of the validation set, which also selected the models" * task.selected
+    rows = _rows(result.rows) + " of the validation set, which also selected the models" * task.selected
     return f"{rows}, {_seeds(result)}, this teacher"
+
+
+def _rows(number: int) -> str:
+    return f"{number:,} row{'s' if number != 1 else ''}"
 
 
 def _seeds(result: Verdict) -> str:

@@ -131,7 +131,7 @@ def _verdict_sentence(report: SearchReport, one: SearchContrast) -> str:
     result, domains, metric = one.result, len(report.rows), task_kind(report.task).headline
     mean = f", mean over {domains} domains" if domains > 1 else ""
     return (
-        f"Tuned against {REFERENCES[one.reference]}, with {_teachers(report)}: {result.verdict}, "
+        f"Tuned against {REFERENCES[one.reference]}, with {_teachers(report)}: {result.wording}, "
         f"{metric.difference(result.difference)} points of {metric.title}, 95% interval "
         f"{metric.difference(result.low)} to {metric.difference(result.high)} ({result.rows:,} test rows{mean}, "
         f"{result.candidate_seeds} seeds each, paired bootstrap)."

@@ -2,13 +2,15 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from scipy.stats import t
+from scipy.stats import binomtest, t
 from sklearn.metrics import f1_score
 
 from raykd.errors import DataError
 from raykd.metrics.class_counts import accuracy, class_f1, f1_of, macro_f1
 from raykd.metrics.regression_metrics import pearson_features, pearson_of_sums
 from raykd.report.bootstrap import compare_moments, compare_predictions, paired_bootstrap, stratified_bootstrap
+from raykd.report.verdicts import judge
+from raykd.task_kinds import task_kind
 
 
 def simulate(dice: np.random.Generator, *, seeds: int, rows: int, rate: float, easy: np.ndarray, sd: float = 0.0) -> np.ndarray:
@@ -120,6 +122,40 @@ def test_patterns_give_what_resampling_rows_gives():
     assert verdict.difference == pytest.approx(
         f1_score(labels, said[0][0], average="macro") - f1_score(labels, said[1][0], average="macro")
     )
+
+
+@pytest.mark.parametrize("names", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
+def test_a_class_without_a_row_counts_in_the_mean_whatever_its_place(names: tuple[int, int, int]) -> None:
+    dice = np.random.default_rng(9)
+    labels = dice.integers(0, 2, 200)
+    logits = [np.eye(3)[np.where(dice.random(200) < rate, labels, 1 - labels)] for rate in (0.9, 0.6)]
+    metrics = task_kind("single_label").resampled(("a", "b", "c"), positive_label=None)
+    place = np.argsort(names)
+    verdict = judge(place[labels], [logits[0][:, names]], [logits[1][:, names]], metrics["macro_f1"])
+    said = [one.argmax(axis=1) for one in logits]
+    scores = [f1_score(labels, one, average="macro", labels=[0, 1, 2], zero_division=0) for one in said]
+    assert verdict.difference == pytest.approx(scores[0] - scores[1])
+
+
+def test_rows_of_one_class_have_a_verdict_on_the_other() -> None:
+    metrics = task_kind("single_label").resampled(("a", "b"), positive_label=None)
+    logits = np.tile([2.0, 0.0], (60, 1))
+    verdict = judge(np.zeros(60, np.int64), [logits], [logits], metrics["f1"])
+    assert (verdict.verdict, verdict.difference) == ("not separable", 0)
+
+
+@pytest.mark.parametrize(("rows", "differing"), [(1, 1), (10, 4), (1000, 5), (10, 6), (1000, 6), (1000, 60)])
+def test_a_verdict_needs_rows_that_an_exact_test_tells_apart(rows: int, differing: int) -> None:
+    right, wrong = np.ones(rows, bool), np.ones(rows, bool)
+    wrong[:differing] = False
+    verdict = paired_bootstrap(right, wrong)
+    assert verdict.low > 0
+    assert verdict.differing_rows == differing
+    if binomtest(differing, differing).pvalue < 0.05:
+        assert verdict.wording == verdict.verdict == "better"
+    else:
+        number = "1 row differs" if differing == 1 else f"{differing} rows differ"
+        assert (verdict.verdict, verdict.wording) == ("not separable", f"not separable, as only {number}")
 
 
 def test_statistics_agree_with_scikit_learn():

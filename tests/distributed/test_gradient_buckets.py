@@ -1,13 +1,16 @@
 """Buckets are reduced during the backward pass, in one order on all ranks, and give the mean of the gradients."""
 
+import math
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from raykd.trainers.engines.gradient_buckets import GradientBuckets
+from raykd.trainers.engines.gradient_buckets import BUCKET_ELEMENTS, GradientBuckets
+from tests.distributed.tiny_training import make_engine
 from tests.helpers import run_distributed
 
 WIDTH = 3
@@ -80,3 +83,30 @@ def test_gradients_are_the_mean_and_reduced_while_backward_runs(world: int) -> N
         assert [rank[index]["under_way"] for index in (0, 1)] == [rank[0]["buckets"]] * 2
         assert rank[3]["under_way"] == 2, "the last layer's; the others wait for the layer that no rank used"
     assert ranks[0][2]["under_way"] < ranks[1][2]["under_way"]
+
+
+REDUCES_DURING_BACKWARD = ("torch", "deepspeed-zero0")
+
+
+def reductions_before_first_layer(kind: str) -> int:
+    """All-reduces that the engine has begun when autograd completes the first layer of two, each larger than a bucket."""
+    width = math.isqrt(BUCKET_ELEMENTS) + 1
+    model = nn.Sequential(nn.Linear(width, width), nn.Linear(width, width))
+    engine = make_engine(kind, module=model)
+    begun: list[int] = []
+    reduce = mock.Mock(side_effect=dist.all_reduce)
+    model[0].weight.register_post_accumulate_grad_hook(lambda _: begun.append(reduce.call_count))
+    with mock.patch("torch.distributed.all_reduce", reduce):
+        engine.accumulate(engine.model(torch.ones(1, width)).sum(), boundary=True)
+        engine.reduce_gradients()
+    engine.close()
+    return begun[0]
+
+
+def engines_body() -> list[int]:
+    return [reductions_before_first_layer(kind) for kind in REDUCES_DURING_BACKWARD]
+
+
+def test_engines_reduce_the_last_layer_while_the_first_ones_gradient_is_computed() -> None:
+    for rank in run_distributed(engines_body, 2):
+        assert all(rank), dict(zip(REDUCES_DURING_BACKWARD, rank, strict=True))

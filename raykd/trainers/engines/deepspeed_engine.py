@@ -1,7 +1,8 @@
 """The engine on DeepSpeed, ZeRO stages 0 to 3: the only file that uses DeepSpeed's internals.
 
-Averaging and partitioning are DeepSpeed's. The gradient norm, clipping and the finite check are raykd's own and the same for
-every engine: DeepSpeed's stage 0 would write nan into the weights, its stages 1 to 3 would skip such a step without a word.
+Averaging and partitioning of stages 1 to 3 are DeepSpeed's; stage 0 averages as the torch engine does, in the backward pass.
+The gradient norm, clipping and the finite check are raykd's own and the same for every engine: DeepSpeed's stage 0 would write
+nan into the weights, its stages 1 to 3 would skip such a step without a word.
 Written against deepspeed 0.19.8; ``tests/distributed`` fails when an upgrade moves what is used here.
 """
 
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from raykd.config.training import Precision
 from raykd.trainers import optimizer as shared
 from raykd.trainers.engines.engine import ParameterState
+from raykd.trainers.engines.gradient_buckets import GradientBuckets
 
 BUCKET_ELEMENTS = 2**25
 """Upper bound of DeepSpeed's buckets: 128 MiB of fp32. Its own default keeps a buffer of 2 GB for the smallest model."""
@@ -60,8 +62,11 @@ class DeepSpeedEngine:
             offload_optimizer=offload_optimizer,
         )
         self.model, *_ = self._deepspeed.initialize(model=module, optimizer=optimizer, config=config, dist_init_required=False)
-        if zero_stage == 0 and dist.get_world_size() == 1:
-            self.model.enable_backward_allreduce = False  # a process alone would copy all gradients to a bucket and back
+        self._buckets: GradientBuckets | None = None
+        if zero_stage == 0:
+            self.model.enable_backward_allreduce = False  # DeepSpeed would begin behind the backward pass, and even alone
+            if dist.get_world_size() > 1:
+                self._buckets = GradientBuckets(self._parameters, world_size=dist.get_world_size())
         self._norm = torch.zeros((), device=device)
         self._updates = 0
         shared.create_moments(optimizer, self._flat_parameters())
@@ -81,15 +86,19 @@ class DeepSpeedEngine:
 
     def accumulate(self, loss: Tensor, *, boundary: bool) -> None:
         """Backward of a scalar loss, added to the gradients; ZeRO 2 and 3 reduce here, each micro-batch."""
+        if boundary and self._buckets is not None:
+            self._buckets.expect_last_backward()
         self.model.set_gradient_accumulation_boundary(boundary)
         self.model.backward(loss, scale_wrt_gas=False)
 
     def reduce_gradients(self) -> Tensor:
-        """The global norm of the gradients, which DeepSpeed averaged in the boundary's backward."""
+        """The global norm of the averaged gradients: DeepSpeed's, or stage 0's once the buckets are there."""
         if self._stage == 0:
             for parameter in self._parameters:
                 if parameter.grad is None:
                     parameter.grad = torch.zeros_like(parameter)
+        if self._buckets is not None:
+            self._buckets.finish()
         if self._offload:
             self.model.optimizer._wait_for_offload_copies()  # from the device to the host's memory
         self._norm = shared.global_norm(self._gradients(), partitioned=self._stage > 0, device=self.device)
@@ -127,7 +136,9 @@ class DeepSpeedEngine:
         self._updates = updates
 
     def close(self) -> None:
-        """Remove DeepSpeed's hooks and release its buffers."""
+        """Remove DeepSpeed's hooks and ZeRO 0's, and release the buffers."""
+        if self._buckets is not None:
+            self._buckets.close()
         self.model.destroy()
         self.model.module_forward_pre_hook.remove()
         self.model.module_forward_post_hook.remove()

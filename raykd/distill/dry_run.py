@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from raykd.cluster import with_worker_cpus
 from raykd.config import ExperimentConfig, StudentVariant
 from raykd.data import storage
+from raykd.distill.tasks import student_models, student_name, task_folders, teacher_name
+from raykd.run.past_results import results_note, settings_note
 from raykd.run.task import run_folder
 from raykd.stage_names import STAGES, StageName
 
@@ -28,7 +30,8 @@ def outline(config: ExperimentConfig, only: Sequence[StageName] = ()) -> str:
         f"{compute.workers_text} x {compute.worker_cpus} CPUs, {compute.engine.description}, placement {compute.placement}",
     ]
     wanted = [name for name in STAGES if not only or name in only]
-    return "\n".join(lines + [f"  {name:<11}{stages[name]}{_state(config, name)}" for name in wanted])
+    lines += [f"  {name:<11}{stages[name]}{results_note(_manifests(config, name))}" for name in wanted]
+    return "\n".join(lines + settings_note(config, run_folder(config)))
 
 
 def _students(config: ExperimentConfig) -> str:
@@ -53,7 +56,12 @@ def _logits(config: ExperimentConfig) -> str:
     return config.logits.file or f"score the training rows with the teacher, {actors} actor{'s' * (actors > 1)}"
 
 
-def _state(config: ExperimentConfig, name: StageName) -> str:
-    """Note on an existing result, which may be of an older configuration: only a run, which reads the data, compares keys."""
-    made = {"teacher": "teacher/task.json", "logits": "logits/stage.json", "report": "report/report.json"}.get(name)
-    return "  (a result is there)" if made and storage.exists(storage.join(run_folder(config), made)) else ""
+def _manifests(config: ExperimentConfig, name: StageName) -> list[str]:
+    """The files that a stage's results write last."""
+    if name in {"teacher", "students"}:
+        return [storage.join(folder, "task.json") for stage, folder in task_folders(config) if stage == name]
+    if name == "evaluation":
+        scored = [teacher_name(config, number) for number, _ in enumerate(config.every_teacher)]
+        scored += [f"{student_name(variant)} seed {seed}" for variant, seed, _ in student_models(config)]
+        return [storage.join(run_folder(config), name, one.replace(" ", "-"), "stage.json") for one in scored]
+    return [storage.join(run_folder(config), name, "report.json" if name == "report" else "stage.json")]

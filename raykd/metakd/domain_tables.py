@@ -10,7 +10,7 @@ from raykd.metakd.compat import Padding, padded_embedder
 from raykd.metakd.domain_rows import DomainRows
 from raykd.metakd.embeddings import Embedder
 from raykd.metakd.prototypes import prototypes, weigh
-from raykd.metakd.tasks import TeacherKind
+from raykd.metakd.tasks import TeacherKind, logits_subfolder
 from raykd.models import model_digest
 from raykd.predict import ScoreJob
 from raykd.run.stages import Stage, StageRunner
@@ -74,10 +74,9 @@ class DomainSideTables:
         return {domain: storage.join(stage.folder, domain) for domain in teacher[1] if domain in chosen}
 
     def _logits_stage(self, teacher: TeacherKey, task: TrainTask) -> Stage:
-        kind, domains = teacher
-        name = f"logits/{kind}" + (f"-{domains[0]}" if kind == "single" else "")
         rows = self._teacher_rows(teacher)
-        return self._runner.stage(name, rows.fingerprint, model_digest(task.model_folder), self._config.chosen_domains)
+        inputs = rows.fingerprint, model_digest(task.model_folder), self._config.chosen_domains
+        return self._runner.stage(logits_subfolder(*teacher), *inputs)
 
     def _all_weights(self) -> SideTable:
         settings, domains, column = self._config.weights, self._config.domains, self._rows.columns.domain

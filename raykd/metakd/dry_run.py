@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from raykd.cluster import with_worker_cpus
 from raykd.config import MetaKDConfig
 from raykd.data import storage
-from raykd.metakd.tasks import TEACHER_OF, methods, students, teachers
+from raykd.metakd.tasks import TEACHER_OF, logits_subfolder, methods, students, task_folders, teachers
+from raykd.run.past_results import results_note, settings_note
 from raykd.run.task import run_folder
 from raykd.stage_names import META_STAGES, MetaStageName
 
@@ -33,17 +34,15 @@ def outline(config: MetaKDConfig, only: Sequence[MetaStageName] = ()) -> str:
         f"{compute.workers_text} x {compute.worker_cpus} CPUs, {compute.engine.description}, placement {compute.placement}",
     ]
     wanted = [name for name in META_STAGES if not only or name in only]
-    return "\n".join(lines + [f"  {name:<11}{stages[name]}{_state(config, name)}" for name in wanted])
+    lines += [f"  {name:<11}{stages[name]}{results_note(_manifests(config, name))}" for name in wanted]
+    return "\n".join(lines + settings_note(config, run_folder(config)))
 
 
-def _state(config: MetaKDConfig, name: MetaStageName) -> str:
-    """Note on an existing result, which may be of an older configuration: only a run, which reads the data, compares keys."""
-    made = {
-        "split": "split/stage.json",
-        "weights": "weights/stage.json",
-        "teachers": "teachers/meta/task.json",
-        "logits": "logits/meta/stage.json",
-        "evaluation": "evaluation/stage.json",
-        "report": "report/report.json",
-    }.get(name)
-    return "  (a result is there)" if made and storage.exists(storage.join(run_folder(config), made)) else ""
+def _manifests(config: MetaKDConfig, name: MetaStageName) -> list[str]:
+    """The files that a stage's results write last."""
+    folder = run_folder(config)
+    if name in {"teachers", "students"}:
+        return [storage.join(task, "task.json") for stage, task in task_folders(config) if stage == name]
+    if name == "logits":
+        return [storage.join(folder, logits_subfolder(kind, domains), "stage.json") for kind, domains in teachers(config)]
+    return [storage.join(folder, name, "report.json" if name == "report" else "stage.json")]

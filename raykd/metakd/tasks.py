@@ -108,6 +108,11 @@ def teacher_subfolder(kind: TeacherKind, domains: Sequence[str]) -> str:
     return f"teachers/{kind if kind != 'single' else f'single-{domains[0]}'}"
 
 
+def logits_subfolder(kind: TeacherKind, domains: Sequence[str]) -> str:
+    """The folder of a teacher's logits on its training rows, relative to the run's."""
+    return f"logits/{kind if kind != 'single' else f'single-{domains[0]}'}"
+
+
 def teacher_task(config: MetaKDConfig, kind: TeacherKind, domains: Sequence[str], inputs: TaskInputs, digest: str) -> TrainTask:
     """Training of a teacher; ``digest`` is the hash of its initial model."""
     objective: TaskObjective = FineTuneConfig()

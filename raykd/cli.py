@@ -22,6 +22,24 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from raykd import __version__
+
+        typer.echo(f"raykd {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options before the command."""
+
+
 PRINTING_COMMANDS = ("report", "validate", "schema", "status")
 """Commands whose result is what they print."""
 

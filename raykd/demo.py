@@ -62,7 +62,9 @@ def make_demo(folder: str, *, print_line: Callable[[str], None]) -> str:
         return job
     if os.path.exists(folder) and (not os.path.isdir(folder) or os.listdir(folder)):
         raise ConfigError(f"--folder {folder} exists and has no {JOB} of the demo; give a folder that does not exist")
-    print_line(f"demo: making reviews and a pretrained teacher in {folder}")
+    print_line(
+        f"demo: making reviews and a pretrained teacher in {folder}; a quarter of the training labels is wrong on purpose"
+    )
     unfinished = folder + UNFINISHED
     storage.remove(unfinished)
     build(unfinished)

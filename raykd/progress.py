@@ -45,6 +45,7 @@ class Terminal:
         self._awaited: set[str] = set()
         self._trained = False
         self._steps: dict[str, int] = {}
+        self._totals: dict[str, int] = {}
         self._workers: dict[str, int] = {}
         self.shows_idle_cpus = True
         """True to print a line for a training that leaves CPUs without a thread; of no interest where the job named none."""
@@ -62,8 +63,13 @@ class Terminal:
             yield
         self._progress, self._bars, self._awaited = None, {}, set()
 
-    def wait_for(self, what: str) -> None:
-        """Show a bar for something awaited, until the first event of a training or :meth:`arrived`."""
+    def wait_for(self, what: str, *, log: bool = False) -> None:
+        """Show a bar for something awaited, until the first event of a training or :meth:`arrived`.
+
+        With ``log`` a line where bars are not shown, for what takes long.
+        """
+        if log and not self.console.is_terminal:
+            self.print_line(what)
         if self._progress is not None and what not in self._bars:
             self._bars[what] = self._progress.add_task(what, total=None, note="")
             self._awaited.add(what)
@@ -98,12 +104,13 @@ class Terminal:
         self.arrived()
         match event:
             case StepMetrics():
-                self._steps[name] = event.step
+                self._steps[name], self._totals[name] = event.step, event.total_steps
                 self._first_step()
                 speed = f"  {event.rows_per_second:.0f} rows/s" if event.rows_per_second else ""  # the first step has none yet
                 self.advance(name, event.step, event.total_steps, f"loss {event.loss:.4f}{speed}")
             case Evaluated():
-                self.print_line(f"{name}: step {event.step}  {metrics_text(event)}{'  best so far' if event.best else ''}")
+                of = f" of {self._totals[name]}" if name in self._totals else ""
+                self.print_line(f"{name}: step {event.step}{of}  {metrics_text(event)}{'  best so far' if event.best else ''}")
             case TeacherStatesChosen(seconds=seconds):
                 self.print_line(
                     f"{name}: teacher's states {event.chosen} (a batch: live {seconds['live']:.3f} s, "

@@ -21,8 +21,9 @@ class LineTerminal(Terminal):
         self._clock = clock
         self._last_lines: dict[str, float] = {}
 
-    def wait_for(self, what: str) -> None:
+    def wait_for(self, what: str, *, log: bool = False) -> None:
         """Print a line for something awaited."""
+        del log  # every bar is a line here
         super().wait_for(what)
         self.print_line(f"{what} ...")
 

@@ -6,7 +6,7 @@ from raykd.cluster import with_worker_cpus
 from raykd.config import ExperimentConfig, StudentVariant
 from raykd.data import storage
 from raykd.distill.tasks import student_models, student_name, task_folders, teacher_name
-from raykd.run.past_results import results_note, settings_note
+from raykd.run.outline_parts import results_note, seeds_text, settings_note
 from raykd.run.task import run_folder
 from raykd.stage_names import STAGES, StageName
 
@@ -37,7 +37,7 @@ def outline(config: ExperimentConfig, only: Sequence[StageName] = ()) -> str:
 def _students(config: ExperimentConfig) -> str:
     """The variants, each with its objective, and their seeds."""
     variants = [_variant(one) for one in config.student_variants]
-    return f"{', '.join(config.student_models)}: {'; '.join(variants)}; seeds {', '.join(map(str, config.student.seeds))}"
+    return f"{', '.join(config.student_models)}: {'; '.join(variants)}; {seeds_text(config.student.seeds)}"
 
 
 def _variant(variant: StudentVariant) -> str:

@@ -6,7 +6,7 @@ from raykd.cluster import with_worker_cpus
 from raykd.config import MetaKDConfig
 from raykd.data import storage
 from raykd.metakd.tasks import TEACHER_OF, logits_subfolder, methods, students, task_folders, teachers
-from raykd.run.past_results import results_note, settings_note
+from raykd.run.outline_parts import results_note, seeds_text, settings_note
 from raykd.run.task import run_folder
 from raykd.stage_names import META_STAGES, MetaStageName
 
@@ -24,7 +24,7 @@ def outline(config: MetaKDConfig, only: Sequence[MetaStageName] = ()) -> str:
         "teachers": f"{len(teachers(config))} of {config.teacher.model}",
         "logits": f"of {', '.join(dict.fromkeys(kind for kind, _ in teachers(config)))} teachers on their training rows",
         "students": f"{len(students(config, distilled=True))} of {source_of_students}, {distillation}: {', '.join(distilled)}; "
-        f"{', '.join(config.chosen_domains)}; seeds {', '.join(map(str, student.seeds))}; "
+        f"{', '.join(config.chosen_domains)}; {seeds_text(student.seeds)}; "
         f"{len(students(config, distilled=False))} on hard labels",
         "evaluation": "test rows of each domain",
         "report": "report.json, report.md",

@@ -86,7 +86,7 @@ def conclusion(task: Task, systems: Sequence[System], found: Sequence[SystemCont
     if judged:
         lines = [_sentence(task, systems, one) for one in judged]
         lines += [chance(len(judged))] if len(judged) == SEVERAL else []  # of more, it stands beside the separable ones
-        lines += _unknown_spread([one.result for one in judged])
+        lines += spread_caveats([one.result for one in judged])
     else:
         missing = "there is one student only; add another to student.variants" if students else "there is no student"
         lines = [f"No verdict: {missing}."]
@@ -136,30 +136,30 @@ def chance(count: int) -> str:
 def _scope(task: Task, result: Verdict) -> str:
     """The rows and trainings that a verdict covers; the interval does not cover other teachers."""
     rows = _rows(result.rows) + " of the validation set, which also selected the models" * task.selected
-    return f"{rows}, {_seeds(result)}, this teacher"
+    return f"{rows}, {seeds_text(result)}, this teacher"
 
 
 def _rows(number: int) -> str:
     return f"{number:,} row{'s' if number != 1 else ''}"
 
 
-def _seeds(result: Verdict) -> str:
+def seeds_text(result: Verdict) -> str:
+    """The trainings behind a verdict."""
     if result.candidate_seeds == result.reference_seeds:
         return f"{result.candidate_seeds} seed{'s' if result.candidate_seeds > 1 else ''} each"
     return f"{result.candidate_seeds} and {result.reference_seeds} seeds"
 
 
-def _unknown_spread(results: Sequence[Verdict]) -> list[str]:
+def spread_caveats(results: Sequence[Verdict], seeds: str = "student.seeds") -> list[str]:
+    """Caveat about few seeds, whose number the setting ``seeds`` gives; none from three on."""
     fewest = min(min(one.candidate_seeds, one.reference_seeds) for one in results)
     if fewest == 1:
         return [
             "One seed does not show how much trainings differ: the spread is unknown and the interval covers the rows only; "
-            "set student.seeds to three or more."
+            f"set {seeds} to three or more."
         ]
     if fewest == 2:
-        return [
-            "Two seeds show little of how much trainings differ, so the interval is rough; set student.seeds to three or more."
-        ]
+        return [f"Two seeds show little of how much trainings differ, so the interval is rough; set {seeds} to three or more."]
     return []
 
 

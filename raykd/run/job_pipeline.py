@@ -48,7 +48,7 @@ def run_pipeline(pipeline: JobPipeline[Result_co]) -> Result_co:
             pipeline.check(probe=False)
             terminal.arrived()
             if pipeline.will_train():
-                terminal.wait_for("starting Ray and the workers")
+                terminal.wait_for("starting Ray and the workers", log=True)
                 _start(pipeline)
                 pipeline.tokenise_all()
             return pipeline.run()

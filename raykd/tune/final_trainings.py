@@ -152,7 +152,8 @@ class FinalTrainings:
         self.terminal.record(name, event)
         if isinstance(event, Ended):
             last = event.best is not None and INTERMEDIATE not in name
-            self.terminal.print_line(f"{name}: " + (f"{self.config.metric} {event.best:.4f}" if last else "trained"))
+            result = f"{self.config.metric} {event.best:.4f} on the validation rows" if last else "trained"
+            self.terminal.print_line(f"{name}: {result}")
 
     def _trainings(self) -> Iterator[FinalTraining]:
         for system in self.systems():

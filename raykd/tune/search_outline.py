@@ -2,6 +2,7 @@
 
 from raykd.config import TuneConfig
 from raykd.data import storage
+from raykd.run.outline_parts import seeds_text
 from raykd.tune.trial_record import TrialJournal, best_of
 
 
@@ -20,7 +21,7 @@ def outline(config: TuneConfig) -> str:
         f"  trials     {config.num_trials} by {config.searcher}, scheduler {config.scheduler.kind}, {trained}{there}",
         *(f"    {path:<40}{one.describe()}" for path, one in config.space.items()),
         f"  best       retrained with the base's own values and without distillation{_tuned_baseline(config)}, "
-        f"seeds {_list(config.final_seeds)}",
+        f"{seeds_text(config.final_seeds)}",
         "  report     report.json, report.md, report.html, trials.csv, trials.parquet; the best model in best/",
     ]
     if best is not None:

@@ -4,6 +4,7 @@ import pyarrow as pa
 
 from raykd.report.markdown import pipe_table
 from raykd.report.system import Spread
+from raykd.report.verdicts import seeds_text, spread_caveats
 from raykd.task_kinds import task_kind
 from raykd.tune.search_report import SearchContrast, SearchReport
 from raykd.tune.search_systems import NO_KD, NO_KD_TUNED, REFERENCES, TEACHER, TITLES, TUNED_TEACHER
@@ -45,7 +46,9 @@ def markdown(report: SearchReport) -> str:
 
 def conclusion(report: SearchReport) -> tuple[str, ...]:
     """The verdicts as sentences."""
-    return (*(_verdict_sentence(report, one) for one in report.contrasts), *_baseline_sentence(report))
+    verdicts = [_verdict_sentence(report, one) for one in report.contrasts]
+    caveats = spread_caveats([one.result for one in report.contrasts], "final_seeds") if verdicts else []
+    return (*verdicts, *_baseline_sentence(report), *caveats)
 
 
 def summary(report: SearchReport) -> str:
@@ -66,7 +69,7 @@ def result_table(report: SearchReport) -> Table:
         [TITLES[one.system], *(_percent(one.domains.get(domain)) for domain in domains), _percent(one.average)]
         for one in report.lines
     ]
-    return [f"{task_kind(report.task).headline.title} % on test rows", *domains, "average" if domains else "all"], body
+    return [f"{task_kind(report.task).headline.title} % on test rows", *domains, "average" if domains else "all rows"], body
 
 
 def value_table(report: SearchReport) -> Table:
@@ -134,7 +137,7 @@ def _verdict_sentence(report: SearchReport, one: SearchContrast) -> str:
         f"Tuned against {REFERENCES[one.reference]}, with {_teachers(report)}: {result.wording}, "
         f"{metric.difference(result.difference)} points of {metric.title}, 95% interval "
         f"{metric.difference(result.low)} to {metric.difference(result.high)} ({result.rows:,} test rows{mean}, "
-        f"{result.candidate_seeds} seeds each, paired bootstrap)."
+        f"{seeds_text(result)}, paired bootstrap)."
     )
 
 

@@ -5,7 +5,7 @@ import io
 from rich.console import Console
 
 from raykd.progress import Terminal
-from raykd.trainers.events import Ended, NonFinite
+from raykd.trainers.events import Ended, Evaluated, NonFinite
 from tests.training_events import started, step_metrics
 
 
@@ -50,6 +50,29 @@ def test_cpus_without_a_thread_are_named_once() -> None:
     terminal.shows_idle_cpus = False  # the job named no CPUs
     terminal.record("other", started(threads=1, cpus=2))
     assert screen.getvalue() == text
+
+
+def test_an_evaluation_names_the_steps_of_its_training() -> None:
+    screen = io.StringIO()
+    terminal = Terminal(Console(file=screen, highlight=False, soft_wrap=True))
+    terminal.record("teacher", step_metrics(5))
+    terminal.record("teacher", Evaluated(step=5, metrics={"accuracy": 0.5}, best=False))
+    terminal.record("student", Evaluated(step=7, metrics={"accuracy": 0.5}, best=False))
+    assert [line for line in screen.getvalue().splitlines() if "step " in line and "first" not in line] == [
+        "teacher: step 5 of 100  accuracy 0.5000",
+        "student: step 7  accuracy 0.5000",
+    ]
+
+
+def test_what_takes_long_is_a_line_where_no_bar_is_shown() -> None:
+    screen = io.StringIO()
+    terminal = Terminal(Console(file=screen, highlight=False, soft_wrap=True))
+    terminal.wait_for("checking files and models")
+    terminal.wait_for("starting Ray and the workers", log=True)
+    assert screen.getvalue() == "starting Ray and the workers\n"
+    terminal, screen = watched()
+    terminal.wait_for("starting Ray and the workers", log=True)
+    assert not screen.getvalue(), "outside of bars nothing is awaited"
 
 
 def test_a_diagnostic_that_is_not_finite_is_a_warning_that_names_it() -> None:

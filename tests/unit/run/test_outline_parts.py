@@ -9,7 +9,7 @@ from raykd.config import ExperimentConfig
 from raykd.data import storage
 from raykd.distill.dry_run import outline
 from raykd.metakd.dry_run import outline as meta_outline
-from raykd.run.past_results import results_note, settings_note
+from raykd.run.outline_parts import results_note, settings_note
 from tests.local_pipeline import LocalMetaPipeline, LocalPipeline
 from tests.unit.metakd.worlds import make_config
 

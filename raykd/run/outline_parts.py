@@ -1,4 +1,4 @@
-"""Notes of a dry run on what an earlier run of the job has left: results, and the settings that were others then."""
+"""Parts of a dry run's outline: seeds, the results that an earlier run has left, and the settings that were others then."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -14,6 +14,11 @@ _NAMED_BY_USERS = ("student.variants",)
 
 _FOUND_BY_RUNS = ("data.labels", "data.positive_label")
 """Settings that a run finds in the data where a job leaves them out."""
+
+
+def seeds_text(seeds: Sequence[int]) -> str:
+    """Seeds of a student, as in ``seeds 1, 2``."""
+    return f"seed{'s' if len(seeds) != 1 else ''} {', '.join(map(str, seeds))}"
 
 
 def results_note(manifests: Sequence[str]) -> str:

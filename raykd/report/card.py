@@ -4,7 +4,7 @@ from raykd.report.cells import caption, legend, system_title
 from raykd.report.comparison import Comparison
 from raykd.report.markdown import markdown_table, pipe_table, students_section
 from raykd.report.verdict_table import has_many_verdicts, judged_table, verdict_lines
-from raykd.task_kinds import task_kind
+from raykd.task_kinds import TaskKind, task_kind
 
 MAX_LABELS = 50
 """Labels that a card lists."""
@@ -24,8 +24,7 @@ def model_card(comparison: Comparison, *, variant: str, seed: int | None, object
     sections = [
         f"# {comparison.name}: {system_title('student', variant)}" + ("" if seed is None else f", seed {seed}"),
         _labels(comparison),
-        f'```python\nfrom transformers import pipeline\n\npipeline("text-classification", model="path/of/this/folder"'
-        f"{kind.pipeline_arguments})\n```",
+        usage(kind),
         f"Started from `{base}`; minimised {objective}.",
         "## Evaluation",
         "\n\n".join(line.text for line in verdict_lines(comparison)),
@@ -38,6 +37,14 @@ def model_card(comparison: Comparison, *, variant: str, seed: int | None, object
         "\n".join(f"- {key}: {value}" for key, value in comparison.environment.items()),
     ]
     return FRONT_MATTER + "\n" + "\n\n".join(section for section in sections if section) + "\n"
+
+
+def usage(kind: TaskKind) -> str:
+    """The call that loads the model of a card, as Markdown."""
+    return (
+        f'```python\nfrom transformers import pipeline\n\npipeline("text-classification", model="path/of/this/folder"'
+        f"{kind.pipeline_arguments})\n```"
+    )
 
 
 def _labels(comparison: Comparison) -> str:

@@ -21,6 +21,7 @@ from raykd.run.task import cache_folder, key_of, run_folder
 from raykd.run.worker_group import WorkerGroup
 from raykd.session import start_ray, stop_ray
 from raykd.trainers.features.state_files import remove_unused_folders
+from raykd.tune.best_card import write_cards
 from raykd.tune.best_model import save_best
 from raykd.tune.final_test import FinalTest
 from raykd.tune.final_trainings import FinalTrainings
@@ -130,6 +131,7 @@ class Search:
         with self.terminal.bars():
             report = self._finish(plan, records, best)
         write_search(report, folder)
+        write_cards(report, storage.join(self.folder, "best"))
         track_summary(self.config, report, self.folder)
         stage.finish()
         return report

@@ -19,6 +19,7 @@ from raykd.progress import Terminal
 from raykd.report.load_tables import load_labels, load_logits
 from raykd.tracking import NullTracker
 from raykd.trainers.context import local_context
+from raykd.tune.best_card import write_cards
 from raykd.tune.best_model import save_best
 from raykd.tune.final_test import FinalTest
 from raykd.tune.final_trainings import FinalTrainings
@@ -110,8 +111,13 @@ def test_meta_kd_ends_by_domain_and_trains_shared_intermediate_models_once(
     for sentence in verdicts:
         assert all(words in sentence for words in ("with this teacher", "mean over 2 domains", "2 seeds each"))
     assert caveat.endswith("so the interval is rough; set final_seeds to three or more.")
+    write_cards(report, str(tmp_path / "runs" / "search" / "best"))
     for domain in ("dvd", "books"):
         folder = tmp_path / "runs" / "search" / "best" / domain
+        card = (folder / "README.md").read_text()
+        assert f"# search: tuned student, {domain}\n" in card
+        assert verdicts[0] in card
+        assert "| student.prediction.temperature |" in card
         assert json.loads((folder / "provenance.json").read_text())["domain"] == domain
         assert AutoModelForSequenceClassification.from_pretrained(folder).config.id2label == {0: "negative", 1: "positive"}
 

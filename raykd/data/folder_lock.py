@@ -33,6 +33,16 @@ EXPIRY_SECONDS = 30.0
 """Time without a heartbeat after which the holder on another machine counts as dead."""
 SETTLE_SECONDS = 1.0
 """Time between writing a lock and reading it back: of several that write at once the last one holds it."""
+_TYPES = {
+    "host": str,
+    "machine": str,
+    "pid": int,
+    "started": int | float,
+    "command": str,
+    "token": str,
+    "heartbeat": int,
+}
+"""Content of a lock."""
 
 
 class FolderLock:
@@ -142,7 +152,7 @@ def _is_alive(path: str, holder: dict[str, Any]) -> bool:
             process = psutil.Process(holder["pid"])
             same = abs(process.create_time() - holder["started"]) < 1.0
             return bool(same and process.status() != psutil.STATUS_ZOMBIE)
-        except psutil.NoSuchProcess:
+        except (psutil.NoSuchProcess, ValueError):  # the latter: a number below 0
             return False
     log.warning("%s has a lock of %s; waiting up to %.0f s for a sign of life", path, _text(holder), EXPIRY_SECONDS)
     deadline = time.monotonic() + EXPIRY_SECONDS
@@ -157,13 +167,15 @@ def _is_alive(path: str, holder: dict[str, Any]) -> bool:
 
 
 def _read(path: str) -> dict[str, Any] | None:
-    """The lock's content; ``None`` without one."""
+    """The lock's content; ``None`` without one. Raises DataError for a file that is no lock."""
     try:
-        content: dict[str, Any] = storage.read_json(path)
+        content = storage.read_json(path)
     except DataError:
         if storage.exists(path):
             raise
         return None
+    if not isinstance(content, dict) or not all(isinstance(content.get(key), kind) for key, kind in _TYPES.items()):
+        raise DataError(f"{path} does not name a process; remove it if an interrupted run left it incomplete")
     return content
 
 

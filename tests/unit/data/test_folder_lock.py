@@ -13,7 +13,7 @@ import pytest
 
 from raykd.data import folder_lock as module
 from raykd.data.folder_lock import FolderLock, folder_lock
-from raykd.errors import ResourceError
+from raykd.errors import DataError, ResourceError
 
 HOLD = """
 import sys, time
@@ -97,6 +97,23 @@ def test_a_lock_that_was_taken_over_is_noticed_and_not_removed(tmp_path: Path) -
         with pytest.raises(ResourceError, match="on node-7"):
             lock.check()
     assert (tmp_path / "lock.json").exists(), "it is the other's"
+
+
+@pytest.mark.parametrize("text", ["{", "{}", "[]", "3", '{"token": "theirs", "pid": 1}', "CUT"])
+def test_a_lock_that_names_no_process_is_refused_with_the_remedy(tmp_path: Path, text: str) -> None:
+    path = elsewhere(tmp_path)
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, "heartbeat": "x"}) if text == "CUT" else text)
+    with pytest.raises(DataError, match=r"lock\.json .*; remove it if an interrupted run left it incomplete"):
+        FolderLock(str(tmp_path)).acquire()
+
+
+def test_a_number_that_no_process_has_is_a_dead_one(tmp_path: Path) -> None:
+    path = elsewhere(tmp_path)
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, "machine": module._machine(), "pid": -1}))
+    with folder_lock(str(tmp_path)) as lock:
+        lock.check()
 
 
 def test_a_folder_that_was_made_for_the_lock_alone_goes_with_it(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -40,6 +40,8 @@ TASKS: dict[str, TaskTraits] = {
 }
 
 
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+"""A share of the rows of `data.train`."""
 VALIDATION: Literal["validation"] = "validation"
 """Value of `data.test` that takes the validation set."""
 MIN_TEST_ROWS = 50
@@ -76,9 +78,9 @@ class DataConfig(TextFilesConfig):
     """Share of unlabelled rows in every batch of a student that learns from both kinds; views count as unlabelled. An epoch
     keeps its number of steps: labelled rows return within it when they are fewer than their share. null takes the rows as
     they come."""
-    validation: tuple[PathField, ...] | float = 0.05
+    validation: tuple[PathField, ...] | Fraction = 0.05
     """Validation set, which selects the best model: files, or the fraction of `train` held out by a hash of the text."""
-    test: tuple[PathField, ...] | float | Literal["validation"] = 0.1
+    test: tuple[PathField, ...] | Fraction | Literal["validation"] = 0.1
     """Test set, used for the report only: files, or the fraction of `train` held out by a hash of the text, of at least
     50 rows. `validation` uses the validation set: results are too good, since it has selected the models, and the verdict
     has a warning. Without `label` there is no report: `validation`, for evaluation alone."""
@@ -96,7 +98,8 @@ class DataConfig(TextFilesConfig):
     @classmethod
     def _no_default_labels(cls, given: Any) -> Any:
         """Name labels where the task has none, and where there are no rows to find them in."""
-        traits = TASKS.get(given.get("task", "single_label")) if isinstance(given, Mapping) else None
+        task = given.get("task", "single_label") if isinstance(given, Mapping) else None
+        traits = TASKS.get(task) if isinstance(task, str) else None
         if traits is None or given.get("labels") is not None:
             return given
         if not traits.takes_labels:
@@ -128,8 +131,6 @@ class DataConfig(TextFilesConfig):
 
     def _check_splits(self) -> None:
         for name, given in (("validation", self.validation), ("test", self.test)):
-            if isinstance(given, float) and not 0 < given < 1:
-                raise ValueError(f"data.{name} = {given}: a fraction lies between 0 and 1; or list files instead")
             if given == ():
                 raise ValueError(f"data.{name} names no files; list files, or give a fraction of data.train")
         fractions = [given for given in (self.validation, self.test) if isinstance(given, float)]

@@ -59,7 +59,7 @@ class IntermediateConfig(FeatureLossConfig):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if not any(getattr(self, name) for name in type(self).model_fields if name.endswith("_weight")):
-            raise ValueError("every weight of student.intermediate is 0; give one above 0, or remove the section")
+            raise ValueError("every weight is 0; give one above 0, or remove the section")
         if self.mode == "joint" and self.training is not None:
             raise ValueError(
                 "student.intermediate.mode = joint trains with student.training, but student.intermediate.training is given "

@@ -3,6 +3,8 @@
 from typing import Literal, NamedTuple, cast, get_args
 
 ColumnType = Literal["str", "int", "float"]
+_MAX_DIGITS = 18
+"""Most digits of a length; Python reads no number of more than 4,300."""
 
 
 class SchemaItem(NamedTuple):
@@ -27,8 +29,12 @@ def parse_items(schema: str) -> tuple[SchemaItem, ...]:
 
 def _parse_item(item: str, schema: str) -> SchemaItem:
     name, *rest = item.split(":")
-    if len(rest) != 2 or not name or rest[0] not in get_args(ColumnType) or not rest[1].isdecimal():
+    if len(rest) != 2 or not name or rest[0] not in get_args(ColumnType) or not _is_length(rest[1]):
         raise ValueError(
             f"input_schema {schema!r}: {item!r} is not of the form name:type:length with type str, int or float (sent:str:1)"
         )
     return SchemaItem(name, cast(ColumnType, rest[0]), int(rest[1]), item)
+
+
+def _is_length(text: str) -> bool:
+    return text.isdecimal() and len(text) <= _MAX_DIGITS

@@ -26,8 +26,14 @@ class PathRole:
     """input: must exist; storage: is created; model: a folder, or a name on the model hub where no such folder is."""
 
 
-def expand_home(path: str) -> str:
-    """Replace a leading ``~`` or ``~user`` by the home folder. Raises ConfigError for a user that does not exist."""
+def expand_home(path: str, name: str = "a path") -> str:
+    """Replace a leading ``~`` or ``~user`` by the home folder. ``name`` is the option in errors.
+
+    Raises ConfigError for a user that does not exist, an empty path, and one that no system can have.
+    """
+    if not path.strip() or "\0" in path:
+        problem = "has a NUL character" if "\0" in path else "is empty"
+        raise ConfigError(f"{name} {problem}; give the path of a file or a folder")
     expanded = os.path.expanduser(path)
     if expanded.startswith("~"):
         first = path.split("/", 1)[0]
@@ -37,7 +43,7 @@ def expand_home(path: str) -> str:
 
 def root_context(root: str | None) -> dict[str, str]:
     """The validation context in which relative paths start from ``root``; None leaves them as they are."""
-    return {} if root is None else {_ROOT: os.path.abspath(expand_home(root))}
+    return {} if root is None else {_ROOT: os.path.abspath(expand_home(root, "root"))}
 
 
 def _resolve_path(path: str, info: ValidationInfo) -> str:
@@ -47,6 +53,8 @@ def _resolve_path(path: str, info: ValidationInfo) -> str:
 
 
 def _resolve_model(name: str, info: ValidationInfo) -> str:
+    if not name.strip():
+        raise ValueError("the model is empty; give a model folder or a model name on the Hugging Face hub")
     name = _expand(name)
     root = (info.context or {}).get(_ROOT)
     return os.path.normpath(os.path.join(root, name)) if root is not None and _is_relative_folder(name, root) else name

@@ -221,9 +221,3 @@ class ModelTask(Section):
     """Model folder, local or remote, or a model name on the Hugging Face hub."""
     training: TrainingConfig = TrainingConfig()
     """Batches, optimiser, schedule and validation."""
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if not self.model.strip():
-            raise ValueError("model is empty; give a model folder or a model name on the Hugging Face hub")
-        return self

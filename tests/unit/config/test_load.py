@@ -22,7 +22,7 @@ from raykd.config import (
     merge,
     parse_override,
 )
-from raykd.config.load import parse_overrides
+from raykd.config.load import parse_overrides, with_overrides
 from raykd.errors import ConfigError
 from tests.unit.config.sections import minimal, sections_of
 
@@ -79,7 +79,11 @@ def test_resolved_json_reads_back_as_the_same_object() -> None:
         ({"data__labels": ["1", "1"]}, "data.labels lists '1' twice"),
         ({"data__labels": ["1"]}, "at least two labels"),
         ({"data__train": []}, "data.train names no files"),
-        ({"data__validation": 1.5}, "a fraction lies between 0 and 1"),
+        ({"data__validation": 1.5}, "data.validation = 1.5: give a list of paths"),
+        ({"data__task": ["single_label"]}, "data.task = ['single_label']: input should be 'single_label', 'multi_label' or"),
+        ({"data__input_schema": f"text:str:{'9' * 5000}"}, "is not of the form name:type:length"),
+        ({"storage": ""}, "storage: a path is empty; give the path of a file or a folder"),
+        ({"data__train": ["a\0b"]}, "data.train.0: a path has a NUL character"),
         ({"student__seeds": []}, "give at least one seed"),
         ({"teacher": None}, "there is neither a teacher nor logits.file"),
         ({"name": "../x"}, "use letters, digits"),
@@ -188,10 +192,19 @@ def test_an_override_that_a_later_one_replaces_is_warned_of(
     assert bool(warned) == bool(caplog.records)
 
 
-@pytest.mark.parametrize("text", ["a.b", "=3", "a..b=3", "a.b=[1"])
+@pytest.mark.parametrize(
+    "text", ["a.b", "=3", "a..b=3", "a.b=[1", "a=&x [*x]", "a=!!int x", "a=!!timestamp x", f"a={'1' * 5000}"]
+)
 def test_malformed_overrides_are_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match="override"):
+    with pytest.raises(ConfigError, match="override") as caught:
         parse_override(text)
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("variants", [[{"a": 1}], 5, "abc"])
+def test_an_override_of_a_variant_needs_a_section_of_variants(variants: Any) -> None:
+    with pytest.raises(ConfigError, match=r"student\.variants is a value, not a section; student\.variants\.kd\.model cannot"):
+        with_overrides(minimal(student__variants=variants), [(("student", "variants", "kd", "model"), "x")])
 
 
 def test_an_override_below_a_value_is_refused() -> None:

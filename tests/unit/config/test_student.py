@@ -82,7 +82,10 @@ def test_values_of_the_section_reach_variants_that_do_not_set_them() -> None:
         ({"variants": {"a": {"seeds": [1]}}}, "unknown key student.variants.a.seeds"),
         ({"variants": {"a": {"training": {"epochs": 0}}}}, "student.variants.a.training.epochs = 0: input should be greater"),
         ({"variants": {"a": {"rows": "none"}}}, "student.variants.a.rows = 'none': input should be 'labelled' or 'all'"),
-        ({"variants": {"a": {"intermediate": {**RELATION, "relation_weight": 0}}}}, "student.variants.a: every weight of"),
+        (
+            {"variants": {"a": {"intermediate": {**RELATION, "relation_weight": 0}}}},
+            "student.variants.a.intermediate: every weight is 0",
+        ),
         ({"variants": {"a": None}}, "student.variants.a = None: a section is needed here"),
         ({"variants": {}}, "student.variants is empty"),
         ({"variants": {"a b": {}}}, "the name 'a b': use letters, digits"),

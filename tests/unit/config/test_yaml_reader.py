@@ -85,6 +85,35 @@ def test_a_key_is_text() -> None:
         parse_yaml("{[a]: 1}")
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("!!int x", "on line 2 'x' has the tag !!int, but is not a whole number; leave the tag out"),
+        ("!!float '1:2'", "on line 2 '1:2' has the tag !!float, but is not a number"),
+        ("!!bool 3", "on line 2 '3' has the tag !!bool, but is not true or false"),
+        ("!!null x", "on line 2 'x' has the tag !!null, but is not null"),
+        ("!!timestamp x", "on line 2 a value has the tag !!timestamp; leave the tag out"),
+        ("!!timestamp 2001-01-01", "a value has the tag !!timestamp"),
+        ("!!set {x}", "a value has the tag !!set"),
+        ("!!binary aaa", "a value has the tag !!binary"),
+        ("!!python/object/apply:os.system ['id']", "a value has the tag !!python/object/apply:os.system"),
+        ("!own x", "a value has the tag !own"),
+        ("1" * 5000, "on line 2 a number has 5,000 digits; give one of at most 4,000, or quote it if it is text"),
+        ("0x" + "f" * 5000, "on line 2 a number has 5,002 digits"),
+    ],
+)
+def test_values_that_no_job_has_are_refused(text: str, expected: str, tmp_path: Path) -> None:
+    (tmp_path / "job.yaml").write_text(f"a: 1\nname: {text}\n")
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path / "job.yaml")
+    assert expected in str(caught.value)
+
+
+def test_tags_that_say_what_a_value_is_are_allowed() -> None:
+    text = "[!!int 3, !!float 3, !!bool true, !!null '', !!str 3, !!seq [1], !!map {a: 1}]"
+    assert parse_yaml(text) == [3, 3.0, True, None, "3", [1], {"a": 1}]
+
+
 def test_half_a_character_is_refused() -> None:
     with pytest.raises(yaml.YAMLError, match="on line 2 an escaped character is half of a pair"):
         parse_yaml('a: 1\nb: "\\ud800"\n')

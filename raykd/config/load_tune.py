@@ -4,7 +4,7 @@ import difflib
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from raykd.config.experiment import ExperimentConfig
 from raykd.config.load import merge, parse_overrides, read_yaml, validate
@@ -19,6 +19,8 @@ MAX_CORNERS = 64
 """Maximum number of combinations of bounds that are tried on the configuration; beyond it each bound is tried alone."""
 SEARCHED: dict[str | None, type[BaseConfig]] = {None: ExperimentConfig, "meta_kd": MetaKDConfig}
 """Configuration of each kind of job that can be searched, by the job's `kind`."""
+PathValues: TypeAlias = Sequence[tuple[Sequence[str], Any]]
+"""Paths and the values that are set there."""
 Job = TypeVar("Job", bound=SearchedJob)
 
 
@@ -35,20 +37,31 @@ def load_tune(path: str | Path, overrides: Sequence[str] = (), *, root: str | No
     return build_tune(content, source=str(path), root=root)
 
 
-def search_content(
-    content: Mapping[str, Any], overrides: Sequence[tuple[Sequence[str], Any]], *, source: str, folder: Path
-) -> dict[str, Any]:
+def search_content(content: Mapping[str, Any], overrides: PathValues, *, source: str, folder: Path) -> dict[str, Any]:
     """The content of a search with its base, a file in ``folder`` where it is a path, and with overrides applied."""
     content = dict(content)
     if content.get("kind") != "tune":
         raise ConfigError(f"{source}: kind = {content.get('kind')!r}; a search has kind: tune, and another job as base")
+    content, overrides = _with_whole_base(content, overrides)
     if isinstance(content.get("base"), str):
-        content["base"] = read_yaml(folder / expand_home(content["base"]))
+        content["base"] = read_yaml(folder / expand_home(content["base"], "base"))
     if isinstance(content.get("base"), dict) and isinstance(content.get("set"), dict):  # before overrides, which go first
         changes = [(str(key).split("."), value) for key, value in content.pop("set").items()]
         content["base"] = merge(content["base"], changes)
-    searched = [str(one) for one in content.get("space") or {}]
-    return merge(content, [_in_space(tuple(path), value, searched) for path, value in overrides])
+    for path, value in overrides:
+        space = content.get("space")
+        searched = [str(one) for one in space] if isinstance(space, Mapping) else []
+        content = merge(content, [_in_space(tuple(path), value, searched)])
+    return content
+
+
+def _with_whole_base(content: dict[str, Any], overrides: PathValues) -> tuple[dict[str, Any], PathValues]:
+    """The content with the last override of ``base`` itself, and the overrides that are left: those of its keys follow it."""
+    last = max((position for position, (path, _) in enumerate(overrides) if tuple(path) == ("base",)), default=None)
+    if last is None:
+        return content, overrides
+    left = [one for position, one in enumerate(overrides) if position > last or one[0][0] != "base"]
+    return {**content, "base": overrides[last][1]}, left
 
 
 def is_search(path: str | Path) -> bool:
@@ -68,7 +81,8 @@ def build_tune(content: Mapping[str, Any], *, source: str = "the configuration",
 def build_base(content: Any, *, name: Any, changes: Mapping[str, Any], source: str, root: str | None = None) -> BaseConfig:
     """The searched job, with the name of the search and ``changes`` by path. Raises ConfigError."""
     if not isinstance(content, Mapping):
-        raise ConfigError(f"{source}: base is missing; give the path of the job file that is searched, or its content")
+        given = "base is missing" if content is None else f"base = {content!r}"
+        raise ConfigError(f"{source}: {given}; give the path of the job file that is searched, or its content")
     if not isinstance(name, str) or not isinstance(changes, Mapping):
         raise ConfigError(f"{source}: name = {name!r}, set = {changes!r}; a search has a name, and set maps paths to values")
     merged = merge(content, [(["name"], name), *((path.split("."), value) for path, value in changes.items())])

@@ -11,6 +11,8 @@ Value = bool | int | float | str | None
 """A value of a hyperparameter."""
 _INNER = 0.6180339887
 """A fraction of a range that is no round number: a field that takes integers refuses the value there."""
+_MAX_STEPS = 10**15
+"""Most steps of a range; with more of them a number of 64 bits no longer tells neighbours apart."""
 
 
 class _NumberRange(Section):
@@ -25,6 +27,10 @@ class _NumberRange(Section):
     def _check_order(self) -> Self:
         if not self.low < self.high:
             raise ValueError(f"low = {self.low:g} and high = {self.high:g}: low lies below high")
+        if not math.isfinite(self.high - self.low):
+            raise ValueError(
+                f"low = {self.low:g} and high = {self.high:g} are too far apart for a computer's numbers; narrow them"
+            )
         return self
 
     @property
@@ -69,7 +75,7 @@ class LogUniform(_NumberRange):
 
     def check_values(self) -> tuple[Value, ...]:
         """Values that the base's configuration must allow: the bounds, and one between them."""
-        return self.low, self.high, math.exp(math.log(self.low) + _INNER * math.log(self.high / self.low))
+        return self.low, self.high, math.exp((1 - _INNER) * math.log(self.low) + _INNER * math.log(self.high))
 
 
 class QUniform(_NumberRange):
@@ -82,6 +88,11 @@ class QUniform(_NumberRange):
     @model_validator(mode="after")
     def _check_step(self) -> Self:
         steps = (self.high - self.low) / self.step
+        if steps > _MAX_STEPS:
+            raise ValueError(
+                f"step = {self.step:g} is too small for {self.low:g} to {self.high:g}: it makes more than {_MAX_STEPS:,} "
+                "steps; raise it, or use uniform"
+            )
         if abs(steps - round(steps)) > 1e-6:
             raise ValueError(
                 f"step = {self.step:g} does not divide {self.low:g} to {self.high:g}; "

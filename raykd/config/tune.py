@@ -80,10 +80,10 @@ class TuneConfig(Section):
             for path, one in self.space.items():
                 if one.kind not in ("grid", "choice"):
                     raise ValueError(f"searcher = 'grid' needs listed values, but {path} is {one.kind}; make it kind: grid")
-        if len(self.grid_points) > self.trials:
+        if self.num_combinations > self.trials:
             sizes = " x ".join(str(len(one.values)) for one in self._listed.values())
             raise ValueError(
-                f"the grid has {len(self.grid_points)} combinations ({sizes}), trials = {self.trials}; "
+                f"the grid has {self.num_combinations} combinations ({sizes}), trials = {self.trials}; "
                 "raise trials, or list fewer values"
             )
 
@@ -128,6 +128,11 @@ class TuneConfig(Section):
         return {path: one for path, one in self.space.items() if isinstance(one, kinds)}
 
     @property
+    def num_combinations(self) -> int:
+        """Number of combinations of listed values."""
+        return math.prod(len(one.values) for one in self._listed.values())
+
+    @property
     def grid_points(self) -> list[dict[str, Value]]:
         """Every combination of listed values; one empty combination without a grid."""
         listed = self._listed
@@ -138,7 +143,7 @@ class TuneConfig(Section):
     @property
     def num_trials(self) -> int:
         """Number of trials of the search."""
-        return len(self.grid_points) if self.searcher == "grid" else self.trials
+        return self.num_combinations if self.searcher == "grid" else self.trials
 
     @property
     def metric(self) -> str:

@@ -65,6 +65,32 @@ def test_values_and_overrides_reach_the_base(load: Callable[..., TuneConfig]) ->
     assert changed.student.objective.alpha == 0.25  # type: ignore[union-attr]  # these searches are of a distillation
 
 
+def test_an_override_names_another_base(load: Callable[..., TuneConfig], tmp_path: Path) -> None:
+    (tmp_path / "other.yaml").write_text(yaml.safe_dump({**BASE, "seed": 7}))
+    assert load("base=other.yaml").base.seed == 7
+    changed = load("base.seed=5", "base=other.yaml", "base.student.seeds=[9]", set={"student.training.epochs": 4})
+    assert (changed.base.seed, changed.base.student.seeds) == (7, (9,)), "keys of the base that is replaced go with it"
+    assert changed.base.student.training.epochs == 4  # type: ignore[union-attr]  # these searches are of a distillation
+    with pytest.raises(ConfigError, match=r"cannot read the job file .*absent\.yaml: No such file"):
+        load("base=absent.yaml")
+    with pytest.raises(ConfigError, match=r"base = 5; give the path of the job file"):
+        load("base=5")
+
+
+def test_overrides_make_a_hyperparameter_and_change_it(load: Callable[..., TuneConfig]) -> None:
+    config = load("space.student.objective.alpha={kind: uniform, low: 0, high: 1}", "space.student.objective.alpha.high=0.5")
+    assert config.space["student.objective.alpha"].check_values()[1] == 0.5
+    with pytest.raises(ConfigError, match="space = 5: a section is needed here"):
+        load("trials=3", space=5)
+
+
+def test_an_oversized_grid_is_refused_without_its_combinations(load: Callable[..., TuneConfig]) -> None:
+    values = {"kind": "grid", "values": list(range(1, 1001))}
+    space = {f"student.objective.{name}": values for name in ("temperature", "final_temperature", "alpha", "final_alpha")}
+    with pytest.raises(ConfigError, match=r"the grid has 1000000000000 combinations \(1000 x 1000 x 1000 x 1000\)"):
+        load(searcher="grid", space=space)
+
+
 EPOCHS = {"teacher.training.epochs": {"kind": "choice", "values": [1, 2]}}
 ALPHA = {"student.objective.alpha": {"kind": "uniform", "low": 0, "high": 1}}
 POPULATION = {
@@ -109,6 +135,14 @@ POPULATION = {
         ({"space": {"student.objective.alpha": {"kind": "uniform", "low": 1, "high": 0}}}, "low lies below high"),
         ({"space": {"student.objective.temperature": {"kind": "loguniform", "low": 0, "high": 4}}}, "lies above 0"),
         ({"space": {"student.objective.alpha": {"kind": "quniform", "low": 0, "high": 1, "step": 0.3}}}, "does not divide"),
+        (
+            {"space": {"student.objective.alpha": {"kind": "quniform", "low": 0, "high": 1, "step": 1e-320}}},
+            r"alpha\.step = 9.99989e-321 is too small for 0 to 1: it makes more than .* steps; raise it, or use uniform",
+        ),
+        (
+            {"space": {"student.objective.alpha": {"kind": "quniform", "low": -1e308, "high": 1e308, "step": 1}}},
+            r"alpha\.low = -1e\+308 and high = 1e\+308 are too far apart",
+        ),
         (
             {**POPULATION, "space": {"student.training.batch_size": {"kind": "choice", "values": [8, 16]}}},
             "cannot move student.training.batch_size while a model trains",

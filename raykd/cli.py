@@ -103,7 +103,7 @@ def demo(
     from raykd.config.paths import expand_home
     from raykd.demo import make_demo
 
-    job = make_demo(expand_home(folder), print_line=typer.echo)
+    job = make_demo(expand_home(folder, "--folder"), print_line=typer.echo)
     if not data_only:
         run(job)
 
@@ -169,9 +169,9 @@ def report(
     from raykd.progress import print_result
     from raykd.report.files import REPORT, compare_runs, verdicts_of_runs
 
-    runs = [expand_home(run) for run in runs]
+    runs = [expand_home(run, "DIR") for run in runs]
     folders = [run if storage.exists(storage.join(run, REPORT)) else storage.join(run, "report") for run in runs]
-    written = None if page is None else expand_home(page)
+    written = None if page is None else expand_home(page, "--page")
     print_result(compare_runs(folders, page=written), summary=verdicts_of_runs(folders))
 
 

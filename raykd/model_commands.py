@@ -25,7 +25,7 @@ def export(
     from raykd.progress import Terminal
 
     try:
-        export_model(expand_home(model), form=format_, int8=int8, terminal=Terminal(), tolerance=tolerance)
+        export_model(expand_home(model, "DIR"), form=format_, int8=int8, terminal=Terminal(), tolerance=tolerance)
     except Int8RefusedError as error:
         typer.echo(f"raykd: {error}", err=True)
         raise typer.Exit(1) from None
@@ -51,11 +51,11 @@ def shrink(
     from raykd.progress import Terminal
 
     shrink_model_folder(
-        expand_home(model),
+        expand_home(model, "MODEL"),
         layers=layers,
         min_count=min_count,
-        text=[expand_home(file) for file in text or ()],
-        out=expand_home(out),
+        text=[expand_home(file, "--text") for file in text or ()],
+        out=expand_home(out, "--out"),
         terminal=Terminal(),
     )
 
@@ -69,7 +69,7 @@ def push(
     from raykd.config.paths import expand_home
     from raykd.model_push import push as push_model
 
-    typer.echo(push_model(expand_home(model), repository, private=not public))
+    typer.echo(push_model(expand_home(model, "DIR"), repository, private=not public))
 
 
 def serve(
@@ -96,8 +96,8 @@ def serve(
     from raykd.serve.served_application import check_served, command_settings
 
     settings = command_settings(
-        expand_home(model), None if teacher is None else expand_home(teacher), threshold=threshold, form=format_, int8=int8,
-        replicas=replicas, threads=threads,
+        expand_home(model, "DIR"), None if teacher is None else expand_home(teacher, "--teacher"),
+        threshold=threshold, form=format_, int8=int8, replicas=replicas, threads=threads,
     )  # fmt: skip
     check_served(settings)
     if stdin:

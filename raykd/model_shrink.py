@@ -48,7 +48,7 @@ def _layers(text: str | Sequence[int] | None) -> list[int] | None:
         return None
     if not isinstance(text, str):
         return list(text)
-    if not re.fullmatch(r"\d+(,\d+)*", text.replace(" ", "")):
+    if not re.fullmatch(r" *\d{1,9} *(, *\d{1,9} *)*", text):
         raise ConfigError(f"--layers {text}: give numbers of layers from 0, joined by commas, for example 0,2,4")
     return [int(number) for number in text.split(",")]
 

@@ -52,7 +52,7 @@ def run(
 
 def load_run(folder: str | os.PathLike[str]) -> RunResult:
     """Load the result of a run from its folder. Raises ConfigError for another folder, DataError for a damaged one."""
-    path = expand_home(os.fspath(folder)).rstrip("/")
+    path = expand_home(os.fspath(folder), "folder").rstrip("/")
     written = storage.join(path, "experiment.json")
     if not storage.exists(written):
         raise ConfigError(f"{path} is not the folder of a run: it has no experiment.json; give STORAGE/NAME of a job")

@@ -23,7 +23,9 @@ def export(model: str | os.PathLike[str], *, form: str = "onnx", int8: bool = Fa
     from raykd.api.notebook_terminal import call_terminal
     from raykd.model_export import export as export_model
 
-    return export_model(expand_home(os.fspath(model)), form=form, int8=int8, terminal=call_terminal(), tolerance=tolerance)
+    return export_model(
+        expand_home(os.fspath(model), "model"), form=form, int8=int8, terminal=call_terminal(), tolerance=tolerance
+    )
 
 
 def shrink(
@@ -42,11 +44,11 @@ def shrink(
     from raykd.api.notebook_terminal import call_terminal
     from raykd.model_shrink import shrink as shrink_model_folder
 
-    folder = expand_home(os.fspath(out))
+    folder = expand_home(os.fspath(out), "out")
     shrink_model_folder(
-        expand_home(os.fspath(model)),
+        expand_home(os.fspath(model), "model"),
         layers=None if layers is None else list(layers),
-        text=[expand_home(file) for file in text],
+        text=[expand_home(file, "text") for file in text],
         min_count=min_count,
         out=folder,
         terminal=call_terminal(),

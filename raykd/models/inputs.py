@@ -34,11 +34,21 @@ def max_sequence_length(config: Any) -> int | None:
     positions = getattr(config, "max_position_embeddings", None)
     if positions is None or positions <= 0 or not getattr(config, "position_biased_input", True):
         return None
+    return int(positions) - first_position(config)
+
+
+def first_position(config: Any) -> int:
+    """Position of a row's first token: after the padding index in some models. Raises ModelError where that is not known."""
+    if config.model_type not in OFFSET_POSITIONS:
+        return 0
     if config.model_type == "mpnet":  # its padding index is 1 whatever config.json has
-        return int(positions) - 2
-    if config.model_type in OFFSET_POSITIONS:
-        return int(positions) - int(config.pad_token_id) - 1
-    return int(positions)
+        return 2
+    if type(config.pad_token_id) is not int:
+        raise ModelError(
+            f"config.json of {config.name_or_path or 'the model'} has pad_token_id = {config.pad_token_id}, but a "
+            f"{config.model_type} model counts positions from that token; set pad_token_id to the id of its padding token"
+        )
+    return config.pad_token_id + 1
 
 
 def takes_token_types(model: "nn.Module") -> bool:

@@ -35,7 +35,8 @@ _BATCH = 1000
 def check_reducible(tokenizer: Any, config: Any, *, name: str) -> None:
     """Refuse a tokenizer whose vocabulary cannot be reduced. ``config`` is the model's configuration.
 
-    Raises ModelError: neither WordPiece nor Unigram, no unknown token, or a special token that the embedding table lacks.
+    Raises ModelError: neither WordPiece nor Unigram, no unknown token, a special token that the embedding table lacks, or no
+    padding token where the model finds its positions by it.
     """
     model = _pipeline(tokenizer)["model"]
     kind = model["type"]
@@ -60,6 +61,7 @@ def check_reducible(tokenizer: Any, config: Any, *, name: str) -> None:
             f"{name} has {key} = {index}, but its embedding table has {table} rows: a reduced vocabulary would lose that "
             "special token; correct config.json, or leave vocabulary out"
         )
+    _first_position(config)
 
 
 def tokens_to_keep(tokenizer: Any, config: Any, counts: Ids, *, min_count: int) -> Ids:
@@ -183,11 +185,9 @@ def _is_needed(token: str, model: Mapping[str, Any], vocabulary: Mapping[str, in
 
 def _first_position(config: Any) -> int:
     """Number of ids that must keep their place, since the model finds padding by them."""
-    from raykd.models.inputs import OFFSET_POSITIONS
+    from raykd.models.inputs import first_position
 
-    if config.model_type == "mpnet":  # its padding index is 1 whatever config.json has
-        return 2
-    return int(config.pad_token_id) + 1 if config.model_type in OFFSET_POSITIONS else 0
+    return first_position(config)
 
 
 def _reduced(pipeline: dict[str, Any], new_ids: Mapping[int, int]) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def submit(
     job, and 130 after Ctrl-C, which leaves the job running. Raises ConfigError for a job file that cannot run there, and
     ResourceError when the cluster cannot be reached, refuses the token, or never starts the job.
     """
-    working_dir = expand_home(working_dir)
+    working_dir = expand_home(working_dir, "--working-dir")
     entrypoint = _entrypoint(job, overrides, root, working_dir, command)
     environment = _job_environment(env_passthrough)
     client = connect(address)

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from raykd import cli
+from raykd.errors import ConfigError
+
 JOBS = Path(__file__).parents[2] / "jobs"
 
 
@@ -178,6 +181,29 @@ def test_the_demo_runs_its_job_in_the_folder_given(arguments: list[str], tmp_pat
     ran = f"demo ('{tmp_path}/new/train.tsv',) (1, 2, 3)"
     assert (ran in result.stdout) == (not arguments)
     assert (tmp_path / "new" / "job.yaml").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "option"),
+    [
+        (["shrink", "model", "--layers", "0", "--out", ""], "--out"),
+        (["shrink", "", "--layers", "0", "--out", "small"], "MODEL"),
+        (["shrink", "model", "--text", " ", "--out", "small"], "--text"),
+        (["export", ""], "DIR"),
+        (["push", "", "owner/name"], "DIR"),
+        (["serve", "model", "--teacher", ""], "--teacher"),
+        (["report", ""], "DIR"),
+        (["report", "run", "--page", ""], "--page"),
+        (["demo", "--folder", ""], "--folder"),
+        (["run", str(JOBS / "demo.yaml"), "--dry-run", "--root", ""], "root"),
+        (["validate", ""], "the path of the job file"),
+        (["submit", str(JOBS / "demo.yaml"), "--address", "http://127.0.0.1:1", "--working-dir", ""], "--working-dir"),
+    ],
+)
+def test_an_empty_path_is_refused_with_its_option(arguments: list[str], option: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        cli.app(arguments, standalone_mode=False)
+    assert str(caught.value) == f"{option} is empty; give the path of a file or a folder"
 
 
 def test_the_home_folder_is_expanded_in_arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

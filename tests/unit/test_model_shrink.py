@@ -45,6 +45,8 @@ def test_layers_and_tokens_of_files_are_kept(large, tmp_path, capsys):
     ("options", "reason"),
     [
         ({}, "there is nothing to shrink: give --layers"),
+        ({"layers": "0 2,4"}, "--layers 0 2,4: give numbers of layers from 0, joined by commas"),
+        ({"layers": "9" * 5000}, "give numbers of layers from 0, joined by commas"),
         ({"layers": "0;1"}, "--layers 0;1: give numbers of layers from 0, joined by commas"),
         ({"layers": "0", "min_count": 2}, "--min-count 2 counts the tokens of a text; give its files with --text"),
     ],

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from transformers import RobertaConfig
 
 from raykd.errors import ModelError
 from raykd.models import (
@@ -11,6 +12,12 @@ from raykd.models import (
     max_sequence_length,
 )
 from tests.unit.models.small_models import LABELS, save
+
+
+def test_a_model_without_the_token_that_positions_are_counted_from_is_refused():
+    config = RobertaConfig(max_position_embeddings=34, pad_token_id=None)
+    with pytest.raises(ModelError, match="pad_token_id = None, but a roberta model counts positions from that token"):
+        max_sequence_length(config)
 
 
 @pytest.mark.parametrize(("architecture", "limit"), [("bert", 32), ("distilbert", 32), ("roberta", 32)])

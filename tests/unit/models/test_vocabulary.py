@@ -158,6 +158,13 @@ def test_a_special_token_outside_the_table_is_refused():
         check_reducible(old, small, name="large")
 
 
+def test_a_model_that_does_not_know_its_padding_token_is_refused():
+    old = spelling_wordpiece()
+    config = hf.RobertaConfig(vocab_size=len(old), pad_token_id=None)
+    with pytest.raises(ModelError, match=r"pad_token_id = None, but a roberta model counts positions from that token; set"):
+        check_reducible(old, config, name="large")
+
+
 def test_a_tokenizer_that_transformers_reads_otherwise_is_refused(tmp_path, monkeypatch):
     old = spelling_wordpiece()
     kept = tokens_to_keep(old, bert_config(old), np.zeros(len(old), np.int64), min_count=1)

@@ -40,8 +40,11 @@ def load_tune(path: str | Path, overrides: Sequence[str] = (), *, root: str | No
 def search_content(content: Mapping[str, Any], overrides: PathValues, *, source: str, folder: Path) -> dict[str, Any]:
     """The content of a search with its base, a file in ``folder`` where it is a path, and with overrides applied."""
     content = dict(content)
-    if content.get("kind") != "tune":
-        raise ConfigError(f"{source}: kind = {content.get('kind')!r}; a search has kind: tune, and another job as base")
+    kind = content.get("kind")
+    if kind != "tune":
+        if kind in tuple(SEARCHED):
+            raise ConfigError(f"{source} is a job, not a search (kind: tune); start it with raykd run")
+        raise ConfigError(f"{source}: kind = {kind!r}; a search has kind: tune, and another job as base")
     content, overrides = _with_whole_base(content, overrides)
     if isinstance(content.get("base"), str):
         content["base"] = read_yaml(folder / expand_home(content["base"], "base"))
@@ -96,8 +99,13 @@ def build_base(content: Any, *, name: Any, changes: Mapping[str, Any], source: s
 def with_values(base: Job, values: Mapping[str, Value]) -> Job:
     """The base with values at the given paths. Raises ConfigError when it forbids them."""
     content = merge(base.model_dump(mode="json"), [(path.split("."), value) for path, value in values.items()])
-    named = ", ".join(f"{path} = {value}" for path, value in values.items())
-    return validate(type(base), content, source=f"space, {named}")
+    named = [f"{path} = {value}" for path, value in values.items()]
+    try:
+        return validate(type(base), content, source="space")
+    except ConfigError as error:
+        if all(one in str(error) for one in named):
+            raise
+        raise ConfigError(f"space, {', '.join(named)}: {str(error).removeprefix('space: ')}") from None
 
 
 def check_space(config: TuneConfig) -> None:

@@ -84,6 +84,22 @@ def test_overrides_make_a_hyperparameter_and_change_it(load: Callable[..., TuneC
         load("trials=3", space=5)
 
 
+def test_a_bound_that_the_base_forbids_is_named_once(load: Callable[..., TuneConfig]) -> None:
+    with pytest.raises(
+        ConfigError, match=r"^space: student\.objective\.alpha = 2\.0: input should be less than or equal to 1$"
+    ):
+        load("space.student.objective.alpha={kind: uniform, low: 0, high: 2}")
+
+
+def test_a_job_that_is_no_search_is_started_with_run(tmp_path: Path) -> None:
+    (tmp_path / "job.yaml").write_text(yaml.safe_dump(BASE))
+    with pytest.raises(ConfigError, match=r"job\.yaml is a job, not a search \(kind: tune\); start it with raykd run$"):
+        load_tune(tmp_path / "job.yaml")
+    (tmp_path / "job.yaml").write_text("kind: x")
+    with pytest.raises(ConfigError, match="kind = 'x'; a search has kind: tune"):
+        load_tune(tmp_path / "job.yaml")
+
+
 def test_an_oversized_grid_is_refused_without_its_combinations(
     load: Callable[..., TuneConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,7 +8,9 @@ from typing import Any
 
 from raykd.errors import DataError
 
-_INTEGER = re.compile(r"([+-]?\d+)\.0+")
+MAX_DIGITS = 309
+"""Digits of the largest float, and more than any label has; Python converts no text of more than 4,300."""
+_INTEGER = re.compile(rf"([+-]?\d{{1,{MAX_DIGITS}}})\.0+")
 
 
 def text_cell(value: Any, name: str) -> str:

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from raykd.config import DataConfig
 from raykd.data import storage
-from raykd.data.cell_values import integer_text
+from raykd.data.cell_values import MAX_DIGITS, integer_text
 from raykd.data.examples import RowParser
 from raykd.data.first_rows import text_parser
 from raykd.data.headers import check_files
@@ -56,7 +56,7 @@ def find_labels(data: DataConfig, cache: str) -> dict[str, int]:
                     f"{name} has labels that data.train does not have: {list_labels(unknown)}; add training rows of each, "
                     "remove these rows, or list data.labels"
                 )
-    order = int if all(map(_INTEGER.fullmatch, counts)) else str
+    order = int if all(_INTEGER.fullmatch(label) and len(label) <= MAX_DIGITS for label in counts) else str
     return {label: counts[label] for label in sorted(counts, key=order)}
 
 

@@ -26,7 +26,9 @@ class ParquetReader(ColumnarReader):
         """Byte ranges of row groups, which are joined up to ``chunk_bytes``."""
         del skip_header
         with _opened(path) as file:
-            bounds = [_bounds(file.metadata.row_group(group)) for group in range(file.metadata.num_row_groups)]
+            metadata = file.metadata
+            groups = range(metadata.num_row_groups if metadata.num_columns else 0)  # a row without columns holds nothing
+            bounds = [_bounds(metadata.row_group(group)) for group in groups]
         start: int | None = None
         for position, (first, stop) in enumerate(bounds):
             start = first if start is None else start

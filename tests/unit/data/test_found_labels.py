@@ -37,6 +37,8 @@ def find(tmp_path: Path) -> Find:
         ([10, 2, 2, -1], {"-1": 1, "2": 2, "10": 1}),
         ([1.0, "1", 0, True], {"0": 1, "1": 2, "true": 1}),
         (["a", "", "b", None, {"x": 1}], {"a": 1, "b": 1}),
+        (["2", "1" * 5000, "10"], {"10": 1, "1" * 5000: 1, "2": 1}),
+        (["b", "1" * 5000 + ".0"], {"1" * 5000 + ".0": 1, "b": 1}),
     ],
 )
 def test_labels_are_sorted_and_counted(labels: list[Any], expected: dict[str, int], find: Find) -> None:
@@ -129,3 +131,7 @@ def test_files_without_the_columns_are_named_before_their_labels(find: Find, tmp
     (tmp_path / "empty.csv").write_text("")
     with pytest.raises(DataError, match=r"empty\.csv: there is no column 'text', nor any other"):
         find(["a", "b"], train=(str(tmp_path / "empty.csv"),))
+    for columns in ({}, {"text": ["a"]}):
+        pq.write_table(pa.table(columns).select([]), tmp_path / "empty.parquet")
+        with pytest.raises(DataError, match=r"empty\.parquet: there is no column 'text', nor any other"):
+            find(["a", "b"], train=(str(tmp_path / "empty.parquet"),))

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from raykd.data.answer_values import show
 from raykd.data.logits_parquet import COLUMN
-from raykd.data.readers import FileFormat, Reader, read_chunk, read_rows, reader_of, scan
+from raykd.data.readers import FileFormat, Reader, read_chunk, reader_of, scan
 from raykd.data.readers.compression import open_rows
 from raykd.data.readers.csv import CsvReader
 from raykd.data.readers.json_lines import JsonLinesReader, unique_keys
@@ -76,7 +76,7 @@ def _read_columns(path: str, reader: Reader, column: str, key: str | None, votes
     names, has_lines = [column] if key is None else [column, key], isinstance(reader, CsvReader)
     reader.check(path, names)
     for chunk in scan([path], skip_header=False, files=_NAMED):
-        for row in read_rows(reader, chunk, names):
+        for row in reader.read(chunk, names):
             where = f"{path}:{row.line}" if has_lines else f"{path}, row {row.row} (from 0)"
             try:
                 value, *keys = reader.cells(row.data, names)

@@ -10,7 +10,8 @@ import pyarrow as pa
 from raykd.data.examples import Example, RowParser
 from raykd.data.label_codec import LabelCodec
 from raykd.data.parquet_files import GROUP_ROWS, PartInfo, write_part
-from raykd.data.readers import Chunk, FileFormat, RawRow, read_rows, reader_of
+from raykd.data.readers import Chunk, FileFormat, RawRow, reader_of
+from raykd.data.readers.compression import open_rows, seek
 from raykd.data.schema import CellValue, Column
 from raykd.data.splits import HashRange, text_key
 from raykd.data.tokenizer import RowTokenizer, Text
@@ -134,7 +135,7 @@ class _ChunkPass:
         """The kept rows or their views, at most ``GROUP_ROWS`` at a time."""
         views = self._job.views
         rows, limit = _RowColumns(), GROUP_ROWS if views is None else max(1, GROUP_ROWS // views.views)
-        for raw in read_rows(self._reader, self._chunk, self._job.parser.names):
+        for raw in self._reader.read(self._chunk, self._job.parser.names):
             self.read += 1
             example = self._parse(raw)
             if example is not None:
@@ -186,9 +187,9 @@ class _ChunkPass:
         return example
 
     def _check_line_ends(self, raw: RawRow) -> None:
-        """Raise DataError for a file of one row that holds carriage returns: line ends of classic Mac OS."""
+        """Raise DataError for a file of one row that holds carriage returns and no line feed: line ends of classic Mac OS."""
         one_line = self._job.parser.strict and self._chunk.shard in self._job.single_row_shards
-        if one_line and isinstance(raw.data, bytes) and b"\r" in raw.data:
+        if one_line and isinstance(raw.data, bytes) and b"\r" in raw.data and not _ends_in_line_feed(self._chunk):
             raise DataError(
                 "the file is one row that holds carriage returns, which are no line ends here; end lines with line feeds"
             )
@@ -210,6 +211,12 @@ class _ChunkPass:
             columns[column.name] = pa.array([extras[index] for extras in rows.extras], _arrow_type(column))
         fields = [pa.field(name, column.type, nullable=False) for name, column in columns.items()]
         return pa.Table.from_arrays(list(columns.values()), schema=pa.schema(fields))
+
+
+def _ends_in_line_feed(chunk: Chunk) -> bool:
+    with open_rows(chunk.path) as stream:
+        seek(chunk.path, stream, chunk.stop - 1)
+        return bool(stream.read(1) == b"\n")
 
 
 def _shown(data: Any) -> bytes:

@@ -17,7 +17,7 @@ from raykd.data.examples import RowParser
 from raykd.data.first_rows import text_parser
 from raykd.data.headers import check_files
 from raykd.data.prepare_spec import file_format
-from raykd.data.readers import read_rows, reader_of
+from raykd.data.readers import reader_of
 from raykd.data.schema import InputSchema
 from raykd.data.sources import find_sources
 from raykd.data.splits import normalise_text
@@ -111,7 +111,7 @@ def _count(data: DataConfig, files: Sequence[str], cache: str, name: str) -> dic
     problem = None
     for chunk in sources.chunks:
         reader = reader_of(chunk.path, file_format(data))
-        for row in read_rows(reader, chunk, parser.names):
+        for row in reader.read(chunk, parser.names):
             try:
                 counts.update(parser.parse(row.data, reader).label)
             except DataError as error:

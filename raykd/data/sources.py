@@ -15,8 +15,8 @@ from raykd.errors import DataError
 
 _IN_PROCESS_BYTES = 256 << 20
 """Bytes in which counting newlines takes less time than starting a Ray Data job."""
-_DIGESTS = 2
-"""Version of the digests of formats other than TSV: increment it when they change, since counts in the cache hold them."""
+_COUNTS = 3
+"""Version of counts and digests: increment it when what is a row or part of a digest changes, since the cache holds them."""
 _SETTLED_NS = 2 * 10**9
 """Age in nanoseconds below which a file may change again without a new time stamp, so its count is not cached."""
 
@@ -69,8 +69,8 @@ def find_sources(patterns: Sequence[str], skip_header: bool, cache: str, *, file
     paths = expand_data(patterns)
     infos = [storage.info(path) for path in paths]
     state = [(path, info.size, info.mtime_ns) for path, info in zip(paths, infos, strict=True)]
-    settings = [] if files == TSV else [_DIGESTS, asdict(files)]
-    kept = storage.join(cache, "scans", f"{_hash(json.dumps([state, skip_header, CHUNK_BYTES, *settings]))}.json")
+    key = json.dumps([_COUNTS, state, skip_header, CHUNK_BYTES, asdict(files)])
+    kept = storage.join(cache, "scans", f"{_hash(key)}.json")
     if storage.exists(kept):
         return _sources(paths, [Chunk(**chunk) for chunk in storage.read_json(kept)])
     started_ns = time.time_ns()

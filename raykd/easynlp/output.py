@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from raykd.data import storage
-from raykd.data.readers import read_rows, reader_of, scan
+from raykd.data.readers import reader_of, scan
 from raykd.data.schema import CellValue, InputSchema
 from raykd.data.side_tables import SideTable, logits_numpy
 from raykd.data.tokenised_set import TokenisedSet
@@ -104,5 +104,5 @@ def _records(prepared: TokenisedSet, parser: InputSchema, skip_header: bool) -> 
     """Every input row, parsed, with its name."""
     for chunk in scan([source.path for source in prepared.sources], skip_header):
         reader = reader_of(chunk.path)
-        for raw in read_rows(reader, chunk, parser.names):
+        for raw in reader.read(chunk, parser.names):
             yield (chunk.shard, raw.row), parser.parse_row(reader.cells(raw.data.decode(), parser.names))

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from raykd.config.file_formats import uncompressed_name
-from raykd.data import storage
 from raykd.data.readers.arrow import ArrowReader
 from raykd.data.readers.compression import is_compressed
 from raykd.data.readers.csv import CsvReader
@@ -24,7 +23,6 @@ __all__ = [
     "RawRow",
     "Reader",
     "read_chunk",
-    "read_rows",
     "reader_of",
     "scan",
 ]
@@ -59,7 +57,7 @@ def reader_of(path: str, files: FileFormat = TSV) -> Reader:
 def scan(
     paths: Sequence[str], skip_header: bool, *, files: FileFormat = TSV, map_fn: MapFn = map, chunk_bytes: int = CHUNK_BYTES
 ) -> list[Chunk]:
-    """The chunks of some files, in file order; a file without rows has none.
+    """The chunks of some files, in file order; a file without rows has none. Blank lines at the end of a file are no rows.
 
     Raises DataError when a file is absent or damaged, ResourceError when it cannot be read.
     """
@@ -77,20 +75,6 @@ def scan(
     return [chunk for shard, path in enumerate(paths) for chunk in _number(shard, path, pieces[path], path in headers)]
 
 
-def read_rows(reader: Reader, chunk: Chunk, names: Sequence[str]) -> Iterator[RawRow]:
-    """Stream the rows of a chunk without blank lines at the end of the file, which are no rows; see :meth:`Reader.read`."""
-    blank: list[RawRow] = []
-    for row in reader.read(chunk, names):
-        if not row.data:
-            blank.append(row)
-            continue
-        yield from blank
-        blank.clear()
-        yield row
-    if blank and not (is_compressed(chunk.path) or chunk.stop == storage.file_size(chunk.path)):
-        yield from blank
-
-
 def read_chunk(chunk: Chunk, names: Sequence[str] = (), *, files: FileFormat = TSV) -> Iterator[RawRow]:
     """Stream the rows of a chunk; see :meth:`Reader.read`."""
     return reader_of(chunk.path, files).read(chunk, names)
@@ -102,6 +86,15 @@ def _count(part: Range, *, files: FileFormat) -> Piece | None:
 
 def _number(shard: int, path: str, pieces: Sequence[Piece], has_header: bool) -> Iterator[Chunk]:
     first_row = 0
-    for start, stop, rows, digest in pieces:
+    for start, stop, rows, digest, _ in _without_blank_end(pieces):
         yield Chunk(shard, path, start, stop, first_row, rows, first_row + 1 + has_header, digest)
         first_row += rows
+
+
+def _without_blank_end(pieces: Sequence[Piece]) -> list[Piece]:
+    """The pieces of a file up to the last one with content, whose rows end with it."""
+    filled = [position for position, piece in enumerate(pieces) if piece.blank < piece.rows]
+    if not filled:
+        return []
+    last = pieces[filled[-1]]
+    return [*pieces[: filled[-1]], last._replace(rows=last.rows - last.blank, blank=0)]

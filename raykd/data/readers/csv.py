@@ -72,8 +72,10 @@ class CsvReader(Reader):
             if part.skip_header:
                 next(records, None)
             start = lines.begin_digest()
-            rows = sum(1 for _ in records)
-        return Piece(start, lines.position, rows, lines.digest.hexdigest()) if rows else None
+            rows = filled = 0
+            for rows, (_, cells) in enumerate(records, 1):
+                filled = rows if cells else filled
+        return Piece(start, lines.position, rows, lines.digest.hexdigest(), rows - filled) if rows else None
 
     def _header(self, path: str) -> list[str] | None:
         """The names of the columns; None where an input schema has them."""
@@ -87,7 +89,8 @@ class CsvReader(Reader):
             seek(chunk.path, stream, chunk.start)
             lines = _Lines(stream, chunk.stop - chunk.start, start=chunk.start)
             for row, (line, cells) in enumerate(self._records(lines), chunk.first_row):
-                yield RawRow(row, chunk.first_line - 1 + line, self._pick(cells, columns, len(header or ())))
+                if row < chunk.first_row + chunk.rows:  # blank lines at the end of the file may follow
+                    yield RawRow(row, chunk.first_line - 1 + line, self._pick(cells, columns, len(header or ())))
         digest = lines.digest.hexdigest()
         if lines.position != chunk.stop or (digest if header is None else hash_columns(digest, header)) != chunk.digest:
             raise changed(chunk.path)

@@ -43,6 +43,7 @@ class Chunk:
     first_row: int
     """Rows of the file before this chunk, the header not counted."""
     rows: int
+    """Rows of this chunk; in the last chunk of a file blank lines may follow them, which are no rows."""
     first_line: int
     """Line number of the first row, from 1."""
     digest: str
@@ -81,6 +82,8 @@ class Piece(NamedTuple):
     stop: int
     rows: int
     digest: str
+    blank: int = 0
+    """Blank lines among ``rows`` that no other row follows; at the end of a file they are no rows."""
 
 
 @dataclass(frozen=True)
@@ -118,12 +121,12 @@ class Reader(ABC):
     def count(self, part: Range) -> Piece | None:
         """Count and hash the rows that start in a range, with the names of columns that the file holds apart from its rows.
 
-        None without rows. Raises DataError for a damaged file.
+        Blank lines count, and those at the end once more. None without rows. Raises DataError for a damaged file.
         """
 
     @abstractmethod
     def read(self, chunk: Chunk, names: Sequence[str]) -> Iterator[RawRow]:
-        """Stream the rows of a chunk; formats that store columns read those of ``names`` only.
+        """Stream the rows of a chunk, as many as it says; formats that store columns read those of ``names`` only.
 
         Raises DataError when a column is not there; at the latest at the end, when the chunk's content has changed.
         """

@@ -1,8 +1,9 @@
 r"""TSV files: rows are lines, cells are separated by tabs, quotes are plain characters.
 
 A row ends at ``\n`` with an optional ``\r`` before it, and at nothing else; a byte-order mark at the start of a file is not
-part of it. A plain file is cut into chunks of whole rows, each owning the rows that *start* in its ``CHUNK_BYTES``; a
-compressed file is one chunk. Memory holds one block of ``CHUNK_BYTES``, or the longest row if that is longer.
+part of it. Lines at the end of a file that hold nothing but carriage returns are no rows. A plain file is cut into chunks of
+whole rows, each owning the rows that *start* in its ``CHUNK_BYTES``; a compressed file is one chunk. Memory holds one block of
+``CHUNK_BYTES``, or the longest row if that is longer.
 """
 
 import hashlib
@@ -50,7 +51,8 @@ class TsvReader(Reader):
         del names
         row, offset = chunk.first_row, chunk.first_line - chunk.first_row
         for data in _split_rows(_blocks(chunk)):
-            yield RawRow(row, row + offset, data)
+            if row < chunk.first_row + chunk.rows:  # blank lines at the end of the file follow: their bytes are checked as well
+                yield RawRow(row, row + offset, data)
             row += 1
 
     def first_row(self, path: str) -> bytes:
@@ -88,14 +90,39 @@ def count_lines(item: Range) -> Piece | None:
         if begin >= len(data) or (lead and not begin):
             return None
         body = data[begin:]
-        digest, rows, stop, last = hashlib.blake2b(body, digest_size=16), body.count(b"\n"), item.stop, body[-1:]
-        while last != b"\n" and (block := stream.read(_TAIL_BYTES)):
+        digest, rows, stop = hashlib.blake2b(body, digest_size=16), _LineCount(body), item.stop
+        while not rows.ended and (block := stream.read(_TAIL_BYTES)):
             block = block[: block.find(b"\n") + 1 or len(block)]
             digest.update(block)
+            rows.add(block)
             stop += len(block)
-            last = block[-1:]
-            rows += last == b"\n"
-    return Piece(item.start - lead + begin, stop, rows + (last != b"\n"), digest.hexdigest())
+    return Piece(item.start - lead + begin, stop, rows.total, digest.hexdigest(), rows.blank)
+
+
+class _LineCount:
+    """Number of lines in consecutive blocks of bytes."""
+
+    def __init__(self, block: bytes = b"") -> None:
+        self.ended, self._feeds, self._filled = True, 0, 0
+        self.add(block)
+
+    def add(self, block: bytes) -> None:
+        """Count the lines of a further block."""
+        content = block.rstrip(b"\r\n")
+        self._feeds += content.count(b"\n")
+        self._filled = self._feeds + 1 if content else self._filled
+        self._feeds += block.count(b"\n", len(content))
+        self.ended = block.endswith(b"\n") if block else self.ended
+
+    @property
+    def total(self) -> int:
+        """All lines, among them one that has begun."""
+        return self._feeds + (not self.ended)
+
+    @property
+    def blank(self) -> int:
+        """Lines at the end that hold nothing but carriage returns."""
+        return self.total - self._filled
 
 
 def _content_start(data: bytes, skip_header: bool) -> int:
@@ -105,7 +132,7 @@ def _content_start(data: bytes, skip_header: bool) -> int:
 
 
 def _count_compressed(item: Range) -> Piece | None:
-    digest, rows, last = hashlib.blake2b(digest_size=16), 0, b""
+    digest, rows = hashlib.blake2b(digest_size=16), _LineCount()
     with open_rows(item.path) as stream:
         start = len(stream.read(len(BOM))) if stream.peek(len(BOM)).startswith(BOM) else 0
         if item.skip_header:
@@ -113,10 +140,9 @@ def _count_compressed(item: Range) -> Piece | None:
         stop = start
         while block := stream.read(CHUNK_BYTES):
             digest.update(block)
+            rows.add(block)
             stop += len(block)
-            rows += block.count(b"\n")
-            last = block[-1:]
-    return Piece(start, stop, rows + (last != b"\n"), digest.hexdigest()) if last else None
+    return Piece(start, stop, rows.total, digest.hexdigest(), rows.blank) if rows.total else None
 
 
 def _split_rows(blocks: Iterable[bytes]) -> Iterator[bytes]:

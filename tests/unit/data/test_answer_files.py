@@ -103,10 +103,10 @@ def test_broken_lines_are_named(tmp_path: Path, content: str, options: dict[str,
 def test_blank_lines_at_the_end_are_no_answers(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"a": 1}\n{"a": 2}\n\n\n')
     (tmp_path / "a.csv").write_text('logits\n"1,2"\n"3,4"\n\n\n')
-    (tmp_path / "a.tsv").write_text("a\n\n")
+    (tmp_path / "a.tsv").write_text("a\n\nb\n\n\r\n")
     assert read(tmp_path / "a.jsonl") == [(None, {"a": 1}), (None, {"a": 2})]
     assert read(tmp_path / "a.csv", column="logits") == [(None, [1, 2]), (None, [3, 4])]
-    assert read(tmp_path / "a.tsv", votes=True) == [(None, ["a"]), (None, [])], "no votes for a row"
+    assert read(tmp_path / "a.tsv", votes=True) == [(None, ["a"]), (None, []), (None, ["b"])], "no votes for a row"
 
 
 def test_files_that_do_not_fit_are_named(tmp_path: Path) -> None:

@@ -50,6 +50,18 @@ def test_any_order_of_ids_gives_every_row_its_own(prepare_rows: PrepareRows, tmp
     assert counts == JoinCounts(len(ids))
 
 
+@pytest.mark.parametrize(("name", "answer"), [("a.tsv", "1,2\n"), ("a.jsonl", "[1, 2]\n"), ("a.csv", '"1,2"\n')])
+def test_blank_lines_at_the_end_are_neither_rows_nor_answers(
+    name: str, answer: str, prepare_rows: PrepareRows, tmp_path: Path
+) -> None:
+    prepared = prepare_rows("good\tpos\nbad\tneg\n\n\r\n")
+    for end in ("", "\n", "\r\n\n\n"):
+        (tmp_path / name).write_text(("logits\n" if name.endswith("csv") else "") + answer * 2 + end)
+        answers = read_answers(str(tmp_path / name), column="logits" if name.endswith("csv") else 0, key=None, votes=False)
+        _, counts = import_answers(answers, VALUES, prepared, path=name, out=str(tmp_path / f"side-{len(end)}"))
+        assert counts == JoinCounts(2)
+
+
 def test_ids_of_other_splits_are_not_unknown(prepare_rows: PrepareRows, tmp_path: Path) -> None:
     rows = "".join(f"{n}\tgood film {n}\tpos\n" for n in range(3000))
     everything = prepare_rows(rows, **KEYED)

@@ -49,7 +49,8 @@ def test_a_round_trip_of_many_bit_patterns(prepare_rows: PrepareRows, tmp_path: 
 
 def test_lines_count_source_rows(prepare_rows: PrepareRows, tmp_path: Path) -> None:
     (tmp_path / "z.tsv.gz").write_bytes(gzip.compress(b"head\n" + b"bad film\tneg\n" * 3000))
-    content = "head\n" + "".join(f"text {number}\tpos\n" for number in range(2500)) + "\n"
+    lines = [f"text {number}\tpos\n" for number in range(2500)]
+    content = "".join(["head\n", *lines[:1000], "\n", *lines[1000:]])
     files = (str(tmp_path / "z.tsv.gz"), str(tmp_path / "rows.tsv"))
     settings = {"files": files, "skip_header": True, "max_rejected_rows": 1, "keep": HashRange(0, 0.6)}
     prepared = prepare_rows(content, **settings)
@@ -63,13 +64,24 @@ def test_lines_count_source_rows(prepare_rows: PrepareRows, tmp_path: Path) -> N
     assert side.provenance["path"] == str(tmp_path / "logits.tsv")
 
 
+@pytest.mark.parametrize(("rows", "logits"), [("\n\n", ""), ("", "\r\n\n"), ("\n", "\n\n\n")])
+def test_blank_lines_at_the_end_have_no_logits(prepare_rows: PrepareRows, tmp_path: Path, rows: str, logits: str) -> None:
+    prepared = prepare_rows(f"good\tpos\nbad\tneg\n{rows}")
+    (tmp_path / "logits.tsv").write_text(f"1,2\n3,4\n{logits}")
+    assert logits_of(import_tsv(str(tmp_path / "logits.tsv"), prepared, out=str(tmp_path / "side"))).tolist() == [
+        [1, 2],
+        [3, 4],
+    ]
+
+
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
         ("1,2\n", r"logits\.tsv has 1 lines, but .*rows\.tsv has 2 rows"),
         ("1,2\n1,2\n1,2\n", "has 3 lines, but"),
         ("1,2\n1,2,3\n", r"logits\.tsv:2: 3 values, where 2 are needed"),
-        ("1,2\n\n", r"logits\.tsv:2: '' is not numbers"),
+        ("1,2\n\n", r"logits\.tsv has 1 lines"),
+        ("\n1,2\n", r"logits\.tsv:1: '' is not numbers"),
         ("1,2\n1,two\n", r"logits\.tsv:2: '1,two' is not numbers joined by commas"),
         ("1,2\n1,nan\n", r"logits\.tsv:2: '1,nan' is not finite"),
         ("-inf,2\n1,1\n", r"logits\.tsv:1: '-inf,2' is not finite"),

@@ -167,6 +167,15 @@ def test_files_of_another_shape_are_named(
         prepare_rows(content, **changes)
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_row_that_ends_in_a_line_feed_may_hold_carriage_returns(
+    prepare_rows: PrepareRows, tmp_path: Path, packed: bool
+) -> None:
+    (tmp_path / "one.tsv.gz").write_bytes(gzip.compress(b"good\rfilm\tpos\n"))
+    files = {"files": (str(tmp_path / "one.tsv.gz"),)} if packed else {}
+    assert prepare_rows(b"good\rfilm\tpos\n", **files).num_rows == 1
+
+
 @pytest.mark.parametrize("header", [b"text\tlabel", b"\xef\xbb\xbftext\tlabel", b"sentence\tgold", b"", b"text"])
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"])
 def test_headers_of_any_name_are_skipped(prepare_rows: PrepareRows, header: bytes, end: bytes) -> None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from raykd.data.headers import check_skip_header
 from raykd.data.prepare import check_sources, prepare
 from raykd.data.prepare_spec import PrepareSpec
-from raykd.data.readers import FileFormat, read_rows, reader_of, scan
+from raykd.data.readers import FileFormat, reader_of, scan
 from raykd.data.tokenised_set import TokenisedSet
 from raykd.errors import ConfigError, DataError
 from raykd.task_kinds import SINGLE_LABEL, task_kind
@@ -253,15 +253,17 @@ def test_blank_lines_at_the_end_of_a_file_are_no_rows(end: str, spec: PrepareSpe
             given = replace(spec, files=(str(path),)) if "tsv" in name else by_name(spec, path)
             found = prepare(given, cache)
             assert (found.num_rows, found.read, found.rejected) == (2, 2, 0), path
+            assert [source.rows for source in found.sources] == [2], path
 
 
 def test_blank_lines_at_the_end_of_a_chunk_are_rejected_where_rows_follow(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_text("text,label\na,pos\n\n\nb,pos\n\n")
+    (tmp_path / "a.csv").write_text("text,label\na,pos\n" + "\n" * 10 + "b,pos\n" + "\n" * 20)
     chunks = scan([str(tmp_path / "a.csv")], False, files=BY_NAME, chunk_bytes=4)
     assert len(chunks) > 2
+    assert sum(chunk.rows for chunk in chunks) == 12
     reader = reader_of(str(tmp_path / "a.csv"), BY_NAME)
-    found = [row.data for chunk in chunks for row in read_rows(reader, chunk, ["text"])]
-    assert found == [["a"], [], [], ["b"]]
+    found = [row.data for chunk in chunks for row in reader.read(chunk, ["text"])]
+    assert found == [["a"], *[[]] * 10, ["b"]]
 
 
 def test_a_parquet_row_is_named_by_row_group_and_row(spec: PrepareSpec, tmp_path: Path) -> None:

@@ -95,6 +95,14 @@ def test_a_header_that_is_skipped_is_checked_where_the_split_is_finished(tmp_pat
         LocalMetaPipeline(config).rows.split()
 
 
+def test_the_only_row_of_a_domain_may_hold_a_carriage_return(tmp_path: Path) -> None:
+    lines = write_rows(tmp_path / "test.tsv", 30, seed=1).read_bytes().splitlines(keepends=True)
+    others, own = ([line for line in lines if (b"\tdvd\t" in line) == is_dvd] for is_dvd in (False, True))
+    (tmp_path / "test.tsv").write_bytes(b"".join([*others, b"a\r" + own[0]]))
+    config = file_config(tmp_path)
+    assert LocalMetaPipeline(config).rows.tokenised("test", ("dvd",), config.student.model).num_rows == 1
+
+
 def test_a_row_that_a_model_cannot_read_is_named_in_the_files_of_the_job(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

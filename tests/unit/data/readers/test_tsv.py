@@ -25,6 +25,8 @@ def expected_rows(content: bytes, skip_header: bool) -> list[RawRow]:
     lines = content.removeprefix(BOM).split(b"\n")
     ended, last = lines[:-1], lines[-1]
     rows = [line.removesuffix(b"\r") for line in ended] + ([last] if last else [])
+    while rows and not rows[-1].strip(b"\r"):
+        rows.pop()
     return [RawRow(number - skip_header, number + 1, data) for number, data in enumerate(rows)][int(skip_header) :]
 
 
@@ -40,11 +42,21 @@ ODD_BYTES = st.lists(
 ).map(b"".join)
 
 
-@given(ODD_BYTES, st.booleans(), st.booleans(), st.sampled_from([4, 5, 7, 16, 64, CHUNK_BYTES]))
+BLANK_ENDS = st.lists(st.sampled_from([b"\n", b"\r\n", b"\r"]), max_size=12).map(b"".join)
+
+
+@given(
+    st.builds(bytes.__add__, ODD_BYTES, BLANK_ENDS),
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from([4, 5, 7, 16, 64, CHUNK_BYTES]),
+)
 @example(BOM, False, False, 4)
 @example(BOM + b"h\n", True, False, 4)
 @example(b"header without an end", True, False, 4)
 @example(b"a\n\n\r\n\r", False, False, 4)
+@example(b"a\n\nb\n" + b"\r\n" * 20, False, False, 7)
+@example(b"\n" * 20, True, True, 4)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
 def test_any_bytes_give_the_same_rows_for_any_chunks(
     tmp_path: Path, content: bytes, skip_header: bool, compress: bool, chunk_bytes: int

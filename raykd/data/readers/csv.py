@@ -2,14 +2,15 @@
 
 Columns are found by the names in the header, or by position where there is an input schema. A file without any quote is cut
 into chunks of lines as TSV is. Where a quote may hold a line break only the lines before tell, so a quoted file is one chunk,
-as a compressed one is. A row that is malformed ends at its line, and the next line begins another.
+as a compressed one is. A row that is malformed ends at its first line, however many lines its quotes hold, and the next line
+begins another: a stray quote costs one row.
 """
 
 import csv
 import functools
 import hashlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from raykd.config.file_formats import SUFFIXES
@@ -22,9 +23,11 @@ from raykd.errors import DataError
 log = logging.getLogger(__name__)
 
 _LONGEST_CELL = 64 << 20
-"""Characters of a cell; more are a quote that is not closed."""
+"""Characters of a cell, and bytes of the lines of a row; more are a quote that is not closed."""
 _HEADER_BYTES = 64 << 10
 """Read at once for a header, which every task reads."""
+_REJECTED = b"\0the first of several lines is a row\0"
+"""Part of the digest behind the lines of a malformed row; other rows follow than from lines that are one row."""
 
 CsvRecord = tuple[int, list[str] | DataError]
 """Number of its first line among those read, from 1, and its cells, none for a blank line, or why it is malformed."""
@@ -69,8 +72,8 @@ class CsvReader(Reader):
         with open_rows(part.path) as stream:
             lines = _Lines(stream)
             records = self._records(lines)
-            if part.skip_header:
-                next(records, None)
+            if part.skip_header and isinstance(error := next(records, (0, []))[1], DataError):
+                raise DataError(f"{part.path}:1: {error}")
             start = lines.begin_digest()
             rows = filled = 0
             for rows, (_, cells) in enumerate(records, 1):
@@ -125,17 +128,39 @@ class CsvReader(Reader):
 
     def _records(self, lines: "_Lines") -> Iterator[CsvRecord]:
         csv.field_size_limit(_LONGEST_CELL)
-        reader = csv.reader(iter(lines), delimiter=self.settings.delimiter, strict=True)
+        reader, number = self._parser(lines), 1
         while True:
-            first = reader.line_num + 1
+            lines.begin_row()
             try:
                 cells = next(reader)
             except StopIteration:
                 return
             except csv.Error as error:
-                yield first, _malformed(str(error))
+                others = lines.taken[1:]
+                yield number, _malformed(str(error), single_line=not others)
+                if others:
+                    lines.return_last()
+                    yield from self._single_lines(others[:-1], number + 1)
+                    reader = self._parser(lines)
+                number += max(len(others), 1)
             else:
-                yield first, cells
+                yield number, cells
+                number += len(lines.taken)
+
+    def _single_lines(self, lines: Sequence[str], number: int) -> Iterator[CsvRecord]:
+        """Rows of one line each, from lines between the first and the last of a malformed row.
+
+        A quote that one of them opens and does not close makes a malformed row too: the next line begins inside quotes, as it
+        did in the first row, and leads to the same error. So each line is parsed at most three times, whatever its quotes.
+        """
+        for position, line in enumerate(lines, number):
+            try:
+                yield position, next(self._parser([line]))
+            except csv.Error as error:
+                yield position, _malformed(str(error))
+
+    def _parser(self, lines: Iterable[str]) -> Iterator[list[str]]:
+        return csv.reader(lines, delimiter=self.settings.delimiter, strict=True)
 
     def _pick(self, cells: list[str] | DataError, columns: list[int] | None, width: int) -> list[str] | DataError:
         if columns is None or not cells or isinstance(cells, DataError):
@@ -146,32 +171,61 @@ class CsvReader(Reader):
 
 
 class _Lines:
-    """Decoded lines of a stream, with their ends; counts and hashes the bytes of those taken. Bytes 0x80 and above that are
-    not UTF-8 become lone surrogates, which the parser of rows refuses.
+    """Decoded lines of a stream, with their ends; counts and hashes the bytes of those read. Bytes 0x80 and above that are not
+    UTF-8 become lone surrogates, which the parser of rows refuses.
+
+    Unlike other iterators it goes on after its end, or an error, with a line that was returned.
     """
 
     def __init__(self, stream: Any, size: int | None = None, *, start: int = 0, block_bytes: int = CHUNK_BYTES) -> None:
         self._stream, self._left, self._block_bytes = stream, size, block_bytes
-        self.position = start
+        self._lines = self._split()
+        self._row_start = self.position = start
+        self._returned: str | None = None
         self.digest = hashlib.blake2b(digest_size=16)
+        self.taken: list[str] = []
+        """Lines of the row that has begun."""
 
     def begin_digest(self) -> int:
         """Hash from here on; returns the position."""
         self.digest = hashlib.blake2b(digest_size=16)
         return self.position
 
+    def begin_row(self) -> None:
+        """Forget the lines taken."""
+        self.taken.clear()
+        self._row_start = self.position
+
+    def return_last(self) -> None:
+        """Give the last line taken once more, as the first of a row that another malformed one ends before."""
+        self._returned = self.taken[-1]
+        self.digest.update(_REJECTED)
+
     def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        if self._returned is not None:
+            line, self._returned = self._returned, None
+        elif self.position - self._row_start > _LONGEST_CELL and self.taken:
+            raise csv.Error("field larger than the limit")
+        else:
+            line = self._decode(next(self._lines))
+        self.taken.append(line)
+        return line
+
+    def _split(self) -> Iterator[bytes]:
         begun: list[bytes] = []
         while block := self._block():
             first, *others = block.split(b"\n")
             begun.append(first)
             if others:
-                yield self._take(b"".join(begun) + b"\n")
+                yield b"".join(begun) + b"\n"
                 begun = [others.pop()]
                 for line in others:
-                    yield self._take(line + b"\n")
+                    yield line + b"\n"
         if last := b"".join(begun):
-            yield self._take(last)
+            yield last
 
     def _block(self) -> bytes:
         block: bytes = self._stream.read(self._block_bytes if self._left is None else min(self._left, self._block_bytes))
@@ -179,7 +233,7 @@ class _Lines:
             self._left -= len(block)
         return block
 
-    def _take(self, line: bytes) -> str:
+    def _decode(self, line: bytes) -> str:
         at_start = not self.position
         self.position += len(line)
         self.digest.update(line)
@@ -201,8 +255,9 @@ def _say_whole(path: str) -> None:
     log.warning("%s has quotes, which may hold line breaks, so one task reads it; cut it into files for more", path)
 
 
-def _malformed(error: str) -> DataError:
-    if "unexpected end of data" in error or "field larger" in error:
+def _malformed(error: str, *, single_line: bool = True) -> DataError:
+    """The error of a row by that of the parser, which may mean another line than the first of several."""
+    if not single_line or "unexpected end of data" in error or "field larger" in error:
         return DataError("a quote that opens in this row is not closed; close it, and double the quotes inside a text")
     if "new-line character" in error:
         return DataError("a carriage return outside quotes; end lines with line feeds, and quote texts that hold line breaks")

@@ -22,7 +22,7 @@ def seeds_text(seeds: Sequence[int]) -> str:
 
 
 def results_note(manifests: Sequence[str]) -> str:
-    """How many of a stage's results are there, given the file that each writes last; an empty string for none.
+    """Number of a stage's results that are there, given the file that each writes last; an empty string for none.
 
     They may be of other settings: only a run, which reads the data, compares keys.
     """

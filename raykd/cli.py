@@ -187,15 +187,26 @@ def easynlp(context: typer.Context) -> None:
     raise typer.Exit(run_easynlp(context.args))
 
 
+ADDRESS_VARIABLE = "RAY_API_SERVER_ADDRESS"
 Address = Annotated[
-    str, typer.Option(envvar="RAY_API_SERVER_ADDRESS", help="Address of the cluster's dashboard, for example http://head:8265.")
+    str | None,
+    typer.Option(envvar=ADDRESS_VARIABLE, help="Address of the cluster's dashboard, for example http://head:8265; required."),
 ]
+
+
+def _required_address(command: str, address: str | None) -> str:
+    if not address:
+        raise ConfigError(
+            f"{command}: --address is missing; give the address of the cluster's dashboard, for example "
+            f"--address http://127.0.0.1:8265, or set {ADDRESS_VARIABLE}"
+        )
+    return address
 
 
 @app.command()
 def submit(
     file: JobFile,
-    address: Address,
+    address: Address = None,
     set_: Overrides = None,
     root: Annotated[
         str | None,
@@ -213,6 +224,7 @@ def submit(
     ] = None,
 ) -> None:
     """Run a job file, or a search, on a cluster through Ray's job server."""
+    address = _required_address("submit", address)
     from raykd.config import is_search
     from raykd.submit import ENV_PASSTHROUGH
     from raykd.submit import submit as submit_job
@@ -231,16 +243,18 @@ def submit(
 
 
 @app.command()
-def status(job_id: str, address: Address) -> None:
+def status(job_id: str, address: Address = None) -> None:
     """Print the status of a submitted job."""
+    address = _required_address("status", address)
     from raykd.submit import status as job_status
 
     typer.echo(job_status(job_id, address=address))
 
 
 @app.command()
-def stop(job_id: str, address: Address) -> None:
+def stop(job_id: str, address: Address = None) -> None:
     """Stop a submitted job and wait for its end."""
+    address = _required_address("stop", address)
     from raykd.submit import stop as stop_job
 
     typer.echo(stop_job(job_id, address=address))

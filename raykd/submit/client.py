@@ -15,6 +15,9 @@ log = logging.getLogger(__name__)
 REQUEST_LIMIT_S = 60
 """Seconds without an answer after which a request has failed."""
 
+ADDRESS_VARIABLE = "RAY_API_SERVER_ADDRESS"
+"""Environment variable of the dashboard's address, Ray's own."""
+
 _TOKEN_HELP = (
     "put the cluster's token, which its owner has in ~/.ray/auth_token, into that file on this machine, "
     "or into RAY_AUTH_TOKEN, or its path into RAY_AUTH_TOKEN_PATH"
@@ -35,7 +38,7 @@ def connect(address: str) -> Any:
     if headers and url.scheme == "http" and url.hostname not in ("127.0.0.1", "localhost", "::1"):
         log.warning("the token and the job's keys travel to %s unencrypted; tunnel through ssh, or use https", url.hostname)
     # Ray lets these variables win over the argument, and RAY_ADDRESS means something else to training
-    with explaining(address), _environment("RAY_API_SERVER_ADDRESS", address):
+    with explaining(address), _environment(ADDRESS_VARIABLE, address):
         return _client_class()(address, headers=headers)
 
 
@@ -111,4 +114,5 @@ def explaining(address: str) -> Iterator[None]:
 
 
 def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
+    """The first line without its full stop: a sentence goes on after it."""
+    return next(iter(str(error).splitlines()), type(error).__name__).rstrip(". ")

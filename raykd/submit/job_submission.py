@@ -8,6 +8,7 @@ import asyncio
 import fnmatch
 import logging
 import os
+import re
 import shlex
 import sys
 import time
@@ -20,7 +21,7 @@ from pydantic import BaseModel
 from raykd.config import load_job, load_tune
 from raykd.config.paths import expand_home, local_paths
 from raykd.errors import ConfigError, ResourceError
-from raykd.submit.client import connect, explaining
+from raykd.submit.client import ADDRESS_VARIABLE, connect, explaining
 from raykd.submit.upload import EXCLUDES, check_upload
 
 log = logging.getLogger(__name__)
@@ -79,7 +80,7 @@ def submit(
     try:
         return _exit_code(_follow(client, job_id, address))
     except KeyboardInterrupt:
-        log.warning("%s keeps running; `raykd status %s` shows its state, `raykd stop %s` ends it", job_id, job_id, job_id)
+        sys.stderr.write(f"raykd: {job_id} keeps running; {_next_commands(job_id, address)}\n")
         return 130
 
 
@@ -190,8 +191,21 @@ def _follow(client: Any, job_id: str, address: str) -> Any:
                 lost_at = time.monotonic()
                 log.warning("%s; trying again for %d s", error, LOST_LIMIT_S)
             if time.monotonic() - lost_at > LOST_LIMIT_S:
-                raise ResourceError(f"no answer about {job_id} for {LOST_LIMIT_S} s, it may still run: {error}") from None
+                raise ResourceError(
+                    f"no answer about {job_id} for {LOST_LIMIT_S} s, it may still run ({error}); "
+                    f"{_next_commands(job_id, address)}"
+                ) from None
         time.sleep(1)
+
+
+def _next_commands(job_id: str, address: str) -> str:
+    """The commands that follow a job, with the address unless the shell's variable has it."""
+    job = job_id if os.environ.get(ADDRESS_VARIABLE) == address else shlex.join([job_id, "--address", address])
+    return f"`raykd status {job}` shows its state, `raykd stop {job}` ends it"
+
+
+_NOTICE = re.compile(r"\A[^\n]*INFO job_manager\.py:\d+ -- Runtime env is setting up\.\n")
+"""The line that Ray's job server writes before a job's own output."""
 
 
 class _Output:
@@ -205,6 +219,8 @@ class _Output:
 
     def add(self, text: str) -> None:
         new = text[max(self._shown - self._seen, 0) :]
+        if not self._shown:
+            new = _NOTICE.sub("", new)
         self._seen += len(text)
         self._shown = max(self._shown, self._seen)
         _write(new)

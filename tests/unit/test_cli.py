@@ -97,6 +97,17 @@ def test_what_a_user_can_cause_ends_with_code_2_and_no_traceback(arguments: list
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize("command", ["submit", "status", "stop"])
+def test_a_missing_address_is_one_sentence(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_API_SERVER_ADDRESS", raising=False)
+    result = raykd(command, "jobs/absent.yaml")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == (
+        f"raykd: {command}: --address is missing; give the address of the cluster's dashboard, for example "
+        "--address http://127.0.0.1:8265, or set RAY_API_SERVER_ADDRESS\n"
+    )
+
+
 def test_validate_prints_the_resolved_configuration() -> None:
     result = raykd("validate", str(JOBS / "mrpc-kd.yaml"), "--set", "student.objective.temperature=4")
     assert result.returncode == 0, result.stderr

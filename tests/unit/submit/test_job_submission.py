@@ -188,6 +188,33 @@ def test_a_connection_that_died_unnoticed_is_left(
     assert capsys.readouterr().out == "raysubmit_1\none\ntwo\n"
 
 
+def test_rays_notice_before_the_output_is_left_out(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(job_submission.time, "sleep", lambda seconds: None)
+    notice = "2026-11-28 10:00:00,000\tINFO job_manager.py:581 -- Runtime env is setting up.\n"
+    pieces: list[list[str | Exception]] = [[notice, f"one\n{notice}", ConnectionError("cut")], [f"{notice}one\n{notice}two\n"]]
+    assert run_fake(monkeypatch, FakeClient(pieces, ["SUCCEEDED"], 0)) == 0
+    assert capsys.readouterr().out == f"raysubmit_1\none\n{notice}two\n"
+
+
+@pytest.mark.parametrize(("variable", "option"), [(None, f" --address {ADDRESS}"), (ADDRESS, "")])
+def test_an_interrupted_client_prints_commands_that_work(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], variable: str | None, option: str
+) -> None:
+    class Interrupted(FakeClient):
+        def get_job_info(self, job_id: str) -> Any:
+            raise KeyboardInterrupt
+
+    if variable is not None:
+        monkeypatch.setenv("RAY_API_SERVER_ADDRESS", variable)
+    assert run_fake(monkeypatch, Interrupted([[]], [], None)) == 130
+    assert capsys.readouterr().err == (
+        f"raykd: raysubmit_1 keeps running; `raykd status raysubmit_1{option}` shows its state, "
+        f"`raykd stop raysubmit_1{option}` ends it\n"
+    )
+
+
 def test_a_cluster_that_stays_away_is_given_up(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(0, 100_000, 100))
     monkeypatch.setattr(job_submission.time, "sleep", lambda seconds: None)
@@ -195,7 +222,9 @@ def test_a_cluster_that_stays_away_is_given_up(folder: Path, monkeypatch: pytest
     monkeypatch.setattr(
         job_submission.asyncio, "run", lambda awaitable: (awaitable.close(), (_ for _ in ()).throw(ConnectionError("cut")))
     )
-    with pytest.raises(ResourceError, match=r"no answer about raysubmit_1 for 300 s.*still run.*cut"):
+    with pytest.raises(
+        ResourceError, match=r"no answer about raysubmit_1 for 300 s.*still run.*cut.*raykd status raysubmit_1 --address http"
+    ):
         run_fake(monkeypatch, FakeClient([], [], None))
 
 

@@ -64,19 +64,22 @@ class FileColumns:
 
     def spec(self, path: str, tokenizer: str) -> PrepareSpec:
         """Specification for preparing the rows of ``path`` with a model's tokenizer."""
+        codec = None if self.label is None or self.labels is None else self.kind.label_codec(self.labels)
+        read_by = "--input_schema" if codec is None else "--input_schema and --label_enumerate_values"
         return PrepareSpec(
             files=(path,),
             input_schema=self.schema,
             first_sequence=self.first_sequence,
             second_sequence=self.second_sequence,
             label=self.label,
-            codec=None if self.label is None or self.labels is None else self.kind.label_codec(self.labels),
+            codec=codec,
             skip_header=self.skip_header,
             sequence_length=self.sequence_length,
             max_rejected_rows=0,
             tokenizer=tokenizer,
             keep=None,
             strict_rows=False,
+            remedy=f"correct the line, or {read_by}, by which it is read",
         )
 
 

@@ -5,9 +5,11 @@ import time
 from collections.abc import Sequence
 
 from raykd.easynlp.console import printing
-from raykd.easynlp.flags import FLAGS
+from raykd.easynlp.flag_messages import speaking_of_flags
+from raykd.easynlp.flags import flag_help
 from raykd.easynlp.launcher import read_launch
 from raykd.easynlp.scripts import SCRIPTS as META_SCRIPTS
+from raykd.easynlp.user_parameters import META_PARAMETERS, parameter_help
 from raykd.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -22,7 +24,14 @@ HELP = """EasyNLP's command line: replace `easynlp` by `raykd easynlp`, the flag
   raykd easynlp import DIR OUT        an EasyNLP checkpoint as a Hugging Face folder
   raykd easynlp [launcher flags] X    a script of Meta-KD: {scripts}
 
-"""
+Flags:
+{flags}
+
+Keys of --user_defined_parameters, written "key=value key=value":
+{keys}
+
+Keys of Meta-KD's scripts in addition:
+{meta_keys}"""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -32,11 +41,11 @@ def main(argv: Sequence[str]) -> int:
     """
     arguments = list(argv)
     if not arguments or {"--help", "-h"} & set(arguments):
-        usage = HELP.format(scripts=", ".join(META_SCRIPTS))
-        print(usage + "\n".join(f"  --{flag.name:30} {flag.meaning}" for flag in FLAGS))  # noqa: T201 (what --help is for)
+        keys = {"keys": parameter_help(), "meta_keys": parameter_help(META_PARAMETERS)}
+        print(HELP.format(scripts=", ".join(META_SCRIPTS), flags=flag_help(), **keys))  # noqa: T201 (what --help is for)
         return 0
     started = time.monotonic()
-    with printing():
+    with printing(), speaking_of_flags():
         _run(arguments)
         log.info("Duration time: %s s", time.monotonic() - started)
     return 0

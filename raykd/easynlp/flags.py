@@ -53,6 +53,8 @@ class Flag:
     """Minimum."""
     below: float | None = None
     """Exclusive maximum."""
+    keys: tuple[str, ...] = ()
+    """Keys of a job file with the same meaning, which messages of raykd may name."""
     secret: bool = False
     """The value may contain a key and is never written to a file."""
 
@@ -81,37 +83,47 @@ FLAGS = (
     Flag("app_name", "str", "text_classify", "task; single texts or pairs follow from --second_sequence", choices=APPS),
     Flag("tables", "paths", None,
          "TSV files joined by commas; train: training file first, validation file last; otherwise the last is read"),
-    Flag("skip_first_line", "switch", False, "the first line of every data file is a header; logits files have none"),
-    Flag("input_schema", "str", None, "columns as name:type:length joined by commas"),
-    Flag("first_sequence", "str", None, "column of the text"),
-    Flag("second_sequence", "str", None, "column of the second text of a pair"),
-    Flag("label_name", "str", None, "column of the label"),
+    Flag("skip_first_line", "switch", False, "the first line of every data file is a header; logits files have none",
+         keys=("data.skip_header",)),
+    Flag("input_schema", "str", None, "columns as name:type:length joined by commas", keys=("data.input_schema",)),
+    Flag("first_sequence", "str", None, "column of the text", keys=("data.first_sequence",)),
+    Flag("second_sequence", "str", None, "column of the second text of a pair", keys=("data.second_sequence",)),
+    Flag("label_name", "str", None, "column of the label", keys=("data.label",)),
     Flag("label_enumerate_values", "str", None, "labels joined by commas in the order of their ids, or a file with one a line; "
-         "0,1 when absent, and those of the checkpoint in evaluate and predict"),
+         "0,1 when absent, and those of the checkpoint in evaluate and predict", keys=("data.labels",)),
     Flag("checkpoint_dir", "path", None, "train: output folder; otherwise the model", aliases=("checkpoint_path",)),
     Flag("outputs", "path", None, "predict: output file"),
     Flag("output_schema", "str", "", "predict: columns to write, of id, output, predictions, probabilities, logits"),
     Flag("append_cols", "str", None, "predict: input columns to write after them"),
-    Flag("sequence_length", "int", 16, "maximum tokens of a row; shorter rows are not padded to it", at_least=4),
-    Flag("micro_batch_size", "int", 2, "rows per forward pass of one worker", aliases=("train_batch_size",), at_least=1),
-    Flag("epoch_num", "int", 3, "passes over the training rows", at_least=1),
-    Flag("learning_rate", "float", 5e-5, "peak learning rate", at_least=TINY),
-    Flag("weight_decay", "float", 1e-4, "decoupled weight decay of AdamW", aliases=("wd",), at_least=0),
+    Flag("sequence_length", "int", 16, "maximum tokens of a row; shorter rows are not padded to it", at_least=4,
+         keys=("data.sequence_length",)),
+    Flag("micro_batch_size", "int", 2, "rows per forward pass of one worker", aliases=("train_batch_size",), at_least=1,
+         keys=("training.micro_batch_size", "training.batch_size")),
+    Flag("epoch_num", "int", 3, "passes over the training rows", at_least=1, keys=("training.epochs",)),
+    Flag("learning_rate", "float", 5e-5, "peak learning rate", at_least=TINY, keys=("training.learning_rate",)),
+    Flag("weight_decay", "float", 1e-4, "decoupled weight decay of AdamW", aliases=("wd",), at_least=0,
+         keys=("training.weight_decay",)),
     Flag("gradient_accumulation_steps", "int", 1, "micro-batches per optimiser step", at_least=1),
     Flag("random_seed", "int", 1234, "seed of row order, new weights and dropout", at_least=0),
-    Flag("save_checkpoint_steps", "int", None, "optimiser steps between evaluations; once per epoch when absent", at_least=1),
-    Flag("worker_gpu", "int", -1, "workers per machine; 0, -1 or absent is one worker on the CPU", at_least=-1),
-    Flag("worker_count", "int", 1, "machines; worker_count x worker_gpu Ray workers train and predict", at_least=1),
-    Flag("logging_steps", "int", 100, "optimiser steps between lines with the loss", at_least=1),
-    Flag("warmup_proportion", "float", 0.1, "fraction of the steps for the warm-up of the learning rate", at_least=0, below=1),
+    Flag("save_checkpoint_steps", "int", None, "optimiser steps between evaluations; once per epoch when absent", at_least=1,
+         keys=("training.evaluate_every", "training.checkpoint_steps")),
+    Flag("worker_gpu", "int", -1, "workers per machine; 0, -1 or absent is one worker on the CPU", at_least=-1,
+         keys=("compute.use_gpu",)),
+    Flag("worker_count", "int", 1, "machines; worker_count x worker_gpu Ray workers train and predict", at_least=1,
+         keys=("compute.num_workers",)),
+    Flag("logging_steps", "int", 100, "optimiser steps between lines with the loss", at_least=1, keys=("training.log_every",)),
+    Flag("warmup_proportion", "float", 0.1, "fraction of the steps for the warm-up of the learning rate", at_least=0, below=1,
+         keys=("training.warmup_ratio",)),
     Flag("max_grad_norm", "float", 1.0, "gradient norm above which gradients are clipped; 0 disables clipping",
-         aliases=("mn",), at_least=0),
+         aliases=("mn",), at_least=0, keys=("training.max_grad_norm",)),
     Flag("optimizer_type", "str", "AdamW", "AdamW, of which BertAdam is another name; Adam and SGD are refused",
          aliases=("optimizer",), choices=OPTIMIZERS),
-    Flag("use_amp", "switch", False, "bfloat16 in the forward pass; weights and optimiser stay float32"),
+    Flag("use_amp", "switch", False, "bfloat16 in the forward pass; weights and optimiser stay float32",
+         keys=("compute.precision",)),
     Flag("resume_from_checkpoint", "path", None, "checkpoint_dir of an interrupted training to resume from"),
-    Flag("save_all_checkpoints", "switch", False, "keep the model of every evaluation in checkpoint_dir/step-N"),
-    Flag("user_defined_parameters", "str", "", "key=value separated by spaces or line ends; see below"),
+    Flag("save_all_checkpoints", "switch", False, "keep the model of every evaluation in checkpoint_dir/step-N",
+         keys=("training.keep_evaluated",)),
+    Flag("user_defined_parameters", "str", "", "key=value separated by spaces or line ends; keys are listed below"),
     Flag("data_threads", "int", 10, "no effect: rows are read by Ray Data"),
     Flag("predict_queue_size", "int", 1024, "no effect: EasyNLP does not use it either"),
     Flag("predict_slice_size", "int", 4096, "no effect: EasyNLP does not use it either"),
@@ -198,11 +210,27 @@ def _nearest(name: str, known: Sequence[str] | Mapping[str, Any], prefix: str = 
     return f"; did you mean {prefix}{near[0]}?" if near else ""
 
 
+def flag_help() -> str:
+    """The flags with aliases and defaults, one a line, for ``--help``."""
+    names = {flag: ", ".join(f"--{name}" for name in (flag.name, *flag.aliases)) for flag in FLAGS}
+    return "\n".join(f"  {names[flag]:38} {flag.meaning}{default_text(_default(flag))}" for flag in FLAGS)
+
+
+def default_text(default: Any) -> str:
+    """A default as ``--help`` shows it behind a meaning; nothing where there is none."""
+    return "" if default in (None, "") else f" (default: {default})"
+
+
+def _default(flag: Flag) -> Any:
+    """The default to show; none for a switch, which is off."""
+    return None if flag.type == "switch" else flag.default
+
+
 def flag_table() -> str:
     """The flags as the Markdown table of the documentation."""
     rows = ["| flag | default | meaning |", "| --- | --- | --- |"]
     for flag in FLAGS:
         names = ", ".join(f"`--{name}`" for name in (flag.name, *flag.aliases))
-        default = "" if flag.default in (None, "", False) else f"`{flag.default}`"
+        default = "" if _default(flag) in (None, "") else f"`{flag.default}`"
         rows.append(f"| {names} | {default} | {flag.meaning} |")
     return "\n".join(rows)

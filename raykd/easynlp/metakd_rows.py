@@ -124,7 +124,10 @@ def check_training_row(meta: MetaSettings, label: str | None, labels: Sequence[s
 
     def check(where: str, cells: Mapping[str, str]) -> None:
         if label is not None and cells.get(label) not in labels:
-            raise DataError(f"{where}: label {shorten(cells.get(label, ''))} is not one of {', '.join(map(repr, labels))}")
+            raise DataError(
+                f"{where}: label {shorten(cells.get(label, ''))} is not one of {', '.join(map(repr, labels))}; correct the "
+                "line, or name all labels in --label_enumerate_values"
+            )
         if meta.weighted and not _is_number(cells[meta.weight_column]):
             text = shorten(cells[meta.weight_column])
             raise DataError(f"{where}: weight {text} is not a number; make the file with generate_meta_weights")

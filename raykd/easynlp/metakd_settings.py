@@ -9,30 +9,9 @@ from raykd.data.schema import InputSchema
 from raykd.easynlp.flags import FlagValues, parse_flags
 from raykd.easynlp.folder import read_published
 from raykd.easynlp.model_names import resolve_model
-from raykd.easynlp.user_parameters import HINTS, PARAMETERS, Parameter, parse_user_parameters
+from raykd.easynlp.user_parameters import DEFAULTS, HINTS, META_PARAMETERS, PARAMETERS, parse_user_parameters
 from raykd.errors import ConfigError
 
-META_PARAMETERS = (
-    Parameter("teacher_model_path", "path", "meta_student_distill: folder that meta_teacher_train has made"),
-    Parameter(
-        "distill_stage",
-        "str",
-        "meta_student_distill: first (intermediate-layer distillation) or second (prediction-layer distillation)",
-    ),
-    Parameter("genre", "str", "domain of the training, validation and scored rows; all, or absent, takes every row"),
-    Parameter(
-        "domain_label",
-        "str",
-        "domains joined by commas, in the order of their ids; when absent: the meta-teacher's for a student, those of the rows "
-        "for scoring, else books,dvd,electronics,kitchen",
-    ),
-    Parameter("domain_loss_weight", "float", "weight of the domain loss, 0.5 when absent"),
-    Parameter("use_domain_loss", "bool", "meta_teacher_train: train with the domain loss; True when absent"),
-    Parameter("use_sample_weights", "bool", "meta_teacher_train: use the weights of the file; True when absent"),
-    Parameter("use_sample_weight", "bool", "another spelling of use_sample_weights"),
-    Parameter("T", "float", "temperature of prediction-layer distillation, 1 when absent"),
-    Parameter("compat", "str", "easynlp: EasyNLP's arithmetic, known errors included, for comparisons; one worker"),
-)
 DOMAINS = ("books", "dvd", "electronics", "kitchen")
 EVERY = ("all", "mix", "")
 """Names for all domains."""
@@ -69,7 +48,7 @@ def read_meta_settings(script: str, arguments: Sequence[str]) -> tuple[MetaSetti
     user = parse_user_parameters(flags["user_defined_parameters"], known=(*PARAMETERS, *META_PARAMETERS))
     domains = _domains(script, flags["mode"], user)
     schema = flags.required("input_schema")
-    weight = _number(user, "domain_loss_weight", 0.5, least=0.0)
+    weight = _number(user, "domain_loss_weight", least=0.0)
     teaching = script == "meta_teacher_train"
     return MetaSettings(
         domains=domains,
@@ -78,8 +57,8 @@ def read_meta_settings(script: str, arguments: Sequence[str]) -> tuple[MetaSetti
         domain_column=_column(schema, "domain", DOMAIN_COLUMN),
         weight_column=_column(schema, "weight", WEIGHT_COLUMN),
         weighted=_weighted(user),
-        domain_loss_weight=0.0 if teaching and not user.get("use_domain_loss", True) else weight,
-        temperature=_number(user, "T", 1.0, above=0.0),
+        domain_loss_weight=0.0 if teaching and not user.get("use_domain_loss", DEFAULTS["use_domain_loss"]) else weight,
+        temperature=_number(user, "T", above=0.0),
         **_stage(script, flags["mode"], user),
         model=user.get("pretrain_model_name_or_path") or None,
         compat=_compat(user),
@@ -128,13 +107,11 @@ def _weighted(user: Mapping[str, Any]) -> bool:
     given = {user[name] for name in ("use_sample_weights", "use_sample_weight") if name in user}
     if len(given) > 1:
         raise _wrong("use_sample_weights", user["use_sample_weights"], "but use_sample_weight differs; give one of them")
-    return given.pop() if given else True
+    return bool(given.pop() if given else DEFAULTS["use_sample_weights"])
 
 
-def _number(
-    user: Mapping[str, Any], key: str, default: float, *, least: float | None = None, above: float | None = None
-) -> float:
-    value: float = user.get(key, default)
+def _number(user: Mapping[str, Any], key: str, *, least: float | None = None, above: float | None = None) -> float:
+    value: float = user.get(key, DEFAULTS[key])
     if not math.isfinite(value) or (least is not None and value < least) or (above is not None and value <= above):
         raise _wrong(
             key, f"{value:g}", f"it must be at least {least:g}" if least is not None else f"it must be above {above:g}"

@@ -12,7 +12,7 @@ from raykd.easynlp.columns import FileColumns, LogitsFile
 from raykd.easynlp.flags import FlagValues, parse_flags
 from raykd.easynlp.labels import read_labels
 from raykd.easynlp.model_names import refuse_unimported, resolve_model
-from raykd.easynlp.user_parameters import HINTS, parse_user_parameters
+from raykd.easynlp.user_parameters import DEFAULTS, HINTS, parse_user_parameters
 from raykd.errors import ConfigError
 from raykd.task_kinds import MULTI_LABEL, SINGLE_LABEL, TaskKind
 
@@ -108,7 +108,7 @@ def _train(flags: FlagValues, user: dict[str, Any], kind: TaskKind) -> TrainSett
     if name is None and getattr(objective, "alpha", 0.0) != 1.0:
         raise ConfigError("--label_name is missing: training needs labels, unless it distils with alpha=1")
     workers = _workers(flags)
-    dev_file = tables[-1] if user.get("do_eval", True) and name is not None else None
+    dev_file = tables[-1] if user.get("do_eval", DEFAULTS["do_eval"]) and name is not None else None
     if dev_file is not None and len(tables) == 1:
         log.warning("--tables=%s names one file, so the model is selected on its own training rows", tables[0])
     return TrainSettings(
@@ -184,14 +184,14 @@ def _columns(flags: FlagValues, *, label: str | None, labels: tuple[str, ...] | 
 
 def _distillation(user: dict[str, Any]) -> tuple[ObjectiveConfig, LogitsFile | None]:
     """Training objective and the location of its logits."""
-    if not user.get("enable_distillation", False):
+    if not user.get("enable_distillation", DEFAULTS["enable_distillation"]):
         return FineTuneConfig(), None
     for name in ("type", "logits_name", "logits_saved_path"):
         if not user.get(name):
             raise ConfigError(f"--user_defined_parameters: enable_distillation=True needs {name}=...")
     if user["type"] != "vanilla_kd":
         raise ConfigError(f"--user_defined_parameters: type={user['type']}; the kind of distillation here is vanilla_kd")
-    temperature, alpha = user.get("temperature", 1.0), user.get("alpha", 0.2)
+    temperature, alpha = (user.get(name, DEFAULTS[name]) for name in ("temperature", "alpha"))
     if not (math.isfinite(temperature) and temperature > 0):
         raise ConfigError(f"--user_defined_parameters: temperature={temperature:g}; a temperature is above 0, mostly 1 to 10")
     if not 0 <= alpha <= 1:

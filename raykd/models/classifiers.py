@@ -153,7 +153,7 @@ def _check_report(
     if any(not key.startswith(prefix) for key in other_shape):
         raise ModelError(
             f"{name} has a classifier for {len(own)} labels ({list_values(own)}), but the data has {len(wanted)} "
-            f"({list_values(wanted)}); name the model's labels (data.labels, or --label_enumerate_values), or start from "
+            f"({list_values(wanted)}); name the model's labels (data.labels), or start from "
             "a model without a classifier"
         )
     if other_shape:
@@ -204,5 +204,5 @@ def _check_labels(own: Sequence[str], wanted: Sequence[str], *, name: str) -> No
         return
     raise ModelError(
         f"{name} was trained for the labels {list_values(own)}, but the data has {list_values(wanted)}; give the "
-        "model's in its order (data.labels, or --label_enumerate_values), or start from a model without a classifier"
+        "model's in its order (data.labels), or start from a model without a classifier"
     )

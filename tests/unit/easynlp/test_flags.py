@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raykd.easynlp.flags import FLAGS, flag_table, parse_flags
-from raykd.easynlp.metakd_settings import META_PARAMETERS
-from raykd.easynlp.user_parameters import HINTS, parameter_table
+from raykd.easynlp.user_parameters import HINTS, META_PARAMETERS, parameter_table
 from raykd.errors import ConfigError
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "easynlp.md"

@@ -183,7 +183,12 @@ def test_there_must_be_something_to_resume_from(easynlp, train_flags, tmp_path):
     [
         ({"tables": "absent.tsv,absent.tsv"}, DataError, r"absent\.tsv does not exist"),
         ({"sequence_length": 129}, ModelError, "129 is over the 128 positions"),
-        ({"label_enumerate_values": "1,2"}, DataError, r"sst2_train\.tsv:\d+: label '0' is not one of '1', '2'"),
+        (
+            {"label_enumerate_values": "1,2"},
+            DataError,
+            r"sst2_train\.tsv:\d+: label '0' is not one of '1', '2'; correct the line, or --input_schema and "
+            "--label_enumerate_values, by which it is read$",
+        ),
         ({"input_schema": "a:str:1,b:str:1,sent:str:1,label:str:1"}, DataError, r"sst2_train\.tsv:1: 2 columns where 4"),
     ],
 )

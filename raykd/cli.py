@@ -165,12 +165,10 @@ def report(
 ) -> None:
     """Compare finished runs in one table."""
     from raykd.config.paths import expand_home
-    from raykd.data import storage
     from raykd.progress import print_result
-    from raykd.report.files import REPORT, compare_runs, verdicts_of_runs
+    from raykd.report.files import compare_runs, report_folder, verdicts_of_runs
 
-    runs = [expand_home(run, "DIR") for run in runs]
-    folders = [run if storage.exists(storage.join(run, REPORT)) else storage.join(run, "report") for run in runs]
+    folders = [report_folder(expand_home(run, "DIR")) for run in runs]
     written = None if page is None else expand_home(page, "--page")
     print_result(compare_runs(folders, page=written), summary=verdicts_of_runs(folders))
 

@@ -46,9 +46,16 @@ def push(model: str, repository: str, *, private: bool = True) -> str:
                 commit_message=f"Upload weights {digest[:12]}",
             )
     except (HfHubHTTPError, HTTPError, OSError) as error:
-        reason = first_line(error).replace(token, "***").rstrip(".")
+        reason = _reason(error).replace(token, "***").rstrip(".")
         raise ResourceError(
             f"{repository} cannot be uploaded to {api.endpoint}: {reason}; check the name, the token's permission and the "
             "network"
         ) from None
     return str(commit.commit_url)
+
+
+def _reason(error: Exception) -> str:
+    """The status and what the hub says about it: the library leaves the body of a 403 out of its first line."""
+    line = first_line(error).replace("Forbidden: None", "Forbidden")
+    said = next(iter((getattr(error, "server_message", None) or "").splitlines()), "")
+    return line if said in line else f"{line.rstrip('.')}: {said}"

@@ -1,14 +1,17 @@
 """``raykd shrink``: a smaller model folder from a larger one, outside a run."""
 
+import json
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import SimpleNamespace
 
 from raykd.data import storage
 from raykd.data.readers import FileFormat, read_chunk, reader_of, scan
 from raykd.errors import ConfigError, DataError
 from raykd.models import ParameterCounts, count_parameters, folder_bytes, load_config, load_tokenizer
-from raykd.models.shrink import check_layers, shrink_model
+from raykd.models.shrink import LAYOUTS, check_layers, shrink_model
 from raykd.models.vocabulary import check_reducible, count_tokens_of_texts, save_vocabulary, tokens_to_keep
 from raykd.progress import Terminal
 
@@ -29,6 +32,7 @@ def shrink(
     """
     numbers = _layers(layers)
     _check_options(numbers, min_count, text, out)
+    _check_early(model, numbers, text)
     config = load_config(model)
     check_layers(config, numbers, name=model)
     tokenizer = load_tokenizer(model)
@@ -62,13 +66,33 @@ def _check_options(layers: Sequence[int] | None, min_count: int | None, text: Se
         raise ConfigError(f"--out {out} exists and is not overwritten; give another folder")
 
 
+def _check_early(model: str, layers: Sequence[int] | None, text: Sequence[str]) -> None:
+    """Check files and layers from config.json as it is: the model's own configuration takes the import of transformers."""
+    _paths(text)
+    file = Path(model, "config.json")
+    try:
+        config = SimpleNamespace(**json.loads(file.read_text(encoding="utf-8")))
+        layout = LAYOUTS[config.model_type]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return  # a name on the hub, or what the full check names
+    if isinstance(getattr(config, layout.num_layers, None), int):
+        check_layers(config, layers, name=model)
+
+
+def _paths(files: Sequence[str]) -> list[str]:
+    try:
+        return storage.expand(files)
+    except DataError as error:
+        raise DataError(f"--text {error}") from None
+
+
 def _texts(files: Sequence[str]) -> Iterator[str]:
     """The cells of all lines but blank ones, headers among them.
 
     Raises DataError with file and line for one that is not UTF-8; for formats whose values are not lines of text, and for
     files without any text.
     """
-    paths, empty = storage.expand(files), True
+    paths, empty = _paths(files), True
     named = [path for path in paths if reader_of(path, FileFormat(None, named=True)).names_columns]
     if named:
         raise DataError(f"--text {named[0]}: lines of text or TSV are counted; write the texts alone to a file, one a line")

@@ -196,11 +196,11 @@ def _expand(pattern: str) -> list[str]:
     parts = pattern.split("/")
     magic = next((i for i, part in enumerate(parts) if _is_magic(part)), None)
     if magic is None:
-        raise DataError(f"{pattern} does not exist")
+        raise DataError(f"{pattern} does not exist; correct the path")
     base = "/".join(parts[:magic]) or ("/" if pattern.startswith("/") else "")
     matches = [path for path, kind in _walk(base, parts[magic:]) if kind == pafs.FileType.File]
     if not matches:
-        raise DataError(f"{pattern} matches no file")
+        raise DataError(f"{pattern} matches no file; correct the pattern")
     return matches
 
 

@@ -117,6 +117,14 @@ class LogitsFile:
         return columns.first(own), position - own
 
 
+def check_file(path: str, option: str) -> None:
+    """Raise DataError, which names the flag or key that gave ``path``, for a path or glob without a file."""
+    try:
+        storage.expand([path])
+    except DataError as error:
+        raise DataError(f"{option}: {error}") from None
+
+
 def count_columns(path: str) -> int:
     """Columns of a file's first line; the first file's when ``path`` is a glob. Raises DataError when it is absent or empty."""
     path, line = storage.expand([path])[0], b""

@@ -11,6 +11,7 @@ from raykd.data.readers import read_chunk, scan
 from raykd.data.schema import InputSchema
 from raykd.data.side_tables import SideTable, commit, write_part
 from raykd.data.tokenised_set import TokenisedSet
+from raykd.easynlp.columns import check_file
 from raykd.easynlp.metakd_settings import MetaSettings
 from raykd.errors import DataError, shorten
 from raykd.metakd.prototypes import DOMAIN_ID, WEIGHT
@@ -50,6 +51,7 @@ def copy_rows(
     Raises DataError with file and line for a row whose domain is not one of ``meta.domains`` (where those are known) or that
     lacks columns, and when no row is left.
     """
+    check_file(source, "--tables")
     names = InputSchema.parse(meta.schema).names
     domain, text_b = names.index(meta.domain_column), names.index(second) if second is not None else None
     wanted = None if every_domain else meta.genre

@@ -12,7 +12,7 @@ from raykd.data import storage
 from raykd.data.prepare import prepare
 from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
-from raykd.easynlp.columns import FileColumns
+from raykd.easynlp.columns import FileColumns, check_file
 from raykd.easynlp.console import inference_line, metric_lines
 from raykd.easynlp.labels import read_mapping
 from raykd.easynlp.output import PredictionFormat, write_predictions
@@ -64,8 +64,10 @@ def predict(settings: PredictSettings) -> None:
 def _labels(settings: ScoreSettings) -> tuple[tuple[str, ...], TaskKind]:
     """Labels of the checkpoint in the order of their ids, and its kind of task.
 
-    Raises ConfigError when other labels were given, or several a row for a checkpoint of one a row.
+    Raises DataError without the file to score; ConfigError when other labels were given, or several a row for a checkpoint of
+    one a row.
     """
+    check_file(settings.file, "--tables")
     config = load_config(settings.checkpoint_dir)
     kind = task_kind_of_model(config)
     if settings.kind is MULTI_LABEL and kind is not MULTI_LABEL:
@@ -86,7 +88,6 @@ def _labels(settings: ScoreSettings) -> tuple[tuple[str, ...], TaskKind]:
 @contextmanager
 def _scored(settings: ScoreSettings, columns: FileColumns, *, work_folder: str) -> Iterator[ScoredRows]:
     """Logits of all rows, in a temporary folder inside ``work_folder``, deleted after the block."""
-    storage.expand([settings.file])
     work = storage.join(storage.absolute(work_folder), f".raykd-{uuid.uuid4().hex[:12]}")
     try:
         with connected(settings.workers, settings.precision) as compute:

@@ -15,6 +15,7 @@ from raykd.data.logits_tsv import import_tsv
 from raykd.data.prepare import prepare
 from raykd.data.side_tables import SideTable
 from raykd.data.tokenised_set import TokenisedSet
+from raykd.easynlp.columns import check_file
 from raykd.easynlp.console import TrainingLines
 from raykd.easynlp.flags import FlagValues
 from raykd.easynlp.folder import PUBLISHED, VALUES, WORK, publish, read_published, visible_flags
@@ -76,12 +77,12 @@ class Training:
         self.work = storage.join(self.checkpoint_dir, WORK)
         self.cache = storage.join(self.work, "cache")
         self.logits_column = 0
-        if settings.dev_file is not None:
-            storage.expand([settings.dev_file])
+        for table in filter(None, (settings.train_file, settings.dev_file)):
+            check_file(table, "--tables")
         if settings.logits is None:
             self.columns = settings.columns.fitted(settings.train_file)
         else:
-            storage.expand([settings.logits.path])
+            check_file(settings.logits.path, "--user_defined_parameters: logits_saved_path")
             self.columns, self.logits_column = settings.logits.split(settings.columns, settings.train_file)
         check_sequence_length(load_config(settings.model), settings.columns.sequence_length, model=settings.model)
         if self.columns.labels is not None:

@@ -41,6 +41,15 @@ def write_page(path: str, make: Callable[[], str]) -> None:
     storage.write_bytes(path, page)
 
 
+def report_folder(run: str) -> str:
+    """The report's folder of a run; ``run`` may be that folder. Raises ConfigError when there is no such folder."""
+    if storage.exists(storage.join(run, REPORT)):
+        return run
+    if not storage.is_dir(run):
+        raise ConfigError(f"{run} does not exist; give the folder of a finished run, for example runs/NAME")
+    return storage.join(run, "report")
+
+
 def read_report(folder: str) -> Comparison:
     """The comparison of a finished run. Raises ConfigError when the folder has none, DataError for an unknown format."""
     path = storage.join(folder, REPORT)

@@ -97,7 +97,10 @@ def _validated(values: Mapping[str, Any], names: SettingNames) -> ServedApplicat
             raise ConfigError(f"{names.given(field, value)}: {advice}")
     values["student"] = storage.absolute(served_folder(expand_home(values["student"])))
     if values.get("teacher") is not None:
-        values["teacher"] = storage.absolute(expand_home(values["teacher"]))
+        teacher = expand_home(values["teacher"])
+        if not storage.is_dir(teacher):
+            raise ConfigError(f"{names.given('teacher', teacher)} does not exist; {_ALLOWED['teacher'][1]}")
+        values["teacher"] = storage.absolute(teacher)
     return ServedApplication(**values)
 
 

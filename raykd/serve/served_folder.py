@@ -11,7 +11,10 @@ def served_folder(path: str) -> str:
         return path
     if storage.exists(storage.join(path, "experiment.json")):
         return _best_student(path)
-    raise ConfigError(f"{path} is neither a model folder nor a run: it has no config.json and no experiment.json")
+    advice = "give the folder of a trained model, or of a run"
+    if not storage.is_dir(path):
+        raise ConfigError(f"{path} does not exist; {advice}")
+    raise ConfigError(f"{path} is neither a model folder nor a run: it has no config.json and no experiment.json; {advice}")
 
 
 def _best_student(run: str) -> str:

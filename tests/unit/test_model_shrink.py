@@ -1,5 +1,7 @@
 """The command that makes a smaller model outside a run."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -66,6 +68,22 @@ def test_layers_that_do_not_exist_leave_nothing(large, tmp_path):
     with pytest.raises(ModelError, match=r"layers = \[0, 3\]: .*large has 3 layers, 0 to 2, and no layer 3"):
         shrunk(large, tmp_path / "small", layers="0,3")
     assert not (tmp_path / "small").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--layers", "0,3"], "has 3 layers, 0 to 2, and no layer 3; leave it out"),
+        (["--text", "absent.tsv"], "raykd: --text absent.tsv does not exist; correct the path\n"),
+    ],
+)
+def test_mistakes_are_found_before_transformers_is_imported(large, tmp_path, options, message):
+    code = "import sys\nsys.modules['transformers'] = None\nfrom raykd.cli import main\nmain()"
+    command = [sys.executable, "-c", code, "shrink", large, "--out", str(tmp_path / "small"), *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_text_in_another_encoding_is_refused(large, tmp_path):

@@ -93,8 +93,8 @@ def test_expands_globs(base: str) -> None:
     assert names("**/a.tsv") == ["a.tsv"]
     assert names("odd[1].tsv") == ["odd[1].tsv"]
     for pattern, complaint in (
-        ("*.csv", "matches no file"),
-        ("c.tsv", "does not exist"),
+        ("*.csv", "matches no file; correct the pattern"),
+        ("c.tsv", "does not exist; correct the path"),
         ("x", "is a folder"),
         ("x*", "matches"),
     ):

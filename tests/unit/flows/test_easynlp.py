@@ -181,7 +181,7 @@ def test_there_must_be_something_to_resume_from(easynlp, train_flags, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"tables": "absent.tsv,absent.tsv"}, DataError, r"absent\.tsv does not exist"),
+        ({"tables": "absent.tsv,absent.tsv"}, DataError, r"^--tables: absent\.tsv does not exist; correct the path$"),
         ({"sequence_length": 129}, ModelError, "129 is over the 128 positions"),
         (
             {"label_enumerate_values": "1,2"},

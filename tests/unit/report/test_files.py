@@ -7,7 +7,7 @@ import pytest
 
 from raykd.errors import ConfigError
 from raykd.report.comparison import Comparison
-from raykd.report.files import compare_runs, read_report, write_report
+from raykd.report.files import compare_runs, read_report, report_folder, write_report
 from tests.unit.report.comparisons import fill, keep, printed
 
 Invent = Callable[..., Comparison]
@@ -38,6 +38,13 @@ def test_runs_on_other_rows_are_told_apart(invent: Invent, tmp_path: Path):
     keep(invent(fingerprint="b").model_copy(update={"name": "other"}), tmp_path / "2")
     text = " ".join(" ".join(printed(compare_runs([str(tmp_path / "1"), str(tmp_path / "2")]))).split())
     assert "reviews (600 rows) and other (600 rows) were not measured on the same rows" in text
+
+
+def test_the_folder_of_a_run_or_of_its_report_is_given(invent: Invent, tmp_path: Path):
+    write_report(invent(), str(tmp_path / "report"))
+    assert report_folder(str(tmp_path)) == report_folder(str(tmp_path / "report")) == str(tmp_path / "report")
+    with pytest.raises(ConfigError, match=r"absent does not exist; give the folder of a finished run, for example runs/NAME"):
+        report_folder(str(tmp_path / "absent"))
 
 
 def test_a_folder_without_a_report_is_named(tmp_path: Path):

@@ -28,14 +28,14 @@ def raykd_serve(monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["/absent"], "/absent is neither a model folder nor a run"),
+        (["/absent"], "/absent does not exist; give the folder of a trained model, or of a run"),
         (["MODEL", "--format", "tflite"], "--format tflite: there is no such format; use torch, onnx, openvino"),
         (["MODEL", "--format", "onnx"], "make it with: raykd export"),
         (["MODEL", "--int8"], "--int8 is a form of the ONNX file; add --format onnx"),
         (["MODEL", "--threshold", "0.5"], "--threshold 0.5 hands texts on to a teacher; give its folder with --teacher"),
         (["MODEL", "--replicas", "a"], "--replicas a is not MIN,MAX"),
         (["MODEL", "--replicas", "3,1"], "the first number is at least 1 and at most the second"),
-        (["MODEL", "--teacher", "/absent"], "model folder /absent does not exist"),
+        (["MODEL", "--teacher", "/absent"], "--teacher /absent does not exist; give the folder of a model, or leave it out"),
     ],
 )
 def test_errors_of_a_user(arguments, message, served_folder_path, raykd_serve):

@@ -88,7 +88,7 @@ def settled(process: subprocess.Popen[bytes], log: Path, url: str, token: str) -
     """True when the head got through its start; False when it ended."""
 
     def started() -> bool:
-        return "block forever" in log.read_text() and http_status(url, token) == 200
+        return "Ray is up" in log.read_text() and http_status(url, token) == 200
 
     wait_until(lambda: process.poll() is not None or started(), f"the head's {url}")
     time.sleep(2)  # the first look at its services' exit codes comes a second later

@@ -90,6 +90,7 @@ def test_output_and_exit_code_come_back(work: Path, cluster: Head, capfd: pytest
     output = capfd.readouterr().out
     assert "ran: raykd run jobs/demo.yaml --set tracking.project=two words" in output
     assert "folder: jobs \n" in output
+    assert "Runtime env is setting up" not in output
     assert f"key of {len(KEY)} characters" in output
     assert raykd_submit.status(job_id_of(output), address=cluster.address) == "SUCCEEDED"
 
@@ -247,6 +248,9 @@ def test_nothing_of_the_head_outlives_it(tmp_path: Path) -> None:
 
     with head(tmp_path, cpus=1) as running:
         temp = running.session
+        printed = (tmp_path / "head.log").read_text()
+        assert f"raykd submit JOB --address {running.address}" in printed
+        assert "Next steps" not in printed
         below = {one.pid for one in psutil.Process().children(recursive=True)}
         found = [one for one in psutil.process_iter(["environ", "cmdline"]) if one.pid in below]  # without one that has ended
         (mark,) = {one.info["environ"][MARK] for one in found if str(temp) in " ".join(one.info["cmdline"] or [])}

@@ -265,6 +265,47 @@ def test_no_script_stops_other_peoples_rays() -> None:
         assert not [line for line in code if "ray stop" in line or "pkill" in line]
 
 
+RAY = """#!/usr/bin/env bash
+echo "$@" >"$RAYKD_TEST_ARGUMENTS"
+echo "Next steps"
+echo "  ray start --address=..."
+if [ -n "${RAYKD_TEST_FAILS:-}" ]; then exit 1; fi
+echo "Process exit logs will be saved to: /tmp/x"
+echo "Some Ray subprocesses exited unexpectedly"
+"""
+
+
+def start_local_node(folder: Path, **variables: str) -> "subprocess.CompletedProcess[str]":
+    """clusters/local-node.sh with a stand-in for Ray."""
+    (folder / "ray").write_text(RAY)
+    (folder / "ray").chmod(0o755)
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "RAYKD_"))}
+    own = {"PATH": f"{folder}:{kept['PATH']}", "RAY_AUTH_TOKEN": "a", "RAYKD_TEST_ARGUMENTS": str(folder / "arguments")}
+    command = [str(CLUSTERS / "local-node.sh")]
+    return subprocess.run(command, env={**kept, **own, **variables}, capture_output=True, text=True, check=False)
+
+
+def test_the_local_node_says_how_to_submit_and_how_to_stop(tmp_path: Path) -> None:
+    done = start_local_node(tmp_path, RAYKD_DASHBOARD_PORT="8300")
+    submit, stop, later = done.stdout.splitlines()
+    assert submit == 'Ray is up: raykd submit JOB --address http://127.0.0.1:8300 --root "$PWD"'
+    assert re.fullmatch(r"Ctrl-C ends it; so does: kill \d+", stop)
+    assert later == "Some Ray subprocesses exited unexpectedly"
+    assert "--min-worker-port=10002 --max-worker-port=19999" in (tmp_path / "arguments").read_text()
+    failed = start_local_node(tmp_path, RAYKD_TEST_FAILS="1")
+    assert (failed.returncode, failed.stdout) == (1, "Next steps\n  ray start --address=...\n")
+
+
+@pytest.mark.parametrize("name", ["PORT", "DASHBOARD_PORT", "AGENT_PORT", "CLIENT_PORT"])
+def test_ports_of_the_local_node_lie_outside_those_of_workers(name: str, tmp_path: Path) -> None:
+    done = start_local_node(tmp_path, **{f"RAYKD_{name}": "12000"})
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"RAYKD_{name} = 12000 lies among the workers' ports, 10002 to 19999; give another port, or")
+    assert not (tmp_path / "arguments").exists()
+    moved = start_local_node(tmp_path, **{f"RAYKD_{name}": "12000", "RAYKD_MIN_WORKER_PORT": "13000"})
+    assert moved.returncode == 0
+
+
 def test_slurm_shares_machines_with_other_jobs() -> None:
     """Ports and the temp folder come from the job's number: two jobs on one machine do not meet."""
     text = (CLUSTERS / "slurm.sbatch").read_text()

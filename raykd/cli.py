@@ -40,7 +40,7 @@ def _options(
     """Options before the command."""
 
 
-PRINTING_COMMANDS = ("report", "validate", "schema", "status")
+PRINTING_COMMANDS = ("report", "validate", "schema", "shrink", "status")
 """Commands whose result is what they print."""
 
 JobFile = Annotated[str, typer.Argument(metavar="FILE", help="Job file (YAML); see docs/configuration.md.")]

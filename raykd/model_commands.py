@@ -48,16 +48,15 @@ def shrink(
     """Make a smaller model from some layers of a model and the tokens that a text uses, and print the sizes of both."""
     from raykd.config.paths import expand_home
     from raykd.model_shrink import shrink as shrink_model_folder
-    from raykd.progress import Terminal
 
-    shrink_model_folder(
+    sizes = shrink_model_folder(
         expand_home(model, "MODEL"),
         layers=layers,
         min_count=min_count,
         text=[expand_home(file, "--text") for file in text or ()],
         out=expand_home(out, "--out"),
-        terminal=Terminal(),
     )
+    typer.echo("\n".join(sizes))
 
 
 def push(

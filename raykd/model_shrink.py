@@ -13,7 +13,6 @@ from raykd.errors import ConfigError, DataError
 from raykd.models import ParameterCounts, count_parameters, folder_bytes, load_config, load_tokenizer
 from raykd.models.shrink import LAYOUTS, check_layers, shrink_model
 from raykd.models.vocabulary import check_reducible, count_tokens_of_texts, save_vocabulary, tokens_to_keep
-from raykd.progress import Terminal
 
 
 def shrink(
@@ -23,12 +22,11 @@ def shrink(
     min_count: int | None,
     text: Sequence[str],
     out: str,
-    terminal: Terminal,
-) -> None:
+) -> list[str]:
     """Write a model with some layers (numbers, or ``"0,2,4"``) and the tokens that stand ``min_count`` times in ``text``.
 
-    ``text`` names files. Prints the sizes of both. Raises RaykdError: ``out`` exists, options that do not go together, layers
-    or a vocabulary that cannot be taken from the model.
+    ``text`` names files. Returns the sizes of both as lines of a table. Raises RaykdError: ``out`` exists, options that do not
+    go together, layers or a vocabulary that cannot be taken from the model.
     """
     numbers = _layers(layers)
     _check_options(numbers, min_count, text, out)
@@ -43,8 +41,7 @@ def shrink(
             kept = tokens_to_keep(tokenizer, config, counts, min_count=min_count or 1)
             save_vocabulary(tokenizer, kept, folder, name=model)
         shrink_model(model, out, layers=numbers, vocabulary=folder if text else None)
-    for line in _table(model, out):
-        terminal.print_line(line)
+    return _table(model, out)
 
 
 def _layers(text: str | Sequence[int] | None) -> list[int] | None:

@@ -45,12 +45,14 @@ def shrink(
     from raykd.model_shrink import shrink as shrink_model_folder
 
     folder = expand_home(os.fspath(out), "out")
-    shrink_model_folder(
+    sizes = shrink_model_folder(
         expand_home(os.fspath(model), "model"),
         layers=None if layers is None else list(layers),
         text=[expand_home(file, "text") for file in text],
         min_count=min_count,
         out=folder,
-        terminal=call_terminal(),
     )
+    terminal = call_terminal()
+    for line in sizes:
+        terminal.print_line(line)
     return folder

@@ -23,10 +23,10 @@ def large(tmp_path: Path) -> str:
 
 def shrunk(model: str, out: Path, **options) -> None:
     given = {"layers": None, "min_count": None, "text": (), **options}
-    shrink(model, out=str(out), terminal=Terminal(), **given)
+    shrink(model, out=str(out), **given)
 
 
-def test_layers_and_tokens_of_files_are_kept(large, tmp_path, capsys):
+def test_layers_and_tokens_of_files_are_kept(large, tmp_path):
     (tmp_path / "a.tsv").write_text("the film\t1\nplot\t0\n")
     (tmp_path / "b.tsv").write_text("the plot\t1\n")
     text = ["--text", str(tmp_path / "?.tsv"), "--min-count", "2"]
@@ -37,7 +37,7 @@ def test_layers_and_tokens_of_files_are_kept(large, tmp_path, capsys):
     assert small.num_hidden_layers == 2
     assert {"the", "plot"} <= tokens
     assert not {"film", "good"} & tokens
-    printed = result.output + capsys.readouterr().out
+    printed = result.stdout
     assert [line.split()[0] for line in printed.splitlines()][1:] == ["embeddings", "encoder", "head", "total", "tokens", "on"]
     counts = dict(line.split()[::2] for line in printed.splitlines()[1:6])
     assert counts["tokens"] == f"{small.vocab_size}"

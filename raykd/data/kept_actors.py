@@ -5,12 +5,14 @@ training that waits for each of its threads. The processes take items from the t
 """
 
 import contextlib
+import fcntl
 import functools
 import os
 import pickle
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import pyarrow as pa
 
@@ -68,14 +70,22 @@ class KeptActors:
         ``to`` is the purpose in error messages. Raises the RaykdError that the function raises, ResourceError when no CPU comes
         free or the processes were lost too often.
         """
+        self.start()
+        with tempfile.TemporaryDirectory(prefix="raykd-actors-") as places:
+            yield from self._run(build, items, places, cpus=cpus, to=to)
+
+    def _run(
+        self, build: Callable[[], Callable[[T], R]], items: Sequence[T], places: str, *, cpus: int, to: str
+    ) -> Iterator[tuple[int, R]]:
+        """Run the job; ``places`` is an empty folder."""
         from ray.data import TaskPoolStrategy
 
-        self.start()
         watchdog = JobWatchdog()
         data = dataset_of(items).map_batches(
             _hand_over,
             fn_kwargs={
                 "actors": self._actors,
+                "places": places,
                 "call": self._call(),
                 "build": pickle.dumps(build),
                 "job": uuid.uuid4().hex,
@@ -204,15 +214,44 @@ def _forget_here() -> None:
 
 
 def _hand_over(
-    batch: pa.Table, *, actors: Sequence[Any], call: Call, build: bytes, job: str, heartbeat: Heartbeat, lost: RaykdError
+    batch: pa.Table,
+    *,
+    actors: Sequence[Any],
+    places: str,
+    call: Call,
+    build: bytes,
+    job: str,
+    heartbeat: Heartbeat,
+    lost: RaykdError,
 ) -> pa.Table:
-    """Results of a block of items, by one of the processes."""
+    """Results of a block of items, by a process that no other task uses."""
     import ray
 
-    pairs = zip(batch["position"].to_pylist(), batch["item"].to_pylist(), strict=True)
-    waiting = [call(actors[position % len(actors)], job, build, item, heartbeat) for position, item in pairs]
-    try:
-        results = ray.get(waiting)
-    except lost_process_errors():
-        results = [pickle.dumps(lost)] * len(waiting)
+    with _free_place(places, len(actors)) as place:
+        waiting = [call(actors[place], job, build, item, heartbeat) for item in batch["item"].to_pylist()]
+        try:
+            results = ray.get(waiting)
+        except lost_process_errors():
+            results = [pickle.dumps(lost)] * len(waiting)
     return pa.table({"position": batch["position"], "result": pa.array(results, pa.binary())})
+
+
+@contextlib.contextmanager
+def _free_place(folder: str, count: int) -> Iterator[int]:
+    """A number below ``count`` that no other task of this machine holds; the first where all are held.
+
+    Held by a lock on a file in ``folder``, which ends with the task's process. By turns, short items and long ones, such as
+    the validation and the test rows of each model, could all fall to one process each.
+    """
+    with contextlib.ExitStack() as stack:
+        files = [stack.enter_context(open(os.path.join(folder, str(place)), "w")) for place in range(count)]
+        yield next((place for place, file in enumerate(files) if _locks(file)), 0)
+
+
+def _locks(file: IO[str]) -> bool:
+    """True when the lock on a file was free; it is held until the file is closed."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

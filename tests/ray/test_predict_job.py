@@ -94,6 +94,23 @@ def test_kept_actors_begin_together():
     assert max(first_begin, second_begin) < min(first_end, second_end)
 
 
+def _sleep_by_turns():
+    def sleep(item: int) -> int:
+        time.sleep(0.5 if item % 2 == 0 else 0.0)
+        return os.getpid()
+
+    return sleep
+
+
+def test_long_and_short_items_by_turns_do_not_fall_to_one_actor_each():
+    """As the test and the validation rows of each model would."""
+    kept = KeptActors(2)
+    list(kept.run(_sleep_by_turns, [0, 1], cpus=1, to="sleep"))  # the processes are there
+    processes = dict(kept.run(_sleep_by_turns, list(range(8)), cpus=1, to="sleep"))
+    kept.close()
+    assert len({processes[item] for item in range(0, 8, 2)}) == 2
+
+
 class Losing(AnswerScorer):
     """Forgets a row of each share."""
 
@@ -132,7 +149,7 @@ def test_lent_workers_score_and_spare_actors_do_what_a_lost_one_has_left(tmp_pat
     assert _digest(table) == expected
     assert spare._actors == [], "none was needed"
     assert ray.get([one.execute.remote(os.getpid) for one in sound]), "they are not ended"
-    left = [worker.remote(), worker.remote(last=1)]
+    left = [worker.remote(last=1), worker.remote(last=0)]  # one item is done, whichever worker is free for it
     (table,) = score([ScoreJob(model, rows.path, str(tmp_path / "lost"))], batch_rows=16, kept=LentWorkers(left, spare))
     assert _digest(table) == expected
     assert len(spare._actors) == 1

@@ -168,8 +168,8 @@ def report(
     from raykd.progress import print_result
     from raykd.report.files import compare_runs, report_folder, verdicts_of_runs
 
-    folders = [report_folder(expand_home(run, "DIR")) for run in runs]
-    written = None if page is None else expand_home(page, "--page")
+    runs, written = [expand_home(run, "DIR") for run in runs], None if page is None else expand_home(page, "--page")
+    folders = [report_folder(run) for run in runs]
     print_result(compare_runs(folders, page=written), summary=verdicts_of_runs(folders))
 
 

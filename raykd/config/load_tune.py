@@ -43,7 +43,7 @@ def search_content(content: Mapping[str, Any], overrides: PathValues, *, source:
     kind = content.get("kind")
     if kind != "tune":
         if kind in tuple(SEARCHED):
-            raise ConfigError(f"{source} is a job, not a search (kind: tune); start it with raykd run")
+            raise ConfigError(f"{source} is no search (kind: tune), but a job that raykd run takes; a search has it as base")
         raise ConfigError(f"{source}: kind = {kind!r}; a search has kind: tune, and another job as base")
     content, overrides = _with_whole_base(content, overrides)
     if isinstance(content.get("base"), str):

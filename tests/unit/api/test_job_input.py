@@ -73,7 +73,7 @@ def test_wrong_input_is_one_sentence(job: Any, overrides: Any, message: str) -> 
 def test_a_job_of_another_kind_is_refused() -> None:
     with pytest.raises(ConfigError, match="start it with raykd tune"):
         build_job({"kind": "tune"}, source="the job")
-    with pytest.raises(ConfigError, match="a search has kind: tune"):
+    with pytest.raises(ConfigError, match=r"the job is no search \(kind: tune\), but a job"):
         tune_content({"name": "a"}, None)
 
 

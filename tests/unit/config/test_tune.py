@@ -93,7 +93,9 @@ def test_a_bound_that_the_base_forbids_is_named_once(load: Callable[..., TuneCon
 
 def test_a_job_that_is_no_search_is_started_with_run(tmp_path: Path) -> None:
     (tmp_path / "job.yaml").write_text(yaml.safe_dump(BASE))
-    with pytest.raises(ConfigError, match=r"job\.yaml is a job, not a search \(kind: tune\); start it with raykd run$"):
+    with pytest.raises(
+        ConfigError, match=r"job\.yaml is no search \(kind: tune\), but a job that raykd run takes; a search has it as base$"
+    ):
         load_tune(tmp_path / "job.yaml")
     (tmp_path / "job.yaml").write_text("kind: x")
     with pytest.raises(ConfigError, match="kind = 'x'; a search has kind: tune"):

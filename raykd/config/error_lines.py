@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from raykd.config.locations import Place, allowed_text, find_place, nearest_key
+from raykd.config.locations import KeyLocation, allowed_text, locate_key, nearest_key
 from raykd.config.section import InvalidPartsError
 
 _NEEDED = {
@@ -26,22 +26,23 @@ _FOLLOWS = "default_factory_not_called"
 def error_lines(error: ValidationError, root: type[BaseModel], prefix: str = "") -> Iterator[str]:
     """One line per key; ``prefix`` is the key of ``root``, with a dot, where that is a part of the configuration."""
     items = [item for item in error.errors(include_url=False) if item["type"] != _FOLLOWS]
-    found = [(item, find_place(item["loc"], root, unknown=item["type"] == "extra_forbidden")) for item in items]
-    for item, place in found:
+    found = [(item, locate_key(item["loc"], root, unknown=item["type"] == "extra_forbidden")) for item in items]
+    for item, location in found:
         inner = item.get("ctx", {}).get("error")
         if isinstance(inner, InvalidPartsError):
             for key, model, errors in inner.parts:
                 yield from error_lines(errors, model, f"{key}.")
-        elif not _repeats_another(item, place, found):
-            yield _describe(item, place, root, prefix)
+        elif not _repeats_another(item, location, found):
+            yield _describe(item, location, root, prefix)
 
 
-def _repeats_another(item: Any, place: Place, found: Sequence[tuple[Any, Place]]) -> bool:
+def _repeats_another(item: Any, location: KeyLocation, found: Sequence[tuple[Any, KeyLocation]]) -> bool:
     """True where another error is the reason: one inside the value, or a check that the value reached in a union."""
-    if place.union is None and item["type"] != "too_short":
+    if location.union is None and item["type"] != "too_short":
         return False
     return any(
-        other.keys[: len(place.keys)] == place.keys and (len(other.keys) > len(place.keys) or _is_check(one) > _is_check(item))
+        other.keys[: len(location.keys)] == location.keys
+        and (len(other.keys) > len(location.keys) or _is_check(one) > _is_check(item))
         for one, other in found
     )
 
@@ -50,19 +51,19 @@ def _is_check(item: Any) -> bool:
     return bool(item["type"] == "value_error")
 
 
-def _describe(item: Any, place: Place, root: type[BaseModel], prefix: str) -> str:
-    path, kind = f"{prefix}{'.'.join(place.keys)}".removesuffix("."), item["type"]
+def _describe(item: Any, location: KeyLocation, root: type[BaseModel], prefix: str) -> str:
+    path, kind = f"{prefix}{'.'.join(location.keys)}".removesuffix("."), item["type"]
     if kind == "extra_forbidden":
         return f"unknown key {path}{nearest_key(item['loc'], root)}"
     message: str = item["msg"].removeprefix("Value error, ")
     if kind == "value_error":
-        return _with_path(message, path, place.fields)
+        return _with_path(message, path, location.fields)
     if kind in ("missing", "union_tag_not_found"):
         return f"{path if kind == 'missing' else f'{path}.kind'} is missing"
     if kind == "union_tag_invalid":
         return f"{path}.kind = {_given_kind(item)!r}: use one of {item['ctx']['expected_tags']}"
-    if place.union is not None:
-        return f"{path} = {_shown(item['input'])}: give {allowed_text(place.union, item['input'])}"
+    if location.union is not None:
+        return f"{path} = {_shown(item['input'])}: give {allowed_text(location.union, item['input'])}"
     return f"{path} = {_shown(item['input'])}: {_NEEDED.get(kind, f'{message[0].lower()}{message[1:]}')}"
 
 

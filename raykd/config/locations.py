@@ -26,7 +26,7 @@ _BOUNDS = {"ge": "of at least", "gt": "above", "le": "of at most", "lt": "below"
 
 
 @dataclass(frozen=True)
-class Place:
+class KeyLocation:
     """A value in the file."""
 
     keys: tuple[str, ...]
@@ -37,7 +37,7 @@ class Place:
     """Types that are allowed there, where the location names one of several that do not have a kind."""
 
 
-def find_place(location: Sequence[str | int], root: type[BaseModel], *, unknown: bool = False) -> Place:
+def locate_key(location: Sequence[str | int], root: type[BaseModel], *, unknown: bool = False) -> KeyLocation:
     """The place of an error. Names of types and kinds, which pydantic adds to a location, are no keys.
 
     ``unknown``: the last part is a key that the section does not have.
@@ -51,7 +51,7 @@ def find_place(location: Sequence[str | int], root: type[BaseModel], *, unknown:
         keys += [str(part)] if is_key else []
         union = None if is_key or is_kind else options
     fields = tuple(key for model in _models(options) for key in _keys(model))
-    return Place((*keys, *map(str, location[known:])), fields, union)
+    return KeyLocation((*keys, *map(str, location[known:])), fields, union)
 
 
 def nearest_key(location: Sequence[str | int], root: type[BaseModel]) -> str:

@@ -71,13 +71,13 @@ class KeptActors:
         free or the processes were lost too often.
         """
         self.start()
-        with tempfile.TemporaryDirectory(prefix="raykd-actors-") as places:
-            yield from self._run(build, items, places, cpus=cpus, to=to)
+        with tempfile.TemporaryDirectory(prefix="raykd-actors-") as locks:
+            yield from self._run(build, items, locks, cpus=cpus, to=to)
 
     def _run(
-        self, build: Callable[[], Callable[[T], R]], items: Sequence[T], places: str, *, cpus: int, to: str
+        self, build: Callable[[], Callable[[T], R]], items: Sequence[T], locks: str, *, cpus: int, to: str
     ) -> Iterator[tuple[int, R]]:
-        """Run the job; ``places`` is an empty folder."""
+        """Run the job; ``locks`` is an empty folder, for a lock of each actor."""
         from ray.data import TaskPoolStrategy
 
         watchdog = JobWatchdog()
@@ -85,7 +85,7 @@ class KeptActors:
             _hand_over,
             fn_kwargs={
                 "actors": self._actors,
-                "places": places,
+                "locks": locks,
                 "call": self._call(),
                 "build": pickle.dumps(build),
                 "job": uuid.uuid4().hex,
@@ -217,7 +217,7 @@ def _hand_over(
     batch: pa.Table,
     *,
     actors: Sequence[Any],
-    places: str,
+    locks: str,
     call: Call,
     build: bytes,
     job: str,
@@ -227,8 +227,8 @@ def _hand_over(
     """Results of a block of items, by a process that no other task uses."""
     import ray
 
-    with _free_place(places, len(actors)) as place:
-        waiting = [call(actors[place], job, build, item, heartbeat) for item in batch["item"].to_pylist()]
+    with _free_actor(locks, len(actors)) as number:
+        waiting = [call(actors[number], job, build, item, heartbeat) for item in batch["item"].to_pylist()]
         try:
             results = ray.get(waiting)
         except lost_process_errors():
@@ -237,19 +237,19 @@ def _hand_over(
 
 
 @contextlib.contextmanager
-def _free_place(folder: str, count: int) -> Iterator[int]:
-    """A number below ``count`` that no other task of this machine holds; the first where all are held.
+def _free_actor(locks: str, count: int) -> Iterator[int]:
+    """Number below ``count`` of an actor that no other task of this machine uses; 0 where all are used.
 
-    Held by a lock on a file in ``folder``, which ends with the task's process. By turns, short items and long ones, such as
-    the validation and the test rows of each model, could all fall to one process each.
+    Reserved by a lock on a file in the folder ``locks``, which ends with the task's process. By turns, short items and long
+    ones, such as the validation and the test rows of each model, could all fall to one process each.
     """
     with contextlib.ExitStack() as stack:
-        files = [stack.enter_context(open(os.path.join(folder, str(place)), "w")) for place in range(count)]
-        yield next((place for place, file in enumerate(files) if _locks(file)), 0)
+        files = [stack.enter_context(open(os.path.join(locks, str(number)), "w")) for number in range(count)]
+        yield next((number for number, file in enumerate(files) if _lock(file)), 0)
 
 
-def _locks(file: IO[str]) -> bool:
-    """True when the lock on a file was free; it is held until the file is closed."""
+def _lock(file: IO[str]) -> bool:
+    """Lock a file until it is closed; False where another process or task has locked it."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 
 from raykd.easynlp.console import printing
-from raykd.easynlp.flag_messages import speaking_of_flags
+from raykd.easynlp.flag_messages import errors_name_flags
 from raykd.easynlp.flags import flag_help
 from raykd.easynlp.launcher import read_launch
 from raykd.easynlp.scripts import SCRIPTS as META_SCRIPTS
@@ -45,7 +45,7 @@ def main(argv: Sequence[str]) -> int:
         print(HELP.format(scripts=", ".join(META_SCRIPTS), flags=flag_help(), **keys))  # noqa: T201 (what --help is for)
         return 0
     started = time.monotonic()
-    with printing(), speaking_of_flags():
+    with printing(), errors_name_flags():
         _run(arguments)
         log.info("Duration time: %s s", time.monotonic() - started)
     return 0

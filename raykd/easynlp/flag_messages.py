@@ -22,7 +22,7 @@ def in_flags(message: str) -> str:
 
 
 @contextmanager
-def speaking_of_flags() -> Iterator[None]:
+def errors_name_flags() -> Iterator[None]:
     """Let errors of the block name flags instead of keys of a job file."""
     try:
         yield

@@ -96,7 +96,7 @@ def test_kept_actors_begin_together():
 
 def _sleep_by_turns():
     def sleep(item: int) -> int:
-        time.sleep(0.5 if item % 2 == 0 else 0.0)
+        time.sleep(0.5 if item % 2 == 0 else 0.0)  # long enough for the other actor to be asked meanwhile
         return os.getpid()
 
     return sleep

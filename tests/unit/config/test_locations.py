@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from raykd.config import ExperimentConfig, MetaKDConfig, TuneConfig
-from raykd.config.locations import allowed_text, find_place, nearest_key
+from raykd.config.locations import allowed_text, locate_key, nearest_key
 from tests.unit.config.sections import sections_of
 
 
@@ -51,7 +51,7 @@ def test_every_union_of_a_job_has_words(job: type[BaseModel]) -> None:
     ],
 )
 def test_a_place_has_the_keys_of_the_file(root: type[BaseModel], location: tuple[str | int, ...], keys: str) -> None:
-    assert ".".join(find_place(location, root).keys) == keys
+    assert ".".join(locate_key(location, root).keys) == keys
 
 
 def test_a_key_of_another_kind_is_named_with_those_kinds() -> None:

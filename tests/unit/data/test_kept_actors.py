@@ -8,7 +8,7 @@ import pytest
 import ray
 from ray.exceptions import ActorDiedError, OutOfMemoryError
 
-from raykd.data.kept_actors import LentWorkerLostError, _free_place, _hand_over
+from raykd.data.kept_actors import LentWorkerLostError, _free_actor, _hand_over
 from raykd.data.watchdog import Heartbeat
 
 
@@ -21,17 +21,17 @@ def test_a_process_that_was_lost_is_reported_as_such(monkeypatch: pytest.MonkeyP
     batch = pa.table({"position": [0, 1], "item": [b"", b""]})
     found = _hand_over(
         batch, actors=["actor"], call=lambda *_: "reference", build=b"", job="", heartbeat=Heartbeat(b"", 20.0),
-        places=str(tmp_path), lost=LentWorkerLostError(),
+        locks=str(tmp_path), lost=LentWorkerLostError(),
     )  # fmt: skip
     results = [pickle.loads(result) for result in found["result"].to_pylist()]
     assert [type(result) for result in results] == [LentWorkerLostError] * 2
 
 
-def test_a_place_is_free_until_a_task_takes_it_and_again_after_it(tmp_path: Path) -> None:
-    with _free_place(str(tmp_path), 2) as first:
-        with _free_place(str(tmp_path), 2) as second:
+def test_an_actor_is_free_until_a_task_takes_it_and_again_after_it(tmp_path: Path) -> None:
+    with _free_actor(str(tmp_path), 2) as first:
+        with _free_actor(str(tmp_path), 2) as second:
             assert (first, second) == (0, 1)
-            with _free_place(str(tmp_path), 2) as third:
+            with _free_actor(str(tmp_path), 2) as third:
                 assert third == 0, "all are taken: its item waits"
-        with _free_place(str(tmp_path), 2) as again:
+        with _free_actor(str(tmp_path), 2) as again:
             assert again == 1

@@ -3,7 +3,7 @@
 import pytest
 
 from raykd.config import ExperimentConfig
-from raykd.easynlp.flag_messages import FLAG_OF_KEY, in_flags, speaking_of_flags
+from raykd.easynlp.flag_messages import FLAG_OF_KEY, errors_name_flags, in_flags
 from raykd.errors import DataError, ModelError
 
 
@@ -31,10 +31,10 @@ def test_keys_become_flags(message, expected):
 
 
 def test_an_error_keeps_its_kind_and_where_it_was_raised():
-    with pytest.raises(ModelError, match=r"^lower --learning_rate$") as caught, speaking_of_flags():
+    with pytest.raises(ModelError, match=r"^lower --learning_rate$") as caught, errors_name_flags():
         raise ModelError("lower training.learning_rate")
     assert caught.traceback[-1].name == "test_an_error_keeps_its_kind_and_where_it_was_raised"
-    with pytest.raises(DataError, match=r"^none$"), speaking_of_flags():
+    with pytest.raises(DataError, match=r"^none$"), errors_name_flags():
         raise DataError("none")
 
 

@@ -48,14 +48,15 @@ def test_the_language_model_of_the_prediction_benchmark_is_asked_by_its_prompts(
 
 def test_the_prediction_benchmark_prints_the_clocks_that_were_read(capsys: pytest.CaptureFixture[str]) -> None:
     nan = float("nan")
-    prepared, options = Namespace(num_rows=10), Namespace(causal=False, data="rows.tsv", model="tiny")
-    prediction._print([{"1 actor": (10.0, 2.0, nan), "2 actors": (10.0, 1.0, nan)}], prepared, options)  # type: ignore[arg-type]
+    prepared: Any = Namespace(num_rows=10)  # all that is read of a tokenised set
+    options = Namespace(causal=False, data="rows.tsv", model="tiny")
+    prediction._print([{"1 actor": (10.0, 2.0, nan), "2 actors": (10.0, 1.0, nan)}], prepared, options)
     assert [line.split() for line in capsys.readouterr().out.splitlines()[1:]] == [
         ["rows/s", "of", "1", "actor"],
         ["1", "actor", "5", "1.000"],
         ["2", "actors", "10", "2.000"],
     ]
-    prediction._print([{"bare": (10.0, 2.0, 1.0), "whole": (10.0, 4.0, nan)}], prepared, options)  # type: ignore[arg-type]
+    prediction._print([{"bare": (10.0, 2.0, 1.0), "whole": (10.0, 4.0, nan)}], prepared, options)
     assert [line.split() for line in capsys.readouterr().out.splitlines()[2:]] == [
         ["bare", "5", "1.000", "10", "1.000"],
         ["whole", "2", "0.500"],

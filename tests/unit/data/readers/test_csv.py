@@ -116,7 +116,7 @@ def test_each_line_is_parsed_a_few_times_at_most(tmp_path: Path, monkeypatch: py
     parsed, make_reader = 0, csv.reader
 
     def counting(lines, **options):  # type: ignore[no-untyped-def]  # any lines
-        def counted():  # type: ignore[no-untyped-def]
+        def counted():  # type: ignore[no-untyped-def]  # those lines
             nonlocal parsed
             for line in lines:
                 parsed += 1
